@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the tests in this folder share. Sourced, never run.
+#
+# A test script declares its tests with `t NAME 'description'`, defines a function NAME for each, and ends with `run "$@"`.
+# `./script.sh` runs all of them and prints KTAP version 1; `./script.sh NAME…` runs the named ones. Each test is a
+# process of its own with `set -e` and a time limit, so that a test passes when its function returns without any command
+# having failed; on a failure the end of its trace is printed as diagnostics. No test sleeps for an effect that it can
+# wait for: `wait_for` polls, with limits that only a hang reaches.
+#
+# In a test's function everything happens in network namespaces whose names begin with $NS; they are emptied
+# and deleted when it ends, however it ends.
+
+set -u
+export LANG=C LC_ALL=C WG_HIDE_KEYS=never
+: "${WG_MODULE:=c}"
+SELF=$(realpath "${BASH_SOURCE[-1]}")
+HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+KO=/root/wireguard.ko
+KTAP_HELPERS=${KTAP_HELPERS:-/selftests-upstream/kselftest/ktap_helpers.sh}
+NS=wgt-
+LIMIT=${LIMIT:-300}	# seconds that one test may take
+
+## The module under test
+
+# Loads the module that WG_MODULE names: `rust` is /root/wireguard.ko, `c` the kernel's own.
+module_load() {
+	[[ -d /sys/module/wireguard ]] && return 0
+	case $WG_MODULE in
+	c)	modprobe wireguard || return ;;
+	rust)
+		local dep
+		for dep in $(modinfo -F depends "$KO" | tr , ' '); do
+			modprobe "$dep" || return
+		done
+		insmod "$KO" || return ;;
+	*)	echo "WG_MODULE is '$WG_MODULE', and must be rust or c" >&2; return 1 ;;
+	esac
+}
+
+# Proves that the loaded module is the one WG_MODULE names and prints the evidence. The build id is a hash over the
+# linked module; the kernel shows the one of the module in its memory.
+module_prove() {
+	local file id name=wireguard
+	file=$(modinfo -n wireguard 2>/dev/null) || file=
+	[[ $WG_MODULE == rust ]] && file=$KO
+	[[ -d /sys/module/$name ]] || { echo "no module $name is loaded"; return 1; }
+	id=$(module_build_id /sys/module/$name/notes/.note.gnu.build-id) || { echo "the loaded module has no build id"; return 1; }
+	echo "loaded build id:  $id"
+	if [[ $WG_MODULE == rust ]]; then
+		echo "file:             $file"
+		echo "file build id:    $(module_build_id "$file")"
+		[[ $(module_build_id "$file") == "$id" ]] || { echo "the loaded module is not $file"; return 1; }
+		[[ $(< /sys/module/$name/taint) == *O* ]] || { echo "the loaded module is an in-tree one"; return 1; }
+		echo "taint:            $(< /sys/module/$name/taint) (O: built out of tree)"
+		echo "Rust symbols:     $(grep -c '[[:space:]]_R.*\[wireguard\]' /proc/kallsyms)"
+		grep -q '[[:space:]]_R.*\[wireguard\]' /proc/kallsyms || { echo "the loaded module has no Rust in it"; return 1; }
+	else
+		echo "file:             $file"
+		echo "srcversion:       $(< /sys/module/$name/srcversion)"
+		[[ $(modinfo -F srcversion "$file") == "$(< /sys/module/$name/srcversion)" ]] || { echo "the loaded module is not $file"; return 1; }
+		[[ $(< /sys/module/$name/taint) != *O* ]] || { echo "the loaded module is an out-of-tree one"; return 1; }
+	fi
+}
+
+# Prints the build id found in a .note.gnu.build-id section or in a file that has one.
+module_build_id() {
+	python3 - "$1" <<-'EOF'
+	import struct, sys
+	data = open(sys.argv[1], "rb").read()
+	head = struct.pack("<III4s", 4, 20, 3, b"GNU\0")
+	at = data.find(head)
+	if at < 0:
+	    sys.exit(1)
+	print(data[at + len(head):][:20].hex())
+	EOF
+}
+
+# Turns the module's debug messages on, where it has any: dynamic debug for the C module, a parameter for one that has it.
+module_debug() {
+	local param=/sys/module/wireguard/parameters/debug
+	[[ -e $param ]] && echo 1 > $param
+	mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug 2>/dev/null
+	[[ -e /sys/kernel/debug/dynamic_debug/control ]] &&
+		echo 'module wireguard +p' > /sys/kernel/debug/dynamic_debug/control
+	return 0
+}
+
+# Fails when the kernel has complained about anything since boot, and shows it.
+kernel_silent() {
+	! dmesg | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|stall' -A 25
+}
+
+## Waiting
+
+# wait_for WHAT COMMAND…: polls until COMMAND succeeds, at most 60 seconds (or $WAIT).
+wait_for() {
+	local what=$1 end=$((SECONDS + ${WAIT:-60})); shift
+	{ local had=$-; set +x; } 2>/dev/null
+	until "$@" &>/dev/null; do
+		if ((SECONDS >= end)); then
+			echo "gave up waiting until $what: $*"
+			return 1
+		fi
+		sleep 0.1
+	done
+	[[ $had != *x* ]] || set -x
+}
+
+## Namespaces
+
+ns() { ip netns exec "$NS$1" "${@:2}"; }
+ipn() { ip -n "$NS$1" "${@:2}"; }
+
+ns_add() {
+	local n
+	for n; do
+		ip netns add "$NS$n"
+		ipn "$n" link set lo up
+	done
+}
+
+ns_del() {
+	local n pids
+	for n; do
+		pids=$(ip netns pids "$NS$n" 2>/dev/null) && [[ -n $pids ]] && kill -KILL $pids 2>/dev/null
+		ip netns del "$NS$n"
+	done
+}
+
+ns_del_all() {
+	local n
+	for n in $(ip netns list | sed -n "s/^$NS\([^ ]*\).*/\1/p"); do
+		ns_del "$n"
+	done
+}
+
+## Two namespaces, a veth between them, a tunnel over it
+
+# Addresses: outside 10.9.0.1, fd09::1 (a) and 10.9.0.2, fd09::2 (b); inside 10.8.0.1, fd08::1 and 10.8.0.2, fd08::2.
+declare -A KEY PUB NUM=([a]=1 [b]=2) OTHER=([a]=b [b]=a)
+PORT=51820
+
+pair_link() {
+	local n
+	ns_add a b
+	ip link add eth0 netns ${NS}a type veth peer name eth0 netns ${NS}b
+	for n in a b; do
+		ipn $n addr add 10.9.0.${NUM[$n]}/24 dev eth0
+		ipn $n addr add fd09::${NUM[$n]}/64 dev eth0 nodad
+		ipn $n link set eth0 up
+	done
+	wait_for 'the link is up' ns a ping -c 1 -W 1 10.9.0.2
+	wait_for 'the link is up' ns a ping -c 1 -W 1 fd09::2
+}
+
+keys() {
+	local n
+	for n; do
+		KEY[$n]=$(wg genkey)
+		PUB[$n]=$(wg pubkey <<< "${KEY[$n]}")
+	done
+}
+
+# outer a|b 4|6: that side's outer address, as an endpoint wants it.
+outer() { case $2 in 4) echo 10.9.0.${NUM[$1]} ;; 6) echo "[fd09::${NUM[$1]}]" ;; esac; }
+
+# wg_new NAMESPACE: a wg0 with the namespace's key and inner addresses, no peer.
+wg_new() {
+	ipn $1 link add wg0 type wireguard
+	ipn $1 addr add 10.8.0.${NUM[$1]}/24 dev wg0
+	ipn $1 addr add fd08::${NUM[$1]}/64 dev wg0
+	ns $1 wg set wg0 private-key <(echo "${KEY[$1]}") listen-port $PORT
+	ipn $1 link set wg0 up
+}
+
+# wg_peer NAMESPACE [OPTION…]: makes the other side its peer, with further options of `wg set`.
+wg_peer() {
+	local o=${OTHER[$1]}
+	ns $1 wg set wg0 peer "${PUB[$o]}" allowed-ips 10.8.0.${NUM[$o]}/32,fd08::${NUM[$o]}/128 "${@:2}"
+}
+
+# pair [4|6]: link, tunnel and peers, both with an endpoint of the given family.
+pair() {
+	local n
+	pair_link
+	keys a b
+	for n in a b; do
+		wg_new $n
+		wg_peer $n endpoint "$(outer ${OTHER[$n]} "${1:-4}")":$PORT
+	done
+}
+
+# What `wg show` says of a namespace's only peer.
+wg_rx() { ns $1 wg show wg0 transfer | cut -f 2; }
+wg_tx() { ns $1 wg show wg0 transfer | cut -f 3; }
+wg_handshake() { ns $1 wg show wg0 latest-handshakes | cut -f 2; }
+wg_endpoint() { ns $1 wg show wg0 endpoints | cut -f 2; }
+# A counter of `ip -s link`: stat NAMESPACE rx_errors
+stat() { ns $1 cat /sys/class/net/wg0/statistics/$2; }
+
+# must_fail COMMAND…: succeeds when COMMAND does not.
+must_fail() { if "$@"; then echo "this should have failed: $*"; return 1; fi; }
+
+ping_ok() { ns $1 ping -q -c "${3:-1}" -i 0.2 -W 20 "$2"; }
+ping_both() {
+	ping_ok a 10.8.0.2; ping_ok a fd08::2
+	ping_ok b 10.8.0.1; ping_ok b fd08::1
+}
+
+# listening NAMESPACE tcp|udp PORT: is something?
+listening() { [[ -n $(ns $1 ss -Hln --$2 "sport = $3") ]]; }
+
+# iperf NAMESPACE-OF-CLIENT SERVER-ADDRESS OPTION…: one iperf3 run, server at the other side. JSON on stdout with -J.
+iperf() {
+	local server
+	ns ${OTHER[$1]} iperf3 -s -1 -B "$2" > /dev/null & server=$!
+	wait_for 'iperf3 listens' listening ${OTHER[$1]} tcp 5201
+	ns $1 timeout 120 iperf3 -c "$2" "${@:3}"
+	wait $server
+}
+
+# capture NAMESPACE FILE FILTER…: tcpdump on eth0, until capture_end.
+capture() {
+	ns $1 tcpdump -Z root -i eth0 -n -U --immediate-mode -w "$2" "${@:3}" 2> "$2.log" & CAPTURE=$!
+	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
+}
+capture_end() { kill -INT $CAPTURE; wait $CAPTURE || true; }
+
+## KTAP
+
+TESTS=()
+declare -A TITLE
+
+t() { TESTS+=("$1"); TITLE[$1]=$2; }
+
+# Ends a test that cannot be had here, with the reason.
+skip() { echo "SKIP: $*"; exit 4; }
+
+# run [NAME…]: the whole script. Called again by itself with --one for each test.
+run() {
+	if [[ ${1:-} == --one ]]; then
+		trap 'ns_del_all' EXIT
+		set -exE
+		"$2"
+		exit 0
+	fi
+	(($# == 0)) || TESTS=("$@")
+	local log rc name
+
+	[[ -r $KTAP_HELPERS ]] || { echo "Bail out! $KTAP_HELPERS is missing"; exit 1; }
+	. "$KTAP_HELPERS"
+	echo 'KTAP version 1'
+	if ! log=$(module_load 2>&1); then
+		echo '1..1'
+		ktap_exit_fail_msg "the module cannot be loaded: $log"
+	fi
+	ktap_set_plan $((${#TESTS[@]} + 2))
+	if log=$(module_prove 2>&1); then
+		ktap_test_pass "the loaded module is the $WG_MODULE one"
+	else
+		ktap_test_fail "the loaded module is the $WG_MODULE one"
+	fi
+	sed 's/^/# /' <<< "$log"
+	for name in "${TESTS[@]}"; do
+		log=/tmp/$name.log
+		timeout -k 10 $LIMIT "$SELF" --one "$name" > "$log" 2>&1
+		rc=$?
+		ns_del_all
+		case $rc in
+		0) ktap_test_pass "${TITLE[$name]}" ;;
+		4) # skip()
+		   ktap_test_skip "${TITLE[$name]} ($(sed -n 's/^SKIP: //p' "$log" | tail -n 1))" ;;
+		*) ktap_test_fail "${TITLE[$name]}"
+		   ((rc != 124 && rc != 137)) || echo "# it took more than $LIMIT seconds"
+		   tail -n 40 "$log" | sed 's/^/# /' ;;
+		esac
+	done
+	if log=$(kernel_silent); then
+		ktap_test_pass 'the kernel log has no complaint'
+	else
+		ktap_test_fail 'the kernel log has no complaint'
+		tail -n 60 <<< "$log" | sed 's/^/# /'
+	fi
+	ktap_finished
+}
