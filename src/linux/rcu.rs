@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RCU-protected pointers to reference counted objects.
+//!
+//! [`RcuArc`] is a reference counted allocation whose contents are dropped one grace period after the
+//! last reference goes away. [`RcuPtr`] is a place that holds such a reference and that readers look
+//! at under [`rcu::Guard`](kernel::sync::rcu::Guard) without taking a lock or a reference.
+//!
+//! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
+
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    pin::Pin,
+    ptr::NonNull, //
+};
+use kernel::{
+    alloc::Flags,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Full,
+                Relaxed, //
+            },
+            Atomic, //
+        },
+        Refcount, //
+    },
+    types::Opaque, //
+};
+
+use super::bindings;
+
+pub(crate) use kernel::sync::rcu::Guard;
+
+/// Contents that were handed to `call_rcu()` and are not dropped yet, in this module.
+static PENDING: Atomic<i64> = Atomic::new(0);
+
+/// Waits for one RCU grace period, in the expedited way when the RTNL is held.
+///
+/// Process context only: it sleeps.
+pub(crate) fn synchronize_net() {
+    // SAFETY: May be called from any context that may sleep, which the caller of a function that says
+    // it sleeps is in; otherwise it is a "scheduling while atomic" report, no memory is touched.
+    unsafe { bindings::synchronize_net() };
+}
+
+/// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone have been
+/// dropped, those included that another such drop released.
+///
+/// Process context only: it sleeps. To be called before the module's text goes away, and where the
+/// contents refer to something that is about to be freed.
+pub(crate) fn barrier() {
+    loop {
+        // SAFETY: As for `synchronize_net()`.
+        unsafe { bindings::rcu_barrier() };
+        if PENDING.load(Acquire) == 0 {
+            break;
+        }
+    }
+}
+
+/// The allocation behind [`RcuArc`].
+#[repr(C)]
+#[pin_data]
+struct Inner<T> {
+    refcount: Refcount,
+    rcu: Opaque<bindings::callback_head>,
+    #[pin]
+    data: T,
+}
+
+/// A reference counted allocation that is dropped one grace period after its last reference.
+///
+/// The contents are dropped by an RCU callback, so their destructor runs in softirq context and may not
+/// sleep.
+///
+/// # Invariants
+///
+/// * `ptr` points to a valid, pinned [`Inner`] and owns one count of its `refcount`.
+/// * The [`Inner`] is freed no sooner than one grace period after `refcount` has dropped to zero.
+pub(crate) struct RcuArc<T: Send + Sync + 'static> {
+    ptr: NonNull<Inner<T>>,
+    _p: PhantomData<Inner<T>>,
+}
+
+// SAFETY: An `RcuArc<T>` gives shared access to `T` (so `T: Sync`), and the last of them may drop the `T` on
+// another CPU (so `T: Send`). The count is atomic.
+unsafe impl<T: Send + Sync + 'static> Send for RcuArc<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync + 'static> Sync for RcuArc<T> {}
+
+impl<T: Send + Sync + 'static> RcuArc<T> {
+    /// Allocates `contents` with one reference.
+    pub(crate) fn new(contents: T, flags: Flags) -> Result<Self> {
+        let inner = KBox::new(
+            Inner {
+                refcount: Refcount::new(1),
+                rcu: Opaque::zeroed(),
+                data: contents,
+            },
+            flags,
+        )?;
+        // INVARIANT: `inner` was just made with a count of one, which this value owns. The contents do not
+        // move any more: they are reached through shared references only until they are dropped.
+        Ok(Self {
+            // SAFETY: `KBox::into_raw` is never null.
+            ptr: unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) },
+            _p: PhantomData,
+        })
+    }
+
+    /// Allocates and initialises the contents in place with one reference.
+    pub(crate) fn pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        let inner = KBox::try_pin_init(
+            try_pin_init!(Inner {
+                refcount: Refcount::new(1),
+                rcu: Opaque::zeroed(),
+                data <- init,
+            }? Error),
+            flags,
+        )?;
+        // SAFETY: The contents stay pinned: nothing moves them out of the allocation, they are dropped in
+        // place by `free()`.
+        let inner = unsafe { Pin::into_inner_unchecked(inner) };
+        // INVARIANT: As in `new()`.
+        Ok(Self {
+            // SAFETY: `KBox::into_raw` is never null.
+            ptr: unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) },
+            _p: PhantomData,
+        })
+    }
+
+    /// Whether both refer to the same allocation.
+    pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
+        this.ptr == other.ptr
+    }
+
+    /// A borrow of the same kind as the one [`RcuPtr::load`] gives.
+    pub(crate) fn as_borrow(&self) -> RcuBorrow<'_, T> {
+        // INVARIANT: `self` owns a reference for as long as it is borrowed.
+        RcuBorrow {
+            ptr: self.ptr,
+            _p: PhantomData,
+        }
+    }
+
+    fn inner(&self) -> &Inner<T> {
+        // SAFETY: By the type invariant `ptr` is valid while this reference is owned.
+        unsafe { self.ptr.as_ref() }
+    }
+
+    fn into_raw(self) -> *mut Inner<T> {
+        core::mem::ManuallyDrop::new(self).ptr.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// `ptr` must come from [`RcuArc::into_raw`], and the count that one owned passes to the new value.
+    unsafe fn from_raw(ptr: *mut Inner<T>) -> Option<Self> {
+        // INVARIANT: By the safety requirement, if it is not null.
+        NonNull::new(ptr).map(|ptr| Self {
+            ptr,
+            _p: PhantomData,
+        })
+    }
+
+    /// The RCU callback that drops the contents and frees the allocation.
+    ///
+    /// # Safety
+    ///
+    /// `head` is the `rcu` field of an [`Inner<T>`] with no references left, a grace period after the last
+    /// one was dropped.
+    unsafe extern "C" fn free(head: *mut bindings::callback_head) {
+        let rcu: *mut Opaque<bindings::callback_head> = head.cast();
+        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`.
+        let inner = unsafe { kernel::container_of!(rcu, Inner<T>, rcu) };
+        // SAFETY: The allocation came from a `KBox` in `new()` or `pin_init()`, no reference is left, and no
+        // reader can have one from before the grace period.
+        drop(unsafe { KBox::from_raw(inner) });
+        PENDING.fetch_sub(1, Full);
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for RcuArc<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.inner().data
+    }
+}
+
+impl<T: Send + Sync + 'static> Clone for RcuArc<T> {
+    fn clone(&self) -> Self {
+        self.inner().refcount.inc();
+        // INVARIANT: The new value owns the count just added.
+        Self {
+            ptr: self.ptr,
+            _p: PhantomData,
+        }
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for RcuArc<T> {
+    fn drop(&mut self) {
+        if self.inner().refcount.dec_and_test() {
+            PENDING.fetch_add(1, Full);
+            let head = self.inner().rcu.get();
+            // SAFETY: The count has just gone to zero, so this is the only place that uses `rcu`, and it does
+            // so once: a count of zero is never raised again. The allocation stays until `free()` runs.
+            unsafe { bindings::call_rcu(head, Some(Self::free)) };
+        }
+    }
+}
+
+/// A borrow of the contents of an [`RcuArc`] for as long as an RCU read-side critical section lasts.
+///
+/// # Invariants
+///
+/// `ptr` points to an [`Inner`] that is not freed during `'g`.
+pub(crate) struct RcuBorrow<'g, T: Send + Sync + 'static> {
+    ptr: NonNull<Inner<T>>,
+    _p: PhantomData<&'g Inner<T>>,
+}
+
+impl<T: Send + Sync + 'static> Clone for RcuBorrow<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync + 'static> Copy for RcuBorrow<'_, T> {}
+
+impl<'g, T: Send + Sync + 'static> RcuBorrow<'g, T> {
+    /// The contents, for the whole of the critical section.
+    pub(crate) fn get_ref(self) -> &'g T {
+        // SAFETY: By the type invariant.
+        &unsafe { &*self.ptr.as_ptr() }.data
+    }
+
+    /// A reference that outlives the critical section, or `None` if the last one is already gone.
+    pub(crate) fn try_get(self) -> Option<RcuArc<T>> {
+        // SAFETY: By the type invariant.
+        let count = unsafe { &*self.ptr.as_ptr() }.refcount.as_atomic();
+        let mut old = count.load(Relaxed);
+        loop {
+            // Zero: on its way to be freed. Negative: saturated, which `inc()` would keep so.
+            if old == 0 {
+                return None;
+            }
+            if old < 0 {
+                break;
+            }
+            match count.cmpxchg(old, old.wrapping_add(1), Relaxed) {
+                Ok(_) => break,
+                Err(now) => old = now,
+            }
+        }
+        // INVARIANT: The new value owns the count just added (or the object is saturated and is never freed).
+        Some(RcuArc {
+            ptr: self.ptr,
+            _p: PhantomData,
+        })
+    }
+
+    /// Whether `other` is the same allocation.
+    pub(crate) fn is(self, other: &RcuArc<T>) -> bool {
+        self.ptr == other.ptr
+    }
+}
+
+impl<T: Send + Sync + 'static> Deref for RcuBorrow<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.get_ref()
+    }
+}
+
+/// A place for an [`RcuArc`] that is read under RCU and written from anywhere.
+///
+/// # Invariants
+///
+/// `ptr` is null or comes from [`RcuArc::into_raw`] and owns that reference.
+pub(crate) struct RcuPtr<T: Send + Sync + 'static> {
+    ptr: Atomic<*mut Inner<T>>,
+    _p: PhantomData<RcuArc<T>>,
+}
+
+// SAFETY: It is an `RcuArc<T>` that is exchanged atomically.
+unsafe impl<T: Send + Sync + 'static> Send for RcuPtr<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync + 'static> Sync for RcuPtr<T> {}
+
+impl<T: Send + Sync + 'static> RcuPtr<T> {
+    /// A place that holds `value`.
+    pub(crate) fn new(value: Option<RcuArc<T>>) -> Self {
+        // INVARIANT: The reference moves into the new place.
+        Self {
+            ptr: Atomic::new(value.map_or(core::ptr::null_mut(), RcuArc::into_raw)),
+            _p: PhantomData,
+        }
+    }
+
+    /// `rcu_dereference()`: what is here now, for as long as `guard` lasts.
+    #[inline]
+    pub(crate) fn load<'g>(&self, _guard: &'g Guard) -> Option<RcuBorrow<'g, T>> {
+        // INVARIANT: When it was read the place still owned its reference, so the count drops to zero, if at
+        // all, after the critical section began, and the object is freed after its end.
+        NonNull::new(self.ptr.load(Acquire)).map(|ptr| RcuBorrow {
+            ptr,
+            _p: PhantomData,
+        })
+    }
+
+    /// `rcu_access_pointer()`: whether this place holds `other` now.
+    pub(crate) fn holds(&self, other: &RcuArc<T>) -> bool {
+        self.ptr.load(Relaxed) == other.ptr.as_ptr()
+    }
+
+    /// Whether this place holds nothing now.
+    pub(crate) fn is_none(&self) -> bool {
+        self.ptr.load(Relaxed).is_null()
+    }
+
+    /// A reference to what is here now.
+    pub(crate) fn get(&self) -> Option<RcuArc<T>> {
+        let guard = Guard::new();
+        self.load(&guard)?.try_get()
+    }
+
+    /// `rcu_assign_pointer()`: puts `value` here and returns what was here before.
+    ///
+    /// Readers that already look at the old object keep it until the end of their critical section: dropping
+    /// the returned reference is always fine.
+    pub(crate) fn replace(&self, value: Option<RcuArc<T>>) -> Option<RcuArc<T>> {
+        let new = value.map_or(core::ptr::null_mut(), RcuArc::into_raw);
+        let old = self.ptr.xchg(new, Full);
+        // SAFETY: By the type invariant `old` owned its reference, and as it has been exchanged atomically
+        // nobody else takes it over.
+        unsafe { RcuArc::from_raw(old) }
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for RcuPtr<T> {
+    fn drop(&mut self) {
+        self.replace(None);
+    }
+}

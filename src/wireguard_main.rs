@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! WireGuard: a layer-3 secure network tunnel.
+//!
+//! The crate root says what the module is made of and what is initialised in which order; nothing else.
+
+use kernel::prelude::*;
+
+mod linux;
+
+module! {
+    type: WireGuard,
+    name: "wireguard",
+    authors: ["The WireGuard for Rust developers"],
+    description: "WireGuard secure network tunnel",
+    license: "GPL v2",
+    alias: ["rtnl-link-wireguard", "net-pf-16-proto-16-family-wireguard"],
+}
+
+struct WireGuard;
+
+impl kernel::Module for WireGuard {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(WireGuard)
+    }
+}
+
+impl Drop for WireGuard {
+    fn drop(&mut self) {
+        linux::rcu::barrier();
+    }
+}
