@@ -53,4 +53,5 @@
 /* Macros whose value bindgen cannot work out. */
 const gfp_t RUST_CONST_HELPER_GFP_ATOMIC = GFP_ATOMIC;
 const gfp_t RUST_CONST_HELPER_GFP_KERNEL = GFP_KERNEL;
+const size_t RUST_CONST_HELPER_NET_SKB_PAD = HELPER_NET_SKB_PAD;
 #endif

@@ -9,3 +9,4 @@
 
 pub(crate) mod bindings;
 pub(crate) mod rcu;
+pub(crate) mod skbuff;

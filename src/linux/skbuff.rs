@@ -1,0 +1,793 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Socket buffers.
+//!
+//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. A packet that a dropped value still holds
+//! is freed as a drop (`kfree_skb()`), which drop monitors see; [`SkBuff::consume`] is for those that
+//! arrived where they should.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
+
+use core::{
+    mem::ManuallyDrop,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+use zerocopy::{
+    FromBytes,
+    IntoBytes, //
+};
+
+use super::bindings;
+
+/// `ETH_P_IP`: the protocol of an IPv4 packet, host byte order.
+pub(crate) const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
+/// `ETH_P_IPV6`: the protocol of an IPv6 packet, host byte order.
+pub(crate) const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
+/// `NET_SKB_PAD`: bytes the networking core keeps in front of a packet, and sets aside again.
+pub(crate) const NET_SKB_PAD: usize = bindings::NET_SKB_PAD;
+/// Bytes of the authentication tag that [`SkBuff::seal`] appends and [`SkBuff::open`] takes away.
+const TAG_LEN: usize = bindings::chacha20poly1305_lengths_CHACHA20POLY1305_AUTHTAG_SIZE as usize;
+/// Scatterlist entries that fit any packet which `skb_cow_data()` left in pieces.
+const MAX_SG: usize = bindings::MAX_SKB_FRAGS as usize + 8;
+
+/// An owned `struct sk_buff`.
+///
+/// # Invariants
+///
+/// `ptr` points to a valid `struct sk_buff` that this value owns a reference to, that is not on any list
+/// and whose structure (not necessarily its data) nobody else writes to.
+#[repr(transparent)]
+pub(crate) struct SkBuff {
+    ptr: NonNull<bindings::sk_buff>,
+}
+
+// SAFETY: A buffer belongs to whoever holds it, on whatever CPU.
+unsafe impl Send for SkBuff {}
+// SAFETY: Through a shared reference the buffer is only read.
+unsafe impl Sync for SkBuff {}
+
+impl SkBuff {
+    /// Takes over a buffer from C.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be valid, and the caller must own it as the type invariant says and give it away.
+    pub(super) unsafe fn from_raw(ptr: NonNull<bindings::sk_buff>) -> Self {
+        // INVARIANT: By the safety requirement.
+        Self { ptr }
+    }
+
+    /// Gives the buffer to C.
+    pub(super) fn into_raw(self) -> *mut bindings::sk_buff {
+        ManuallyDrop::new(self).ptr.as_ptr()
+    }
+
+    /// The C structure, for the faces of other subsystems.
+    pub(super) fn as_raw(&self) -> *mut bindings::sk_buff {
+        self.ptr.as_ptr()
+    }
+
+    fn skb(&self) -> &bindings::sk_buff {
+        // SAFETY: By the type invariant the structure is valid, and nobody writes to it while it is borrowed.
+        unsafe { self.ptr.as_ref() }
+    }
+
+    fn skb_mut(&mut self) -> &mut bindings::sk_buff {
+        // SAFETY: By the type invariant this value is the only one that uses the structure.
+        unsafe { self.ptr.as_mut() }
+    }
+
+    fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
+        // SAFETY: The union names the same fields twice.
+        unsafe { self.skb().__bindgen_anon_4.headers.as_ref() }
+    }
+
+    fn headers_mut(&mut self) -> &mut bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
+        // SAFETY: The union names the same fields twice.
+        unsafe { self.skb_mut().__bindgen_anon_4.headers.as_mut() }
+    }
+
+    /// A new, empty buffer with `headroom` bytes in front and room for `len` bytes of data.
+    ///
+    /// May be called from any context; allocates with `GFP_ATOMIC`.
+    pub(crate) fn alloc(headroom: usize, len: usize) -> Result<Self> {
+        let size = headroom.checked_add(len).ok_or(EOVERFLOW)?;
+        let size = u32::try_from(size).map_err(|_| EOVERFLOW)?;
+        // SAFETY: No requirements; it returns null if there is no memory.
+        let skb = unsafe { bindings::alloc_skb(size, bindings::GFP_ATOMIC) };
+        let ptr = NonNull::new(skb).ok_or(ENOMEM)?;
+        // INVARIANT: The buffer is new.
+        let this = Self { ptr };
+        // SAFETY: The buffer is empty and has `size >= headroom` bytes of tailroom. `headroom` fits an `i32` if
+        // the allocation succeeded.
+        unsafe { bindings::skb_reserve(this.as_raw(), headroom as i32) };
+        Ok(this)
+    }
+
+    /// Frees the packet as one that has done its work, not as a drop.
+    pub(crate) fn consume(self) {
+        // SAFETY: The reference this value owned goes to the function.
+        unsafe { bindings::consume_skb(self.into_raw()) };
+    }
+
+    /// `skb->len`: bytes of data, those in fragments included.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.skb().len as usize
+    }
+
+    /// Bytes of data that lie in the linear part.
+    #[inline]
+    pub(crate) fn headlen(&self) -> usize {
+        self.skb().len.wrapping_sub(self.skb().data_len) as usize
+    }
+
+    /// The linear part of the data.
+    #[inline]
+    pub(crate) fn head(&self) -> &[u8] {
+        // SAFETY: `headlen` bytes from `data` are initialised, and packet data is not written while it may be
+        // shared with a clone.
+        unsafe { core::slice::from_raw_parts(self.skb().data, self.headlen()) }
+    }
+
+    /// Reads the first bytes of the linear part as a `T`, if there are that many.
+    #[inline]
+    pub(crate) fn read_head<T: FromBytes>(&self) -> Option<T> {
+        T::read_from_prefix(self.head()).ok().map(|(value, _)| value)
+    }
+
+    /// The linear part from the network header on, or nothing if the header lies outside of it.
+    #[inline]
+    pub(crate) fn network_header(&self) -> &[u8] {
+        self.linear_from(self.headers().network_header as usize)
+    }
+
+    /// The linear part from the transport header on, or nothing if the header lies outside of it.
+    #[inline]
+    pub(crate) fn transport_header(&self) -> &[u8] {
+        self.linear_from(self.headers().transport_header as usize)
+    }
+
+    /// The bytes from `offset` (from `skb->head`) to the end of the linear data.
+    #[inline]
+    fn linear_from(&self, offset: usize) -> &[u8] {
+        let tail = self.skb().tail as usize;
+        if offset >= tail {
+            return &[];
+        }
+        // SAFETY: `offset < tail` and the bytes between `head` and `tail` belong to the buffer. `alloc_skb()`
+        // does not clear them, but as bytes of a C object that only C and the hardware fill any value is as
+        // good as any other.
+        unsafe { core::slice::from_raw_parts(self.skb().head.add(offset), tail.wrapping_sub(offset)) }
+    }
+
+    /// Bytes from the start of the data to the network header; negative if the header was pulled.
+    #[inline]
+    pub(crate) fn network_offset(&self) -> isize {
+        self.offset_of(self.headers().network_header)
+    }
+
+    /// Bytes from the start of the data to the transport header; negative if the header was pulled.
+    #[inline]
+    pub(crate) fn transport_offset(&self) -> isize {
+        self.offset_of(self.headers().transport_header)
+    }
+
+    #[inline]
+    fn offset_of(&self, header: u16) -> isize {
+        let headroom = (self.skb().data as isize).wrapping_sub(self.skb().head as isize);
+        (header as isize).wrapping_sub(headroom)
+    }
+
+    /// `skb->protocol` in host byte order.
+    #[inline]
+    pub(crate) fn protocol(&self) -> u16 {
+        u16::from_be(self.headers().protocol)
+    }
+
+    /// Sets `skb->protocol`, given in host byte order.
+    #[inline]
+    pub(crate) fn set_protocol(&mut self, protocol: u16) {
+        self.headers_mut().protocol = protocol.to_be();
+    }
+
+    /// `ip_tunnel_parse_protocol()`: what the version field of the network header says, as an Ethernet
+    /// protocol in host byte order; `None` if it is neither IPv4 nor IPv6 or the header is not all there.
+    #[inline]
+    pub(crate) fn ip_version_protocol(&self) -> Option<u16> {
+        let header = self.network_header();
+        match header.first().map(|b| b >> 4) {
+            Some(4) if header.len() >= 20 => Some(ETH_P_IP),
+            Some(6) if header.len() >= 40 => Some(ETH_P_IPV6),
+            _ => None,
+        }
+    }
+
+    /// `skb->skb_iif`: the index of the interface the packet came in on.
+    pub(crate) fn iif(&self) -> i32 {
+        self.headers().skb_iif
+    }
+
+    /// Sets `skb->mark`.
+    pub(crate) fn set_mark(&mut self, mark: u32) {
+        self.headers_mut().__bindgen_anon_4.mark = mark;
+    }
+
+    /// Lets the packet be fragmented on the way out whatever its "don't fragment" bit says.
+    pub(crate) fn set_ignore_df(&mut self) {
+        self.headers_mut().set_ignore_df(1);
+    }
+
+    /// Sets `skb->dev` for the time that the networking core handles the packet.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must stay valid for as long as something reads `skb->dev`.
+    pub(super) unsafe fn set_dev(&mut self, dev: *mut bindings::net_device) {
+        self.skb_mut()
+            .__bindgen_anon_1
+            .__bindgen_anon_1
+            .__bindgen_anon_1
+            .dev = dev;
+    }
+
+    /// The control block, which is whoever's the packet is for as long as he has it.
+    ///
+    /// What it holds when a packet arrives is left over from the layer before.
+    #[inline]
+    pub(crate) fn cb<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
+        const {
+            assert!(size_of::<T>() <= 48);
+            assert!(align_of::<T>() <= 8);
+        }
+        let cb: *mut T = self.skb_mut().cb.as_mut_ptr().cast();
+        // SAFETY: The control block has 48 bytes aligned to 8, any bytes are a `T`, and `self` is borrowed
+        // for as long as the result.
+        unsafe { &mut *cb }
+    }
+
+    /// Whether the packet stands for several that are yet to be segmented.
+    #[inline]
+    pub(crate) fn is_gso(&self) -> bool {
+        // SAFETY: The buffer is valid.
+        unsafe { bindings::skb_is_gso(self.as_raw()) }
+    }
+
+    /// `skb_gso_segment()`: splits a GSO packet into packets of the segment size, checksums done.
+    ///
+    /// On an error the packet comes back.
+    pub(crate) fn gso_segment(self) -> Result<SkbList, (Error, SkBuff)> {
+        // SAFETY: The buffer is valid; the function leaves it to us and returns a list of new ones.
+        let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), 0, true) };
+        match kernel::error::from_err_ptr(segs) {
+            Err(e) => Err((e, self)),
+            Ok(segs) => match NonNull::new(segs) {
+                // No segmentation was needed: header verification only.
+                None => {
+                    let mut list = SkbList::new();
+                    list.push_back(self);
+                    Ok(list)
+                }
+                Some(segs) => {
+                    self.consume();
+                    // SAFETY: The segments are a chain of new buffers that is ours.
+                    Ok(unsafe { SkbList::from_raw(segs) })
+                }
+            },
+        }
+    }
+
+    /// `skb_share_check()`: this packet with a structure of its own, if somebody else has a reference to it.
+    pub(crate) fn unshare(self) -> Result<Self> {
+        // SAFETY: The reference that this value owned passes to the function, what it returns is ours.
+        let skb = unsafe { bindings::skb_share_check(self.into_raw(), bindings::GFP_ATOMIC) };
+        // INVARIANT: `skb_share_check()` returns a buffer that only we use.
+        NonNull::new(skb).map(|ptr| Self { ptr }).ok_or(ENOMEM)
+    }
+
+    /// `skb_orphan()`: detaches the packet from the socket that sent it.
+    pub(crate) fn orphan(&mut self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_orphan(self.as_raw()) };
+    }
+
+    /// `dst_mtu()` of the route the packet was sent by, if it has a real one.
+    pub(crate) fn dst_mtu(&self) -> Option<u32> {
+        // SAFETY: The buffer is valid.
+        let mtu = unsafe { bindings::helper_skb_dst_mtu(self.as_raw()) };
+        (mtu != 0).then_some(mtu)
+    }
+
+    /// `skb_dst_drop()`: forgets the route the packet was sent by.
+    pub(crate) fn dst_drop(&mut self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_dst_drop(self.as_raw()) };
+    }
+
+    /// Makes sure that the flow hash has been computed, from the headers as they are now.
+    #[inline]
+    pub(crate) fn compute_hash(&mut self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_get_hash(self.as_raw()) };
+    }
+
+    /// `skb_cow_head()`: makes the header writable, with `headroom` bytes in front.
+    pub(crate) fn cow_head(&mut self, headroom: usize) -> Result {
+        let headroom = u32::try_from(headroom).map_err(|_| EOVERFLOW)?;
+        // SAFETY: The buffer is valid and ours.
+        to_result(unsafe { bindings::skb_cow_head(self.as_raw(), headroom) })
+    }
+
+    /// Finishes a checksum that was left to the device (`CHECKSUM_PARTIAL`).
+    pub(crate) fn checksum_help(&mut self) -> Result {
+        if u32::from(self.headers().ip_summed()) != bindings::CHECKSUM_PARTIAL {
+            return Ok(());
+        }
+        // SAFETY: The buffer is valid and ours.
+        to_result(unsafe { bindings::skb_checksum_help(self.as_raw()) })
+    }
+
+    /// `pskb_may_pull()`: makes the first `len` bytes of the data linear.
+    #[inline]
+    pub(crate) fn may_pull(&mut self, len: usize) -> bool {
+        if len <= self.headlen() {
+            return true;
+        }
+        let Ok(len) = u32::try_from(len) else {
+            return false;
+        };
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::pskb_may_pull(self.as_raw(), len) }
+    }
+
+    /// Makes `len` bytes from the network header on linear.
+    pub(crate) fn network_may_pull(&mut self, len: usize) -> bool {
+        let offset = self.network_offset();
+        match usize::try_from((len as isize).wrapping_add(offset)) {
+            Ok(total) => self.may_pull(total),
+            Err(_) => true,
+        }
+    }
+
+    /// Takes `len` bytes off the front of the data; they have to be linear.
+    #[inline]
+    pub(crate) fn pull(&mut self, len: usize) -> Result {
+        if len > self.headlen() {
+            return Err(EINVAL);
+        }
+        let skb = self.skb_mut();
+        skb.len = skb.len.wrapping_sub(len as u32);
+        // SAFETY: `data + len` does not pass the end of the linear part.
+        skb.data = unsafe { skb.data.add(len) };
+        Ok(())
+    }
+
+    /// Puts the last `len` bytes of the headroom back in front of the data.
+    #[inline]
+    pub(crate) fn push(&mut self, len: usize) -> Result {
+        let skb = self.skb_mut();
+        let headroom = (skb.data as usize).wrapping_sub(skb.head as usize);
+        if len > headroom {
+            return Err(EINVAL);
+        }
+        skb.len = skb.len.checked_add(u32::try_from(len).map_err(|_| EINVAL)?).ok_or(EINVAL)?;
+        // SAFETY: The headroom has `len` bytes.
+        skb.data = unsafe { skb.data.sub(len) };
+        Ok(())
+    }
+
+    /// `pskb_trim()`: cuts the data to `len` bytes if it is longer.
+    pub(crate) fn trim(&mut self, len: usize) -> Result {
+        let Ok(len) = u32::try_from(len) else {
+            return Ok(());
+        };
+        if len >= self.skb().len {
+            return Ok(());
+        }
+        // SAFETY: The buffer is valid and ours.
+        to_result(unsafe { bindings::pskb_trim(self.as_raw(), len) })
+    }
+
+    /// Appends `bytes`, if the linear part has the room.
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result {
+        // SAFETY: The buffer is valid.
+        let room = unsafe { bindings::skb_tailroom(self.as_raw()) };
+        if usize::try_from(room).map_or(true, |room| bytes.len() > room) {
+            return Err(ENOSPC);
+        }
+        // SAFETY: The linear part has room for `bytes`, whose length fits an `u32` as it fits the room.
+        unsafe { bindings::skb_put_data(self.as_raw(), bytes.as_ptr().cast(), bytes.len() as u32) };
+        Ok(())
+    }
+
+    /// Marks the start of the data as the inner network header.
+    pub(crate) fn set_inner_network_header(&mut self) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::skb_set_inner_network_header(self.as_raw(), 0) };
+    }
+
+    /// Encrypts the data in place and authenticates it with ChaCha20-Poly1305.
+    ///
+    /// `pad` zero bytes are appended first, then the data is encrypted, then the 16-byte tag appended and
+    /// `header`, which is neither encrypted nor authenticated, put in front. The data is copied if somebody
+    /// else refers to it. There must be `header.len()` bytes of writable headroom: see [`SkBuff::cow_head`].
+    pub(crate) fn seal(&mut self, header: &[u8], pad: usize, nonce: u64, key: &[u8; 32]) -> Result {
+        let trailer_len = pad.checked_add(TAG_LEN).ok_or(EOVERFLOW)?;
+        let plain_len = self.len().checked_add(pad).ok_or(EOVERFLOW)?;
+        let tailbits = i32::try_from(trailer_len).map_err(|_| EOVERFLOW)?;
+        let mut trailer = ptr::null_mut();
+        // SAFETY: The buffer is valid and ours; `trailer` is set on success to the last buffer of the packet,
+        // which then has `tailbits` bytes of tailroom, and all data is writable.
+        let frags = unsafe { bindings::skb_cow_data(self.as_raw(), tailbits, &mut trailer) };
+        to_result(frags)?;
+        // SAFETY: `trailer` has `trailer_len` bytes of tailroom (see above), of which `pad` are cleared.
+        unsafe { ptr::write_bytes(bindings::skb_tail_pointer(trailer), 0, pad) };
+        self.push(header.len())?;
+        // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they were
+        // headroom, which `cow_head()` and `skb_cow_data()` made unshared.
+        unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
+        // SAFETY: `trailer` is the last buffer of this packet and has the room.
+        unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
+        if self.skb().data_len == 0 {
+            // SAFETY: The linear part is `header`, `plain_len` bytes and the tag; it is ours alone, and the
+            // library allows to encrypt in place.
+            unsafe {
+                let data = self.skb().data.add(header.len());
+                bindings::chacha20poly1305_encrypt(
+                    data,
+                    data,
+                    plain_len,
+                    ptr::null(),
+                    0,
+                    nonce,
+                    key.as_ptr(),
+                )
+            };
+            return Ok(());
+        }
+        self.with_sg(frags, header.len(), plain_len.wrapping_add(TAG_LEN), |sg| {
+            // SAFETY: The scatterlist covers the plain text and the tag of this packet.
+            unsafe {
+                bindings::chacha20poly1305_encrypt_sg_inplace(
+                    sg,
+                    plain_len,
+                    ptr::null(),
+                    0,
+                    nonce,
+                    key.as_ptr(),
+                )
+            }
+        })
+    }
+
+    /// Checks the tag of the data and decrypts it in place with ChaCha20-Poly1305.
+    ///
+    /// The first `header_len` bytes are not part of what is encrypted. On success the data is the plain text:
+    /// the header and the 16-byte tag are gone. Everything from the network header on stays in the linear
+    /// part, before the data. Fails with `EBADMSG` if the tag is wrong.
+    pub(crate) fn open(&mut self, header_len: usize, nonce: u64, key: &[u8; 32]) -> Result {
+        // The outer headers are copied along with the data if it has to be copied.
+        let outer = usize::try_from(self.network_offset().wrapping_neg()).map_err(|_| EINVAL)?;
+        self.push(outer)?;
+        let mut trailer = ptr::null_mut();
+        // SAFETY: The buffer is valid and ours; on success all of its data is writable.
+        let frags = unsafe { bindings::skb_cow_data(self.as_raw(), 0, &mut trailer) };
+        let offset = outer.checked_add(header_len).ok_or(EINVAL)?;
+        self.pull(offset)?;
+        to_result(frags)?;
+        let len = self.len();
+        let ok = if self.skb().data_len == 0 {
+            let data = self.skb().data;
+            // SAFETY: The linear part has `len` bytes that are ours alone, and the library allows to decrypt
+            // in place.
+            unsafe {
+                bindings::chacha20poly1305_decrypt(
+                    data,
+                    data,
+                    len,
+                    ptr::null(),
+                    0,
+                    nonce,
+                    key.as_ptr(),
+                )
+            }
+        } else {
+            self.with_sg(frags, 0, len, |sg| {
+                // SAFETY: The scatterlist covers the data of this packet.
+                unsafe {
+                    bindings::chacha20poly1305_decrypt_sg_inplace(
+                        sg,
+                        len,
+                        ptr::null(),
+                        0,
+                        nonce,
+                        key.as_ptr(),
+                    )
+                }
+            })
+            .is_ok()
+        };
+        if !ok {
+            return Err(EBADMSG);
+        }
+        // The headers are put back for the time of trimming: if it has to move data, they move along.
+        self.push(offset)?;
+        let trimmed = self.trim(self.len().wrapping_sub(TAG_LEN));
+        self.pull(offset)?;
+        trimmed
+    }
+
+    /// Runs `f` on a scatterlist of `len` bytes of the data from `offset` on.
+    fn with_sg(
+        &mut self,
+        frags: i32,
+        offset: usize,
+        len: usize,
+        f: impl FnOnce(*mut bindings::scatterlist) -> bool,
+    ) -> Result {
+        let frags = usize::try_from(frags).map_err(|_| EINVAL)?;
+        if frags > MAX_SG {
+            return Err(EMSGSIZE);
+        }
+        let (offset, len) = (
+            i32::try_from(offset).map_err(|_| EMSGSIZE)?,
+            i32::try_from(len).map_err(|_| EMSGSIZE)?,
+        );
+        let mut sg: [bindings::scatterlist; MAX_SG] = [pin_init::zeroed(); MAX_SG];
+        // SAFETY: `sg` has at least `frags` entries, `skb_cow_data()` said that the packet has no more pieces.
+        unsafe { bindings::sg_init_table(sg.as_mut_ptr(), frags as u32) };
+        // SAFETY: As above; the range lies in the packet, or the function fails.
+        let n = unsafe { bindings::skb_to_sgvec(self.as_raw(), sg.as_mut_ptr(), offset, len) };
+        if n > 0 && f(sg.as_mut_ptr()) {
+            Ok(())
+        } else {
+            Err(EBADMSG)
+        }
+    }
+
+    /// Makes a packet that was encapsulated or decapsulated look new: nothing of what the stack noted about it
+    /// before stays (mark, routes, offsets, timestamps, connection tracking), its headers start at the data.
+    ///
+    /// With `keep_hash` the flow hash and the transmit timestamp's kind stay, which is what makes queueing
+    /// disciplines and multi-path see the inner flow of an encapsulated packet.
+    pub(crate) fn reset(&mut self, keep_hash: bool) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::helper_skb_reset(self.as_raw(), keep_hash) };
+    }
+
+    /// Declares the checksums of all layers verified.
+    pub(crate) fn set_checksum_verified(&mut self) {
+        let headers = self.headers_mut();
+        headers.set_ip_summed(bindings::CHECKSUM_UNNECESSARY as u8);
+        headers.set_csum_level(3);
+    }
+
+    /// `ip_tunnel_get_dsfield()`: TOS or traffic class of the packet whose IP header is the network header.
+    pub(crate) fn dsfield(&self) -> u8 {
+        let header = self.network_header();
+        match (self.protocol(), header) {
+            (ETH_P_IP, [_, tos, ..]) => *tos,
+            (ETH_P_IPV6, [a, b, ..]) => (a << 4) | (b >> 4),
+            _ => 0,
+        }
+    }
+
+    /// `INET_ECN_decapsulate()`: merges the congestion mark of the outer header (`outer`, its TOS or traffic
+    /// class) into the inner one, which has `inner`. The network header has to be linear.
+    pub(crate) fn ecn_decapsulate(&mut self, outer: u8, inner: u8) {
+        // SAFETY: The buffer is valid and ours.
+        unsafe { bindings::INET_ECN_decapsulate(self.as_raw(), outer, inner) };
+    }
+}
+
+impl Drop for SkBuff {
+    fn drop(&mut self) {
+        // SAFETY: The reference this value owned goes to the function.
+        unsafe { bindings::helper_kfree_skb(self.ptr.as_ptr()) };
+    }
+}
+
+/// A chain of packets, linked by `skb->next`: a batch.
+///
+/// # Invariants
+///
+/// * `head` and `tail` are both null, or the first and the last buffer of a chain that ends with a null
+///   `next`, all of whose buffers this value owns as [`SkBuff`] does.
+/// * `len` is their number.
+pub(crate) struct SkbList {
+    head: *mut bindings::sk_buff,
+    tail: *mut bindings::sk_buff,
+    len: usize,
+}
+
+// SAFETY: The packets of the list belong to whoever holds it.
+unsafe impl Send for SkbList {}
+// SAFETY: Through a shared reference the packets are only read.
+unsafe impl Sync for SkbList {}
+
+/// The link of a chain.
+///
+/// # Safety
+///
+/// `skb` must be valid and owned by the caller.
+unsafe fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
+    // SAFETY: By the safety requirement. Of the union only the list fields are used here.
+    unsafe { &raw mut (*skb).__bindgen_anon_1.__bindgen_anon_1.next }
+}
+
+impl SkbList {
+    /// An empty list.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: It is empty.
+        Self {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+            len: 0,
+        }
+    }
+
+    /// Takes over a null-terminated chain.
+    ///
+    /// # Safety
+    ///
+    /// The buffers linked from `first` must be valid, and the caller must own them and give them away.
+    unsafe fn from_raw(first: NonNull<bindings::sk_buff>) -> Self {
+        let mut list = Self::new();
+        let mut next = first.as_ptr();
+        while let Some(ptr) = NonNull::new(next) {
+            // SAFETY: By the safety requirement.
+            unsafe { next = *next_of(ptr.as_ptr()) };
+            // SAFETY: By the safety requirement; it is unlinked by `push_back()`.
+            list.push_back(unsafe { SkBuff::from_raw(ptr) });
+        }
+        list
+    }
+
+    /// Packets in the list.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a packet.
+    pub(crate) fn push_back(&mut self, skb: SkBuff) {
+        let skb = skb.into_raw();
+        // SAFETY: The packet is ours. (`prev` is cleared as well: C takes it for "on a list".)
+        unsafe {
+            *next_of(skb) = ptr::null_mut();
+            (*skb).__bindgen_anon_1.__bindgen_anon_1.prev = ptr::null_mut();
+        }
+        if self.tail.is_null() {
+            self.head = skb;
+        } else {
+            // SAFETY: By the type invariant `tail` is the last packet of the list.
+            unsafe { *next_of(self.tail) = skb };
+        }
+        // INVARIANT: The packet is the new end of the chain.
+        self.tail = skb;
+        self.len = self.len.wrapping_add(1);
+    }
+
+    /// Takes the first packet off the list.
+    pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
+        let skb = NonNull::new(self.head)?;
+        // SAFETY: By the type invariant the packet is ours.
+        let next = unsafe { next_of(skb.as_ptr()) };
+        // INVARIANT: The chain starts at the next packet; if there is none it is empty.
+        // SAFETY: As above.
+        self.head = unsafe { next.replace(ptr::null_mut()) };
+        if self.head.is_null() {
+            self.tail = ptr::null_mut();
+        }
+        self.len = self.len.wrapping_sub(1);
+        // SAFETY: The packet is off the list and its ownership passes on.
+        Some(unsafe { SkBuff::from_raw(skb) })
+    }
+
+    /// Appends the packets of `other`.
+    pub(crate) fn append(&mut self, mut other: SkbList) {
+        if self.head.is_null() {
+            core::mem::swap(self, &mut other);
+            return;
+        }
+        if other.head.is_null() {
+            return;
+        }
+        // SAFETY: By the type invariant `tail` is the last packet of this list.
+        unsafe { *next_of(self.tail) = other.head };
+        // INVARIANT: The chains are joined, and the packets pass from `other` to `self`.
+        self.tail = other.tail;
+        self.len = self.len.wrapping_add(other.len);
+        other.head = ptr::null_mut();
+        other.tail = ptr::null_mut();
+        other.len = 0;
+    }
+
+    /// Takes all packets, leaving an empty list.
+    pub(crate) fn take(&mut self) -> SkbList {
+        core::mem::replace(self, Self::new())
+    }
+
+    /// The packets one after another, in order.
+    pub(crate) fn iter_mut(&mut self) -> IterMut<'_> {
+        IterMut {
+            next: self.head,
+            _p: core::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for SkbList {
+    fn drop(&mut self) {
+        while let Some(skb) = self.pop_front() {
+            drop(skb);
+        }
+    }
+}
+
+/// Iterator over the packets of a [`SkbList`].
+///
+/// # Invariants
+///
+/// `next` is null or a packet of the list that is borrowed for `'a`, not handed out before.
+pub(crate) struct IterMut<'a> {
+    next: *mut bindings::sk_buff,
+    _p: core::marker::PhantomData<&'a mut SkbList>,
+}
+
+impl<'a> Iterator for IterMut<'a> {
+    type Item = SkBuffMut<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let ptr = NonNull::new(self.next)?;
+        // INVARIANT: The next packet of the list was not handed out yet.
+        // SAFETY: By the type invariant the packet is valid and ours.
+        self.next = unsafe { *next_of(ptr.as_ptr()) };
+        Some(SkBuffMut {
+            // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so it is
+            // used through this value only. `ManuallyDrop` leaves the ownership with the list.
+            skb: ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) }),
+            _p: core::marker::PhantomData,
+        })
+    }
+}
+
+/// A packet of a [`SkbList`], borrowed for changing it in its place.
+///
+/// It derefs to [`SkBuff`] for reading; what changes it is passed through, so that the packet cannot be swapped
+/// for another one behind the list's back.
+pub(crate) struct SkBuffMut<'a> {
+    skb: ManuallyDrop<SkBuff>,
+    _p: core::marker::PhantomData<&'a mut SkbList>,
+}
+
+impl core::ops::Deref for SkBuffMut<'_> {
+    type Target = SkBuff;
+
+    fn deref(&self) -> &SkBuff {
+        &self.skb
+    }
+}
+
+impl SkBuffMut<'_> {
+    /// See [`SkBuff::cb`].
+    pub(crate) fn cb<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
+        self.skb.cb()
+    }
+
+    /// See [`SkBuff::orphan`].
+    pub(crate) fn orphan(&mut self) {
+        self.skb.orphan();
+    }
+}
