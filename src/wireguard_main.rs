@@ -6,6 +6,8 @@
 
 use kernel::prelude::*;
 
+#[forbid(unsafe_code)]
+mod allowedips;
 mod linux;
 
 module! {

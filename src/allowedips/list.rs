@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A prefix, and the list of those that belong to one peer.
+
+use core::net::IpAddr;
+use kernel::prelude::*;
+
+use super::Address;
+
+/// A prefix: an address whose host bits are zero, and a length.
+///
+/// # Invariants
+///
+/// `cidr` is at most the address's length in bits, and no bit of `addr` after the first `cidr` is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AllowedIp {
+    addr: IpAddr,
+    cidr: u8,
+}
+
+impl AllowedIp {
+    /// The prefix of the first `cidr` bits of `addr`, whose other bits are ignored.
+    ///
+    /// `EINVAL` if the address has fewer bits than that.
+    pub(crate) fn new(addr: IpAddr, cidr: u8) -> Result<Self> {
+        let (bits, addr) = match addr {
+            IpAddr::V4(ip) => (
+                u32::BITS,
+                IpAddr::V4((ip.to_bits() & <u32 as Address>::mask(cidr)).into()),
+            ),
+            IpAddr::V6(ip) => (
+                u128::BITS,
+                IpAddr::V6((ip.to_bits() & <u128 as Address>::mask(cidr)).into()),
+            ),
+        };
+        if u32::from(cidr) > bits {
+            return Err(EINVAL);
+        }
+        // INVARIANT: Both have just been seen to.
+        Ok(Self { addr, cidr })
+    }
+
+    /// The address, host bits zero.
+    pub(crate) fn addr(&self) -> IpAddr {
+        self.addr
+    }
+
+    /// The length in bits: 0 to 32 for IPv4, 0 to 128 for IPv6.
+    pub(crate) fn cidr(&self) -> u8 {
+        self.cidr
+    }
+}
+
+/// The allowed-ips of one peer, in the order in which they were given to it.
+///
+/// It mirrors what the trie says, for dumps and for the removal of a peer. Its owner keeps the two together:
+/// room is reserved here before the trie is changed, so that a failure leaves both as they were.
+pub(crate) struct AllowedIpList {
+    entries: KVVec<AllowedIp>,
+}
+
+impl AllowedIpList {
+    /// An empty list.
+    pub(crate) const fn new() -> Self {
+        Self {
+            entries: KVVec::new(),
+        }
+    }
+
+    /// The prefixes, the one that came last at the end.
+    pub(crate) fn as_slice(&self) -> &[AllowedIp] {
+        &self.entries
+    }
+
+    /// Makes sure of room for one more prefix.
+    ///
+    /// Process context. `ENOMEM` if there is none.
+    pub(crate) fn reserve(&mut self) -> Result<Room<'_>> {
+        self.entries.reserve(1, GFP_KERNEL)?;
+        // INVARIANT: There is room now, and the list cannot change while it is borrowed.
+        Ok(Room { list: self })
+    }
+
+    /// Removes `prefix` and says whether it was there. The others keep their order.
+    pub(crate) fn remove(&mut self, prefix: &AllowedIp) -> bool {
+        // From the end, where the newest are.
+        match self.entries.iter().rposition(|entry| entry == prefix) {
+            Some(at) => self.entries.remove(at).is_ok(),
+            None => false,
+        }
+    }
+
+    /// Takes all prefixes out.
+    pub(crate) fn take(&mut self) -> KVVec<AllowedIp> {
+        core::mem::replace(&mut self.entries, KVVec::new())
+    }
+}
+
+/// A place at the end of a list.
+///
+/// # Invariants
+///
+/// The list has room for one more.
+pub(crate) struct Room<'a> {
+    list: &'a mut AllowedIpList,
+}
+
+impl Room<'_> {
+    /// Puts `prefix` at the end. `listed`: it may be in the list already, and moves.
+    pub(crate) fn put(self, prefix: AllowedIp, listed: bool) {
+        if listed {
+            self.list.remove(&prefix);
+        }
+        // By the type invariant there is room.
+        let put = self.list.entries.push_within_capacity(prefix);
+        debug_assert!(put.is_ok());
+    }
+}
