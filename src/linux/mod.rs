@@ -8,5 +8,6 @@
 #![allow(dead_code)]
 
 pub(crate) mod bindings;
+pub(crate) mod netdevice;
 pub(crate) mod rcu;
 pub(crate) mod skbuff;
