@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
+
+SERIES ?= 7.3
+TESTS ?=
+export SERIES
+
+.PHONY: module demo test lint kunit shell install clean distclean help
+
+module: ## build wireguard.ko and say where it is (the default)
+	@scripts/module.sh
+
+demo: ## boot Debian's kernel with the module and show a tunnel at work
+	@scripts/demo.sh
+
+test: ## run every test, or those in TESTS="NAME…"
+	@scripts/test.sh $(TESTS)
+
+lint: ## check the formatting, clippy's opinion and the scripts
+	@scripts/lint.sh
+
+kunit: ## run the unit tests in a kernel with KUnit
+	@scripts/kunit.sh
+
+shell: ## boot Debian's kernel with the module and give a shell in it
+	@scripts/boot.sh
+
+install: ## install the module on this machine, for the kernel it was built for
+	@scripts/install.sh
+
+clean: ## remove what was built from this source; keep the build environment and the kernel
+	@scripts/clean.sh
+
+distclean: ## remove everything these targets have made, the cache included
+	@scripts/clean.sh --all
+
+help: ## show this
+	@echo "make [TARGET] [SERIES=7.3]"
+	@echo
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@echo
+	@echo "SERIES is the series of Debian's kernel to build for and to run on. Everything is kept in"
+	@echo "$${XDG_CACHE_HOME:-~/.cache}/wireguard-rs. Each script in scripts/ runs alone, and explains itself with --help."

@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/boot.sh [OPTION…] [--] [COMMAND [ARGUMENT…]]
+#
+# Boots the stock kernel in an emulator with our module and selftests/ in its file system, runs COMMAND in it, prints what
+# that prints, and exits with its status. Without a COMMAND there is a shell on the terminal.
+#
+# A guest that panics, is not done in time or ends without saying how its command ended is a failure (status 125),
+# and the end of its console is shown.
+#
+#     --module rust|c     the module that the guest is to load, told to it as WG_MODULE (default: rust). Ours is
+#                         /root/wireguard.ko in the guest; the kernel's own is where Debian has it
+#     --ko FILE           put FILE there instead of the module built from this tree
+#     --memory MB         memory of the guest (default: 1024)
+#     --cpus N            processors of the guest (default: 2)
+#     --timeout SECONDS   time it may take from power-on to power-off (default: 600)
+#     --append ARGUMENTS  more kernel arguments
+#     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`, the other with `b`, and the
+#                         same name of a socket, which must not exist
+#     --kernel FILE       boot this kernel instead, without the stock kernel's modules
+#     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
+#
+# In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command runs in /root, with
+# WG_MODULE set.
+#
+# Environment: SERIES, the kernel series.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+module=rust ko='' memory=1024 cpus=2 timeout=600 append='' link='' image='' console=''
+while [[ $# -gt 0 ]]; do
+	case $1 in
+	--module) module=$2 ;;
+	--ko) ko=$2 ;;
+	--memory) memory=$2 ;;
+	--cpus) cpus=$2 ;;
+	--timeout) timeout=$2 ;;
+	--append) append=$2 ;;
+	--link) link=$2 ;;
+	--kernel) image=$2 ;;
+	--console) console=$2 ;;
+	--) shift; break ;;
+	-*) die "there is no option $1: see $self --help" ;;
+	*) break ;;
+	esac
+	[[ $# -ge 2 ]] || die "$1 needs a value: see $self --help"
+	shift 2
+done
+[[ $module == rust || $module == c ]] || die "--module is rust or c"
+[[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
+
+call env buildenv.sh
+call guest guest.sh
+call kernel kernel.sh
+mapfile -t guest <<<"$guest"
+if [[ -z $ko && $module == rust ]]; then
+	call ko module.sh
+fi
+use_part "$env"
+use_part "$kernel"
+use_part "$(dirname "${guest[0]}")"
+use_part "$(dirname "${guest[1]}")"
+version=$(<"$kernel/version")
+
+mkdir -p "$cache/run" "$cache/log"
+run=$(mktemp -d "$cache/run/guest.XXXXXX")
+on_exit+=("remove_tree $run")
+console=${console:-$cache/log/console-$$.log}
+: >"$console"
+
+# What changes from run to run: /init, the command, our module, the tests.
+overlay=$run/overlay
+mkdir -p "$overlay/root"
+cp "$scripts/guest-init.sh" "$overlay/init"
+[[ ! -d $tree/selftests ]] || cp -a "$tree/selftests" "$overlay/"
+[[ -z $ko ]] || cp "$ko" "$overlay/root/wireguard.ko"
+token=$(tr -d - </proc/sys/kernel/random/uuid)
+echo "$token" >"$overlay/run-token"
+{
+	echo "export WG_MODULE=$module"
+	if [[ $# -gt 0 ]]; then
+		printf 'exec'
+		printf ' %q' "$@"
+		echo
+	else
+		echo 'exec setsid --ctty --wait bash -i </dev/ttyS1 >/dev/ttyS1 2>&1'
+	fi
+} >"$overlay/run-command"
+# shellcheck disable=SC2016 # expanded by the inner shell
+in_env "$overlay" bash -c 'find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >../overlay.cpio'
+if [[ -n $image ]]; then
+	cat "${guest[0]}" "$run/overlay.cpio" >"$run/initrd"
+else
+	image=$kernel/stock/usr/lib/modules/$version/vmlinuz
+	cat "${guest[@]}" "$run/overlay.cpio" >"$run/initrd"
+fi
+
+qemu=(
+	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
+	-accel tcg,thread=multi -cpu max -smp "$cpus" -m "$memory"
+	-kernel "$image" -initrd initrd
+	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $append"
+	-serial file:console -serial stdio
+)
+case $link in
+# The first of the two may be there before the other, or after it.
+*:a) qemu+=(-netdev "stream,id=link,server=on,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
+	-device virtio-net-pci,netdev=link,mac=52:54:00:00:00:0a,romfile=) ;;
+*:b) qemu+=(-netdev "stream,id=link,server=off,reconnect-ms=200,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
+	-device virtio-net-pci,netdev=link,mac=52:54:00:00:00:0b,romfile=) ;;
+esac
+
+: >"$run/console"
+status=0
+if [[ $# -gt 0 ]]; then
+	run_job in_env "$run" timeout --signal=KILL "$timeout" "${qemu[@]}" || status=$?
+else
+	in_env "$run" "${qemu[@]}" || status=$?
+fi
+
+cp "$run/console" "$console"
+ended=$(sed -n "s/.*guest-exit: $token \([0-9]*\).*/\1/p" "$run/console" | tail -n 1)
+[[ -n $ended ]] && exit "$ended"
+
+if [[ $status -eq 137 ]]; then
+	say "the guest was not done after $timeout s. The end of its console, $console:"
+elif grep -q 'Kernel panic' "$console"; then
+	say "the guest panicked. The end of its console, $console:"
+else
+	say "the guest ended without saying how its command ended (the emulator's status is $status). The end of its console, $console:"
+fi
+tail -n 40 "$console" | sed 's/^/  | /' >&2
+exit 125

@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/buildenv.sh [--run COMMAND [ARGUMENT…]]
+#
+# Makes the build environment: a Debian 13 (trixie) system in a directory of the cache, with the compilers that Debian's
+# kernel was built with, QEMU, and the tools that check this source. Installs mmdebstrap on this machine if it is missing.
+# Prints the directory. Nothing is done if it is there already.
+#
+# With --run, then runs COMMAND in it, in the present directory if that is inside this source tree or the cache. Both
+# have the same path inside as outside:
+#
+#     scripts/buildenv.sh --run make -C "$(scripts/kernel.sh)/build" M="$PWD" modules
+#
+# Environment: MIRROR, the Debian mirror to use (default: the one this machine uses).
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+packages=(
+	# the kernel and the module
+	make gcc-14 clang-19 lld-19 llvm-19 libclang-19-dev bindgen rustc rust-src flex bison bc libelf-dev libssl-dev openssl
+	pahole python3 xz-utils zstd lz4 cpio kmod rsync perl file
+	# checking this source
+	rustfmt rust-clippy shellcheck
+	# running what was built
+	qemu-system-x86
+)
+
+install_host_tools() {
+	apt-get update
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring
+}
+
+[[ ${1:-} == --run ]] && begin || begin "$@"
+mirror=$(mirror)
+
+make_root() {
+	local options
+	mapfile -t options < <(apt_proxy_options)
+	in_namespaces mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+		--aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' "${options[@]}" \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		trixie "$part" \
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main"
+}
+
+if part_begin buildenv trixie "$mirror ${packages[*]} $(declare -f make_root)"; then
+	need_space 12
+	say "making the build environment (once)"
+	if ! command -v mmdebstrap >/dev/null || [[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
+		step "installing mmdebstrap" install_host_tools
+	fi
+	step "making a Debian 13 build environment" make_root
+	part_end
+fi
+
+if [[ ${1:-} == --run ]]; then
+	shift
+	[[ $# -gt 0 ]] || die "--run needs a command"
+	env=$part
+	dir=/
+	[[ $PWD/ == "$tree"/* || $PWD/ == "$cache"/* ]] && dir=$PWD
+	run_job in_env "$dir" "$@"
+	exit
+fi
+echo "$part"

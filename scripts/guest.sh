@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/guest.sh
+#
+# Makes the file system of the guests: a Debian 13 system with the tools that configure and try WireGuard, and the modules of
+# the stock kernel, as an initramfs. wireguard-tools are those of forky, since the ones of trixie lack what the upstream
+# selftest uses. The kernel's own selftest is in the guest as its source package has it:
+# /selftests-upstream/wireguard/netns.sh, with the helpers of all selftests in /selftests-upstream/kselftest.
+#
+# Prints the paths of the two parts of the initramfs that seldom change, which are to be concatenated: the system, and
+# what comes with the kernel. scripts/boot.sh adds the rest.
+#
+# Environment: SERIES, the kernel series.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+packages=(
+	iproute2 iperf3 iputils-ping iputils-arping ncat iptables nftables wireguard-go ethtool tcpdump procps kmod conntrack
+	psmisc python3-minimal
+)
+
+call env buildenv.sh
+use_part "$env"
+mirror=$(mirror)
+
+make_root() {
+	local options
+	mapfile -t options < <(apt_proxy_options)
+	in_namespaces mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+		--aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' "${options[@]}" \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+		trixie "$part/root" \
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
+}
+
+# One package of forky, with package lists of their own, so that nothing else ever comes from there.
+add_tools() {
+	local apt=$part/apt
+	mkdir -p "$apt/lists/partial"
+	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" >"$apt/sources.list"
+	# The index of a testing suite is valid for a week only, which a mirror may exceed; its signature is checked all the same.
+	local options=(-o Acquire::Check-Valid-Until=false -o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-" -o "Dir::State::Lists=$apt/lists"
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Update::Error-Mode=any)
+	in_env "$apt" apt-get "${options[@]}" update || return
+	in_env "$apt" apt-get "${options[@]}" download wireguard-tools || return
+	in_env "$apt" dpkg-deb -x "$(cd "$apt" && echo wireguard-tools_*.deb)" "$part/root" || return
+	in_env "$part" chroot root wg --version
+}
+
+# Nothing of this is of use in a guest that is never upgraded, and less to unpack is a quicker boot.
+slim() {
+	local root=$part/root
+	rm -rf "$root"/var/cache/apt "$root"/var/lib/apt "$root"/usr/share/{doc,man,info,locale,zoneinfo,bash-completion,i18n} \
+		"$root"/usr/lib/x86_64-linux-gnu/{gconv,perl-base} "$root"/usr/bin/perl*
+	rm -f "$root/etc/resolv.conf"
+	ln -snf ../run/resolv.conf "$root/etc/resolv.conf"
+}
+
+pack() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	in_env "$part/$1" bash -c 'set -o pipefail; find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >"$1"' pack "$part/$2"
+}
+
+# The modules without the kernel, and the selftests of the kernel's source, unmodified.
+collect_kernel() {
+	local modules=$part/root/usr/lib/modules
+	mkdir -p "$modules" "$part/root/selftests-upstream"
+	cp -a "$kernel/stock/usr/lib/modules/$version" "$modules/"
+	rm -f "$modules/$version"/{vmlinuz,System.map,config,build,source}
+	cp -a "$kernel/source/tools/testing/selftests/"{wireguard,kselftest} "$part/root/selftests-upstream/"
+	rm -rf "$part/root/selftests-upstream/wireguard/qemu"
+}
+
+start_log
+if part_begin guest system "$mirror ${packages[*]} $env $(declare -f make_root add_tools slim pack)"; then
+	need_space 4
+	say "making the guests' system"
+	step "making a Debian 13 system" make_root
+	step "adding wireguard-tools of forky" add_tools
+	slim
+	step "packing it" pack root system.cpio
+	rm -rf "$part/root" "$part/apt"
+	part_end
+fi
+system=$part
+
+call kernel kernel.sh
+use_part "$kernel"
+version=$(<"$kernel/version")
+if part_begin "guest-$SERIES" "$version" "$kernel $(declare -f collect_kernel pack)"; then
+	collect_kernel
+	step "packing what comes with the kernel" pack root kernel.cpio
+	rm -rf "$part/root"
+	part_end
+fi
+echo "$system/system.cpio"
+echo "$part/kernel.cpio"

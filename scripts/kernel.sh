@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/kernel.sh
+#
+# Fetches the newest kernel of the series SERIES (default 7.3) from Debian's trixie-backports, and prepares a tree that
+# modules in Rust can be built in. Prints the directory it made, which holds
+#
+#     version     the kernel's release, such as 7.3.4+deb13-cloud-amd64
+#     source/     its source, from the package linux-source
+#     build/      the prepared tree: make -C build M=<module> modules
+#     stock/      the kernel as Debian ships it: boot it as stock/usr/lib/modules/<version>/vmlinuz
+#
+# The archive is asked for a newer kernel once a day at most. Without a network, what is there is used.
+#
+# Environment: SERIES, the kernel series.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+call env buildenv.sh
+use_part "$env"
+
+lists=$env/var/lib/apt/lists.updated
+
+update_lists() {
+	in_env / apt-get -o APT::Update::Error-Mode=any update && touch "$lists"
+}
+
+# Prints the release of the newest kernel of the series that the package lists know, if any.
+newest() {
+	in_env / apt-cache pkgnames "linux-headers-$SERIES." |
+		sed -n "s/^linux-headers-\($SERIES\.[0-9]*+deb13-cloud-amd64\)$/\1/p" | sort -V | tail -n 1
+}
+
+# package_version PACKAGE: prints its newest version in the package lists.
+package_version() {
+	in_env / apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1
+}
+
+# The newest part of this series that is complete, if any.
+present() {
+	local at
+	for at in "$cache/kernel-$SERIES"/*/; do
+		[[ -e $at.complete ]] && printf '%s\n' "${at%/}"
+	done | sort -V | tail -n 1
+}
+
+# refresh MINUTES: brings the package lists up to date, if they are older than that.
+refresh() {
+	local found
+	lock apt
+	if [[ -z $(find "$lists" -mmin "-$1" 2>/dev/null) ]]; then
+		if ! update_lists >>"$log" 2>&1; then
+			found=$(present)
+			if [[ -z $found ]]; then
+				tail -n 5 "$log" | sed 's/^/  | /' >&2
+				die "the Debian archive cannot be reached: check the network and the mirror in $env/etc/apt/sources.list.d, then run this again"
+			fi
+			say "  the Debian archive cannot be reached: staying with the kernel that is here"
+			use_part "$found"
+			echo "$found"
+			exit 0
+		fi
+	fi
+	unlock apt
+}
+
+find_newest() {
+	version=$(newest)
+	[[ -n $version ]] ||
+		die "trixie-backports has no kernel of series $SERIES; it has these: $(in_env / apt-cache pkgnames linux-headers- |
+			sed -n 's/^linux-headers-\([0-9]*\.[0-9]*\)\.[0-9]*+deb13-cloud-amd64$/\1/p' | sort -Vu | xargs)"
+	package=$(package_version "linux-headers-$version")
+	[[ $(package_version "linux-source-$SERIES") == "$package" ]] ||
+		die "the archive has linux-headers-$version in version $package, but not linux-source-$SERIES in that version: try again later, or another SERIES"
+}
+
+download() {
+	mkdir -p "$part/deb"
+	in_env "$part/deb" apt-get download "linux-source-$SERIES=$package" "linux-headers-$version=$package" \
+		"linux-binary-$version=$package" "linux-modules-$version=$package" "linux-base-$version=$package"
+}
+
+# The kernel as Debian ships it, with what its header package has, under stock/.
+unpack_stock() {
+	local deb
+	for deb in headers binary modules base; do
+		in_env "$part" dpkg-deb -x "$(cd "$part" && echo deb/linux-$deb-*.deb)" stock || return
+	done
+	in_env "$part" depmod -b stock/usr "$version"
+}
+
+unpack_source() {
+	in_env "$part" dpkg-deb -x "$(cd "$part" && echo deb/linux-source-*.deb)" unpacked || return
+	mkdir "$part/source"
+	in_env "$part" tar -C source --strip-components=1 -xf "unpacked/usr/src/linux-source-$SERIES.tar.xz" || return
+	rm -rf "$part/unpacked" "$part/deb"
+}
+
+# The settings of a configuration without which a Rust module for the kernel cannot be built.
+compilers() {
+	grep -E '^CONFIG_(RUST|CC_VERSION_TEXT|RUSTC_VERSION_TEXT|RUSTC_LLVM_VERSION)=' "$1"
+}
+
+# Debian's header package lacks what modules in Rust need, so the tree is prepared from the source, with the configuration
+# of that package. Its .kernelvariables name the release and the compiler, so that nobody has to say them again.
+prepare() {
+	local headers=$part/stock/usr/src/linux-headers-$version
+	mkdir "$part/build"
+	cp "$headers/.config" "$headers/.kernelvariables" "$part/build/"
+	in_env "$part" make -C source O="$part/build" -j "$(nproc)" olddefconfig || return
+	in_env "$part" make -C source O="$part/build" -j "$(nproc)" prepare modules_prepare || return
+	cp "$headers/Module.symvers" "$part/build/"
+	diff "$headers/.config" "$part/build/.config"
+	if ! cmp <(compilers "$headers/.config") <(compilers "$part/build/.config"); then
+		echo "the compilers of the build environment are not those of the kernel: remove $(dirname "$env") and run this again"
+		return 1
+	fi
+	[[ $(<"$part/build/include/config/kernel.release") == "$version" ]]
+}
+
+start_log "kernel-$SERIES"
+refresh 1440
+find_newest
+if [[ ! -e $(echo "$cache/kernel-$SERIES/$version"-*/.complete) ]]; then
+	# It is about to be downloaded, so it had better be the one that the archive has now.
+	refresh 10
+	find_newest
+fi
+
+if part_begin "kernel-$SERIES" "$version" "$package $env $(declare -f unpack_stock unpack_source compilers prepare)"; then
+	need_space 8
+	say "preparing the kernel $version"
+	step "downloading the kernel and its source" download
+	step "unpacking the kernel" unpack_stock
+	step "unpacking the source" unpack_source
+	step "preparing the tree for modules" prepare
+	echo "$version" >"$part/version"
+	part_end
+fi
+echo "$part"

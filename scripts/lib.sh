@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# What the scripts of the lab have in common. It is sourced, never run.
+#
+# Everything the lab makes is a "part": a directory $cache/NAME/LABEL-HASH, where HASH is taken from all that the part is
+# made from. A part counts as made only once its file `.complete` exists, which is the last thing written; whatever lacks
+# it is thrown away and made again. Parts of the same name with another hash are removed when the new one is complete, unless
+# another run is still using them (a run holds a shared lock on the parts it uses).
+#
+# Commands that take long, or that need a root file system of their own, run in mount and PID namespaces that end with the
+# command. So there is never a mount to undo and never a process left, however the script is stopped.
+
+set -euo pipefail
+# Background jobs get process groups of their own, so that each can be stopped as a whole.
+set -m
+
+scripts=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+tree=$(dirname "$scripts")
+self=$(basename "$0")
+cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
+SERIES=${SERIES:-7.3}
+export SERIES
+export WIREGUARD_RS_CACHE=$cache
+
+# Prints the comment block that every script starts with, from its third line on: that is its --help.
+usage() {
+	sed -n '3,/^$/s/^# \{0,1\}//p' "$scripts/$self"
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+# Ends the script with one sentence that says what is wrong and what to do about it.
+die() {
+	say "$self: $*"
+	exit 1
+}
+
+# ---- stopping -------------------------------------------------------------------------------------------------------
+
+job=            # PID (and process group) of the command that is running
+ticker=         # PID of the clock behind it
+making=         # part being made: removed unless it is completed
+on_exit=()      # commands to run at the end, last one first
+
+stop_job() {
+	local pid=$1 i
+	kill -TERM -- "-$pid" 2>/dev/null || return 0
+	# A script of the lab needs a moment to clean up after itself; anything else that stays is killed.
+	for ((i = 0; i < 50; i++)); do
+		kill -0 -- "-$pid" 2>/dev/null || return 0
+		# What runs in a PID namespace does not see SIGTERM: its `unshare` has to be killed, and takes all of it along.
+		pkill -KILL -g "$pid" -x unshare 2>/dev/null || true
+		sleep 0.1
+	done
+	kill -KILL -- "-$pid" 2>/dev/null || true
+}
+
+at_exit() {
+	local status=$? i
+	trap '' INT TERM HUP
+	[[ -n $ticker ]] && { kill -KILL "$ticker" 2>/dev/null || true; }
+	[[ -n $job ]] && stop_job "$job"
+	for ((i = ${#on_exit[@]} - 1; i >= 0; i--)); do
+		${on_exit[i]} || true
+	done
+	[[ -n $making ]] && remove_tree "$making"
+	exit "$status"
+}
+trap at_exit EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Removes a directory of the cache, and nothing else.
+remove_tree() {
+	[[ $1 == "$cache"/?* ]] || die "refusing to remove $1, which is not in $cache"
+	rm -rf --one-file-system -- "$1"
+}
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+log=            # log file of the steps of this script
+
+start_log() {
+	mkdir -p "$cache/log"
+	log=$cache/log/${1:-${self%.sh}}.log
+	: >"$log"
+}
+
+# Runs a command in the background of this script and waits for it, so that a signal is acted upon at once.
+# Output is not redirected. Returns the command's status.
+run_job() {
+	local status=0
+	"$@" </dev/null &
+	job=$!
+	wait "$job" || status=$?
+	job=
+	return "$status"
+}
+
+# step TEXT COMMAND…: runs COMMAND with its output in the log, showing TEXT and the time it takes.
+# If it fails, shows the end of the log and ends the script.
+step() {
+	local text=$1 status=0 start=$SECONDS mark
+	shift
+	[[ -n $log ]] || start_log
+	printf '\n==> %s: %s\n' "$text" "$*" >>"$log"
+	mark=$(stat -c %s "$log")
+	if [[ -t 2 ]]; then
+		(
+			set +e
+			trap - EXIT
+			while kill -0 $$ 2>/dev/null; do
+				printf '\r\033[K  %s … %d s' "$text" $((SECONDS - start)) >&2
+				sleep 1
+			done
+		) </dev/null >/dev/null &
+		ticker=$!
+	else
+		say "  $text …"
+	fi
+	run_job "$@" >>"$log" 2>&1 || status=$?
+	if [[ -n $ticker ]]; then
+		kill -KILL "$ticker" 2>/dev/null || true
+		wait "$ticker" 2>/dev/null || true
+		ticker=
+		printf '\r\033[K' >&2
+	fi
+	if [[ $status -ne 0 ]]; then
+		say "  $text: failed after $((SECONDS - start)) s. The last lines of $log:"
+		tail -c +$((mark + 1)) "$log" | tail -n 40 | sed 's/^/  | /' >&2
+		exit 1
+	fi
+	say "  $text: $((SECONDS - start)) s"
+}
+
+# call VARIABLE SCRIPT [ARGUMENT…]: runs another script of the lab and puts what it prints into VARIABLE.
+call() {
+	local -n into=$1
+	local out status=0
+	shift
+	out=$(mktemp)
+	run_job "$scripts/$1" "${@:2}" >"$out" || status=$?
+	# shellcheck disable=SC2034 # `into` is the caller's variable
+	into=$(<"$out")
+	rm -f "$out"
+	[[ $status -eq 0 ]] || exit "$status"
+}
+
+# ---- the machine ----------------------------------------------------------------------------------------------------
+
+need_root() {
+	[[ $(id -u) -eq 0 ]] || die "the lab needs root (it makes a Debian chroot and namespaces): run it again as root"
+}
+
+need_debian() {
+	local id='' version='' arch
+	if [[ -r /etc/os-release ]]; then
+		id=$(. /etc/os-release && printf '%s' "${ID:-}")
+		version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
+	fi
+	arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
+	[[ $id == debian && ($version == 12 || $version == 13) && $arch == amd64 ]] ||
+		die "the lab runs on Debian 12 or 13 on amd64, and this is ${id:-an unknown system} ${version:-} on $arch: use such a machine or virtual machine"
+}
+
+# need_space GIGABYTES: ends the script if the cache's file system has less room.
+need_space() {
+	local free
+	mkdir -p "$cache"
+	free=$(df --output=avail -B1G "$cache" | tail -n 1)
+	[[ $free -ge $1 ]] ||
+		die "$cache has ${free// /} GB free and this needs $1 GB: free some space, or set XDG_CACHE_HOME to a larger file system"
+}
+
+# Called first by every script: the answer to --help, then what no script can do without.
+begin() {
+	local argument
+	for argument; do
+		case $argument in
+		-h | --help) usage; trap - EXIT; exit 0 ;;
+		--) break ;;
+		esac
+	done
+	need_debian
+	need_root
+	[[ $SERIES =~ ^[0-9]+\.[0-9]+$ ]] || die "SERIES=$SERIES is not a kernel series such as 7.3"
+	mkdir -p "$cache" 2>/dev/null || die "cannot write to $cache: set XDG_CACHE_HOME to a directory that can be written"
+}
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+# lock NAME: takes the exclusive lock NAME, waiting for another run that has it. Held until `unlock NAME` or the end.
+declare -A locks=()
+lock() {
+	local fd
+	mkdir -p "$cache/lock"
+	exec {fd}>"$cache/lock/$1"
+	if ! flock -n "$fd"; then
+		say "  waiting for another run that is busy with $1 …"
+		run_job flock "$fd"
+	fi
+	locks[$1]=$fd
+}
+
+unlock() {
+	local fd=${locks[$1]}
+	exec {fd}>&-
+	unset "locks[$1]"
+}
+
+# use_part DIR: keeps other runs from removing DIR until this script ends.
+use_part() {
+	local fd
+	[[ -e $1/.complete ]] || die "$1 has been removed by another run: run this again"
+	exec {fd}<"$1"
+	flock -s "$fd"
+}
+
+# part_begin NAME LABEL KEY: sets $part to the directory of the part made from KEY. Returns 1 if it is there already;
+# otherwise it is empty, to be filled by the caller, who then calls part_end.
+part_begin() {
+	local name=$1 label=$2 hash
+	hash=$(sha256sum <<<"$3" | cut -c 1-12)
+	part=$cache/$name/$label-$hash
+	lock "$name"
+	if [[ -e $part/.complete ]]; then
+		unlock "$name"
+		use_part "$part"
+		return 1
+	fi
+	making=$part
+	remove_tree "$part"
+	mkdir -p "$part"
+	part_key=$3
+}
+
+part_end() {
+	local name old fd
+	name=$(basename "$(dirname "$part")")
+	printf '%s\n' "$part_key" >"$part/.complete.new"
+	sync -f "$part"
+	mv "$part/.complete.new" "$part/.complete"
+	making=
+	use_part "$part"
+	for old in "$cache/$name"/*/; do
+		old=${old%/}
+		[[ $old != "$part" && ! -L $old ]] || continue
+		exec {fd}<"$old"
+		if flock -n "$fd"; then
+			rm -f "$old/.complete"
+			remove_tree "$old"
+		fi
+		exec {fd}<&-
+	done
+	unlock "$name"
+}
+
+# ---- namespaces -----------------------------------------------------------------------------------------------------
+
+# Runs a command in mount and PID namespaces of its own. They, and every process and mount in them, end when the command
+# ends, when `unshare` is killed, or when this script dies in any way.
+in_namespaces() {
+	setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child -- "$@"
+}
+
+# in_env DIR COMMAND…: runs COMMAND in DIR in the build environment $env. The cache and this source tree are there at the
+# paths that they have outside, so that paths in messages and in the prepared kernel tree hold on both sides.
+in_env() {
+	local dir=$1
+	shift
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	in_namespaces bash -euc '
+		env=$1 dir=$2
+		shift 2
+		mount -t proc proc "$env/proc"
+		while [[ $1 != -- ]]; do
+			mkdir -p "$env$1"
+			mount --bind "$1" "$env$1"
+			shift
+		done
+		shift
+		for file in resolv.conf hosts; do
+			if [[ -e /etc/$file ]]; then
+				rm -f "$env/etc/$file"
+				cat "/etc/$file" >"$env/etc/$file"
+			fi
+		done
+		cd "$env"
+		exec chroot . /usr/bin/env -i -C "$dir" "$@"
+	' in_env "$env" "$dir" "$cache" "$tree" -- \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" \
+		DEBIAN_FRONTEND=noninteractive \
+		${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} \
+		"$@"
+}
+
+# copy_source DIR: brings the copy in DIR of what the module is built from up to date, leaving alone what was built there.
+copy_source() {
+	# Without their times: a file that has not changed must not look changed.
+	in_env "$tree" rsync -rl --checksum --delete --exclude=/.made-for --exclude-from=.gitignore \
+		--include=/Kbuild --include='/src/***' --exclude='*' ./ "$1/"
+}
+
+# ---- Debian ---------------------------------------------------------------------------------------------------------
+
+# Prints the Debian mirror this machine uses, as its own apt understands its configuration. MIRROR overrides it.
+mirror() {
+	local uri
+	if [[ -n ${MIRROR:-} ]]; then
+		printf '%s\n' "${MIRROR%/}"
+		return
+	fi
+	uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2>/dev/null |
+		awk '$2 ~ /^(bookworm|trixie|stable|oldstable)$/ && $3 == "main" { print $1; exit }')
+	# A list of mirrors in a file: its first line.
+	if [[ $uri == mirror+file:* ]]; then
+		uri=${uri#mirror+file:}
+		uri=$(awk '/^[a-z]/ { print $1; exit }' "/${uri##*(/)}" 2>/dev/null || true)
+	fi
+	uri=${uri%/}
+	printf '%s\n' "${uri:-http://deb.debian.org/debian}"
+}
+
+# Prints the mmdebstrap options that hand on the proxy settings of the machine's own apt.
+apt_proxy_options() {
+	apt-config dump 2>/dev/null | sed -n 's/^\(Acquire::https\?::Proxy[^ ]*\) "\([^"]\+\)";$/--aptopt=\1 "\2"/p'
+}

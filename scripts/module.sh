@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/module.sh
+#
+# Builds wireguard.ko from this source tree, in a copy of it in the cache, for the stock kernel that scripts/kernel.sh
+# fetches. Prints the path of the module, which stays the same from build to build.
+#
+# Environment: SERIES, the kernel series.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+call kernel kernel.sh
+call env buildenv.sh
+use_part "$env"
+use_part "$kernel"
+
+work=$cache/module-$SERIES
+module=$work/wireguard.ko
+lock "module-$SERIES"
+start_log "module-$SERIES"
+
+# What was built for another kernel or by other compilers is of no use.
+if [[ $(cat "$work/.made-for" 2>/dev/null) != "$kernel $env" ]]; then
+	remove_tree "$work"
+	mkdir -p "$work"
+	echo "$kernel $env" >"$work/.made-for"
+fi
+
+copy_source "$work"
+step "building the module for $(<"$kernel/version")" \
+	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" modules
+sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2
+[[ -e $module ]] || die "the build made no wireguard.ko: see $log"
+echo "$module"
