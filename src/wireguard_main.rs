@@ -9,6 +9,8 @@ use kernel::prelude::*;
 #[forbid(unsafe_code)]
 mod allowedips;
 mod linux;
+#[forbid(unsafe_code)]
+mod protocol;
 
 module! {
     type: WireGuard,

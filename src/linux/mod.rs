@@ -8,6 +8,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod bindings;
+pub(crate) mod crypto;
 pub(crate) mod netdevice;
+pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod skbuff;

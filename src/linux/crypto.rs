@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's crypto library: BLAKE2s, ChaCha20-Poly1305, XChaCha20-Poly1305 and Curve25519, and
+//! [`Secret`], the place where a key is kept.
+//!
+//! Secrets are written where they are to stay, through `&mut`, rather than returned: a moved value leaves
+//! a copy of its bytes on the stack that nothing zeroes.
+//!
+//! Every function may be called from any context and none sleeps. In hard interrupt context the library falls
+//! back to its generic code by itself.
+//!
+//! C headers: [`include/crypto/blake2s.h`](srctree/include/crypto/blake2s.h),
+//! [`include/crypto/chacha20poly1305.h`](srctree/include/crypto/chacha20poly1305.h),
+//! [`include/crypto/curve25519.h`](srctree/include/crypto/curve25519.h),
+//! [`include/crypto/utils.h`](srctree/include/crypto/utils.h),
+//! `memzero_explicit()` of [`include/linux/string.h`](srctree/include/linux/string.h)
+
+use core::mem::MaybeUninit;
+use kernel::{
+    error::code::{
+        EBADMSG,
+        EINVAL, //
+    },
+    prelude::*, //
+};
+
+use super::{
+    bindings,
+    random, //
+};
+
+/// Longest BLAKE2s digest, in bytes (`BLAKE2S_HASH_SIZE`).
+pub(crate) const BLAKE2S_HASH_SIZE: usize = 32;
+/// Length of the block BLAKE2s works on, in bytes (`BLAKE2S_BLOCK_SIZE`).
+pub(crate) const BLAKE2S_BLOCK_SIZE: usize = 64;
+/// Longest BLAKE2s key, in bytes (`BLAKE2S_KEY_SIZE`).
+pub(crate) const BLAKE2S_KEY_SIZE: usize = 32;
+/// Length of a ChaCha20-Poly1305 or XChaCha20-Poly1305 key, in bytes (`CHACHA20POLY1305_KEY_SIZE`).
+pub(crate) const CHACHA20POLY1305_KEY_SIZE: usize = 32;
+/// Length of the tag that both add to the plaintext, in bytes (`CHACHA20POLY1305_AUTHTAG_SIZE`).
+pub(crate) const CHACHA20POLY1305_AUTHTAG_SIZE: usize = 16;
+/// Length of an XChaCha20-Poly1305 nonce, in bytes (`XCHACHA20POLY1305_NONCE_SIZE`).
+pub(crate) const XCHACHA20POLY1305_NONCE_SIZE: usize = 24;
+/// Length of a Curve25519 scalar or point, in bytes (`CURVE25519_KEY_SIZE`).
+pub(crate) const CURVE25519_KEY_SIZE: usize = 32;
+
+/// Overwrites `bytes` with zeros in a way that the compiler does not drop.
+pub(crate) fn memzero_explicit(bytes: &mut [u8]) {
+    // SAFETY: `bytes` is valid for writes of its length, and zero is a valid `u8`.
+    unsafe { bindings::memzero_explicit(bytes.as_mut_ptr().cast(), bytes.len()) };
+}
+
+/// Whether `a` and `b` are equal, in a time that does not depend on where they differ.
+#[must_use]
+pub(crate) fn ct_eq<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
+    // SAFETY: Both arrays are valid for reads of `N` bytes.
+    let differs = unsafe { bindings::crypto_memneq(a.as_ptr().cast(), b.as_ptr().cast(), N) };
+    differs == 0
+}
+
+/// `N` bytes of key material, zeroed when dropped.
+///
+/// It has no `Debug`, `Clone` or `PartialEq`: comparing is [`Secret::ct_eq`], copying is
+/// [`Secret::copy_from`] or, where a second place is really wanted, [`Secret::duplicate`].
+#[derive(Zeroable)]
+#[repr(transparent)]
+pub(crate) struct Secret<const N: usize>([u8; N]);
+
+impl<const N: usize> Secret<N> {
+    /// All zeros: a place to write a key into.
+    pub(crate) const fn zeroed() -> Self {
+        Self([0; N])
+    }
+
+    /// A copy of `bytes`, whose owner has to zero the original.
+    pub(crate) fn from_bytes(bytes: &[u8; N]) -> Self {
+        Self(*bytes)
+    }
+
+    /// The key's bytes.
+    pub(crate) const fn as_bytes(&self) -> &[u8; N] {
+        &self.0
+    }
+
+    /// The place of the key's bytes, to write them.
+    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8; N] {
+        &mut self.0
+    }
+
+    /// Takes over the value of `other`.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.0 = other.0;
+    }
+
+    /// A second copy of the same key.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0)
+    }
+
+    /// Overwrites the key with zeros.
+    pub(crate) fn clear(&mut self) {
+        memzero_explicit(&mut self.0);
+    }
+
+    /// Overwrites the key with random bytes.
+    ///
+    /// They are only good once the random number generator is seeded: see [`random::wait_for_random_bytes`].
+    pub(crate) fn randomize(&mut self) {
+        random::get_random_bytes(&mut self.0);
+    }
+
+    /// Whether both are equal, in constant time.
+    #[must_use]
+    pub(crate) fn ct_eq(&self, other: &Self) -> bool {
+        ct_eq(&self.0, &other.0)
+    }
+
+    /// Whether every byte is zero, in constant time.
+    #[must_use]
+    pub(crate) fn is_zero(&self) -> bool {
+        ct_eq(&self.0, &[0; N])
+    }
+}
+
+impl<const N: usize> Drop for Secret<N> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// BLAKE2s of `parts`, one after the other, with a digest of `OUT` bytes written to `out`.
+///
+/// `OUT` is 1 to [`BLAKE2S_HASH_SIZE`]; anything else does not compile. RFC 7693.
+pub(crate) fn blake2s<const OUT: usize>(parts: &[&[u8]], out: &mut [u8; OUT]) {
+    blake2s_parts(&[], parts, out);
+}
+
+/// Keyed BLAKE2s of `parts`, one after the other, with a digest of `OUT` bytes written to `out`.
+///
+/// `KEY` is 1 to [`BLAKE2S_KEY_SIZE`] and `OUT` 1 to [`BLAKE2S_HASH_SIZE`]; anything else does not compile.
+/// RFC 7693.
+pub(crate) fn blake2s_keyed<const KEY: usize, const OUT: usize>(
+    key: &[u8; KEY],
+    parts: &[&[u8]],
+    out: &mut [u8; OUT],
+) {
+    const { assert!(KEY >= 1) };
+    blake2s_parts(key, parts, out);
+}
+
+fn blake2s_parts<const KEY: usize, const OUT: usize>(
+    key: &[u8; KEY],
+    parts: &[&[u8]],
+    out: &mut [u8; OUT],
+) {
+    const { assert!(KEY <= BLAKE2S_KEY_SIZE && OUT >= 1 && OUT <= BLAKE2S_HASH_SIZE) };
+
+    let mut ctx = MaybeUninit::<bindings::blake2s_ctx>::uninit();
+    // SAFETY: `ctx` is valid for writes, `key` for reads of `KEY` bytes, and both lengths are within the limits
+    // of the algorithm, as asserted above. This initialises all of `ctx` that the others look at.
+    unsafe { bindings::__blake2s_init(ctx.as_mut_ptr(), OUT, key.as_ptr().cast(), KEY) };
+    for part in parts {
+        // SAFETY: `ctx` was initialised above, and `part` is valid for reads of its length.
+        unsafe { bindings::blake2s_update(ctx.as_mut_ptr(), part.as_ptr(), part.len()) };
+    }
+    // SAFETY: `ctx` was initialised above for a digest of `OUT` bytes, and `out` is valid for writes of as
+    // many. `ctx` is zeroed by this, so that nothing of the key or the message stays on the stack.
+    unsafe { bindings::blake2s_final(ctx.as_mut_ptr(), out.as_mut_ptr()) };
+}
+
+/// Checks that a text of `len` bytes is one that the library takes whole.
+///
+/// It counts in `unsigned int` inside: what is longer would be left unencrypted without a word.
+fn check_len(len: usize) -> Result {
+    if len > i32::MAX as usize {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag over `ad` and the
+/// ciphertext. RFC 8439, with the 64-bit `nonce` in the low-order-first last eight bytes of the 96-bit one.
+///
+/// # Errors
+///
+/// `EINVAL` when `dst` is not just one tag longer than `src`, or `src` longer than `i32::MAX`; nothing is written then.
+pub(crate) fn chacha20poly1305_encrypt(
+    dst: &mut [u8],
+    src: &[u8],
+    ad: &[u8],
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(src.len())?;
+    if dst.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(src.len()) {
+        return Err(EINVAL);
+    }
+    // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of the length of `src`
+    // and the tag, as checked above.
+    unsafe {
+        bindings::chacha20poly1305_encrypt(
+            dst.as_mut_ptr(),
+            src.as_ptr(),
+            src.len(),
+            ad.as_ptr(),
+            ad.len(),
+            nonce,
+            key.as_ptr(),
+        )
+    };
+    Ok(())
+}
+
+/// Encrypts all but the last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes of `buf` where they are; those last ones
+/// become the tag. Otherwise like [`chacha20poly1305_encrypt`].
+///
+/// # Errors
+///
+/// `EINVAL` when `buf` has no room for the tag or is too long; nothing is written then.
+pub(crate) fn chacha20poly1305_encrypt_in_place(
+    buf: &mut [u8],
+    ad: &[u8],
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    let len = buf
+        .len()
+        .checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE)
+        .ok_or(EINVAL)?;
+    check_len(len)?;
+    let buf = buf.as_mut_ptr();
+    // SAFETY: `buf` is valid for reads and writes of `len` bytes and the tag, `ad` and `key` for reads of the lengths
+    // given. Source and destination may be the same: the cipher reads each block before it writes it, and the
+    // authenticator reads what has been written.
+    unsafe {
+        bindings::chacha20poly1305_encrypt(
+            buf,
+            buf.cast_const(),
+            len,
+            ad.as_ptr(),
+            ad.len(),
+            nonce,
+            key.as_ptr(),
+        )
+    };
+    Ok(())
+}
+
+/// Checks the tag at the end of `src` and decrypts what is before it into `dst`. RFC 8439, with `nonce` as in
+/// [`chacha20poly1305_encrypt`].
+///
+/// # Errors
+///
+/// `EBADMSG` when the tag is not right, `EINVAL` when `dst` is not just one tag shorter than `src`, or `src` longer
+/// than `i32::MAX`. Nothing is written then.
+pub(crate) fn chacha20poly1305_decrypt(
+    dst: &mut [u8],
+    src: &[u8],
+    ad: &[u8],
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(src.len())?;
+    if src.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(dst.len()) {
+        return Err(EINVAL);
+    }
+    // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of the length of `src`
+    // less the tag, as checked above.
+    let authentic = unsafe {
+        bindings::chacha20poly1305_decrypt(
+            dst.as_mut_ptr(),
+            src.as_ptr(),
+            src.len(),
+            ad.as_ptr(),
+            ad.len(),
+            nonce,
+            key.as_ptr(),
+        )
+    };
+    if authentic {
+        Ok(())
+    } else {
+        Err(EBADMSG)
+    }
+}
+
+/// Checks the tag at the end of `buf` and decrypts what is before it where it is; gives back the plaintext, the
+/// part of `buf` without the tag. Otherwise like [`chacha20poly1305_decrypt`].
+///
+/// # Errors
+///
+/// `EBADMSG` when the tag is not right, `EINVAL` when `buf` is shorter than a tag or too long. `buf` is as it was then.
+pub(crate) fn chacha20poly1305_decrypt_in_place<'a>(
+    buf: &'a mut [u8],
+    ad: &[u8],
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result<&'a mut [u8]> {
+    let len = buf
+        .len()
+        .checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE)
+        .ok_or(EINVAL)?;
+    check_len(buf.len())?;
+    let total = buf.len();
+    let ptr = buf.as_mut_ptr();
+    // SAFETY: `buf` is valid for reads of its whole length and for writes of that less the tag, `ad` and `key` for
+    // reads of the lengths given. Source and destination may be the same: the authenticator has read it all
+    // before the cipher writes, and the cipher reads each block before it writes it.
+    let authentic = unsafe {
+        bindings::chacha20poly1305_decrypt(
+            ptr,
+            ptr.cast_const(),
+            total,
+            ad.as_ptr(),
+            ad.len(),
+            nonce,
+            key.as_ptr(),
+        )
+    };
+    if authentic {
+        buf.get_mut(..len).ok_or(EINVAL)
+    } else {
+        Err(EBADMSG)
+    }
+}
+
+/// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag over `ad` and the
+/// ciphertext. draft-irtf-cfrg-xchacha.
+///
+/// # Errors
+///
+/// As for [`chacha20poly1305_encrypt`].
+pub(crate) fn xchacha20poly1305_encrypt(
+    dst: &mut [u8],
+    src: &[u8],
+    ad: &[u8],
+    nonce: &[u8; XCHACHA20POLY1305_NONCE_SIZE],
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(src.len())?;
+    if dst.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(src.len()) {
+        return Err(EINVAL);
+    }
+    // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for writes of the length of
+    // `src` and the tag, as checked above.
+    unsafe {
+        bindings::xchacha20poly1305_encrypt(
+            dst.as_mut_ptr(),
+            src.as_ptr(),
+            src.len(),
+            ad.as_ptr(),
+            ad.len(),
+            nonce.as_ptr(),
+            key.as_ptr(),
+        )
+    };
+    Ok(())
+}
+
+/// Checks the tag at the end of `src` and decrypts what is before it into `dst`. draft-irtf-cfrg-xchacha.
+///
+/// # Errors
+///
+/// As for [`chacha20poly1305_decrypt`].
+pub(crate) fn xchacha20poly1305_decrypt(
+    dst: &mut [u8],
+    src: &[u8],
+    ad: &[u8],
+    nonce: &[u8; XCHACHA20POLY1305_NONCE_SIZE],
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(src.len())?;
+    if src.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(dst.len()) {
+        return Err(EINVAL);
+    }
+    // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for writes of the length of
+    // `src` less the tag, as checked above.
+    let authentic = unsafe {
+        bindings::xchacha20poly1305_decrypt(
+            dst.as_mut_ptr(),
+            src.as_ptr(),
+            src.len(),
+            ad.as_ptr(),
+            ad.len(),
+            nonce.as_ptr(),
+            key.as_ptr(),
+        )
+    };
+    if authentic {
+        Ok(())
+    } else {
+        Err(EBADMSG)
+    }
+}
+
+/// Curve25519 of `secret` and `point`, written to `shared`. RFC 7748.
+///
+/// Returns whether the result can be used: `false` when it is all zeros, which a point of low order makes it, so that
+/// the other side would have chosen it alone.
+#[must_use]
+pub(crate) fn curve25519(
+    shared: &mut Secret<CURVE25519_KEY_SIZE>,
+    secret: &Secret<CURVE25519_KEY_SIZE>,
+    point: &[u8; CURVE25519_KEY_SIZE],
+) -> bool {
+    // SAFETY: The three arrays have the length that the function works on, and `shared` is borrowed exclusively, so
+    // that it is none of the others.
+    unsafe { bindings::curve25519(shared.0.as_mut_ptr(), secret.0.as_ptr(), point.as_ptr()) }
+}
+
+/// The public key that belongs to `secret`, or `None` if `secret` is all zeros.
+#[must_use]
+pub(crate) fn curve25519_generate_public(
+    secret: &Secret<CURVE25519_KEY_SIZE>,
+) -> Option<[u8; CURVE25519_KEY_SIZE]> {
+    let mut public = [0; CURVE25519_KEY_SIZE];
+    // SAFETY: Both arrays have the length that the function works on, and they are two.
+    unsafe { bindings::curve25519_generate_public(public.as_mut_ptr(), secret.0.as_ptr()) }
+        .then_some(public)
+}
+
+/// Makes the scalar a multiple of the cofactor with its top bit in a fixed place. RFC 7748, section 5.
+pub(crate) fn curve25519_clamp_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) {
+    // SAFETY: The array has the length that the function works on.
+    unsafe { bindings::curve25519_clamp_secret(secret.0.as_mut_ptr()) };
+}
+
+/// Fills `secret` with a new private key.
+///
+/// It is only good once the random number generator is seeded: see [`random::wait_for_random_bytes`].
+pub(crate) fn curve25519_generate_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) {
+    secret.randomize();
+    curve25519_clamp_secret(secret);
+}

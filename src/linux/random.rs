@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's random number generator.
+//!
+//! C header: [`include/linux/random.h`](srctree/include/linux/random.h)
+
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+use super::bindings;
+
+/// Fills `bytes` with random bytes. Any context.
+///
+/// Before the generator is seeded ([`rng_is_initialized`]) they are not good for a key.
+pub(crate) fn get_random_bytes(bytes: &mut [u8]) {
+    // SAFETY: `bytes` is valid for writes of its length.
+    unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) };
+}
+
+/// Sleeps until the generator is seeded; returns at once when it is. Process context.
+///
+/// # Errors
+///
+/// `ERESTARTSYS` when a signal came first.
+pub(crate) fn wait_for_random_bytes() -> Result {
+    // SAFETY: It takes nothing. In a context that may not sleep it is a "scheduling while atomic" report; no memory is
+    // touched.
+    to_result(unsafe { bindings::wait_for_random_bytes() })
+}
+
+/// Fills `bytes` with random bytes that are good for a key: [`wait_for_random_bytes`], then [`get_random_bytes`].
+/// Process context.
+///
+/// # Errors
+///
+/// `ERESTARTSYS` when a signal came before the generator was seeded; `bytes` is as it was then.
+pub(crate) fn get_random_bytes_wait(bytes: &mut [u8]) -> Result {
+    wait_for_random_bytes()?;
+    get_random_bytes(bytes);
+    Ok(())
+}
+
+/// A random number. Any context.
+pub(crate) fn get_random_u32() -> u32 {
+    // SAFETY: It takes nothing and may be called anywhere.
+    unsafe { bindings::get_random_u32() }
+}
+
+/// A random number below `ceil`, each as likely as any other, and 0 if `ceil` is 0. Any context.
+pub(crate) fn get_random_u32_below(ceil: u32) -> u32 {
+    if ceil == 0 {
+        return 0;
+    }
+    // SAFETY: It may be called anywhere, and `ceil` is not zero.
+    unsafe { bindings::__get_random_u32_below(ceil) }
+}
+
+/// Whether the generator is seeded. Any context.
+pub(crate) fn rng_is_initialized() -> bool {
+    // SAFETY: It takes nothing and may be called anywhere.
+    unsafe { bindings::rng_is_initialized() }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Long-term keys: the public key that names a peer, and this side's own pair.
+
+use kernel::prelude::*;
+
+use super::messages::NOISE_PUBLIC_KEY_LEN;
+use crate::linux::crypto::{
+    self,
+    Secret, //
+};
+
+/// A private key.
+pub(crate) type PrivateKey = Secret<NOISE_PUBLIC_KEY_LEN>;
+
+/// A Curve25519 public key, 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Zeroable)]
+#[repr(transparent)]
+pub(crate) struct PublicKey([u8; NOISE_PUBLIC_KEY_LEN]);
+
+impl PublicKey {
+    /// The key with these bytes, any of which are one.
+    pub(crate) const fn new(bytes: [u8; NOISE_PUBLIC_KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key's bytes.
+    pub(crate) const fn as_bytes(&self) -> &[u8; NOISE_PUBLIC_KEY_LEN] {
+        &self.0
+    }
+}
+
+/// A device's own pair of keys, or none.
+pub(crate) struct StaticIdentity {
+    private: PrivateKey,
+    public: PublicKey,
+    has_identity: bool,
+}
+
+impl StaticIdentity {
+    /// No keys: every handshake fails.
+    pub(crate) const fn none() -> Self {
+        Self {
+            private: PrivateKey::zeroed(),
+            public: PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]),
+            has_identity: false,
+        }
+    }
+
+    /// Takes over a private key, clamped as section 5 of RFC 7748 says, and works out the public key.
+    ///
+    /// Returns whether there is an identity now. A key of zeros is none, and takes the old one away.
+    ///
+    /// What was computed from the old keys is to be computed again:
+    /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static) for each peer and
+    /// [`Checker::set_identity`](super::cookie::Checker::set_identity).
+    pub(crate) fn set_private_key(&mut self, private: &PrivateKey) -> bool {
+        match crypto::curve25519_generate_public(private) {
+            Some(public) => {
+                self.private.copy_from(private);
+                crypto::curve25519_clamp_secret(&mut self.private);
+                self.public = PublicKey::new(public);
+                self.has_identity = true;
+            }
+            None => {
+                self.private.clear();
+                self.public = PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]);
+                self.has_identity = false;
+            }
+        }
+        self.has_identity
+    }
+
+    /// The private key, if there is one.
+    pub(crate) fn private_key(&self) -> Option<&PrivateKey> {
+        self.has_identity.then_some(&self.private)
+    }
+
+    /// The public key, if there is one.
+    pub(crate) fn public_key(&self) -> Option<&PublicKey> {
+        self.has_identity.then_some(&self.public)
+    }
+}

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The four messages as they are on the wire: section 5.4 of the paper.
+//!
+//! All numbers are little-endian. The first four bytes are the type and three zeros, read as one number.
+
+use core::num::NonZeroU32;
+use kernel::prelude::*;
+use zerocopy::little_endian::{
+    U32,
+    U64, //
+};
+use zerocopy_derive::{
+    Immutable,
+    KnownLayout,
+    Unaligned, //
+};
+
+use super::tai64n::NOISE_TIMESTAMP_LEN;
+use crate::linux::crypto::{
+    BLAKE2S_HASH_SIZE,
+    CHACHA20POLY1305_AUTHTAG_SIZE,
+    CHACHA20POLY1305_KEY_SIZE,
+    CURVE25519_KEY_SIZE,
+    XCHACHA20POLY1305_NONCE_SIZE, //
+};
+
+/// Length of a public or private key, in bytes.
+pub(crate) const NOISE_PUBLIC_KEY_LEN: usize = CURVE25519_KEY_SIZE;
+/// Length of a preshared or session key, in bytes.
+pub(crate) const NOISE_SYMMETRIC_KEY_LEN: usize = CHACHA20POLY1305_KEY_SIZE;
+/// Length of the tag that authenticates a ciphertext, in bytes.
+pub(crate) const NOISE_AUTHTAG_LEN: usize = CHACHA20POLY1305_AUTHTAG_SIZE;
+/// Length of the handshake's hash and chaining key, in bytes.
+pub(crate) const NOISE_HASH_LEN: usize = BLAKE2S_HASH_SIZE;
+/// Length of the nonce of a cookie reply, in bytes.
+pub(crate) const COOKIE_NONCE_LEN: usize = XCHACHA20POLY1305_NONCE_SIZE;
+/// Length of a cookie and of the MACs, in bytes.
+pub(crate) const COOKIE_LEN: usize = 16;
+
+/// The plaintext of a data message is padded to a multiple of this, in bytes.
+pub(crate) const MESSAGE_PADDING_MULTIPLE: u32 = 16;
+/// Length of the shortest data message, a keepalive, in bytes.
+pub(crate) const MESSAGE_MINIMUM_LENGTH: usize = message_data_len(0);
+/// Type of service of the packets that carry handshake messages: AF41, and no ECN.
+pub(crate) const HANDSHAKE_DSCP: u8 = 0x88;
+
+/// Length of the ciphertext of `plain_len` bytes, tag and all.
+pub(crate) const fn noise_encrypted_len(plain_len: usize) -> usize {
+    plain_len.saturating_add(NOISE_AUTHTAG_LEN)
+}
+
+/// Length of the data message with `plain_len` bytes (padding included) in it.
+pub(crate) const fn message_data_len(plain_len: usize) -> usize {
+    noise_encrypted_len(plain_len).saturating_add(size_of::<DataHeader>())
+}
+
+const ENCRYPTED_STATIC_LEN: usize = noise_encrypted_len(NOISE_PUBLIC_KEY_LEN);
+const ENCRYPTED_TIMESTAMP_LEN: usize = noise_encrypted_len(NOISE_TIMESTAMP_LEN);
+const ENCRYPTED_COOKIE_LEN: usize = noise_encrypted_len(COOKIE_LEN);
+
+/// What kind a message is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum MessageType {
+    /// [`HandshakeInitiation`].
+    HandshakeInitiation = 1,
+    /// [`HandshakeResponse`].
+    HandshakeResponse = 2,
+    /// [`CookieReply`].
+    HandshakeCookie = 3,
+    /// [`DataHeader`] and a ciphertext.
+    Data = 4,
+}
+
+impl MessageType {
+    /// What kind of message begins with `header` and is `len` bytes long, if it is one: a handshake message has just
+    /// its length, a data message at least [`MESSAGE_MINIMUM_LENGTH`].
+    #[inline]
+    pub(crate) const fn classify(header: [u8; 4], len: usize) -> Option<Self> {
+        let kind = match u32::from_le_bytes(header) {
+            1 => Self::HandshakeInitiation,
+            2 => Self::HandshakeResponse,
+            3 => Self::HandshakeCookie,
+            4 => Self::Data,
+            _ => return None,
+        };
+        let fits = match kind {
+            Self::Data => len >= MESSAGE_MINIMUM_LENGTH,
+            _ => len == kind.header_len(),
+        };
+        if fits {
+            Some(kind)
+        } else {
+            None
+        }
+    }
+
+    /// How much of the message has to lie in one piece to be read, in bytes: all of a handshake message, and the
+    /// [`DataHeader`] of a data message.
+    pub(crate) const fn header_len(self) -> usize {
+        match self {
+            Self::HandshakeInitiation => size_of::<HandshakeInitiation>(),
+            Self::HandshakeResponse => size_of::<HandshakeResponse>(),
+            Self::HandshakeCookie => size_of::<CookieReply>(),
+            Self::Data => size_of::<DataHeader>(),
+        }
+    }
+
+    /// The first field of a message of this kind.
+    pub(crate) const fn header(self) -> U32 {
+        U32::new(self as u32)
+    }
+}
+
+/// The end of an initiation or response: section 5.4.4 of the paper.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct Macs {
+    /// Shows that the sender knows the receiver's public key: over all before it.
+    pub(crate) mac1: [u8; COOKIE_LEN],
+    /// Shows that the sender receives at its address: over all before it, with the cookie as the key. Zeros without one.
+    pub(crate) mac2: [u8; COOKIE_LEN],
+}
+
+impl Macs {
+    /// No MACs yet.
+    pub(crate) const ZERO: Self = Self {
+        mac1: [0; COOKIE_LEN],
+        mac2: [0; COOKIE_LEN],
+    };
+}
+
+/// The first message of a handshake, 148 bytes: section 5.4.2 of the paper.
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct HandshakeInitiation {
+    header: U32,
+    /// Chosen by the sender, who finds its handshake by it in the response.
+    pub(crate) sender_index: U32,
+    /// A public key for this handshake only.
+    pub(crate) unencrypted_ephemeral: [u8; NOISE_PUBLIC_KEY_LEN],
+    /// The sender's public key.
+    pub(crate) encrypted_static: [u8; ENCRYPTED_STATIC_LEN],
+    /// When it was sent: [`Tai64n`](super::tai64n::Tai64n).
+    pub(crate) encrypted_timestamp: [u8; ENCRYPTED_TIMESTAMP_LEN],
+    /// Over all of the above.
+    pub(crate) macs: Macs,
+}
+
+impl HandshakeInitiation {
+    /// An initiation with this index and nothing else yet.
+    pub(crate) const fn new(sender_index: u32) -> Self {
+        Self {
+            header: MessageType::HandshakeInitiation.header(),
+            sender_index: U32::new(sender_index),
+            unencrypted_ephemeral: [0; NOISE_PUBLIC_KEY_LEN],
+            encrypted_static: [0; ENCRYPTED_STATIC_LEN],
+            encrypted_timestamp: [0; ENCRYPTED_TIMESTAMP_LEN],
+            macs: Macs::ZERO,
+        }
+    }
+}
+
+/// The second message of a handshake, 92 bytes: section 5.4.3 of the paper.
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct HandshakeResponse {
+    header: U32,
+    /// Chosen by the sender, who finds the keypair by it in data messages.
+    pub(crate) sender_index: U32,
+    /// The initiation's `sender_index`.
+    pub(crate) receiver_index: U32,
+    /// A public key for this handshake only.
+    pub(crate) unencrypted_ephemeral: [u8; NOISE_PUBLIC_KEY_LEN],
+    /// A tag alone: that the sender has the same keys.
+    pub(crate) encrypted_nothing: [u8; NOISE_AUTHTAG_LEN],
+    /// Over all of the above.
+    pub(crate) macs: Macs,
+}
+
+impl HandshakeResponse {
+    /// A response with these indices and nothing else yet.
+    pub(crate) const fn new(sender_index: u32, receiver_index: u32) -> Self {
+        Self {
+            header: MessageType::HandshakeResponse.header(),
+            sender_index: U32::new(sender_index),
+            receiver_index: U32::new(receiver_index),
+            unencrypted_ephemeral: [0; NOISE_PUBLIC_KEY_LEN],
+            encrypted_nothing: [0; NOISE_AUTHTAG_LEN],
+            macs: Macs::ZERO,
+        }
+    }
+}
+
+/// What a responder under load sends instead of an answer, 64 bytes: section 5.4.7 of the paper.
+#[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct CookieReply {
+    header: U32,
+    /// The `sender_index` of the message it answers.
+    pub(crate) receiver_index: U32,
+    /// Random.
+    pub(crate) nonce: [u8; COOKIE_NONCE_LEN],
+    /// The key of the MAC that the next message from the same address is to have.
+    pub(crate) encrypted_cookie: [u8; ENCRYPTED_COOKIE_LEN],
+}
+
+impl CookieReply {
+    /// A reply with this index and nonce, and nothing else yet.
+    pub(crate) const fn new(receiver_index: u32, nonce: [u8; COOKIE_NONCE_LEN]) -> Self {
+        Self {
+            header: MessageType::HandshakeCookie.header(),
+            receiver_index: U32::new(receiver_index),
+            nonce,
+            encrypted_cookie: [0; ENCRYPTED_COOKIE_LEN],
+        }
+    }
+}
+
+/// The beginning of a data message, 16 bytes: section 5.4.6 of the paper. A ciphertext of at least a tag follows.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct DataHeader {
+    header: U32,
+    /// The `sender_index` with which the receiver made the keypair.
+    pub(crate) key_idx: U32,
+    /// The nonce of the ciphertext.
+    pub(crate) counter: U64,
+}
+
+impl DataHeader {
+    /// The header of the message with this counter under the keypair that the receiver calls `key_idx`.
+    pub(crate) const fn new(key_idx: u32, counter: u64) -> Self {
+        Self {
+            header: MessageType::Data.header(),
+            key_idx: U32::new(key_idx),
+            counter: U64::new(counter),
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<HandshakeInitiation>() == 148);
+    assert!(size_of::<HandshakeResponse>() == 92);
+    assert!(size_of::<CookieReply>() == 64);
+    assert!(size_of::<DataHeader>() == 16);
+    assert!(MESSAGE_MINIMUM_LENGTH == 32);
+};
+
+/// A message, borrowed from the bytes it came in.
+pub(crate) enum Message<'a> {
+    /// The first message of a handshake.
+    Initiation(&'a HandshakeInitiation),
+    /// The second message of a handshake.
+    Response(&'a HandshakeResponse),
+    /// A cookie for the sender of either.
+    Cookie(&'a CookieReply),
+    /// Data, or a keepalive: the header, and the ciphertext with its tag.
+    Data(&'a DataHeader, &'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// Reads the payload of a datagram; `None` if it is no message at all.
+    ///
+    /// This looks at the type and the length. What else is in the message has yet to be authenticated.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        match MessageType::classify(*bytes.first_chunk()?, bytes.len())? {
+            MessageType::HandshakeInitiation => Some(Self::Initiation(
+                HandshakeInitiation::ref_from_bytes(bytes).ok()?,
+            )),
+            MessageType::HandshakeResponse => Some(Self::Response(
+                HandshakeResponse::ref_from_bytes(bytes).ok()?,
+            )),
+            MessageType::HandshakeCookie => {
+                Some(Self::Cookie(CookieReply::ref_from_bytes(bytes).ok()?))
+            }
+            MessageType::Data => {
+                let (header, ciphertext) = DataHeader::ref_from_prefix(bytes).ok()?;
+                Some(Self::Data(header, ciphertext))
+            }
+        }
+    }
+}
+
+/// How many zeros go after a packet of `len` bytes before it is encrypted, for a device with this MTU.
+///
+/// They fill it up to a multiple of [`MESSAGE_PADDING_MULTIPLE`], but not beyond the MTU. A packet longer than the MTU
+/// counts as what is left of it after whole MTUs. Without an MTU (0) there is no limit.
+#[inline]
+pub(crate) fn padding(len: u32, mtu: u32) -> u32 {
+    let fill = |len: u32| len.wrapping_neg() % MESSAGE_PADDING_MULTIPLE;
+    match NonZeroU32::new(mtu) {
+        Some(mtu) => {
+            let last = if len > mtu.get() { len % mtu } else { len };
+            fill(last).min(mtu.get().saturating_sub(last))
+        }
+        None => fill(len),
+    }
+}

@@ -1,0 +1,651 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The handshake: Noise_IKpsk2, sections 5.4.1 to 5.4.5 of the paper.
+//!
+//! ```text
+//! <- s                       the initiator knows the responder's public key beforehand
+//! ...
+//! -> e, es, s, ss, {t}       create_initiation()  ~>  OpenedInitiation::open(), consume_initiation()
+//! <- e, ee, se, psk, {}      consume_response()   <~  create_response()
+//!    begin_session()                                  begin_session()
+//! ```
+//!
+//! A [`Handshake`] belongs to a peer, but knows none: finding the peer of an initiation by its public key, the peer
+//! of a response by its index, and giving out indices is up to the caller. Each step below names the tokens of the pattern
+//! that it goes through.
+
+use kernel::prelude::*;
+
+use super::{
+    identity::{
+        PrivateKey,
+        PublicKey,
+        StaticIdentity, //
+    },
+    kdf::{
+        kdf,
+        Key, //
+    },
+    limits::{
+        INITIATIONS_PER_SECOND,
+        NSEC_PER_SEC, //
+    },
+    messages::{
+        HandshakeInitiation,
+        HandshakeResponse,
+        NOISE_HASH_LEN,
+        NOISE_PUBLIC_KEY_LEN,
+        NOISE_SYMMETRIC_KEY_LEN, //
+    },
+    tai64n::{
+        Tai64n,
+        NOISE_TIMESTAMP_LEN, //
+    },
+};
+use crate::linux::crypto::{
+    self,
+    Secret, //
+};
+
+/// A preshared or session key.
+pub(crate) type SymmetricKey = Secret<NOISE_SYMMETRIC_KEY_LEN>;
+
+/// BLAKE2s of "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s".
+const INITIAL_CHAINING_KEY: [u8; NOISE_HASH_LEN] = [
+    0x60, 0xe2, 0x6d, 0xae, 0xf3, 0x27, 0xef, 0xc0, 0x2e, 0xc3, 0x35, 0xe2, 0xa0, 0x25, 0xd2, 0xd0,
+    0x16, 0xeb, 0x42, 0x06, 0xf8, 0x72, 0x77, 0xf5, 0x2d, 0x38, 0xd1, 0x98, 0x8b, 0x78, 0xcd, 0x36,
+];
+
+/// BLAKE2s of [`INITIAL_CHAINING_KEY`] and "WireGuard v1 zx2c4 Jason@zx2c4.com".
+const INITIAL_HASH: [u8; NOISE_HASH_LEN] = [
+    0x22, 0x11, 0xb3, 0x61, 0x08, 0x1a, 0xc5, 0x66, 0x69, 0x12, 0x43, 0xdb, 0x45, 0x8a, 0xd5, 0x32,
+    0x2d, 0x9c, 0x6c, 0x66, 0x22, 0x93, 0xe8, 0xb7, 0x0e, 0xe1, 0x9c, 0x65, 0xba, 0x07, 0x9e, 0xf3,
+];
+
+/// The chaining key and the hash of everything so far, which every message goes through on both sides alike.
+struct SymmetricState {
+    chaining_key: Key,
+    hash: Secret<NOISE_HASH_LEN>,
+}
+
+impl SymmetricState {
+    const fn zeroed() -> Self {
+        Self {
+            chaining_key: Secret::zeroed(),
+            hash: Secret::zeroed(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.chaining_key.clear();
+        self.hash.clear();
+    }
+
+    fn copy_from(&mut self, other: &Self) {
+        self.chaining_key.copy_from(&other.chaining_key);
+        self.hash.copy_from(&other.hash);
+    }
+
+    /// The state before the first message to the owner of `responder`.
+    fn start(&mut self, responder: &PublicKey) {
+        *self.chaining_key.as_mut_bytes() = INITIAL_CHAINING_KEY;
+        *self.hash.as_mut_bytes() = INITIAL_HASH;
+        self.mix_hash(responder.as_bytes());
+    }
+
+    fn mix_hash(&mut self, data: &[u8]) {
+        let mut hash = Secret::zeroed();
+        crypto::blake2s(&[self.hash.as_bytes(), data], hash.as_mut_bytes());
+        self.hash.copy_from(&hash);
+    }
+
+    /// Mixes `data` into the chaining key.
+    fn mix(&mut self, data: &[u8]) {
+        let mut chaining_key = Key::zeroed();
+        kdf(&self.chaining_key, data, [&mut chaining_key]);
+        self.chaining_key.copy_from(&chaining_key);
+    }
+
+    /// Mixes `data` into the chaining key and derives a key to encrypt with.
+    fn mix_key(&mut self, data: &[u8], key: &mut SymmetricKey) {
+        let mut chaining_key = Key::zeroed();
+        kdf(&self.chaining_key, data, [&mut chaining_key, key]);
+        self.chaining_key.copy_from(&chaining_key);
+    }
+
+    /// `e`
+    fn mix_ephemeral(&mut self, public: &[u8; NOISE_PUBLIC_KEY_LEN]) {
+        self.mix_hash(public);
+        self.mix(public);
+    }
+
+    /// `es`, with a key. Fails for a point of low order.
+    #[must_use]
+    fn mix_dh_key(
+        &mut self,
+        private: &PrivateKey,
+        public: &[u8; NOISE_PUBLIC_KEY_LEN],
+        key: &mut SymmetricKey,
+    ) -> bool {
+        let mut shared = Secret::zeroed();
+        let usable = crypto::curve25519(&mut shared, private, public);
+        if usable {
+            self.mix_key(shared.as_bytes(), key);
+        }
+        usable
+    }
+
+    /// `ee`, `se`. Fails for a point of low order.
+    #[must_use]
+    fn mix_dh(&mut self, private: &PrivateKey, public: &[u8; NOISE_PUBLIC_KEY_LEN]) -> bool {
+        let mut shared = Secret::zeroed();
+        let usable = crypto::curve25519(&mut shared, private, public);
+        if usable {
+            self.mix(shared.as_bytes());
+        }
+        usable
+    }
+
+    /// `ss`, with a key. Fails if the product could not be computed beforehand.
+    #[must_use]
+    fn mix_static_static(
+        &mut self,
+        static_static: &Secret<NOISE_PUBLIC_KEY_LEN>,
+        key: &mut SymmetricKey,
+    ) -> bool {
+        let usable = !static_static.is_zero();
+        if usable {
+            self.mix_key(static_static.as_bytes(), key);
+        }
+        usable
+    }
+
+    /// `psk`, with a key.
+    fn mix_psk(&mut self, psk: &SymmetricKey, key: &mut SymmetricKey) {
+        let mut chaining_key = Key::zeroed();
+        let mut hash = Key::zeroed();
+        kdf(
+            &self.chaining_key,
+            psk.as_bytes(),
+            [&mut chaining_key, &mut hash, key],
+        );
+        self.chaining_key.copy_from(&chaining_key);
+        self.mix_hash(hash.as_bytes());
+    }
+
+    /// Encrypts `plaintext` into `ciphertext`, which has room for a tag more. The nonce is zero: each key is used once.
+    #[must_use]
+    fn encrypt(&mut self, ciphertext: &mut [u8], plaintext: &[u8], key: &SymmetricKey) -> bool {
+        let done = crypto::chacha20poly1305_encrypt(
+            ciphertext,
+            plaintext,
+            self.hash.as_bytes(),
+            0,
+            key.as_bytes(),
+        )
+        .is_ok();
+        self.mix_hash(ciphertext);
+        done
+    }
+
+    /// Decrypts `ciphertext` into `plaintext`, which is a tag shorter; fails if it is not authentic.
+    #[must_use]
+    fn decrypt(&mut self, plaintext: &mut [u8], ciphertext: &[u8], key: &SymmetricKey) -> bool {
+        let authentic = crypto::chacha20poly1305_decrypt(
+            plaintext,
+            ciphertext,
+            self.hash.as_bytes(),
+            0,
+            key.as_bytes(),
+        )
+        .is_ok();
+        self.mix_hash(ciphertext);
+        authentic
+    }
+}
+
+/// How far a handshake has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// None is going on.
+    Zeroed,
+    /// As initiator: the response is to come.
+    CreatedInitiation,
+    /// As responder: the response is to be made.
+    ConsumedInitiation,
+    /// As responder: the session may begin.
+    CreatedResponse,
+    /// As initiator: the session may begin.
+    ConsumedResponse,
+}
+
+/// Why an initiation was not taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InitiationError {
+    /// It is not authentic, or one of the sides has no usable keys.
+    Invalid,
+    /// It is not later than the last one that was taken.
+    Replay,
+    /// The last one was taken less than 1/[`INITIATIONS_PER_SECOND`] of a second ago.
+    Flood,
+}
+
+/// The keys that a handshake ends with, and what goes with them: section 5.4.5 of the paper.
+#[derive(Zeroable)]
+pub(crate) struct Session {
+    /// Encrypts what is sent.
+    pub(crate) sending: SymmetricKey,
+    /// Decrypts what is received.
+    pub(crate) receiving: SymmetricKey,
+    /// When the session began: the clock reading in nanoseconds.
+    pub(crate) birthdate: u64,
+    /// What the other side calls this session: `key_idx` of the messages to it.
+    pub(crate) remote_index: u32,
+    /// Whether this side sent the initiation.
+    pub(crate) i_am_the_initiator: bool,
+}
+
+impl Session {
+    /// A place for [`Handshake::begin_session`] to write to.
+    pub(crate) const fn zeroed() -> Self {
+        Self {
+            sending: Secret::zeroed(),
+            receiving: Secret::zeroed(),
+            birthdate: 0,
+            remote_index: 0,
+            i_am_the_initiator: false,
+        }
+    }
+}
+
+/// The handshake of one peer.
+///
+/// Failed steps leave it as it was, or with no handshake going on; a forged message cannot disturb one that is.
+pub(crate) struct Handshake {
+    state: State,
+    /// The peer's index for the handshake or session, once known.
+    remote_index: u32,
+    remote_static: PublicKey,
+    remote_ephemeral: PublicKey,
+    ephemeral_private: PrivateKey,
+    symmetric: SymmetricState,
+    /// The product of this side's private key and `remote_static`; zero if there is none.
+    static_static: Secret<NOISE_PUBLIC_KEY_LEN>,
+    /// Zero if there is none.
+    preshared_key: SymmetricKey,
+    /// Of the latest initiation taken; outlives the handshake.
+    latest_timestamp: Tai64n,
+    /// When that was: the clock reading in nanoseconds.
+    last_initiation_consumption: Option<u64>,
+}
+
+impl Handshake {
+    /// No handshake yet with the owner of this public key.
+    ///
+    /// To be put in its place first, so that no secret is moved, and then given its keys by
+    /// [`Handshake::precompute_static_static`] and [`Handshake::set_preshared_key`].
+    pub(crate) const fn new(remote_static: PublicKey) -> Self {
+        Self {
+            state: State::Zeroed,
+            remote_index: 0,
+            remote_static,
+            remote_ephemeral: PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]),
+            ephemeral_private: Secret::zeroed(),
+            symmetric: SymmetricState::zeroed(),
+            static_static: Secret::zeroed(),
+            preshared_key: Secret::zeroed(),
+            latest_timestamp: Tai64n::ZERO,
+            last_initiation_consumption: None,
+        }
+    }
+
+    /// The peer's public key.
+    pub(crate) const fn remote_static(&self) -> &PublicKey {
+        &self.remote_static
+    }
+
+    /// The preshared key; zero if there is none.
+    pub(crate) const fn preshared_key(&self) -> &SymmetricKey {
+        &self.preshared_key
+    }
+
+    /// Uses `key` from the next response on, made or received. Zero means none.
+    pub(crate) fn set_preshared_key(&mut self, key: &SymmetricKey) {
+        self.preshared_key.copy_from(key);
+    }
+
+    /// Computes what both static keys have in common. To be called once `identity` is there, and when it changes.
+    pub(crate) fn precompute_static_static(&mut self, identity: &StaticIdentity) {
+        let usable = identity.private_key().is_some_and(|private| {
+            crypto::curve25519(
+                &mut self.static_static,
+                private,
+                self.remote_static.as_bytes(),
+            )
+        });
+        if !usable {
+            self.static_static.clear();
+        }
+    }
+
+    /// Forgets the handshake that is going on, if one is, but not which initiations were taken.
+    pub(crate) fn clear(&mut self) {
+        self.ephemeral_private.clear();
+        self.remote_ephemeral = PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]);
+        self.symmetric.clear();
+        self.remote_index = 0;
+        self.state = State::Zeroed;
+    }
+
+    /// Begins a handshake: `e`, `es`, `s`, `ss`, `{t}`. The MACs of the message are still to be added.
+    ///
+    /// `sender_index` is what the response will find this handshake by. One that was going on is forgotten.
+    ///
+    /// Returns `None` without an identity or when the peer's key is of no use. The random number generator has to be
+    /// seeded.
+    pub(crate) fn create_initiation(
+        &mut self,
+        identity: &StaticIdentity,
+        timestamp: Tai64n,
+        sender_index: u32,
+    ) -> Option<HandshakeInitiation> {
+        let mut ephemeral = Secret::zeroed();
+        crypto::curve25519_generate_secret(&mut ephemeral);
+        self.create_initiation_with(&ephemeral, identity, timestamp, sender_index)
+    }
+
+    fn create_initiation_with(
+        &mut self,
+        ephemeral: &PrivateKey,
+        identity: &StaticIdentity,
+        timestamp: Tai64n,
+        sender_index: u32,
+    ) -> Option<HandshakeInitiation> {
+        let static_public = identity.public_key()?;
+        let mut message = HandshakeInitiation::new(sender_index);
+        if !self.write_initiation(ephemeral, static_public, timestamp, &mut message) {
+            self.clear();
+            return None;
+        }
+        self.state = State::CreatedInitiation;
+        Some(message)
+    }
+
+    fn write_initiation(
+        &mut self,
+        ephemeral: &PrivateKey,
+        static_public: &PublicKey,
+        timestamp: Tai64n,
+        message: &mut HandshakeInitiation,
+    ) -> bool {
+        let mut key = Secret::zeroed();
+
+        self.symmetric.start(&self.remote_static);
+
+        // e
+        let Some(public) = crypto::curve25519_generate_public(ephemeral) else {
+            return false;
+        };
+        self.ephemeral_private.copy_from(ephemeral);
+        message.unencrypted_ephemeral = public;
+        self.symmetric.mix_ephemeral(&public);
+
+        // es
+        self.symmetric.mix_dh_key(
+            &self.ephemeral_private,
+            self.remote_static.as_bytes(),
+            &mut key,
+        )
+        // s
+        && self
+            .symmetric
+            .encrypt(&mut message.encrypted_static, static_public.as_bytes(), &key)
+        // ss
+        && self
+            .symmetric
+            .mix_static_static(&self.static_static, &mut key)
+        // {t}
+        && self
+            .symmetric
+            .encrypt(&mut message.encrypted_timestamp, timestamp.as_bytes(), &key)
+    }
+
+    /// Takes an initiation whose public key has led to this handshake: `ss`, `{t}`.
+    ///
+    /// `now_ns` is the clock reading. A handshake that was going on is replaced, but only if this succeeds.
+    ///
+    /// # Errors
+    ///
+    /// See [`InitiationError`].
+    pub(crate) fn consume_initiation(
+        &mut self,
+        opened: &mut OpenedInitiation<'_>,
+        now_ns: u64,
+    ) -> Result<(), InitiationError> {
+        let mut key = Secret::zeroed();
+        let mut timestamp = [0; NOISE_TIMESTAMP_LEN];
+
+        if opened.remote_static != Some(self.remote_static) {
+            return Err(InitiationError::Invalid);
+        }
+        // Once only: mixing in more spoils what has been mixed.
+        opened.remote_static = None;
+
+        // ss
+        if !opened
+            .symmetric
+            .mix_static_static(&self.static_static, &mut key)
+        {
+            return Err(InitiationError::Invalid);
+        }
+
+        // {t}
+        if !opened
+            .symmetric
+            .decrypt(&mut timestamp, &opened.message.encrypted_timestamp, &key)
+        {
+            return Err(InitiationError::Invalid);
+        }
+
+        let timestamp = Tai64n::from_bytes(timestamp);
+        if timestamp <= self.latest_timestamp {
+            return Err(InitiationError::Replay);
+        }
+        const INTERVAL: u64 = NSEC_PER_SEC / INITIATIONS_PER_SECOND;
+        if self
+            .last_initiation_consumption
+            .is_some_and(|last| last.saturating_add(INTERVAL) > now_ns)
+        {
+            return Err(InitiationError::Flood);
+        }
+
+        self.remote_ephemeral = PublicKey::new(opened.message.unencrypted_ephemeral);
+        self.latest_timestamp = timestamp;
+        self.last_initiation_consumption = Some(now_ns);
+        self.symmetric.copy_from(&opened.symmetric);
+        self.remote_index = opened.message.sender_index.get();
+        self.state = State::ConsumedInitiation;
+        Ok(())
+    }
+
+    /// Answers the initiation that was taken last: `e`, `ee`, `se`, `psk`, `{}`. The MACs are still to be added.
+    ///
+    /// `sender_index` is what the peer's data messages will find the session by.
+    ///
+    /// Returns `None` if there is no initiation to answer or the peer's keys are of no use. The random number generator
+    /// has to be seeded.
+    pub(crate) fn create_response(&mut self, sender_index: u32) -> Option<HandshakeResponse> {
+        let mut ephemeral = Secret::zeroed();
+        crypto::curve25519_generate_secret(&mut ephemeral);
+        self.create_response_with(&ephemeral, sender_index)
+    }
+
+    fn create_response_with(
+        &mut self,
+        ephemeral: &PrivateKey,
+        sender_index: u32,
+    ) -> Option<HandshakeResponse> {
+        if self.state != State::ConsumedInitiation {
+            return None;
+        }
+        let mut message = HandshakeResponse::new(sender_index, self.remote_index);
+        if !self.write_response(ephemeral, &mut message) {
+            self.clear();
+            return None;
+        }
+        self.state = State::CreatedResponse;
+        Some(message)
+    }
+
+    fn write_response(&mut self, ephemeral: &PrivateKey, message: &mut HandshakeResponse) -> bool {
+        let mut key = Secret::zeroed();
+
+        // e
+        let Some(public) = crypto::curve25519_generate_public(ephemeral) else {
+            return false;
+        };
+        message.unencrypted_ephemeral = public;
+        self.symmetric.mix_ephemeral(&public);
+
+        // ee, se
+        if !self
+            .symmetric
+            .mix_dh(ephemeral, self.remote_ephemeral.as_bytes())
+            || !self
+                .symmetric
+                .mix_dh(ephemeral, self.remote_static.as_bytes())
+        {
+            return false;
+        }
+
+        // psk
+        self.symmetric.mix_psk(&self.preshared_key, &mut key);
+
+        // {}
+        self.symmetric
+            .encrypt(&mut message.encrypted_nothing, &[], &key)
+    }
+
+    /// Takes the response whose `receiver_index` has led to this handshake: `e`, `ee`, `se`, `psk`, `{}`.
+    ///
+    /// Returns whether it is the answer to the initiation that was made last. If not, that one still waits for it.
+    #[must_use]
+    pub(crate) fn consume_response(
+        &mut self,
+        identity: &StaticIdentity,
+        message: &HandshakeResponse,
+    ) -> bool {
+        let Some(static_private) = identity.private_key() else {
+            return false;
+        };
+        if self.state != State::CreatedInitiation {
+            return false;
+        }
+
+        let mut key = Secret::zeroed();
+        let mut symmetric = SymmetricState::zeroed();
+        symmetric.copy_from(&self.symmetric);
+
+        // e
+        let public = &message.unencrypted_ephemeral;
+        symmetric.mix_ephemeral(public);
+
+        // ee, se
+        if !symmetric.mix_dh(&self.ephemeral_private, public)
+            || !symmetric.mix_dh(static_private, public)
+        {
+            return false;
+        }
+
+        // psk
+        symmetric.mix_psk(&self.preshared_key, &mut key);
+
+        // {}
+        if !symmetric.decrypt(&mut [], &message.encrypted_nothing, &key) {
+            return false;
+        }
+
+        self.remote_ephemeral = PublicKey::new(*public);
+        self.symmetric.copy_from(&symmetric);
+        self.remote_index = message.sender_index.get();
+        self.state = State::ConsumedResponse;
+        true
+    }
+
+    /// Derives the keys of the session into `session` and ends the handshake.
+    ///
+    /// `now_ns` is the clock reading. Returns whether there was a handshake that had come far enough; `session` and the
+    /// handshake are as they were if not.
+    #[must_use]
+    pub(crate) fn begin_session(&mut self, session: &mut Session, now_ns: u64) -> bool {
+        session.i_am_the_initiator = match self.state {
+            State::CreatedResponse => false,
+            State::ConsumedResponse => true,
+            _ => return false,
+        };
+        let keys = if session.i_am_the_initiator {
+            [&mut session.sending, &mut session.receiving]
+        } else {
+            [&mut session.receiving, &mut session.sending]
+        };
+        kdf(&self.symmetric.chaining_key, &[], keys);
+        session.remote_index = self.remote_index;
+        session.birthdate = now_ns;
+        self.clear();
+        true
+    }
+}
+
+/// An initiation on its way to the handshake of its sender.
+///
+/// This is the part of reading it that needs no peer, and that finds out which it is.
+pub(crate) struct OpenedInitiation<'a> {
+    message: &'a HandshakeInitiation,
+    symmetric: SymmetricState,
+    remote_static: Option<PublicKey>,
+}
+
+impl<'a> OpenedInitiation<'a> {
+    /// An initiation still to be opened.
+    pub(crate) const fn new(message: &'a HandshakeInitiation) -> Self {
+        Self {
+            message,
+            symmetric: SymmetricState::zeroed(),
+            remote_static: None,
+        }
+    }
+
+    /// Decrypts the sender's public key: `e`, `es`, `s`.
+    ///
+    /// Returns `None` if the message is not for `identity`. Anybody can claim to be anybody so far: the sender is
+    /// authentic when [`Handshake::consume_initiation`] succeeds.
+    pub(crate) fn open(&mut self, identity: &StaticIdentity) -> Option<&PublicKey> {
+        let mut key = Secret::zeroed();
+        let mut remote_static = [0; NOISE_PUBLIC_KEY_LEN];
+        let static_public = identity.public_key()?;
+        let static_private = identity.private_key()?;
+
+        self.remote_static = None;
+        self.symmetric.start(static_public);
+
+        // e
+        let public = &self.message.unencrypted_ephemeral;
+        self.symmetric.mix_ephemeral(public);
+
+        // es
+        if !self.symmetric.mix_dh_key(static_private, public, &mut key) {
+            return None;
+        }
+
+        // s
+        if !self
+            .symmetric
+            .decrypt(&mut remote_static, &self.message.encrypted_static, &key)
+        {
+            return None;
+        }
+
+        self.remote_static = Some(PublicKey::new(remote_static));
+        self.remote_static.as_ref()
+    }
+}
