@@ -7,6 +7,7 @@
 #define _LINUX_HELPERS_H
 
 #include <linux/cache.h>
+#include <linux/rhashtable.h>
 #include <linux/types.h>
 
 struct sk_buff;
@@ -19,5 +20,23 @@ struct sk_buff;
 void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
+
+/* sched.rs */
+void helper_cond_resched(void);
+
+/* rhashtable.rs */
+
+/* What an entry begins with; the key follows. */
+struct helper_rhashtable_node {
+	struct rhash_head head;
+	struct rcu_head rcu;
+};
+
+int helper_rhashtable_init(struct rhashtable *ht, u16 key_len);
+void *helper_rhashtable_lookup(struct rhashtable *ht, const void *key);
+int helper_rhashtable_insert(struct rhashtable *ht, struct helper_rhashtable_node *node);
+int helper_rhashtable_remove(struct rhashtable *ht, struct helper_rhashtable_node *node);
+int helper_rhashtable_replace(struct rhashtable *ht, struct helper_rhashtable_node *old,
+			      struct helper_rhashtable_node *new);
 
 #endif

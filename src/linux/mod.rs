@@ -8,8 +8,15 @@
 #![allow(dead_code)]
 
 pub(crate) mod bindings;
+pub(crate) mod bottom_half;
 pub(crate) mod crypto;
+pub(crate) mod ktime;
+pub(crate) mod genetlink;
 pub(crate) mod netdevice;
+pub(crate) mod netlink;
 pub(crate) mod random;
 pub(crate) mod rcu;
+pub(crate) mod rhashtable;
 pub(crate) mod skbuff;
+pub(crate) mod spinlock;
+pub(crate) mod timer;

@@ -38,6 +38,16 @@ pub(crate) use kernel::sync::rcu::Guard;
 /// Contents that were handed to `call_rcu()` and are not dropped yet, in this module.
 static PENDING: Atomic<i64> = Atomic::new(0);
 
+/// Tells [`barrier()`] to wait for one more RCU callback, which is about to be handed to `call_rcu()`.
+pub(super) fn deferred_begin() {
+    PENDING.fetch_add(1, Full);
+}
+
+/// Tells [`barrier()`] that such a callback has done its work. It is the last thing the callback does.
+pub(super) fn deferred_end() {
+    PENDING.fetch_sub(1, Full);
+}
+
 /// Waits for one RCU grace period, in the expedited way when the RTNL is held.
 ///
 /// Process context only: it sleeps.
@@ -47,16 +57,19 @@ pub(crate) fn synchronize_net() {
     unsafe { bindings::synchronize_net() };
 }
 
-/// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone have been
-/// dropped, those included that another such drop released.
+/// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone, and every
+/// entry removed from an [`RhashTable`](super::rhashtable::RhashTable), have been dropped, those included
+/// that another such drop released.
 ///
 /// Process context only: it sleeps. To be called before the module's text goes away, and where the
 /// contents refer to something that is about to be freed.
 pub(crate) fn barrier() {
     loop {
+        let done = PENDING.load(Acquire) == 0;
+        // Also when there is none left: the last callback may have counted itself out, but not returned.
         // SAFETY: As for `synchronize_net()`.
         unsafe { bindings::rcu_barrier() };
-        if PENDING.load(Acquire) == 0 {
+        if done {
             break;
         }
     }
@@ -183,7 +196,7 @@ impl<T: Send + Sync + 'static> RcuArc<T> {
         // SAFETY: The allocation came from a `KBox` in `new()` or `pin_init()`, no reference is left, and no
         // reader can have one from before the grace period.
         drop(unsafe { KBox::from_raw(inner) });
-        PENDING.fetch_sub(1, Full);
+        deferred_end();
     }
 }
 
@@ -209,7 +222,7 @@ impl<T: Send + Sync + 'static> Clone for RcuArc<T> {
 impl<T: Send + Sync + 'static> Drop for RcuArc<T> {
     fn drop(&mut self) {
         if self.inner().refcount.dec_and_test() {
-            PENDING.fetch_add(1, Full);
+            deferred_begin();
             let head = self.inner().rcu.get();
             // SAFETY: The count has just gone to zero, so this is the only place that uses `rcu`, and it does
             // so once: a count of zero is never raised again. The allocation stays until `free()` runs.

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Resizable hash tables that are read under RCU.
+//!
+//! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries; readers find a
+//! value under [`rcu::Guard`](Guard) without a lock or a reference, and a value that is removed is
+//! dropped one grace period later. The hash is keyed with a random number that the kernel draws anew for each
+//! size of a table and whenever a chain gets suspiciously long.
+//!
+//! # Context
+//!
+//! Looking up, inserting, replacing and removing is fine in process and in softirq context, and never sleeps
+//! except as the allocation flags allow. Making, walking and dropping a table is for process context.
+//!
+//! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
+
+use core::{
+    marker::PhantomData,
+    mem::{
+        offset_of,
+        size_of, //
+    },
+    pin::Pin, //
+};
+use kernel::{
+    alloc::Flags,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    transmute::AsBytes,
+    types::Opaque, //
+};
+
+use super::{
+    bindings,
+    rcu::{
+        self,
+        Guard, //
+    },
+    sched::cond_resched, //
+};
+
+/// What a key is: plain bytes, of which two are the same key if all of them are equal.
+pub(crate) trait Key: AsBytes + Copy + Send + Sync + 'static {}
+
+impl<K: AsBytes + Copy + Send + Sync + 'static> Key for K {}
+
+/// A key, aligned for the hash function, which reads it by the word.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Aligned<K>(K);
+
+/// The allocation behind an entry.
+#[repr(C)]
+#[pin_data]
+struct Node<K: Key, V: Send + Sync + 'static> {
+    links: Opaque<bindings::helper_rhashtable_node>,
+    key: Aligned<K>,
+    #[pin]
+    value: V,
+}
+
+impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
+    /// The length of the key in bytes, once it is sure that the layout is the one which C assumes.
+    const KEY_LEN: u16 = {
+        assert!(offset_of!(Self, links) == 0);
+        assert!(offset_of!(Self, key) == size_of::<bindings::helper_rhashtable_node>());
+        assert!(size_of::<K>() > 0 && size_of::<K>() <= u16::MAX as usize);
+        size_of::<K>() as u16
+    };
+
+    fn links(this: *const Self) -> *mut bindings::helper_rhashtable_node {
+        // The links are what a node begins with.
+        this.cast_mut().cast()
+    }
+
+    /// Drops the node after a grace period.
+    ///
+    /// # Safety
+    ///
+    /// * `this` comes from `KBox::into_raw`, and the caller owns it.
+    /// * It is in no table any more, so that only a reader from before can still see it.
+    unsafe fn drop_deferred(this: *const Self) {
+        rcu::deferred_begin();
+        // SAFETY: By the safety requirements the node is valid, and its `rcu` is used only here, once.
+        let head = unsafe { &raw mut (*Self::links(this)).rcu };
+        // SAFETY: `head` stays valid until `free()` frees the node it lies in.
+        unsafe { bindings::call_rcu(head, Some(Self::free)) };
+    }
+
+    /// The RCU callback that drops the node.
+    ///
+    /// # Safety
+    ///
+    /// `head` is the `rcu` of a node that was given to `drop_deferred()`, a grace period ago.
+    unsafe extern "C" fn free(head: *mut bindings::callback_head) {
+        // SAFETY: By the safety requirement `head` lies in the links of a node.
+        let links = unsafe { kernel::container_of!(head, bindings::helper_rhashtable_node, rcu) };
+        // SAFETY: The links are what a node begins with; it came from `KBox::into_raw` and is owned by this
+        // callback since `drop_deferred()`. No reader has it any more.
+        drop(unsafe { KBox::<Self>::from_raw(links.cast()) });
+        rcu::deferred_end();
+    }
+
+    /// What `rhashtable_free_and_destroy()` calls for each entry.
+    ///
+    /// # Safety
+    ///
+    /// `this` is a node in the table that is being destroyed; it is not used again by it.
+    unsafe extern "C" fn destroy(this: *mut c_void, _arg: *mut c_void) {
+        // SAFETY: The table owned the node, which came from `KBox::into_raw` in `RhashTable::insert()` or
+        // `replace_if()`, and gives it up here.
+        unsafe { Self::drop_deferred(this.cast()) };
+    }
+}
+
+/// An entry that is in no table.
+pub(crate) struct Entry<K: Key, V: Send + Sync + 'static>(Pin<KBox<Node<K, V>>>);
+
+impl<K: Key, V: Send + Sync + 'static> Entry<K, V> {
+    /// Allocates an entry.
+    pub(crate) fn new(key: K, value: V, flags: Flags) -> Result<Self> {
+        let node = Node {
+            links: Opaque::zeroed(),
+            key: Aligned(key),
+            value,
+        };
+        Ok(Self(KBox::pin(node, flags)?))
+    }
+
+    /// Allocates an entry and initialises its value in place.
+    pub(crate) fn pin_init<E>(key: K, value: impl PinInit<V, E>, flags: Flags) -> Result<Self>
+    where
+        Error: From<E>,
+    {
+        Ok(Self(KBox::try_pin_init(
+            try_pin_init!(Node {
+                links: Opaque::zeroed(),
+                key: Aligned(key),
+                value <- value,
+            }? Error),
+            flags,
+        )?))
+    }
+
+    /// The value, to be looked at or changed before others can see it.
+    pub(crate) fn value(&mut self) -> Pin<&mut V> {
+        self.0.as_mut().project().value
+    }
+
+    /// Gives the entry another key.
+    pub(crate) fn set_key(&mut self, key: K) {
+        self.0.as_mut().project().key.0 = key;
+    }
+
+    fn into_raw(self) -> *const Node<K, V> {
+        // SAFETY: A node is moved no more: what gets the pointer keeps it where it is, until it is dropped.
+        KBox::into_raw(unsafe { Pin::into_inner_unchecked(self.0) })
+    }
+
+    /// # Safety
+    ///
+    /// `node` comes from [`Self::into_raw`], nobody else has it, and its ownership passes to the new value.
+    unsafe fn from_raw(node: *const Node<K, V>) -> Self {
+        // SAFETY: By the safety requirement it came from a box.
+        let node = unsafe { KBox::from_raw(node.cast_mut()) };
+        Self(KBox::into_pin(node))
+    }
+}
+
+/// A hash table from `K` to `V`.
+///
+/// # Invariants
+///
+/// * `ht` is an initialised `struct rhashtable` whose parameters say where in a [`Node<K, V>`] the key is.
+/// * What is linked in it are nodes from [`Entry::into_raw`], which it owns. One that it gives up is freed no
+///   sooner than a grace period later.
+#[pin_data(PinnedDrop)]
+pub(crate) struct RhashTable<K: Key, V: Send + Sync + 'static> {
+    #[pin]
+    ht: Opaque<bindings::rhashtable>,
+    _p: PhantomData<Node<K, V>>,
+}
+
+// SAFETY: The table drops values on other CPUs than those that inserted them (`V: Send`, `K: Send`), and gives
+// shared access to them (`V: Sync`, `K: Sync`). A `struct rhashtable` may be used from any thread.
+unsafe impl<K: Key, V: Send + Sync + 'static> Send for RhashTable<K, V> {}
+// SAFETY: As above; its C functions do the locking that concurrent callers need.
+unsafe impl<K: Key, V: Send + Sync + 'static> Sync for RhashTable<K, V> {}
+
+impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
+    /// An empty table, which grows and shrinks with what is in it.
+    ///
+    /// Process context. `ENOMEM` if there is no memory for the first buckets.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: `KEY_LEN` has checked the layout that the helper puts into the parameters.
+            ht <- Opaque::try_ffi_init(|slot| {
+                // SAFETY: `slot` is memory for a `struct rhashtable` that does not move once initialised.
+                to_result(unsafe { bindings::helper_rhashtable_init(slot, Node::<K, V>::KEY_LEN) })
+            }),
+            _p: PhantomData,
+        }? Error)
+    }
+
+    /// The number of entries, which others may be changing.
+    pub(crate) fn len(&self) -> usize {
+        // SAFETY: `ht` is initialised by the type invariant; `nelems` is an atomic and read as one.
+        let len = unsafe { (&raw const (*self.ht.get()).nelems.counter).read_volatile() };
+        usize::try_from(len).unwrap_or(0)
+    }
+
+    fn find<'g>(&self, key: &K, _guard: &'g Guard) -> Option<&'g Node<K, V>> {
+        let key = Aligned(*key);
+        // SAFETY: `ht` is initialised; the guard is the proof that RCU is held; `key` has the table's key
+        // length and is aligned.
+        let node: *const Node<K, V> = unsafe {
+            bindings::helper_rhashtable_lookup(self.ht.get(), (&raw const key).cast()).cast()
+        };
+        // SAFETY: By the type invariant what is found is null or a node, which was linked while the guard
+        // existed and so is not freed before the guard is gone.
+        unsafe { node.as_ref() }
+    }
+
+    /// Takes `node` out and says whether this call was the one that did.
+    ///
+    /// It must have been found in this table, which the guard of its lifetime proves to be recent.
+    fn unlink(&self, node: &Node<K, V>) -> bool {
+        // SAFETY: `ht` is initialised. `node` was linked in it and is not freed yet. If it has been unlinked
+        // since, the call finds it in no bucket.
+        let err = unsafe { bindings::helper_rhashtable_remove(self.ht.get(), Node::links(node)) };
+        if err != 0 {
+            return false;
+        }
+        // SAFETY: The table has just given the node up, and for one caller only.
+        unsafe { Node::drop_deferred(node) };
+        true
+    }
+
+    /// Inserts `entry`.
+    ///
+    /// The entry comes back with the error: `EEXIST` if its key is there already; `ENOMEM`, `EBUSY` or `E2BIG`
+    /// if the table would have to grow first and cannot right now.
+    ///
+    /// Process and softirq context.
+    pub(crate) fn insert(&self, entry: Entry<K, V>) -> Result<(), (Error, Entry<K, V>)> {
+        let node = entry.into_raw();
+        // SAFETY: `ht` is initialised, `node` is a node in no table.
+        // INVARIANT: If it succeeds the table owns the node.
+        let err = unsafe { bindings::helper_rhashtable_insert(self.ht.get(), Node::links(node)) };
+        // SAFETY: If it failed the node was not linked, and nobody has seen it.
+        to_result(err).map_err(|err| (err, unsafe { Entry::from_raw(node) }))
+    }
+
+    /// The value for `key`, for as long as `guard` lasts.
+    ///
+    /// Process and softirq context.
+    pub(crate) fn lookup<'g>(&self, key: &K, guard: &'g Guard) -> Option<&'g V> {
+        self.find(key, guard).map(|node| &node.value)
+    }
+
+    /// Removes the entry for `key` and says whether there was one.
+    ///
+    /// Process and softirq context. The value is dropped after a grace period, in softirq context.
+    pub(crate) fn remove(&self, key: &K) -> bool {
+        self.remove_if(key, |_| true)
+    }
+
+    /// Removes the entry for `key` if `is_it` says so of its value, and says whether it was removed.
+    ///
+    /// What is removed is the very entry that was looked at: one that has taken its place meanwhile stays.
+    /// `is_it` may not sleep.
+    ///
+    /// Process and softirq context. The value is dropped after a grace period, in softirq context.
+    pub(crate) fn remove_if(&self, key: &K, is_it: impl FnOnce(&V) -> bool) -> bool {
+        let guard = Guard::new();
+        match self.find(key, &guard) {
+            Some(node) if is_it(&node.value) => self.unlink(node),
+            _ => false,
+        }
+    }
+
+    /// Puts `entry` where the entry with the same key is, if `is_it` says so of the value there.
+    ///
+    /// No reader finds the key missing meanwhile. The value that was there is dropped after a grace period, in
+    /// softirq context. `is_it` may not sleep. If there is no such entry, or another one has taken its place
+    /// meanwhile, `entry` comes back.
+    ///
+    /// Process and softirq context.
+    pub(crate) fn replace_if(
+        &self,
+        entry: Entry<K, V>,
+        is_it: impl FnOnce(&V) -> bool,
+    ) -> Result<(), Entry<K, V>> {
+        let guard = Guard::new();
+        let old = match self.find(&entry.0.key.0, &guard) {
+            Some(old) if is_it(&old.value) => old,
+            _ => return Err(entry),
+        };
+        let node = entry.into_raw();
+        // SAFETY: `ht` is initialised, `old` was linked in it and is not freed yet; `node` is a node in no
+        // table and has the same key, hence the same hash.
+        // INVARIANT: If it succeeds the table owns `node`.
+        let err = unsafe {
+            bindings::helper_rhashtable_replace(self.ht.get(), Node::links(old), Node::links(node))
+        };
+        if err != 0 {
+            // SAFETY: It failed, so the node was not linked, and nobody has seen it.
+            return Err(unsafe { Entry::from_raw(node) });
+        }
+        // SAFETY: The table has just given `old` up, and for one caller only.
+        unsafe { Node::drop_deferred(old) };
+        Ok(())
+    }
+
+    /// Removes the entries that `keep` does not want to keep, and says how many.
+    ///
+    /// `keep` may not sleep. While others change the table it may miss an entry or see one twice.
+    ///
+    /// Process context: sleeps now and then if the table is large.
+    pub(crate) fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize {
+        /// Entries that are looked at before others may run.
+        const BATCH: usize = 512;
+
+        let mut removed = 0usize;
+        let iter = Opaque::<bindings::rhashtable_iter>::uninit();
+        // SAFETY: `ht` is initialised and outlives this function; `iter` does not move until it has left the
+        // table's list of walkers in `rhashtable_walk_exit()`.
+        unsafe { bindings::rhashtable_walk_enter(self.ht.get(), iter.get()) };
+        let mut more = true;
+        while more {
+            // Holds RCU until `rhashtable_walk_stop()`. The result says whether the table has been resized,
+            // and so whether the walk begins anew: that is nothing to do about.
+            // SAFETY: `iter` has been entered, and not started.
+            unsafe { bindings::rhashtable_walk_start_check(iter.get()) };
+            for _ in 0..BATCH {
+                // SAFETY: `iter` has been started.
+                let next = unsafe { bindings::rhashtable_walk_next(iter.get()) };
+                // An error is `EAGAIN`: the table has been resized, the walk begins anew.
+                let Ok(node) = from_err_ptr(next) else {
+                    continue;
+                };
+                // SAFETY: By the type invariant what is found is null or a node, which was linked while RCU was
+                // held as it is now, and so is not freed before it is released.
+                let Some(node) = (unsafe { node.cast::<Node<K, V>>().as_ref() }) else {
+                    more = false;
+                    break;
+                };
+                if !keep(&node.key.0, &node.value) && self.unlink(node) {
+                    removed = removed.saturating_add(1);
+                }
+            }
+            // SAFETY: `iter` has been started.
+            unsafe { bindings::rhashtable_walk_stop(iter.get()) };
+            cond_resched();
+        }
+        // SAFETY: `iter` has been entered, and stopped.
+        unsafe { bindings::rhashtable_walk_exit(iter.get()) };
+        removed
+    }
+}
+
+#[pinned_drop]
+impl<K: Key, V: Send + Sync + 'static> PinnedDrop for RhashTable<K, V> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `ht` is initialised, and nobody uses it any more: lookups and walks borrow it. Readers may
+        // still look at a node, which `destroy()` respects.
+        unsafe {
+            bindings::rhashtable_free_and_destroy(
+                self.ht.get(),
+                Some(Node::<K, V>::destroy),
+                core::ptr::null_mut(),
+            )
+        };
+    }
+}
