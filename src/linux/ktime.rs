@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Clock readings and jiffies.
+//!
+//! Every function may be called from any context.
+//!
+//! C headers: [`include/linux/timekeeping.h`](srctree/include/linux/timekeeping.h),
+//! [`include/linux/jiffies.h`](srctree/include/linux/jiffies.h)
+
+use kernel::bindings::CONFIG_HZ;
+
+use super::bindings;
+
+pub(crate) use kernel::time::Jiffies;
+
+/// Jiffies a second.
+// Not `bindings::HZ`, which is the user interface's (`USER_HZ`).
+pub(crate) const HZ: Jiffies = CONFIG_HZ as Jiffies;
+
+/// `ktime_get_coarse_boottime_ns()`: nanoseconds since boot, the time asleep included, as of the last tick.
+#[inline]
+pub(crate) fn coarse_boottime_ns() -> u64 {
+    // SAFETY: It takes nothing and may be called anywhere.
+    unsafe { bindings::ktime_get_coarse_boottime_ns() }
+}
+
+/// `ktime_get_boottime_ns()`: nanoseconds since boot, the time asleep included.
+#[inline]
+pub(crate) fn boottime_ns() -> u64 {
+    // SAFETY: As above.
+    unsafe { bindings::ktime_get_boottime_ns() }
+}
+
+/// `ktime_get_real_ns()`: nanoseconds since 1970, by the clock on the wall.
+#[inline]
+pub(crate) fn real_ns() -> i64 {
+    // SAFETY: As above.
+    unsafe { bindings::ktime_get_real() }
+}
+
+/// `ktime_get_real_ts64()`: the clock on the wall as seconds since 1970 and nanoseconds (0 to 999,999,999).
+pub(crate) fn real() -> (i64, u32) {
+    let mut now = bindings::timespec64::default();
+    // SAFETY: `now` is valid for writes.
+    unsafe { bindings::ktime_get_real_ts64(&mut now) };
+    (now.tv_sec, now.tv_nsec as u32)
+}
+
+/// `jiffies`: ticks since shortly before boot. It wraps around.
+#[inline]
+pub(crate) fn jiffies() -> Jiffies {
+    // SAFETY: The variable is valid for reads, and C writes it as a whole.
+    unsafe { (&raw const bindings::jiffies).read_volatile() }
+}
+
+/// `secs * HZ`, or the longest time there is if that is too much for it.
+#[inline]
+pub(crate) const fn secs_to_jiffies(secs: u64) -> Jiffies {
+    (secs as Jiffies).saturating_mul(HZ)
+}
