@@ -1,0 +1,692 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices: the interfaces that the module makes.
+//!
+//! # Lock order
+//!
+//! 1. the RTNL
+//! 2. [`Devices`], the list of all devices
+//! 3. [`Device::update`], the configuration of one
+//! 4. `AllowedIps::writers`, the trie's own
+//! 5. [`Peer::handshake`]
+//! 6. [`Device::cookie_checker`], [`Peer::cookie`]
+//! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues, and of the rings and NAPI lists of a
+//!    device. None of these is taken while another one of them is held, except that `Keypair::replay` and a ring's own
+//!    locks may be taken under any.
+//!
+//! The ones up to and including 6 are mutexes, for process context; those under 7 disable bottom halves.
+
+use kernel::{
+    fmt,
+    list::List,
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+
+use crate::{
+    allowedips::{
+        AllowedIps,
+        IpAddr, //
+    },
+    debug::dev_dbg,
+    linux::{
+        cpumask,
+        napi::NapiContext,
+        net_namespace::{
+            Net,
+            PernetExit,
+            WeakNet, //
+        },
+        netdevice::{
+            Handle,
+            NetDevice,
+            Stat, //
+        },
+        notifier::{
+            PmPrepare,
+            VmFork, //
+        },
+        ptr_ring::PtrRing,
+        rcu::{
+            self,
+            RcuArc,
+            RcuPtr, //
+        },
+        rtnetlink::{
+            self,
+            Driver,
+            Setup, //
+        },
+        sched,
+        skbuff::{
+            SkBuff,
+            SkbList,
+            ETH_P_IP,
+            ETH_P_IPV6, //
+        },
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+        udp_tunnel::EncapReceive,
+        workqueue::{
+            Flags,
+            OwnedQueue, //
+        },
+    },
+    noise::IndexEntry,
+    peer::Peer,
+    peerlookup::{
+        IndexTable,
+        PubkeyTable, //
+    },
+    protocol::{
+        cookie::{
+            Checker,
+            Source, //
+        },
+        identity::StaticIdentity,
+        limits::MAX_QUEUED_INCOMING_HANDSHAKES,
+        messages::{
+            noise_encrypted_len,
+            MESSAGE_MINIMUM_LENGTH,
+            MESSAGE_PADDING_MULTIPLE, //
+        },
+    },
+    queueing::{
+        CryptQueue,
+        PacketCb, //
+    },
+    ratelimiter::RateLimiter,
+    receive,
+    send::{
+        self,
+        DATA_PACKET_HEAD_ROOM, //
+    },
+    socket::Sockets, //
+};
+
+/// The outer headers of a data message: IPv6, UDP and its own.
+const OVERHEAD: u32 = 40 + 8 + MESSAGE_MINIMUM_LENGTH as u32;
+/// The MTU of Ethernet.
+const ETH_DATA_LEN: u32 = 1500;
+
+/// What the configuration of a device consists of, besides what is in tables and places of its own.
+pub(crate) struct Config {
+    /// The peers by number, that is in the order in which they were created. The handle is what the allowed IPs refer
+    /// to.
+    peers: RBTree<u64, RcuArc<Arc<Peer>>>,
+    peer_count: usize,
+    /// The UDP port: the one in use if the device is up, else the one wanted; 0 is any.
+    pub(crate) incoming_port: u16,
+    /// Goes up with each change: a dump that sees it change is not of one moment.
+    pub(crate) generation: u32,
+}
+
+impl Config {
+    fn new() -> Self {
+        Self {
+            peers: RBTree::new(),
+            peer_count: 0,
+            incoming_port: 0,
+            generation: 1,
+        }
+    }
+
+    /// How many peers there are.
+    pub(crate) fn peer_count(&self) -> usize {
+        self.peer_count
+    }
+
+    /// The peers, in the order in which they were created.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.peers.values().map(|handle| &**handle)
+    }
+
+    /// The first peer that was created after the one with this number; with 0 the first of all.
+    pub(crate) fn next_peer(&self, id: u64) -> Option<&Arc<Peer>> {
+        // Numbers begin with 1.
+        let cursor = self.peers.cursor_lower_bound(&id.checked_add(1)?)?;
+        self.peers.get(cursor.current().0).map(|handle| &**handle)
+    }
+
+    /// What the allowed IPs refer to a peer by.
+    pub(crate) fn handle(&self, id: u64) -> Option<RcuArc<Arc<Peer>>> {
+        self.peers.get(&id).cloned()
+    }
+
+    /// Adds a peer. `ENOMEM`.
+    pub(crate) fn add_peer(&mut self, id: u64, handle: RcuArc<Arc<Peer>>) -> Result {
+        self.peers.try_create_and_insert(id, handle, GFP_KERNEL)?;
+        self.peer_count = self.peer_count.saturating_add(1);
+        Ok(())
+    }
+
+    /// Takes out a peer.
+    pub(crate) fn remove_peer(&mut self, id: u64) {
+        if self.peers.remove(&id).is_some() {
+            self.peer_count = self.peer_count.saturating_sub(1);
+        }
+    }
+
+    /// Takes out the first peer.
+    pub(crate) fn take_first_peer(&mut self) -> Option<Arc<Peer>> {
+        let peer = self.peers().next()?.clone();
+        self.remove_peer(peer.id);
+        Some(peer)
+    }
+}
+
+/// What one CPU's NAPI has to do: peers with decrypted packets.
+pub(crate) type RxQueue = Pin<KBox<SpinLockBh<List<Peer>>>>;
+
+/// A WireGuard interface.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Device {
+    /// The network device, for as long as there is one.
+    pub(crate) netdev: Handle,
+    /// The namespace in which the interface was created, and in which its sockets are; none once that is going away.
+    #[pin]
+    pub(crate) creating_net: SpinLockBh<Option<WeakNet>>,
+    /// The UDP sockets, while the device is up.
+    #[pin]
+    pub(crate) sockets: Sockets,
+    /// The mark of outgoing packets; 0 is none.
+    pub(crate) fwmark: Atomic<u32>,
+
+    /// The keys of the device.
+    pub(crate) identity: RcuPtr<StaticIdentity>,
+    /// The MACs of the messages to the device.
+    #[pin]
+    pub(crate) cookie_checker: Mutex<Checker>,
+    limiter: Arc<RateLimiter>,
+    /// When the device was last seen under load, `ktime_get_coarse_boottime_ns()`; 0: not.
+    pub(crate) last_under_load: Atomic<i64>,
+
+    /// The peers by public key.
+    #[pin]
+    pub(crate) peers_by_key: PubkeyTable<Arc<Peer>>,
+    /// The handshakes and keypairs by the index that peers send to.
+    #[pin]
+    pub(crate) index_table: IndexTable<IndexEntry>,
+    /// The peers by the addresses behind them.
+    #[pin]
+    pub(crate) allowed_ips: AllowedIps<Arc<Peer>>,
+    /// The configuration: `device_update_lock` of the C module.
+    #[pin]
+    pub(crate) update: Mutex<Config>,
+
+    /// Batches to be encrypted.
+    pub(crate) encrypt_queue: CryptQueue,
+    /// Batches to be decrypted.
+    pub(crate) decrypt_queue: CryptQueue,
+    /// Handshake messages to be read.
+    pub(crate) handshakes: HandshakeQueue,
+    /// For each CPU that there may be what its NAPI has to do.
+    pub(crate) rx_queues: KVec<RxQueue>,
+    /// Runs the workers of the crypt queues.
+    pub(crate) packet_crypt_wq: OwnedQueue,
+    /// Runs the workers that read handshake messages.
+    pub(crate) handshake_receive_wq: OwnedQueue,
+    /// Runs the workers that send initiations and forget keys.
+    pub(crate) handshake_send_wq: OwnedQueue,
+}
+
+/// The name of a device, as long as it has one.
+pub(crate) struct Name<'a>(&'a Device);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guard = rcu::Guard::new();
+        match self.0.netdev.get(&guard) {
+            Some(dev) => fmt::Display::fmt(&dev.name(), f),
+            None => f.write_str("(gone)"),
+        }
+    }
+}
+
+impl Device {
+    /// The name of the interface, for messages.
+    pub(crate) fn name(&self) -> Name<'_> {
+        Name(self)
+    }
+
+    /// Adds to a counter of `ip -s link`.
+    pub(crate) fn stats_add(&self, stat: Stat, n: usize) {
+        let guard = rcu::Guard::new();
+        if let Some(dev) = self.netdev.get(&guard) {
+            dev.stats_add(stat, n);
+        }
+    }
+
+    /// Whether a handshake message from a source that has shown that it receives there may be processed.
+    pub(crate) fn allow_handshake(&self, source: &Source, now_ns: u64) -> bool {
+        let address = match source {
+            Source::V4 { addr, .. } => IpAddr::V4((*addr).into()),
+            Source::V6 { addr, .. } => IpAddr::V6((*addr).into()),
+        };
+        let netns = {
+            let guard = rcu::Guard::new();
+            self.netdev.get(&guard).map_or(0, |dev| dev.net_cookie())
+        };
+        self.limiter.allow(address, netns, now_ns)
+    }
+
+    fn new(netdev: Handle, name: &CStr, link_net: &Net) -> Result<Arc<Self>> {
+        let shared = DEVICES.get().ok_or(ENODEV)?;
+        let mut rx_queues = KVec::new();
+        for _ in 0..cpumask::nr_cpu_ids() {
+            rx_queues.push(
+                KBox::pin_init(
+                    new_spinlock_bh!(List::new(), "wireguard::Device::rx_queues"),
+                    GFP_KERNEL,
+                )?,
+                GFP_KERNEL,
+            )?;
+        }
+        let identity = RcuArc::new(StaticIdentity::none(), GFP_KERNEL)?;
+        let handshake_receive_wq = OwnedQueue::new(
+            fmt!("wg-kex-{}", name),
+            Flags::CPU_INTENSIVE | Flags::FREEZABLE | Flags::PERCPU,
+            0,
+        )?;
+        let handshake_send_wq = OwnedQueue::new(
+            fmt!("wg-kex-{}", name),
+            Flags::UNBOUND | Flags::FREEZABLE,
+            0,
+        )?;
+        let packet_crypt_wq = OwnedQueue::new(
+            fmt!("wg-crypt-{}", name),
+            Flags::CPU_INTENSIVE | Flags::MEM_RECLAIM | Flags::PERCPU,
+            0,
+        )?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                netdev,
+                creating_net <- new_spinlock_bh!(Some(link_net.downgrade()), "wireguard::Device::creating_net"),
+                sockets <- Sockets::new(),
+                fwmark: Atomic::new(0),
+                identity: RcuPtr::new(Some(identity)),
+                cookie_checker <- new_mutex!(Checker::new(), "wireguard::Device::cookie_checker"),
+                limiter: shared.limiter.clone(),
+                last_under_load: Atomic::new(0),
+                peers_by_key <- PubkeyTable::new(),
+                index_table <- IndexTable::new(),
+                allowed_ips <- AllowedIps::new(),
+                update <- new_mutex!(Config::new(), "wireguard::Device::update"),
+                encrypt_queue: CryptQueue::new(send::encrypt)?,
+                decrypt_queue: CryptQueue::new(receive::decrypt)?,
+                handshakes: HandshakeQueue::new()?,
+                rx_queues,
+                packet_crypt_wq,
+                handshake_receive_wq,
+                handshake_send_wq,
+            }? Error),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Opens the sockets, on `port` or with 0 on any. The old ones, if there are any, are closed.
+    ///
+    /// Process context; it sleeps. `ENONET` if the creating namespace has gone, `EADDRINUSE` and what else creating a
+    /// socket may come to; the old sockets then stay.
+    pub(crate) fn open_sockets(self: &Arc<Self>, config: &mut Config, port: u16) -> Result {
+        let net = self
+            .creating_net
+            .lock()
+            .as_ref()
+            .and_then(|net| net.upgrade())
+            .ok_or(ENONET)?;
+        config.incoming_port = self.sockets.open(&net, port, self.clone(), &self.name())?;
+        Ok(())
+    }
+
+    /// The creating namespace is going away: with it the sockets.
+    fn forget_creating_net(&self, dev: &NetDevice) {
+        dev.carrier_off();
+        let config = self.update.lock();
+        *self.creating_net.lock() = None;
+        self.sockets.close();
+        for peer in config.peers() {
+            peer.endpoint.clear_src();
+        }
+    }
+
+    /// Drops what NAPIs have not delivered yet.
+    fn purge_rx_queues(&self) {
+        for queue in &self.rx_queues {
+            loop {
+                let Some(peer) = queue.lock().pop_front() else {
+                    break;
+                };
+                while peer.rx_queue.pop_done().is_some() {}
+            }
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Device {
+    fn drop(self: Pin<&mut Self>) {}
+}
+
+impl EncapReceive for Device {
+    fn receive(&self, skb: SkBuff) {
+        self.receive_packet(skb);
+    }
+}
+
+impl Driver for Device {
+    const KIND: &'static CStr = c"wireguard";
+
+    fn setup(dev: &mut Setup<'_>) {
+        dev.point_to_point()
+            .headroom(DATA_PACKET_HEAD_ROOM as u16)
+            .tailroom(noise_encrypted_len(MESSAGE_PADDING_MULTIPLE as usize) as u16)
+            .mtu(ETH_DATA_LEN - OVERHEAD)
+            .max_mtu((i32::MAX as u32 & !(MESSAGE_PADDING_MULTIPLE - 1)) - OVERHEAD);
+    }
+
+    fn new(handle: Handle, name: &CStr, link_net: &Net) -> Result<Arc<Self>> {
+        Device::new(handle, name, link_net)
+    }
+
+    fn registered(this: &Arc<Self>, _dev: &NetDevice) -> Result {
+        this.handshakes.attach(this.clone());
+        let shared = DEVICES.get().ok_or(ENODEV)?;
+        shared.list.lock().push(this.clone(), GFP_KERNEL)?;
+        dev_dbg!(this, "Interface created\n");
+        Ok(())
+    }
+
+    fn open(this: ArcBorrow<'_, Self>, dev: &NetDevice) -> Result {
+        dev.disable_redirects_and_autoconf();
+        let device: Arc<Self> = this.into();
+        let mut config = device.update.lock();
+        let port = config.incoming_port;
+        device.open_sockets(&mut config, port)?;
+        for peer in config.peers() {
+            peer.send_staged_packets();
+            if peer.persistent_keepalive_interval() != 0 {
+                peer.send_keepalive();
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
+        let config = this.update.lock();
+        for peer in config.peers() {
+            peer.stop();
+        }
+        this.handshakes.purge();
+        this.sockets.close();
+    }
+
+    fn start_xmit(this: ArcBorrow<'_, Self>, dev: &NetDevice, skb: SkBuff) -> Result {
+        xmit(&this, dev, skb).inspect_err(|_| dev.stats_add(Stat::TxErrors, 1))
+    }
+
+    fn poll(
+        this: ArcBorrow<'_, Self>,
+        dev: &NetDevice,
+        cpu: u32,
+        napi: &NapiContext<'_>,
+        budget: usize,
+    ) -> usize {
+        receive::poll(&this, dev, cpu, napi, budget)
+    }
+
+    fn destroy(this: Arc<Self>, _dev: &NetDevice) {
+        if let Some(shared) = DEVICES.get() {
+            shared
+                .list
+                .lock()
+                .retain(|device| !Arc::ptr_eq(device, &this));
+        }
+        {
+            let mut config = this.update.lock();
+            *this.creating_net.lock() = None;
+            config.incoming_port = 0;
+            this.sockets.close();
+            Peer::remove_all(&this, &mut config);
+        }
+        // Nothing begins any more. What is on its way comes to its end, in this order: handshakes, packets, NAPIs.
+        this.handshakes.detach();
+        this.handshake_receive_wq.flush();
+        this.handshake_send_wq.flush();
+        this.packet_crypt_wq.flush();
+        rcu::synchronize_net();
+        this.purge_rx_queues();
+        // With the last of its references each peer goes, and with each peer a reference to the device.
+        rcu::barrier();
+        dev_dbg!(this, "Interface destroyed\n");
+    }
+}
+
+/// Sends a packet from inside the tunnel on its way. Bottom halves are off and the caller is in an RCU read-side critical
+/// section.
+fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
+    let guard = rcu::Guard::new();
+    let protocol = skb.protocol();
+    if skb.ip_version_protocol() != Some(protocol) {
+        crate::debug::dev_dbg_ratelimited!(device, "Invalid IP packet\n");
+        return Err(EPROTONOSUPPORT);
+    }
+    let Some(destination) = destination_of(&skb) else {
+        return Err(EPROTONOSUPPORT);
+    };
+    let Some(peer) = device.allowed_ips.lookup(destination, &guard) else {
+        crate::debug::dev_dbg_ratelimited!(
+            device,
+            "No peer has allowed IPs matching {}\n",
+            destination
+        );
+        dev.icmp_unreachable(&mut skb);
+        return Err(ENOKEY);
+    };
+    let peer = peer.get_ref();
+    if !peer.endpoint.is_set() {
+        crate::debug::dev_dbg_ratelimited!(
+            device,
+            "No valid endpoint has been configured or discovered for peer {}\n",
+            peer.id
+        );
+        dev.icmp_unreachable(&mut skb);
+        return Err(EDESTADDRREQ);
+    }
+
+    let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
+    let mut segments = if skb.is_gso() {
+        match skb.gso_segment() {
+            Ok(segments) => segments,
+            Err((e, mut skb)) => {
+                dev.icmp_unreachable(&mut skb);
+                return Err(e);
+            }
+        }
+    } else {
+        let mut single = SkbList::new();
+        single.push_back(skb);
+        single
+    };
+    let mut packets = SkbList::new();
+    while let Some(skb) = segments.pop_front() {
+        let Ok(mut skb) = skb.unshare() else {
+            continue;
+        };
+        // The route was kept for ICMP errors, for which it is too late now.
+        skb.dst_drop();
+        let cb: &mut PacketCb = skb.cb();
+        *cb = PacketCb::default();
+        cb.mtu = mtu;
+        packets.push_back(skb);
+    }
+    peer.stage(packets);
+    peer.send_staged_packets();
+    Ok(())
+}
+
+/// Where a packet goes to.
+fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
+    let header = skb.network_header();
+    match skb.protocol() {
+        ETH_P_IP => Some(IpAddr::V4((*header.get(16..20)?.first_chunk::<4>()?).into())),
+        ETH_P_IPV6 => Some(IpAddr::V6((*header.get(24..40)?.first_chunk::<16>()?).into())),
+        _ => None,
+    }
+}
+
+/// Handshake messages that wait to be read.
+pub(crate) struct HandshakeQueue {
+    ring: Arc<HandshakeRing>,
+    /// One for each CPU that there may be.
+    workers: KVec<Arc<HandshakeWorker>>,
+    last_cpu: Atomic<u32>,
+}
+
+#[pin_data]
+struct HandshakeRing {
+    #[pin]
+    ring: PtrRing<SkBuff>,
+    /// Messages in the ring or being read.
+    len: Atomic<i32>,
+    /// Whose messages these are, from registration to destruction of the device.
+    #[pin]
+    device: SpinLockBh<Option<Arc<Device>>>,
+}
+
+#[pin_data]
+struct HandshakeWorker {
+    ring: Arc<HandshakeRing>,
+    #[pin]
+    work: Work<Self>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for HandshakeWorker { self.work }
+}
+
+impl WorkItem for HandshakeWorker {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let Some(device) = this.ring.device.lock().clone() else {
+            return;
+        };
+        while let Some(skb) = this.ring.ring.consume() {
+            receive::receive_handshake_packet(&device, skb);
+            this.ring.len.add(-1, Relaxed);
+            sched::cond_resched();
+        }
+    }
+}
+
+impl HandshakeQueue {
+    fn new() -> Result<Self> {
+        let ring = Arc::pin_init(
+            try_pin_init!(HandshakeRing {
+                ring <- PtrRing::new(MAX_QUEUED_INCOMING_HANDSHAKES as usize),
+                len: Atomic::new(0),
+                device <- new_spinlock_bh!(None, "wireguard::HandshakeRing::device"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let mut workers = KVec::new();
+        for _ in 0..cpumask::nr_cpu_ids() {
+            let worker = Arc::pin_init(
+                pin_init!(HandshakeWorker {
+                    ring: ring.clone(),
+                    work <- new_work!("wireguard::HandshakeWorker"),
+                }),
+                GFP_KERNEL,
+            )?;
+            workers.push(worker, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ring,
+            workers,
+            last_cpu: Atomic::new(0),
+        })
+    }
+
+    fn attach(&self, device: Arc<Device>) {
+        *self.ring.device.lock() = Some(device);
+    }
+
+    fn detach(&self) {
+        let device = self.ring.device.lock().take();
+        drop(device);
+        self.purge();
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.ring.len.load(Relaxed) as u32
+    }
+
+    /// Drops the messages.
+    fn purge(&self) {
+        while self.ring.ring.consume().is_some() {
+            self.ring.len.add(-1, Relaxed);
+        }
+    }
+
+    /// Adds a message; returns whether there was room. Softirq context.
+    pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> bool {
+        // With the ring half full there are better things to do than to wait for others who flood it, too.
+        let added = if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
+            self.ring.ring.try_produce(skb)
+        } else {
+            self.ring.ring.produce(skb)
+        };
+        if added.is_err() {
+            return false;
+        }
+        self.ring.len.add(1, Relaxed);
+        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        self.last_cpu.store(cpu, Relaxed);
+        if let Some(worker) = self.workers.get(cpu as usize) {
+            let _ = wq.enqueue_on(cpu, worker.clone());
+        }
+        true
+    }
+}
+
+/// What the devices of the module share.
+#[pin_data]
+pub(crate) struct Devices {
+    #[pin]
+    list: Mutex<KVec<Arc<Device>>>,
+    limiter: Arc<RateLimiter>,
+}
+
+static DEVICES: RcuPtr<Devices> = RcuPtr::none();
+
+/// Devices can be made for as long as this lives.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration {
+    // Fields are dropped in this order.
+    link: Pin<KBox<rtnetlink::Registration<Device>>>,
+}
+
+#[pinned_drop]
+impl PinnedDrop for Registration {
+    fn drop(self: Pin<&mut Self>) {}
+}

@@ -1,0 +1,484 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Handshakes and keypairs of peers: what joins [`protocol::noise`](crate::protocol::noise) to the tables of a device.
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    debug::{
+        dev_dbg_ratelimited, //
+    },
+    device::Device,
+    linux::{
+        crypto::Secret,
+        ktime,
+        random,
+        rcu::{
+            Guard,
+            RcuArc,
+            RcuPtr, //
+        },
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+    },
+    peer::Peer,
+    protocol::{
+        identity::{
+            PublicKey,
+            StaticIdentity, //
+        },
+        keypairs::Slots,
+        limits::{
+            has_expired,
+            REJECT_AFTER_MESSAGES,
+            REJECT_AFTER_TIME, //
+        },
+        messages::{
+            HandshakeInitiation,
+            HandshakeResponse, //
+        },
+        noise,
+        replay::ReplayWindow,
+        tai64n::Tai64n, //
+    },
+};
+
+/// The number that the next keypair is known by in the log.
+static KEYPAIR_COUNTER: Atomic<i64> = Atomic::new(0);
+
+/// What an index that a peer sends to stands for.
+pub(crate) struct IndexEntry {
+    /// Whose index it is.
+    pub(crate) peer: Arc<Peer>,
+    /// The keypair; none for as long as the handshake that asked for the index lasts.
+    pub(crate) keypair: RcuPtr<Keypair>,
+}
+
+/// The keys of one session of a peer.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Keypair {
+    /// What the keypair is known by in the log.
+    pub(crate) id: u64,
+    /// The index that the peer sends to.
+    pub(crate) index: u32,
+    /// Whose keys these are.
+    pub(crate) peer: Arc<Peer>,
+    /// The keys themselves.
+    session: noise::Session,
+    sending_valid: Atomic<bool>,
+    receiving_valid: Atomic<bool>,
+    /// The counter of the next message to send.
+    sending_counter: Atomic<i64>,
+    #[pin]
+    replay: SpinLockBh<ReplayWindow>,
+}
+
+#[pinned_drop]
+impl PinnedDrop for Keypair {
+    fn drop(self: Pin<&mut Self>) {
+        dev_dbg_ratelimited!(
+            self.peer.device,
+            "Keypair {} destroyed for peer {}\n",
+            self.id,
+            self.peer.id
+        );
+    }
+}
+
+impl Keypair {
+    /// The keypair that a handshake has come to, or an error if it has not come that far.
+    fn new(
+        peer: &Arc<Peer>,
+        index: u32,
+        handshake: &mut noise::Handshake,
+        now_ns: u64,
+    ) -> Result<RcuArc<Self>> {
+        let init = try_pin_init!(Self {
+            id: KEYPAIR_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64,
+            index,
+            peer: peer.clone(),
+            session: noise::Session::zeroed(),
+            sending_valid: Atomic::new(true),
+            receiving_valid: Atomic::new(true),
+            sending_counter: Atomic::new(0),
+            replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
+        });
+        // The keys are derived where they are to stay, so that no copy of them is left behind.
+        let init = init.pin_chain(|keypair| {
+            if handshake.begin_session(keypair.project().session, now_ns) {
+                Ok(())
+            } else {
+                Err(EINVAL)
+            }
+        });
+        RcuArc::pin_init::<Error>(init, GFP_KERNEL)
+    }
+
+    /// The key for what is sent.
+    pub(crate) fn sending_key(&self) -> &[u8; 32] {
+        self.session.sending.as_bytes()
+    }
+
+    /// The key for what is received.
+    pub(crate) fn receiving_key(&self) -> &[u8; 32] {
+        self.session.receiving.as_bytes()
+    }
+
+    /// The index to send to.
+    pub(crate) fn remote_index(&self) -> u32 {
+        self.session.remote_index
+    }
+
+    /// Whether this side began the handshake, and so is the one to begin the next.
+    pub(crate) fn i_am_the_initiator(&self) -> bool {
+        self.session.i_am_the_initiator
+    }
+
+    /// When the keys were made: `ktime_get_coarse_boottime_ns()`.
+    pub(crate) fn birthdate(&self) -> u64 {
+        self.session.birthdate
+    }
+
+    /// The counter of the next message to send.
+    pub(crate) fn sending_counter(&self) -> u64 {
+        self.sending_counter.load(Relaxed) as u64
+    }
+
+    /// Whether messages may be sent with it as far as anybody has noticed.
+    pub(crate) fn is_sending_valid(&self) -> bool {
+        self.sending_valid.load(Relaxed)
+    }
+
+    /// Sends nothing with it any more.
+    pub(crate) fn expire_sending(&self) {
+        self.sending_valid.store(false, Relaxed);
+    }
+
+    /// Reserves the counters of `n` messages and returns the first; `None` if the keypair must not be used for them.
+    pub(crate) fn reserve(&self, n: usize, now_ns: u64) -> Option<u64> {
+        if !self.is_sending_valid() {
+            return None;
+        }
+        if has_expired(self.birthdate(), REJECT_AFTER_TIME, now_ns) {
+            self.expire_sending();
+            return None;
+        }
+        let first = self.sending_counter.fetch_add(n as i64, Relaxed) as u64;
+        // The last counter reserved has to be below the limit, and so have those that others reserve at the same time:
+        // the limit is far enough from where the counter would wrap around.
+        match first.checked_add(n as u64) {
+            Some(end) if end <= REJECT_AFTER_MESSAGES => Some(first),
+            _ => {
+                self.expire_sending();
+                None
+            }
+        }
+    }
+
+    /// Whether messages may be received with it.
+    pub(crate) fn may_receive(&self, now_ns: u64) -> bool {
+        if !self.receiving_valid.load(Relaxed) {
+            return false;
+        }
+        if has_expired(self.birthdate(), REJECT_AFTER_TIME, now_ns)
+            || self.replay.lock().is_exhausted()
+        {
+            self.receiving_valid.store(false, Relaxed);
+            return false;
+        }
+        true
+    }
+
+    /// Whether an authentic message with this counter is the first one.
+    pub(crate) fn accept_counter(&self, counter: u64) -> bool {
+        self.replay.lock().validate(counter)
+    }
+}
+
+/// The keypairs of a peer.
+#[pin_data]
+pub(crate) struct Keypairs {
+    #[pin]
+    slots: SpinLockBh<Slots<RcuArc<Keypair>>>,
+    /// `slots.current` for those who look under RCU.
+    current: RcuPtr<Keypair>,
+    /// `slots.next` likewise.
+    next: RcuPtr<Keypair>,
+}
+
+impl Keypairs {
+    /// No keypairs.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            slots <- new_spinlock_bh!(Slots::new(), "wireguard::Keypairs::slots"),
+            current: RcuPtr::new(None),
+            next: RcuPtr::new(None),
+        })
+    }
+
+    /// The keypair to send with.
+    pub(crate) fn current(&self) -> &RcuPtr<Keypair> {
+        &self.current
+    }
+
+    /// Lets readers see what is in the slots now.
+    fn publish(&self, slots: &Slots<RcuArc<Keypair>>) {
+        self.current.replace(slots.current().cloned());
+        self.next.replace(slots.next().cloned());
+    }
+
+    /// Forgets all keypairs.
+    pub(crate) fn clear(&self, device: &Device) {
+        let displaced = {
+            let mut slots = self.slots.lock();
+            let displaced = slots.clear();
+            self.publish(&slots);
+            displaced
+        };
+        retire(device, displaced);
+    }
+
+    /// Sends nothing with the present keypairs any more.
+    fn expire(&self) {
+        let slots = self.slots.lock();
+        for keypair in [slots.current(), slots.next()].into_iter().flatten() {
+            keypair.expire_sending();
+        }
+    }
+
+    fn insert(&self, device: &Device, keypair: RcuArc<Keypair>) {
+        let displaced = {
+            let mut slots = self.slots.lock();
+            let initiator = keypair.i_am_the_initiator();
+            let displaced = slots.insert(keypair, initiator);
+            self.publish(&slots);
+            displaced
+        };
+        retire(device, displaced);
+    }
+
+    /// To be told of each authentic message: the first one with the next keypair makes it the current one.
+    ///
+    /// Returns whether that was so: the handshake is confirmed.
+    pub(crate) fn received_with(&self, device: &Device, keypair: &RcuArc<Keypair>) -> bool {
+        if !self.next.holds(keypair) {
+            return false;
+        }
+        let displaced = {
+            let mut slots = self.slots.lock();
+            let Some(displaced) = slots.confirm(|next| RcuArc::ptr_eq(next, keypair)) else {
+                return false;
+            };
+            self.publish(&slots);
+            displaced
+        };
+        retire(device, displaced);
+        true
+    }
+}
+
+/// Takes keypairs that have no place any more out of the table, so that nothing is received with them.
+fn retire<const N: usize>(device: &Device, displaced: [Option<RcuArc<Keypair>>; N]) {
+    for keypair in displaced.into_iter().flatten() {
+        device.index_table.remove(keypair.index);
+    }
+}
+
+/// The handshake of a peer and the index that the other side answers to.
+pub(crate) struct HandshakeState {
+    /// The handshake.
+    pub(crate) noise: noise::Handshake,
+    /// The index, from the message that names it until the session begins.
+    index: Option<u32>,
+}
+
+impl HandshakeState {
+    /// A handshake not begun, with the peer that has this public key.
+    pub(crate) fn new(public_key: PublicKey) -> impl PinInit<Mutex<Self>> {
+        new_mutex!(
+            Self {
+                noise: noise::Handshake::new(public_key),
+                index: None,
+            },
+            "wireguard::HandshakeState"
+        )
+    }
+
+    fn drop_index(&mut self, device: &Device) {
+        if let Some(index) = self.index.take() {
+            device.index_table.remove(index);
+        }
+    }
+
+    /// Forgets the handshake.
+    fn clear(&mut self, device: &Device) {
+        self.drop_index(device);
+        self.noise.clear();
+    }
+
+    /// Takes a new index for the peer.
+    fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
+        self.drop_index(&peer.device);
+        let index = peer.device.index_table.insert_random(
+            || IndexEntry {
+                peer: peer.clone(),
+                keypair: RcuPtr::new(None),
+            },
+            GFP_KERNEL,
+        )?;
+        self.index = Some(index);
+        Ok(index)
+    }
+}
+
+impl Peer {
+    /// Forgets the handshake under way. Process context.
+    pub(crate) fn clear_handshake(&self) {
+        self.handshake.lock().clear(&self.device);
+    }
+
+    /// Begins anew: no handshake, no sending with the keypairs there are, and no waiting before the next initiation.
+    pub(crate) fn expire_current_keypairs(&self) {
+        self.clear_handshake();
+        self.reset_last_sent_handshake();
+        self.keypairs.expire();
+    }
+
+    /// The first message of a handshake. Process context.
+    pub(crate) fn create_initiation(self: &Arc<Self>) -> Option<HandshakeInitiation> {
+        // Before the lock is taken: it may have to wait.
+        random::wait_for_random_bytes().ok()?;
+        let mut handshake = self.handshake.lock();
+        let identity = self.device.identity.get()?;
+        identity.public_key()?;
+        let index = handshake.new_index(self).ok()?;
+        let (seconds, nanoseconds) = ktime::real();
+        let message =
+            handshake
+                .noise
+                .create_initiation(&identity, Tai64n::from_unix(seconds, nanoseconds), index);
+        if message.is_none() {
+            handshake.drop_index(&self.device);
+        }
+        message
+    }
+
+    /// Reads the first message of a handshake and returns who sent it. Process context.
+    pub(crate) fn consume_initiation(
+        device: &Device,
+        message: &HandshakeInitiation,
+    ) -> Option<Arc<Peer>> {
+        let identity = device.identity.get()?;
+        let mut opened = noise::OpenedInitiation::new(message);
+        let public_key = *opened.open(&identity)?.as_bytes();
+        let peer = {
+            let guard = Guard::new();
+            device.peers_by_key.lookup(&public_key, &guard)?.clone()
+        };
+        let now_ns = ktime::coarse_boottime_ns();
+        peer.handshake
+            .lock()
+            .noise
+            .consume_initiation(&mut opened, now_ns)
+            .ok()?;
+        Some(peer)
+    }
+
+    /// The answer to the first message. Process context.
+    pub(crate) fn create_response(self: &Arc<Self>) -> Option<HandshakeResponse> {
+        random::wait_for_random_bytes().ok()?;
+        let mut handshake = self.handshake.lock();
+        let index = handshake.new_index(self).ok()?;
+        let message = handshake.noise.create_response(index);
+        if message.is_none() {
+            handshake.drop_index(&self.device);
+        }
+        message
+    }
+
+    /// Reads the answer to the first message and returns who sent it. Process context.
+    pub(crate) fn consume_response(
+        device: &Device,
+        message: &HandshakeResponse,
+    ) -> Option<Arc<Peer>> {
+        let peer = {
+            let guard = Guard::new();
+            let entry = device
+                .index_table
+                .lookup(message.receiver_index.get(), &guard)?;
+            if !entry.keypair.is_none() {
+                return None;
+            }
+            entry.peer.clone()
+        };
+        let mut handshake = peer.handshake.lock();
+        // The peer may have taken another index since.
+        if handshake.index != Some(message.receiver_index.get()) {
+            return None;
+        }
+        let identity = device.identity.get()?;
+        let valid = handshake.noise.consume_response(&identity, message);
+        drop(handshake);
+        valid.then_some(peer)
+    }
+
+    /// Derives the keypair of a finished handshake. Process context.
+    pub(crate) fn begin_session(self: &Arc<Self>) -> bool {
+        let mut handshake = self.handshake.lock();
+        let Some(index) = handshake.index else {
+            return false;
+        };
+        let now_ns = ktime::coarse_boottime_ns();
+        let Ok(keypair) = Keypair::new(self, index, &mut handshake.noise, now_ns) else {
+            return false;
+        };
+        // From here on the index belongs to the keypair.
+        handshake.index = None;
+
+        let guard = Guard::new();
+        // A peer that is being removed gets no new keypairs: who removes it waits for this guard before it takes out
+        // those that are there.
+        if self.is_dead() {
+            self.device.index_table.remove(index);
+            return false;
+        }
+        let Some(entry) = self.device.index_table.lookup(index, &guard) else {
+            return false;
+        };
+        entry.keypair.replace(Some(keypair.clone()));
+        dev_dbg_ratelimited!(
+            self.device,
+            "Keypair {} created for peer {}\n",
+            keypair.id,
+            self.id
+        );
+        self.keypairs.insert(&self.device, keypair);
+        true
+    }
+
+    /// Computes anew what the static keys of both sides have in common. Process context.
+    pub(crate) fn precompute_static_static(&self, identity: &StaticIdentity) {
+        self.handshake
+            .lock()
+            .noise
+            .precompute_static_static(identity);
+    }
+
+    /// The preshared key for the handshakes from now on. Process context.
+    pub(crate) fn set_preshared_key(&self, key: &Secret<32>) {
+        self.handshake.lock().noise.set_preshared_key(key);
+    }
+}

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Peers.
+//!
+//! A peer is data: its work is done by the workers, the NAPIs and the queues of its device.
+//!
+//! Who refers to a peer, and so keeps it: the configuration, the table of public keys and the allowed IPs of the device
+//! until it is removed; its handshake and keypairs until they are cleared; each armed timer, queued work and packet
+//! under way until it is over. None of these is renewed for a peer that is [dead](Peer::is_dead): what is left of it
+//! goes away by itself.
+
+use kernel::{
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        AtomicTracker,
+        ListLinks, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc,
+        LockedBy,
+        Mutex, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work, //
+    },
+};
+
+use crate::{
+    allowedips::{
+        AllowedIp,
+        AllowedIpList, //
+    },
+    debug::dev_dbg,
+    device::{
+        Config,
+        Device, //
+    },
+    linux::{
+        crypto::Secret,
+        ktime,
+        netdevice::Stat,
+        rcu::{
+            self,
+            RcuArc, //
+        },
+        sched,
+        skbuff::SkbList,
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+    },
+    noise::{
+        HandshakeState,
+        Keypairs, //
+    },
+    protocol::{
+        cookie::Cookie,
+        identity::PublicKey,
+        limits::MAX_PEERS_PER_DEVICE,
+        timers::{
+            handshake_may_be_sent,
+            last_sent_long_ago, //
+        },
+    },
+    queueing::OrderQueue,
+    socket::PeerEndpoint,
+    timers::Timers, //
+};
+
+/// The number that the next peer is known by in the log.
+static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
+
+/// A peer of a device.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Peer {
+    /// Whose peer it is.
+    pub(crate) device: Arc<Device>,
+    /// What the peer is known by in the log; the later it was created, the higher.
+    pub(crate) id: u64,
+    /// Who it is.
+    pub(crate) public_key: PublicKey,
+    /// Set once the peer is being removed.
+    dead: Atomic<bool>,
+
+    /// The handshake. Taken in process context; no other lock of the peer is held when it is taken.
+    #[pin]
+    pub(crate) handshake: Mutex<HandshakeState>,
+    /// The latest cookie from the peer.
+    #[pin]
+    pub(crate) cookie: Mutex<Cookie>,
+    /// When a handshake message was last sent: `ktime_get_coarse_boottime_ns()`.
+    last_sent_handshake: Atomic<i64>,
+    /// The keys.
+    #[pin]
+    pub(crate) keypairs: Keypairs,
+
+    /// Packets that wait for a key.
+    #[pin]
+    pub(crate) staged: SpinLockBh<SkbList>,
+    /// Packets on their way out, from when they have a counter until they are sent.
+    #[pin]
+    pub(crate) tx_queue: OrderQueue,
+    /// Packets on their way in, from the socket until they are delivered.
+    #[pin]
+    pub(crate) rx_queue: OrderQueue,
+    #[pin]
+    rx_links: ListLinks,
+    #[pin]
+    rx_tracker: AtomicTracker,
+
+    /// Where the peer is.
+    #[pin]
+    pub(crate) endpoint: PeerEndpoint,
+    /// Bytes received, of messages of all kinds and with their headers.
+    pub(crate) rx_bytes: Atomic<u64>,
+    /// Bytes sent likewise.
+    pub(crate) tx_bytes: Atomic<u64>,
+    /// When the last handshake was complete, nanoseconds since 1970; zero: never.
+    pub(crate) last_handshake_ns: Atomic<i64>,
+
+    /// The timers.
+    #[pin]
+    pub(crate) timers: Timers,
+    persistent_keepalive_interval: Atomic<u32>,
+    #[pin]
+    handshake_work: Work<Peer, { Peer::HANDSHAKE_WORK }>,
+    #[pin]
+    clear_work: Work<Peer, { Peer::CLEAR_WORK }>,
+
+    /// The prefixes that are routed to the peer and that it may send from, in the order they are listed in.
+    pub(crate) allowed_ips: LockedBy<AllowedIpList, Config>,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Peer { tracked_by rx_tracker: AtomicTracker; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Peer { using ListLinks { self.rx_links }; }
+}
+
+impl_has_work! {
+    impl HasWork<Peer, { Peer::HANDSHAKE_WORK }> for Peer { self.handshake_work }
+    impl HasWork<Peer, { Peer::CLEAR_WORK }> for Peer { self.clear_work }
+}
+
+impl Peer {
+    /// Work item that sends a handshake initiation.
+    pub(crate) const HANDSHAKE_WORK: u64 = 0;
+    /// Work item that forgets all keys.
+    pub(crate) const CLEAR_WORK: u64 = 1;
+
+    /// Creates a peer of `device`.
+    ///
+    /// Process context. `ENOMEM` if there is no memory, or there are [`MAX_PEERS_PER_DEVICE`] already.
+    pub(crate) fn create(
+        device: &Arc<Device>,
+        config: &mut Config,
+        public_key: PublicKey,
+        preshared_key: Option<&Secret<32>>,
+    ) -> Result<Arc<Self>> {
+        if config.peer_count() >= MAX_PEERS_PER_DEVICE as usize {
+            return Err(ENOMEM);
+        }
+        let now_ns = ktime::coarse_boottime_ns();
+        let id = PEER_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64;
+        let peer = Arc::pin_init(
+            try_pin_init!(Self {
+                device: device.clone(),
+                id,
+                public_key,
+                dead: Atomic::new(false),
+                handshake <- HandshakeState::new(public_key),
+                cookie <- kernel::new_mutex!(Cookie::new(&public_key), "wireguard::Peer::cookie"),
+                last_sent_handshake: Atomic::new(last_sent_long_ago(now_ns) as i64),
+                keypairs <- Keypairs::new(),
+                staged <- new_spinlock_bh!(SkbList::new(), "wireguard::Peer::staged"),
+                tx_queue <- OrderQueue::new(),
+                rx_queue <- OrderQueue::new(),
+                rx_links <- ListLinks::new(),
+                rx_tracker <- AtomicTracker::new(),
+                endpoint <- PeerEndpoint::new(),
+                rx_bytes: Atomic::new(0),
+                tx_bytes: Atomic::new(0),
+                last_handshake_ns: Atomic::new(0),
+                timers <- Timers::new(),
+                persistent_keepalive_interval: Atomic::new(0),
+                handshake_work <- new_work!("wireguard::Peer::handshake_work"),
+                clear_work <- new_work!("wireguard::Peer::clear_work"),
+                allowed_ips: LockedBy::new(&device.update, AllowedIpList::new()),
+            }),
+            GFP_KERNEL,
+        )?;
+        if let Some(key) = preshared_key {
+            peer.set_preshared_key(key);
+        }
+        if let Some(identity) = device.identity.get() {
+            peer.precompute_static_static(&identity);
+        }
+        let handle = RcuArc::new(peer.clone(), GFP_KERNEL)?;
+        config.add_peer(id, handle)?;
+        if let Err(e) = device
+            .peers_by_key
+            .insert(*public_key.as_bytes(), peer.clone(), GFP_KERNEL)
+        {
+            config.remove_peer(id);
+            return Err(e);
+        }
+        dev_dbg!(device, "Peer {} created\n", id);
+        Ok(peer)
+    }
+
+    /// Whether the peer is being removed.
+    ///
+    /// Who is about to arm a timer, queue a work or install a keypair asks under RCU: the removal waits for a grace period
+    /// after the answer has changed.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Relaxed)
+    }
+
+    /// Takes the peer out of where packets and handshakes find it, and lets nothing new begin.
+    fn make_dead(&self) {
+        self.device.peers_by_key.remove(self.public_key.as_bytes());
+        self.dead.store(true, Relaxed);
+    }
+
+    /// Ends what goes on with the peer, a grace period after [`Peer::make_dead`]: by then everybody knows that it is dead, so
+    /// no timer is armed, no work queued and no keypair installed any more.
+    fn finish(self: &Arc<Self>) {
+        self.timers_stop();
+        self.clear_handshake();
+        self.keypairs.clear(&self.device);
+        self.purge_staged_packets();
+    }
+
+    /// Removes peers of `device`, with a single grace period for all of them.
+    ///
+    /// Process context; it sleeps.
+    pub(crate) fn remove(config: &mut Config, peers: &[Arc<Peer>]) {
+        if peers.is_empty() {
+            return;
+        }
+        for peer in peers {
+            peer.remove_allowed_ips(config);
+            peer.make_dead();
+            config.remove_peer(peer.id);
+        }
+        rcu::synchronize_net();
+        for peer in peers {
+            peer.finish();
+        }
+    }
+
+    /// Removes all peers of `device`, with a single grace period for all of them.
+    ///
+    /// Process context; it sleeps.
+    pub(crate) fn remove_all(device: &Device, config: &mut Config) {
+        // The allowed IPs go all at once instead of one by one.
+        let detached = device.allowed_ips.write().clear();
+        for peer in config.peers() {
+            peer.make_dead();
+        }
+        rcu::synchronize_net();
+        while let Some(peer) = config.take_first_peer() {
+            drop(peer.allowed_ips.access_mut(config).take());
+            peer.finish();
+            sched::cond_resched();
+        }
+        drop(detached);
+    }
+
+    /// Stops everything that goes on with the peer, because its device goes down. Process context.
+    pub(crate) fn stop(self: &Arc<Self>) {
+        self.purge_staged_packets();
+        self.timers_stop();
+        self.clear_handshake();
+        self.keypairs.clear(&self.device);
+        self.reset_last_sent_handshake();
+    }
+
+    /// Drops the packets that wait for a key.
+    pub(crate) fn purge_staged_packets(&self) {
+        let packets = self.staged.lock().take();
+        if !packets.is_empty() {
+            self.device.stats_add(Stat::TxDropped, packets.len());
+        }
+    }
+
+    /// Seconds between messages to the peer when there is nothing to say; zero: none.
+    pub(crate) fn persistent_keepalive_interval(&self) -> u16 {
+        self.persistent_keepalive_interval.load(Relaxed) as u16
+    }
+
+    /// Sets the persistent keepalive interval, in seconds; zero: none.
+    pub(crate) fn set_persistent_keepalive_interval(&self, seconds: u16) {
+        self.persistent_keepalive_interval
+            .store(seconds.into(), Relaxed);
+    }
+
+    /// Whether enough time has passed since the last handshake message to send an initiation.
+    pub(crate) fn handshake_may_be_sent(&self) -> bool {
+        handshake_may_be_sent(
+            self.last_sent_handshake.load(Relaxed) as u64,
+            ktime::coarse_boottime_ns(),
+        )
+    }
+
+    /// A handshake message is being sent.
+    pub(crate) fn handshake_is_sent(&self) {
+        self.last_sent_handshake
+            .store(ktime::coarse_boottime_ns() as i64, Relaxed);
+    }
+
+    /// Lets the next initiation be sent at once.
+    pub(crate) fn reset_last_sent_handshake(&self) {
+        self.last_sent_handshake.store(
+            last_sent_long_ago(ktime::coarse_boottime_ns()) as i64,
+            Relaxed,
+        );
+    }
+
+    /// Routes `prefix` to this peer, whoever had it before.
+    ///
+    /// Process context. `ENOMEM`: nothing has changed.
+    pub(crate) fn insert_allowed_ip(
+        self: &Arc<Self>,
+        config: &mut Config,
+        prefix: AllowedIp,
+    ) -> Result {
+        let handle = config.handle(self.id).ok_or(ENOENT)?;
+        let room = self.allowed_ips.access_mut(config).reserve()?;
+        let old = self.device.allowed_ips.write().insert(prefix, handle)?;
+        let was_ours = old.as_ref().is_some_and(|old| Arc::ptr_eq(old, self));
+        room.put(prefix, was_ours);
+        if let Some(old) = old.filter(|_| !was_ours) {
+            old.allowed_ips.access_mut(config).remove(&prefix);
+        }
+        Ok(())
+    }
+
+    /// Routes `prefix` to this peer no more; if it is not this peer's, nothing happens.
+    pub(crate) fn remove_allowed_ip(self: &Arc<Self>, config: &mut Config, prefix: &AllowedIp) {
+        let removed = self
+            .device
+            .allowed_ips
+            .write()
+            .remove(prefix, |owner| Arc::ptr_eq(owner, self));
+        if removed.is_some() {
+            self.allowed_ips.access_mut(config).remove(prefix);
+        }
+    }
+
+    /// Routes nothing to this peer.
+    pub(crate) fn remove_allowed_ips(&self, config: &mut Config) {
+        let prefixes = self.allowed_ips.access_mut(config).take();
+        if prefixes.is_empty() {
+            return;
+        }
+        let mut trie = self.device.allowed_ips.write();
+        for prefix in &prefixes {
+            trie.remove(prefix, |owner| owner.id == self.id);
+        }
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Peer {
+    fn drop(self: Pin<&mut Self>) {
+        dev_dbg!(
+            self.device,
+            "Peer {} ({}) destroyed\n",
+            self.id,
+            self.endpoint
+        );
+    }
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues of batches.
+//!
+//! A [`Batch`] of packets goes into two queues at once: the [`CryptQueue`] of its device, from which the workers of all
+//! CPUs take batches in any order, and the [`OrderQueue`] of its peer, which gives them back in the order in which
+//! they came once they are done.
+
+use kernel::{
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        List,
+        ListArc,
+        ListLinks, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Full,
+                Relaxed,
+                Release, //
+            },
+            Atomic, //
+        },
+        barrier::smp_mb,
+        Arc,
+        UniqueArc, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+use zerocopy_derive::{
+    FromBytes,
+    Immutable,
+    IntoBytes, //
+};
+
+use crate::{
+    linux::{
+        cpumask,
+        ptr_ring::PtrRing,
+        rcu::RcuArc,
+        sched,
+        skbuff::SkbList,
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+        workqueue::OwnedQueue, //
+    },
+    noise::Keypair,
+    protocol::limits::MAX_QUEUED_PACKETS, //
+};
+
+/// What the module notes about a packet in its control block.
+#[derive(Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub(crate) struct PacketCb {
+    /// The counter of the data message.
+    pub(crate) nonce: u64,
+    /// MTU of the route inside the tunnel, which padding does not exceed; zero: no limit.
+    pub(crate) mtu: u32,
+    /// TOS or traffic class of the outer header.
+    pub(crate) ds: u8,
+    _pad: [u8; 3],
+}
+
+/// Packets of one keypair that stay together from one end of the module to the other.
+#[pin_data]
+pub(crate) struct Batch {
+    /// The keypair that encrypts or decrypts the packets.
+    pub(crate) keypair: RcuArc<Keypair>,
+    /// How many packets there were at the start.
+    len: i32,
+    /// Set once the packets are encrypted or decrypted.
+    done: Atomic<bool>,
+    /// The packets: a worker takes them out, and puts those back that came through.
+    #[pin]
+    packets: SpinLockBh<SkbList>,
+    #[pin]
+    links: ListLinks,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Batch { untracked; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Batch { using ListLinks { self.links }; }
+}
+
+impl Batch {
+    /// A batch of `packets`, which are dropped if there is no memory.
+    ///
+    /// May be called from any context.
+    pub(crate) fn new(keypair: RcuArc<Keypair>, packets: SkbList) -> Result<ListArc<Self>> {
+        let batch = UniqueArc::pin_init(
+            pin_init!(Self {
+                keypair,
+                len: packets.len() as i32,
+                done: Atomic::new(false),
+                packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
+                links <- ListLinks::new(),
+            }),
+            GFP_ATOMIC,
+        )?;
+        Ok(ListArc::from(batch))
+    }
+
+    /// Takes the packets out.
+    pub(crate) fn take(&self) -> SkbList {
+        self.packets.lock().take()
+    }
+
+    /// Gives the packets that came through to the consumer of the [`OrderQueue`].
+    pub(crate) fn finish(&self, packets: SkbList) {
+        self.packets.lock().append(packets);
+        self.done.store(true, Release);
+    }
+}
+
+/// The batches of one peer in one direction, in the order in which they came.
+#[pin_data]
+pub(crate) struct OrderQueue {
+    #[pin]
+    batches: SpinLockBh<List<Batch>>,
+    /// Packets in `batches`.
+    packets: Atomic<i32>,
+    /// Somebody is in [`OrderQueue::drain`].
+    draining: Atomic<bool>,
+}
+
+impl OrderQueue {
+    /// An empty queue.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            batches <- new_spinlock_bh!(List::new(), "wireguard::OrderQueue::batches"),
+            packets: Atomic::new(0),
+            draining: Atomic::new(false),
+        })
+    }
+
+    /// Takes the first batch if it is done.
+    pub(crate) fn pop_done(&self) -> Option<ListArc<Batch>> {
+        let mut batches = self.batches.lock();
+        if !batches.iter().next()?.done.load(Acquire) {
+            return None;
+        }
+        let batch = batches.pop_front()?;
+        drop(batches);
+        self.packets.add(batch.len.wrapping_neg(), Relaxed);
+        Some(batch)
+    }
+
+    /// Whether the first batch is done.
+    pub(crate) fn is_first_done(&self) -> bool {
+        let batches = self.batches.lock();
+        batches
+            .iter()
+            .next()
+            .is_some_and(|batch| batch.done.load(Acquire))
+    }
+
+    /// Passes the batches that are done to `consume`, in order, by one caller at a time.
+    ///
+    /// A caller that finds another one at it returns at once: the other one sees to what this one has added.
+    pub(crate) fn drain(&self, mut consume: impl FnMut(&Batch)) {
+        loop {
+            // A full barrier: what the caller marked as done is seen by whoever has the flag.
+            if self.draining.xchg(true, Full) {
+                return;
+            }
+            while let Some(batch) = self.pop_done() {
+                consume(&batch);
+            }
+            self.draining.store(false, Release);
+            // Against a batch that became done after the last look, whose worker saw the flag still set.
+            smp_mb();
+            if !self.is_first_done() {
+                return;
+            }
+        }
+    }
+}
+
+/// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or decrypt.
+pub(crate) struct CryptQueue {
+    ring: Arc<CryptRing>,
+    /// One for each CPU that there may be.
+    workers: KVec<Arc<CryptWorker>>,
+    last_cpu: Atomic<u32>,
+}
+
+#[pin_data]
+struct CryptRing {
+    #[pin]
+    ring: PtrRing<Arc<Batch>>,
+}
+
+#[pin_data]
+struct CryptWorker {
+    ring: Arc<CryptRing>,
+    crypt: fn(&Batch),
+    #[pin]
+    work: Work<Self>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for CryptWorker { self.work }
+}
+
+impl WorkItem for CryptWorker {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        while let Some(batch) = this.ring.ring.consume() {
+            (this.crypt)(&batch);
+            sched::cond_resched();
+        }
+    }
+}
+
+impl CryptQueue {
+    /// A queue whose workers call `crypt` with each batch. Process context.
+    pub(crate) fn new(crypt: fn(&Batch)) -> Result<Self> {
+        let ring = Arc::pin_init(
+            try_pin_init!(CryptRing {
+                ring <- PtrRing::new(MAX_QUEUED_PACKETS as usize),
+            }),
+            GFP_KERNEL,
+        )?;
+        let mut workers = KVec::new();
+        for _ in 0..cpumask::nr_cpu_ids() {
+            let worker = Arc::pin_init(
+                pin_init!(CryptWorker {
+                    ring: ring.clone(),
+                    crypt,
+                    work <- new_work!("wireguard::CryptWorker"),
+                }),
+                GFP_KERNEL,
+            )?;
+            workers.push(worker, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            ring,
+            workers,
+            last_cpu: Atomic::new(0),
+        })
+    }
+
+    /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
+    ///
+    /// May be called from any context. Fails with `ENOSPC`, and drops the packets, if one of the queues is full: the
+    /// peer's is with [`MAX_QUEUED_PACKETS`] packets, whatever the size of the batch that comes on top.
+    pub(crate) fn enqueue(
+        &self,
+        order: &OrderQueue,
+        batch: ListArc<Batch>,
+        wq: &OwnedQueue,
+    ) -> Result {
+        {
+            // Both under one lock: the order is that of the peer's queue, and a worker that is done with the batch at
+            // once waits for the lock before it looks for it there.
+            let mut batches = order.batches.lock();
+            if order.packets.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
+                return Err(ENOSPC);
+            }
+            self.ring
+                .ring
+                .produce(batch.clone_arc())
+                .map_err(|_| ENOSPC)?;
+            order.packets.add(batch.len, Relaxed);
+            batches.push_back(batch);
+        }
+        // Two callers may get the same CPU; that does no harm.
+        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        self.last_cpu.store(cpu, Relaxed);
+        if let Some(worker) = self.workers.get(cpu as usize) {
+            // If it is queued already, it will see the batch.
+            let _ = wq.enqueue_on(cpu, worker.clone());
+        }
+        Ok(())
+    }
+}

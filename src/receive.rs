@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Receiving.
+//!
+//! A packet's way through this file, from the UDP socket:
+//!
+//! 1. [`Device::receive_packet`]: sorted by the type of the message. Handshake messages go to a ring of their own, which
+//!    [`receive_handshake_packet`] reads in a worker.
+//! 2. [`Device::consume_data`]: data messages become a batch of the keypair that their index stands for.
+//! 3. [`decrypt`]: a worker decrypts the batch.
+//! 4. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs.
+
+use kernel::{
+    list::ListArc,
+    prelude::*,
+    sync::{
+        atomic::ordering::Relaxed,
+        barrier::smp_mb,
+        Arc, //
+    },
+};
+use zerocopy::FromBytes;
+
+use crate::{
+    allowedips::IpAddr,
+    debug::{
+        dev_dbg_ratelimited, //
+    },
+    device::Device,
+    linux::{
+        bottom_half,
+        ktime,
+        napi::NapiContext,
+        netdevice::{
+            NetDevice,
+            Stat, //
+        },
+        random,
+        rcu,
+        skbuff::{
+            SkBuff,
+            SkbList,
+            ETH_P_IP,
+            ETH_P_IPV6, //
+        },
+    },
+    noise::Keypair,
+    peer::Peer,
+    protocol::{
+        cookie::{
+            MacState,
+            MessageWithMacs,
+            Source, //
+        },
+        limits::MAX_QUEUED_INCOMING_HANDSHAKES,
+        messages::{
+            message_data_len,
+            CookieReply,
+            DataHeader,
+            HandshakeInitiation,
+            HandshakeResponse,
+            MessageType, //
+        },
+        timers::is_still_under_load, //
+    },
+    queueing::{
+        Batch,
+        PacketCb, //
+    },
+    send::send_handshake_cookie,
+    socket::Endpoint, //
+};
+
+/// Bytes of a UDP header.
+const UDP_HEADER_LEN: usize = 8;
+/// Bytes of an IPv4 header without options.
+const IPV4_HEADER_LEN: usize = 20;
+/// Bytes of an IPv6 header.
+const IPV6_HEADER_LEN: usize = 40;
+
+/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message.
+///
+/// Returns the type of the message. Its header, which is the whole of a handshake message, is then linear.
+fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
+    if skb.ip_version_protocol() != Some(skb.protocol()) {
+        return None;
+    }
+    let udp_offset = usize::try_from(skb.transport_offset()).ok()?;
+    let udp = skb.transport_header().first_chunk::<UDP_HEADER_LEN>()?;
+    let udp_len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
+    if udp_len < UDP_HEADER_LEN || udp_len > skb.len().checked_sub(udp_offset)? {
+        return None;
+    }
+    let len = udp_len.checked_sub(UDP_HEADER_LEN)?;
+    let offset = udp_offset.checked_add(UDP_HEADER_LEN)?;
+    if !skb.may_pull(offset.checked_add(size_of::<u32>())?) {
+        return None;
+    }
+    skb.trim(offset.checked_add(len)?).ok()?;
+    skb.pull(offset).ok()?;
+    let kind = MessageType::classify(skb.read_head()?, skb.len())?;
+    skb.may_pull(kind.header_len()).then_some(kind)
+}
+
+/// Where a datagram came from.
+fn source_of(skb: &SkBuff) -> Option<Source> {
+    let port = *skb.transport_header().first_chunk::<2>()?;
+    let ip = skb.network_header();
+    match skb.protocol() {
+        ETH_P_IP => Some(Source::V4 {
+            addr: *ip.get(12..16)?.first_chunk()?,
+            port,
+        }),
+        ETH_P_IPV6 => Some(Source::V6 {
+            addr: *ip.get(8..24)?.first_chunk()?,
+            port,
+        }),
+        _ => None,
+    }
+}
+
+impl Device {
+    /// Takes in a datagram from the socket. Softirq context.
+    pub(crate) fn receive_packet(&self, mut skb: SkBuff) {
+        match prepare_header(&mut skb) {
+            Some(MessageType::Data) => self.consume_data(skb),
+            Some(_) => {
+                // Without random numbers no handshake can be answered.
+                if !random::rng_is_initialized() || !self.handshakes.enqueue(skb, &self.handshake_receive_wq) {
+                    dev_dbg_ratelimited!(self, "Dropping handshake packet\n");
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn consume_data(&self, mut skb: SkBuff) {
+        let Some(header) = skb.read_head::<DataHeader>() else {
+            return;
+        };
+        let ds = skb.dsfield();
+        let cb: &mut PacketCb = skb.cb();
+        *cb = PacketCb::default();
+        cb.nonce = header.counter.get();
+        cb.ds = ds;
+
+        let guard = rcu::Guard::new();
+        let Some(entry) = self.index_table.lookup(header.key_idx.get(), &guard) else {
+            return;
+        };
+        let peer = &entry.peer;
+        let Some(keypair) = entry.keypair.load(&guard).and_then(|keypair| keypair.try_get()) else {
+            return;
+        };
+        if peer.is_dead() {
+            return;
+        }
+        let mut packets = SkbList::new();
+        packets.push_back(skb);
+        // If there is no memory or no room, the packet is dropped, as on any full queue of a router.
+        let _ = Batch::new(keypair, packets).and_then(|batch| {
+            self.decrypt_queue
+                .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
+        });
+    }
+
+    /// Whether there are so many handshake messages that their senders have to show that they receive at their address.
+    fn is_under_load(&self, now_ns: u64) -> bool {
+        if self.handshakes.len() >= MAX_QUEUED_INCOMING_HANDSHAKES / 8 {
+            self.last_under_load.store(now_ns as i64, Relaxed);
+            return true;
+        }
+        match self.last_under_load.load(Relaxed) {
+            0 => false,
+            last => {
+                let still = is_still_under_load(last as u64, now_ns);
+                if !still {
+                    self.last_under_load.store(0, Relaxed);
+                }
+                still
+            }
+        }
+    }
+
+    /// Whether a handshake message is to be processed: its MACs are right and its sender has not sent too many.
+    ///
+    /// A sender that only has to show that it receives at its address is sent a cookie.
+    fn admit<M: MessageWithMacs>(
+        &self,
+        message: &M,
+        sender_index: u32,
+        source: &Source,
+        endpoint: &Endpoint,
+    ) -> bool {
+        let now_ns = ktime::coarse_boottime_ns();
+        let under_load = self.is_under_load(now_ns);
+        let state = {
+            let mut checker = self.cookie_checker.lock();
+            if under_load {
+                checker.rotate(now_ns);
+            }
+            checker.validate(message, source, under_load, now_ns)
+        };
+        match state {
+            MacState::ValidMacButNoCookie if !under_load => true,
+            MacState::ValidMacButNoCookie => {
+                send_handshake_cookie(self, endpoint, source, message.macs(), sender_index);
+                false
+            }
+            MacState::ValidMacWithCookie if self.allow_handshake(source, now_ns) => true,
+            MacState::ValidMacWithCookie | MacState::Invalid => {
+                dev_dbg_ratelimited!(
+                    self,
+                    "Invalid MAC of handshake, dropping packet from {}\n",
+                    endpoint
+                );
+                false
+            }
+        }
+    }
+}
+
+/// Reads a handshake message. Process context.
+pub(crate) fn receive_handshake_packet(device: &Device, skb: SkBuff) {
+    let len = skb.len();
+    let (Some(source), Some(endpoint)) = (source_of(&skb), Endpoint::from_skb(&skb)) else {
+        return;
+    };
+    let Some(kind) = skb
+        .read_head()
+        .and_then(|header| MessageType::classify(header, len))
+    else {
+        return;
+    };
+    let peer = match kind {
+        MessageType::HandshakeCookie => {
+            dev_dbg_ratelimited!(device, "Receiving cookie response from {}\n", endpoint);
+            if let Some(reply) = skb.read_head::<CookieReply>() {
+                consume_cookie(device, &reply);
+            }
+            skb.consume();
+            return;
+        }
+        MessageType::HandshakeInitiation => {
+            let Ok((message, _)) = HandshakeInitiation::ref_from_prefix(skb.head()) else {
+                return;
+            };
+            if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
+                return;
+            }
+            let Some(peer) = Peer::consume_initiation(device, message) else {
+                dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
+                return;
+            };
+            peer.endpoint.set(&endpoint);
+            dev_dbg_ratelimited!(
+                device,
+                "Receiving handshake initiation from peer {} ({})\n",
+                peer.id,
+                endpoint
+            );
+            peer.send_handshake_response();
+            peer
+        }
+        MessageType::HandshakeResponse => {
+            let Ok((message, _)) = HandshakeResponse::ref_from_prefix(skb.head()) else {
+                return;
+            };
+            if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
+                return;
+            }
+            let Some(peer) = Peer::consume_response(device, message) else {
+                dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
+                return;
+            };
+            peer.endpoint.set(&endpoint);
+            dev_dbg_ratelimited!(
+                device,
+                "Receiving handshake response from peer {} ({})\n",
+                peer.id,
+                endpoint
+            );
+            if peer.begin_session() {
+                peer.timers_session_derived();
+                peer.timers_handshake_complete();
+                // Whatever is sent first confirms the session to the other side.
+                peer.send_keepalive();
+            }
+            peer
+        }
+        MessageType::Data => return,
+    };
+    {
+        let _bh = bottom_half::disable();
+        let guard = rcu::Guard::new();
+        if let Some(dev) = device.netdev.get(&guard) {
+            count_received(dev, &peer, len);
+        }
+    }
+    peer.timers_any_authenticated_packet_received();
+    peer.timers_any_authenticated_packet_traversal();
+    skb.consume();
+}
+
+fn consume_cookie(device: &Device, reply: &CookieReply) {
+    let peer = {
+        let guard = rcu::Guard::new();
+        device
+            .index_table
+            .lookup(reply.receiver_index.get(), &guard)
+            .map(|entry| entry.peer.clone())
+    };
+    if let Some(peer) = peer {
+        let now_ns = ktime::coarse_boottime_ns();
+        if !peer.cookie.lock().consume_reply(reply, now_ns) {
+            dev_dbg_ratelimited!(device, "Could not decrypt invalid cookie response\n");
+        }
+    }
+}
+
+/// Counts a message for the device and the peer. Bottom halves are off.
+fn count_received(dev: &NetDevice, peer: &Peer, len: usize) {
+    dev.rx_add(len);
+    peer.rx_bytes.add(len as u64, Relaxed);
+}
+
+/// Decrypts a batch and lets a NAPI deliver it. Process context.
+pub(crate) fn decrypt(batch: &Batch) {
+    let keypair = &batch.keypair;
+    let mut decrypted = SkbList::new();
+    let mut packets = batch.take();
+    if keypair.may_receive(ktime::coarse_boottime_ns()) {
+        while let Some(mut skb) = packets.pop_front() {
+            let cb: &mut PacketCb = skb.cb();
+            let nonce = cb.nonce;
+            if skb
+                .pull(size_of::<DataHeader>())
+                .and_then(|()| skb.open(nonce, keypair.receiving_key()))
+                .is_ok()
+            {
+                decrypted.push_back(skb);
+            }
+        }
+    }
+    batch.finish(decrypted);
+    schedule(&keypair.peer);
+}
+
+/// Puts a peer on the list of this CPU's NAPI, unless it is on one already.
+fn schedule(peer: &Arc<Peer>) {
+    // Against a NAPI that is just done with the peer: either it sees the batch, or here it is seen that it is done.
+    smp_mb();
+    let Some(claimed) = ListArc::try_from_arc_or_drop(peer.clone()) else {
+        return;
+    };
+    let bh = bottom_half::disable();
+    let guard = rcu::Guard::new();
+    let device = peer.device.clone();
+    let Some(dev) = device.netdev.get(&guard) else {
+        return;
+    };
+    if let Some(queue) = device.rx_queues.get(dev.napi_index_local(&bh) as usize) {
+        queue.lock().push_back(claimed);
+        dev.napi_schedule_local::<Device>(&bh);
+    }
+}
+
+/// Delivers what is decrypted of the peers on the list of the NAPI `cpu`. Returns how many packets that were, at most
+/// `budget`. Softirq context.
+pub(crate) fn poll(
+    device: &Device,
+    dev: &NetDevice,
+    cpu: u32,
+    napi: &NapiContext<'_>,
+    budget: usize,
+) -> usize {
+    let Some(queue) = device.rx_queues.get(cpu as usize) else {
+        return 0;
+    };
+    let mut done: usize = 0;
+    while done < budget {
+        let Some(peer) = queue.lock().pop_front() else {
+            break;
+        };
+        while done < budget {
+            let Some(batch) = peer.rx_queue.pop_done() else {
+                break;
+            };
+            done = done.saturating_add(deliver(&peer.clone_arc(), &batch, dev, napi));
+        }
+        if done >= budget {
+            queue.lock().push_back(peer);
+            break;
+        }
+        let peer = peer.into_arc();
+        // Against a batch that became decrypted after the last look, whose worker saw the peer still on the list.
+        smp_mb();
+        if peer.rx_queue.is_first_done() {
+            if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
+                queue.lock().push_back(claimed);
+            }
+        }
+    }
+    done.min(budget)
+}
+
+/// Delivers the packets of a batch and returns how many there were.
+fn deliver(peer: &Arc<Peer>, batch: &Batch, dev: &NetDevice, napi: &NapiContext<'_>) -> usize {
+    let mut packets = batch.take();
+    let count = packets.len();
+    while let Some(mut skb) = packets.pop_front() {
+        let keypair = &batch.keypair;
+        let cb: &mut PacketCb = skb.cb();
+        let (nonce, ds) = (cb.nonce, cb.ds);
+        if !keypair.accept_counter(nonce) {
+            dev_dbg_ratelimited!(peer.device, "Packet has invalid nonce {}\n", nonce);
+            continue;
+        }
+        let Some(endpoint) = Endpoint::from_skb(&skb) else {
+            continue;
+        };
+        skb.reset(false);
+        consume_data_done(peer, keypair, &endpoint, ds, skb, dev, napi);
+    }
+    // A batch that none came through of is work, too.
+    count.max(1)
+}
+
+/// Why a packet that is authentic is not delivered.
+enum Dishonest {
+    /// It is longer or shorter than it says.
+    Size,
+    /// It is not IP.
+    Type,
+    /// Its source address is not the peer's.
+    Peer,
+}
+
+fn consume_data_done(
+    peer: &Arc<Peer>,
+    keypair: &rcu::RcuArc<Keypair>,
+    endpoint: &Endpoint,
+    ds: u8,
+    mut skb: SkBuff,
+    dev: &NetDevice,
+    napi: &NapiContext<'_>,
+) {
+    peer.endpoint.set(endpoint);
+    if peer.keypairs.received_with(&peer.device, keypair) {
+        peer.timers_handshake_complete();
+        peer.send_staged_packets();
+    }
+    keep_key_fresh(peer);
+    peer.timers_any_authenticated_packet_received();
+    peer.timers_any_authenticated_packet_traversal();
+
+    let len = skb.len();
+    if len == 0 {
+        count_received(dev, peer, message_data_len(0));
+        dev_dbg_ratelimited!(
+            peer.device,
+            "Receiving keepalive packet from peer {} ({})\n",
+            peer.id,
+            endpoint
+        );
+        skb.consume();
+        return;
+    }
+    peer.timers_data_received();
+
+    match check_inner(peer, &mut skb, ds) {
+        Ok(()) => {
+            napi.gro_receive(skb);
+            count_received(dev, peer, message_data_len(len));
+        }
+        // There was no memory.
+        Err(None) => {}
+        Err(Some(dishonest)) => {
+            dev.stats_add(Stat::RxErrors, 1);
+            match dishonest {
+                Dishonest::Size => {
+                    dev_dbg_ratelimited!(
+                        peer.device,
+                        "Packet has incorrect size from peer {} ({})\n",
+                        peer.id,
+                        endpoint
+                    );
+                    dev.stats_add(Stat::RxLengthErrors, 1);
+                }
+                Dishonest::Type => {
+                    dev_dbg_ratelimited!(
+                        peer.device,
+                        "Packet is neither ipv4 nor ipv6 from peer {} ({})\n",
+                        peer.id,
+                        endpoint
+                    );
+                    dev.stats_add(Stat::RxFrameErrors, 1);
+                }
+                Dishonest::Peer => {
+                    dev_dbg_ratelimited!(
+                        peer.device,
+                        "Packet has unallowed src IP from peer {} ({})\n",
+                        peer.id,
+                        endpoint
+                    );
+                    dev.stats_add(Stat::RxFrameErrors, 1);
+                }
+            }
+        }
+    }
+}
+
+/// Checks the packet inside a data message, cuts off the padding and makes the packet ready for the stack.
+fn check_inner(
+    peer: &Arc<Peer>,
+    skb: &mut SkBuff,
+    ds: u8,
+) -> core::result::Result<(), Option<Dishonest>> {
+    if !skb.may_pull(IPV4_HEADER_LEN) {
+        return Err(Some(Dishonest::Type));
+    }
+    let version = skb.head().first().map_or(0, |byte| byte >> 4);
+    if version != 4 && !(version == 6 && skb.may_pull(IPV6_HEADER_LEN)) {
+        return Err(Some(Dishonest::Type));
+    }
+    // The tag was right, so nothing was changed on the way: no checksum of any layer needs to be looked at.
+    skb.set_checksum_verified();
+
+    let (len, source) = if version == 4 {
+        skb.set_protocol(ETH_P_IP);
+        let header = skb
+            .head()
+            .first_chunk::<IPV4_HEADER_LEN>()
+            .ok_or(Some(Dishonest::Type))?;
+        let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        if len < IPV4_HEADER_LEN {
+            return Err(Some(Dishonest::Size));
+        }
+        (len, IpAddr::V4([header[12], header[13], header[14], header[15]].into()))
+    } else {
+        skb.set_protocol(ETH_P_IPV6);
+        let header = skb
+            .head()
+            .first_chunk::<IPV6_HEADER_LEN>()
+            .ok_or(Some(Dishonest::Type))?;
+        let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+        let source = header
+            .get(8..24)
+            .and_then(|source| source.first_chunk::<16>())
+            .ok_or(Some(Dishonest::Type))?;
+        (len.saturating_add(IPV6_HEADER_LEN), IpAddr::V6((*source).into()))
+    };
+    let inner = skb.dsfield();
+    skb.ecn_decapsulate(ds, inner);
+    if len > skb.len() {
+        return Err(Some(Dishonest::Size));
+    }
+    skb.trim(len).map_err(|_| None)?;
+
+    let guard = rcu::Guard::new();
+    let owner = peer.device.allowed_ips.lookup(source, &guard);
+    if !owner.is_some_and(|owner| Arc::ptr_eq(&owner, peer)) {
+        return Err(Some(Dishonest::Peer));
+    }
+    Ok(())
+}
+
+/// Asks for a handshake while there is still time, so that a flow that only comes in is not cut off.
+fn keep_key_fresh(peer: &Arc<Peer>) {
+    let rekey = {
+        let guard = rcu::Guard::new();
+        peer.keypairs.current().load(&guard).is_some_and(|keypair| {
+            keypair.is_sending_valid()
+                && peer.timers_rekey_after_receiving(
+                    keypair.i_am_the_initiator(),
+                    keypair.birthdate(),
+                    ktime::coarse_boottime_ns(),
+                )
+        })
+    };
+    if rekey {
+        peer.send_queued_handshake_initiation(false);
+    }
+}
