@@ -1,10 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cpumask.h>
+#include <linux/dynamic_debug.h>
+#include <linux/net.h>
+#include <linux/printk.h>
 #include <linux/rhashtable.h>
 #include <linux/sched.h>
 #include <linux/skbuff.h>
+#include <net/dst_cache.h>
 #include <net/dst_metadata.h>
 #include <net/ip_tunnels.h>
+#include <net/ipv6.h>
+#include <net/route.h>
+#include <net/udp_tunnel.h>
 
 #include "helpers.h"
 
@@ -108,4 +118,127 @@ int helper_rhashtable_replace(struct rhashtable *ht, struct helper_rhashtable_no
 			      struct helper_rhashtable_node *new)
 {
 	return rhashtable_replace_fast(ht, &old->head, &new->head, helper_rhashtable_params);
+}
+
+void helper_init_deferrable_work(struct delayed_work *work, work_func_t func)
+{
+	INIT_DEFERRABLE_WORK(work, func);
+}
+
+void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay)
+{
+	queue_delayed_work(system_power_efficient_wq, work, delay);
+}
+
+u32 helper_cpumask_next_online(u32 cpu)
+{
+	/* With a number beyond the mask the search would go beyond it too. */
+	const int after = cpu < nr_cpu_ids ? (int)cpu : -1;
+
+	cpu = cpumask_next_wrap(after, cpu_online_mask);
+	return cpu < nr_cpu_ids ? cpu : 0;
+}
+
+#if defined(CONFIG_DYNAMIC_DEBUG) || \
+	(defined(CONFIG_DYNAMIC_DEBUG_CORE) && defined(DYNAMIC_DEBUG_MODULE))
+bool helper_debug(const void *args, bool ratelimited)
+{
+	DEFINE_DYNAMIC_DEBUG_METADATA(descriptor, "all debug messages");
+
+	if (!DYNAMIC_DEBUG_BRANCH(descriptor))
+		return false;
+	if (args && (!ratelimited || net_ratelimit()))
+		__dynamic_pr_debug(&descriptor, pr_fmt("%pA"), args);
+	return true;
+}
+#else
+bool helper_debug(const void *args, bool ratelimited)
+{
+	if (!IS_ENABLED(DEBUG))
+		return false;
+	if (args && (!ratelimited || net_ratelimit()))
+		printk(KERN_DEBUG pr_fmt("%pA"), args);
+	return true;
+}
+#endif
+
+int helper_dst_ifindex(const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->dev)->ifindex;
+}
+
+/* What a route in a cache is only shows by its operations, if both families were put in. */
+struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr)
+{
+	struct rtable *rt = dst_cache_get_ip4(cache, saddr);
+
+	if (rt && unlikely(rt->dst.ops->family != AF_INET)) {
+		dst_release(&rt->dst);
+		rt = NULL;
+	}
+	return rt;
+}
+
+struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr)
+{
+	struct dst_entry *dst = dst_cache_get_ip6(cache, saddr);
+
+	if (dst && unlikely(dst->ops->family != AF_INET6)) {
+		dst_release(dst);
+		dst = NULL;
+	}
+	return dst;
+}
+
+/*
+ * Prepares a packet for udp_tunnel_xmit_skb(), which neither looks for the headroom nor whether the
+ * device has statistics. Those are there from registration to one grace period after the beginning of
+ * its end.
+ */
+static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, u32 mark,
+				   unsigned int headroom)
+{
+	if (unlikely(READ_ONCE(dev->reg_state) != NETREG_REGISTERED))
+		return -ENODEV;
+	if (unlikely(skb_cow_head(skb, headroom)))
+		return -ENOMEM;
+	skb_dst_drop(skb);
+	skb->dev = dev;
+	skb->mark = mark;
+	skb->ignore_df = 1;
+	return 0;
+}
+
+int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
+			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,
+			    __be16 dport)
+{
+	int err = udp_tunnel_xmit_prepare(skb, dev, mark,
+					  sizeof(struct iphdr) + sizeof(struct udphdr));
+
+	if (unlikely(err)) {
+		kfree_skb(skb);
+		return err;
+	}
+	dst_hold(&rt->dst);
+	udp_tunnel_xmit_skb(rt, sk, skb, saddr, daddr, ds, ip4_dst_hoplimit(&rt->dst), 0,
+			    inet_sk(sk)->inet_sport, dport, false, false, 0);
+	return 0;
+}
+
+int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_buff *skb,
+			    struct net_device *dev, u32 mark, u8 ds, const struct in6_addr *saddr,
+			    const struct in6_addr *daddr, __be16 dport)
+{
+	int err = udp_tunnel_xmit_prepare(skb, dev, mark,
+					  sizeof(struct ipv6hdr) + sizeof(struct udphdr));
+
+	if (unlikely(err)) {
+		kfree_skb(skb);
+		return err;
+	}
+	dst_hold(dst);
+	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), 0,
+			     inet_sk(sk)->inet_sport, dport, false, 0);
+	return 0;
 }

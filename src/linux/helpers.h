@@ -9,8 +9,15 @@
 #include <linux/cache.h>
 #include <linux/rhashtable.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
+struct dst_cache;
+struct dst_entry;
+struct in6_addr;
+struct net_device;
+struct rtable;
 struct sk_buff;
+struct sock;
 
 /* skbuff.rs */
 
@@ -38,5 +45,28 @@ int helper_rhashtable_insert(struct rhashtable *ht, struct helper_rhashtable_nod
 int helper_rhashtable_remove(struct rhashtable *ht, struct helper_rhashtable_node *node);
 int helper_rhashtable_replace(struct rhashtable *ht, struct helper_rhashtable_node *old,
 			      struct helper_rhashtable_node *new);
+
+/* delayed_work.rs */
+void helper_init_deferrable_work(struct delayed_work *work, work_func_t func);
+void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay);
+
+/* cpumask.rs */
+u32 helper_cpumask_next_online(u32 cpu);
+
+/* debug.rs */
+
+/* Prints a fmt::Arguments if debug messages are on, and says whether they are; null only asks. */
+bool helper_debug(const void *args, bool ratelimited);
+
+/* route.rs, dst_cache.rs, udp_tunnel.rs */
+int helper_dst_ifindex(const struct dst_entry *dst);
+struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
+struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
+int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
+			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,
+			    __be16 dport);
+int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_buff *skb,
+			    struct net_device *dev, u32 mark, u8 ds, const struct in6_addr *saddr,
+			    const struct in6_addr *daddr, __be16 dport);
 
 #endif

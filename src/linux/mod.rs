@@ -9,14 +9,26 @@
 
 pub(crate) mod bindings;
 pub(crate) mod bottom_half;
+pub(crate) mod cpumask;
 pub(crate) mod crypto;
-pub(crate) mod ktime;
+pub(crate) mod debug;
+pub(crate) mod delayed_work;
+pub(crate) mod dst_cache;
 pub(crate) mod genetlink;
+pub(crate) mod ktime;
+pub(crate) mod mm;
+pub(crate) mod net_namespace;
 pub(crate) mod netdevice;
 pub(crate) mod netlink;
+pub(crate) mod ptr_ring;
 pub(crate) mod random;
 pub(crate) mod rcu;
+pub(crate) mod rcu_box;
 pub(crate) mod rhashtable;
+pub(crate) mod sched;
+pub(crate) mod route;
 pub(crate) mod skbuff;
 pub(crate) mod spinlock;
 pub(crate) mod timer;
+pub(crate) mod workqueue;
+pub(crate) mod udp_tunnel;

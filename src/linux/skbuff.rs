@@ -17,7 +17,9 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    prelude::*, //
+    ffi::c_void,
+    prelude::*,
+    types::ForeignOwnable, //
 };
 use zerocopy::{
     FromBytes,
@@ -140,7 +142,9 @@ impl SkBuff {
     /// Reads the first bytes of the linear part as a `T`, if there are that many.
     #[inline]
     pub(crate) fn read_head<T: FromBytes>(&self) -> Option<T> {
-        T::read_from_prefix(self.head()).ok().map(|(value, _)| value)
+        T::read_from_prefix(self.head())
+            .ok()
+            .map(|(value, _)| value)
     }
 
     /// The linear part from the network header on, or nothing if the header lies outside of it.
@@ -165,7 +169,9 @@ impl SkBuff {
         // SAFETY: `offset < tail` and the bytes between `head` and `tail` belong to the buffer. `alloc_skb()`
         // does not clear them, but as bytes of a C object that only C and the hardware fill any value is as
         // good as any other.
-        unsafe { core::slice::from_raw_parts(self.skb().head.add(offset), tail.wrapping_sub(offset)) }
+        unsafe {
+            core::slice::from_raw_parts(self.skb().head.add(offset), tail.wrapping_sub(offset))
+        }
     }
 
     /// Bytes from the start of the data to the network header; negative if the header was pulled.
@@ -377,7 +383,10 @@ impl SkBuff {
         if len > headroom {
             return Err(EINVAL);
         }
-        skb.len = skb.len.checked_add(u32::try_from(len).map_err(|_| EINVAL)?).ok_or(EINVAL)?;
+        skb.len = skb
+            .len
+            .checked_add(u32::try_from(len).map_err(|_| EINVAL)?)
+            .ok_or(EINVAL)?;
         // SAFETY: The headroom has `len` bytes.
         skb.data = unsafe { skb.data.sub(len) };
         Ok(())
@@ -469,18 +478,16 @@ impl SkBuff {
 
     /// Checks the tag of the data and decrypts it in place with ChaCha20-Poly1305.
     ///
-    /// The first `header_len` bytes are not part of what is encrypted. On success the data is the plain text:
-    /// the header and the 16-byte tag are gone. Everything from the network header on stays in the linear
-    /// part, before the data. Fails with `EBADMSG` if the tag is wrong.
-    pub(crate) fn open(&mut self, header_len: usize, nonce: u64, key: &[u8; 32]) -> Result {
+    /// On success the data is the plain text: the 16-byte tag is gone. Everything from the network header on
+    /// stays in the linear part, before the data. Fails with `EBADMSG` if the tag is wrong.
+    pub(crate) fn open(&mut self, nonce: u64, key: &[u8; 32]) -> Result {
         // The outer headers are copied along with the data if it has to be copied.
         let outer = usize::try_from(self.network_offset().wrapping_neg()).map_err(|_| EINVAL)?;
         self.push(outer)?;
         let mut trailer = ptr::null_mut();
         // SAFETY: The buffer is valid and ours; on success all of its data is writable.
         let frags = unsafe { bindings::skb_cow_data(self.as_raw(), 0, &mut trailer) };
-        let offset = outer.checked_add(header_len).ok_or(EINVAL)?;
-        self.pull(offset)?;
+        self.pull(outer)?;
         to_result(frags)?;
         let len = self.len();
         let ok = if self.skb().data_len == 0 {
@@ -518,9 +525,9 @@ impl SkBuff {
             return Err(EBADMSG);
         }
         // The headers are put back for the time of trimming: if it has to move data, they move along.
-        self.push(offset)?;
+        self.push(outer)?;
         let trimmed = self.trim(self.len().wrapping_sub(TAG_LEN));
-        self.pull(offset)?;
+        self.pull(outer)?;
         trimmed
     }
 
@@ -591,6 +598,55 @@ impl Drop for SkBuff {
     fn drop(&mut self) {
         // SAFETY: The reference this value owned goes to the function.
         unsafe { bindings::helper_kfree_skb(self.ptr.as_ptr()) };
+    }
+}
+
+// SAFETY: `into_foreign()` returns the pointer to the buffer, which is not null and aligned as its type is.
+unsafe impl ForeignOwnable for SkBuff {
+    const FOREIGN_ALIGN: usize = align_of::<bindings::sk_buff>();
+
+    type Borrowed<'a> = SkBuffRef<'a>;
+    type BorrowedMut<'a> = SkBuffMut<'a>;
+
+    fn into_foreign(self) -> *mut c_void {
+        self.into_raw().cast()
+    }
+
+    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
+        // SAFETY: By the safety requirement `ptr` comes from `into_foreign()`, so it is not null, and the buffer passes
+        // to the new value.
+        unsafe { Self::from_raw(NonNull::new_unchecked(ptr.cast())) }
+    }
+
+    unsafe fn borrow<'a>(ptr: *mut c_void) -> SkBuffRef<'a> {
+        SkBuffRef {
+            // SAFETY: By the safety requirement the buffer stays owned by the foreign side for `'a`, without being used
+            // exclusively; `ManuallyDrop` leaves it there.
+            skb: ManuallyDrop::new(unsafe { Self::from_foreign(ptr) }),
+            _p: core::marker::PhantomData,
+        }
+    }
+
+    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> SkBuffMut<'a> {
+        SkBuffMut {
+            // SAFETY: As above, and by the safety requirement no other borrow overlaps with `'a`.
+            skb: ManuallyDrop::new(unsafe { Self::from_foreign(ptr) }),
+            _p: core::marker::PhantomData,
+        }
+    }
+}
+
+/// A packet that somebody else owns, borrowed for reading.
+pub(crate) struct SkBuffRef<'a> {
+    skb: ManuallyDrop<SkBuff>,
+    _p: core::marker::PhantomData<&'a SkBuff>,
+}
+
+impl core::ops::Deref for SkBuffRef<'_> {
+    type Target = SkBuff;
+
+    fn deref(&self) -> &SkBuff {
+        &self.skb
     }
 }
 

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Workqueues of one's own, for the work items of [`kernel::workqueue`].
+//!
+//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+
+use core::{
+    ops::BitOr,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    workqueue::RawWorkItem, //
+};
+
+use super::{
+    bindings,
+    cpumask, //
+};
+
+/// `WQ_*`: what kind of a workqueue. Joined with `|`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// `WQ_PERCPU`: an item runs on the CPU it was queued on.
+    pub(crate) const PERCPU: Self = Self(bindings::wq_flags_WQ_PERCPU);
+    /// `WQ_UNBOUND`: the scheduler says where an item runs.
+    pub(crate) const UNBOUND: Self = Self(bindings::wq_flags_WQ_UNBOUND);
+    /// `WQ_FREEZABLE`: no item starts while the system goes to sleep.
+    pub(crate) const FREEZABLE: Self = Self(bindings::wq_flags_WQ_FREEZABLE);
+    /// `WQ_MEM_RECLAIM`: items make progress under memory pressure: there is a rescuer thread.
+    pub(crate) const MEM_RECLAIM: Self = Self(bindings::wq_flags_WQ_MEM_RECLAIM);
+    /// `WQ_CPU_INTENSIVE`: a running item does not keep others of the CPU from starting.
+    pub(crate) const CPU_INTENSIVE: Self = Self(bindings::wq_flags_WQ_CPU_INTENSIVE);
+    /// `WQ_HIGHPRI`: items run with high priority.
+    pub(crate) const HIGHPRI: Self = Self(bindings::wq_flags_WQ_HIGHPRI);
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A workqueue of one's own.
+///
+/// Dropping it waits until the items that are queued on it have run, those included which they queue on it
+/// themselves; so it sleeps, and from an item of the queue it never returns.
+///
+/// Delayed work is left out on purpose: destroying a workqueue does not wait for an item whose time is yet to
+/// come, and it would be queued on what is no longer there.
+///
+/// # Invariants
+///
+/// `wq` is a valid workqueue that this value owns.
+pub(crate) struct OwnedQueue {
+    wq: NonNull<bindings::workqueue_struct>,
+}
+
+// SAFETY: A workqueue may be used and destroyed by any thread.
+unsafe impl Send for OwnedQueue {}
+// SAFETY: The C functions called through a shared reference lock what they touch.
+unsafe impl Sync for OwnedQueue {}
+
+impl OwnedQueue {
+    /// `alloc_workqueue()`: a new workqueue, with `name` (at most 31 bytes are used) as
+    /// `fmt!("name-{}", …)`. Process context.
+    ///
+    /// `flags` has one of [`Flags::PERCPU`] and [`Flags::UNBOUND`]. `max_active` is how many items of the queue may run
+    /// at once, on each CPU or in all, accordingly; 0 is the default, 1024.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(name: fmt::Arguments<'_>, flags: Flags, max_active: u32) -> Result<Self> {
+        let max_active = i32::try_from(max_active).unwrap_or(i32::MAX);
+        // SAFETY: `%pA` takes a pointer to `fmt::Arguments`, which is valid during the call; it is formatted before
+        // the function returns.
+        let wq = unsafe {
+            bindings::alloc_workqueue_noprof(
+                c"%pA".as_ptr().cast(),
+                flags.0,
+                max_active,
+                ptr::from_ref(&name),
+            )
+        };
+        // INVARIANT: The workqueue is new.
+        Ok(Self {
+            wq: NonNull::new(wq).ok_or(ENOMEM)?,
+        })
+    }
+
+    /// `queue_work()`: queues an item, on the current CPU if the queue is per CPU. Any context.
+    ///
+    /// For a work item in an `Arc`, `Err` gives it back if it is queued already, and has not yet begun to run.
+    #[inline]
+    pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        self.enqueue_raw(
+            kernel::bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32,
+            item,
+        )
+    }
+
+    /// `queue_work_on()`: queues an item on a CPU. Any context.
+    ///
+    /// An item for a CPU that is not online is queued as by [`OwnedQueue::enqueue`]; if the CPU goes offline before
+    /// it ran, it runs on some other one. Otherwise like [`OwnedQueue::enqueue`].
+    #[inline]
+    pub(crate) fn enqueue_on<W, const ID: u64>(&self, cpu: u32, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        match i32::try_from(cpu) {
+            // A CPU that is online is a possible one, which is what `queue_work_on()` needs to find its per-CPU data.
+            Ok(id) if cpumask::is_online(cpu) => self.enqueue_raw(id, item),
+            _ => self.enqueue(item),
+        }
+    }
+
+    /// `cpu` is a possible CPU or `WORK_CPU_UNBOUND`.
+    #[inline]
+    fn enqueue_raw<W, const ID: u64>(&self, cpu: i32, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        let wq = self.wq.as_ptr();
+        // SAFETY: The closure only returns `false` if the `work_struct` is already in a workqueue. `W` is `Send` and
+        // `'static`, so its function may be called anywhere at any time.
+        //
+        // `queue_work_on()` uses the pointer, which `__enqueue()` guarantees to be valid during the closure, and if it
+        // has queued it until the function of the work item is called. The queue is valid by the type invariant and
+        // stays so until all of its items have run.
+        unsafe { item.__enqueue(move |work| kernel::bindings::queue_work_on(cpu, wq.cast(), work)) }
+    }
+
+    /// `flush_workqueue()`: waits until the items that are queued now have run. Process context; from an item of the
+    /// queue it never returns.
+    pub(crate) fn flush(&self) {
+        // SAFETY: The queue is valid by the type invariant. In a context that may not sleep it is a "scheduling while
+        // atomic" report; no memory is touched.
+        unsafe { bindings::__flush_workqueue(self.wq.as_ptr()) };
+    }
+}
+
+impl Drop for OwnedQueue {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the queue is valid and ours. Nothing is queued on it any more from outside,
+        // which takes a reference to this value; items that are queued are waited for.
+        unsafe { bindings::destroy_workqueue(self.wq.as_ptr()) };
+    }
+}
