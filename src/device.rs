@@ -16,6 +16,8 @@
 //!
 //! The ones up to and including 6 are mutexes, for process context; those under 7 disable bottom halves.
 
+use core::net::IpAddr;
+
 use kernel::{
     fmt,
     list::List,
@@ -40,10 +42,7 @@ use kernel::{
 };
 
 use crate::{
-    allowedips::{
-        AllowedIps,
-        IpAddr, //
-    },
+    allowedips::AllowedIps,
     debug::dev_dbg,
     linux::{
         cpumask,
@@ -197,7 +196,7 @@ impl Config {
 pub(crate) type RxQueue = Pin<KBox<SpinLockBh<List<Peer>>>>;
 
 /// A WireGuard interface.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 pub(crate) struct Device {
     /// The network device, for as long as there is one.
     pub(crate) netdev: Handle,
@@ -379,11 +378,6 @@ impl Device {
             }
         }
     }
-}
-
-#[pinned_drop]
-impl PinnedDrop for Device {
-    fn drop(self: Pin<&mut Self>) {}
 }
 
 impl EncapReceive for Device {
@@ -680,13 +674,7 @@ pub(crate) struct Devices {
 static DEVICES: RcuPtr<Devices> = RcuPtr::none();
 
 /// Devices can be made for as long as this lives.
-#[pin_data(PinnedDrop)]
 pub(crate) struct Registration {
     // Fields are dropped in this order.
     link: Pin<KBox<rtnetlink::Registration<Device>>>,
-}
-
-#[pinned_drop]
-impl PinnedDrop for Registration {
-    fn drop(self: Pin<&mut Self>) {}
 }

@@ -68,7 +68,7 @@ pub(crate) struct IndexEntry {
 }
 
 /// The keys of one session of a peer.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 pub(crate) struct Keypair {
     /// What the keypair is known by in the log.
     pub(crate) id: u64,
@@ -84,11 +84,17 @@ pub(crate) struct Keypair {
     sending_counter: Atomic<i64>,
     #[pin]
     replay: SpinLockBh<ReplayWindow>,
+    _obituary: Obituary,
 }
 
-#[pinned_drop]
-impl PinnedDrop for Keypair {
-    fn drop(self: Pin<&mut Self>) {
+/// Says in the log that a keypair is gone, when it is.
+struct Obituary {
+    id: u64,
+    peer: Arc<Peer>,
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
         dev_dbg_ratelimited!(
             self.peer.device,
             "Keypair {} destroyed for peer {}\n",
@@ -106,8 +112,9 @@ impl Keypair {
         handshake: &mut noise::Handshake,
         now_ns: u64,
     ) -> Result<RcuArc<Self>> {
+        let id = KEYPAIR_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64;
         let init = try_pin_init!(Self {
-            id: KEYPAIR_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64,
+            id,
             index,
             peer: peer.clone(),
             session: noise::Session::zeroed(),
@@ -115,6 +122,10 @@ impl Keypair {
             receiving_valid: Atomic::new(true),
             sending_counter: Atomic::new(0),
             replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
+            _obituary: Obituary {
+                id,
+                peer: peer.clone(),
+            },
         });
         // The keys are derived where they are to stay, so that no copy of them is left behind.
         let init = init.pin_chain(|keypair| {
@@ -224,8 +235,8 @@ impl Keypairs {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             slots <- new_spinlock_bh!(Slots::new(), "wireguard::Keypairs::slots"),
-            current: RcuPtr::new(None),
-            next: RcuPtr::new(None),
+            current: RcuPtr::none(),
+            next: RcuPtr::none(),
         })
     }
 
@@ -293,7 +304,9 @@ impl Keypairs {
 /// Takes keypairs that have no place any more out of the table, so that nothing is received with them.
 fn retire<const N: usize>(device: &Device, displaced: [Option<RcuArc<Keypair>>; N]) {
     for keypair in displaced.into_iter().flatten() {
-        device.index_table.remove(keypair.index);
+        device
+            .index_table
+            .remove_if(keypair.index, |entry| entry.keypair.holds(&keypair));
     }
 }
 
@@ -319,7 +332,9 @@ impl HandshakeState {
 
     fn drop_index(&mut self, device: &Device) {
         if let Some(index) = self.index.take() {
-            device.index_table.remove(index);
+            device
+                .index_table
+                .remove_if(index, |entry| entry.keypair.is_none());
         }
     }
 
@@ -332,13 +347,14 @@ impl HandshakeState {
     /// Takes a new index for the peer.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
-        let index = peer.device.index_table.insert_random(
-            || IndexEntry {
-                peer: peer.clone(),
-                keypair: RcuPtr::new(None),
-            },
-            GFP_KERNEL,
-        )?;
+        let entry = IndexEntry {
+            peer: peer.clone(),
+            keypair: RcuPtr::none(),
+        };
+        let index = peer
+            .device
+            .index_table
+            .insert_random(entry, GFP_KERNEL)?;
         self.index = Some(index);
         Ok(index)
     }
@@ -452,7 +468,9 @@ impl Peer {
         // A peer that is being removed gets no new keypairs: who removes it waits for this guard before it takes out
         // those that are there.
         if self.is_dead() {
-            self.device.index_table.remove(index);
+            self.device
+                .index_table
+                .remove_if(index, |entry| entry.keypair.is_none());
             return false;
         }
         let Some(entry) = self.device.index_table.lookup(index, &guard) else {

@@ -14,7 +14,8 @@ use kernel::{
         impl_list_arc_safe,
         impl_list_item,
         AtomicTracker,
-        ListLinks, //
+        ListLinks,
+        TryNewListArc, //
     },
     prelude::*,
     sync::{
@@ -80,7 +81,7 @@ use crate::{
 static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
 
 /// A peer of a device.
-#[pin_data(PinnedDrop)]
+#[pin_data]
 pub(crate) struct Peer {
     /// Whose peer it is.
     pub(crate) device: Arc<Device>,
@@ -138,6 +139,7 @@ pub(crate) struct Peer {
 
     /// The prefixes that are routed to the peer and that it may send from, in the order they are listed in.
     pub(crate) allowed_ips: LockedBy<AllowedIpList, Config>,
+    _obituary: Obituary,
 }
 
 impl_list_arc_safe! {
@@ -197,6 +199,10 @@ impl Peer {
                 handshake_work <- new_work!("wireguard::Peer::handshake_work"),
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
                 allowed_ips: LockedBy::new(&device.update, AllowedIpList::new()),
+                _obituary: Obituary {
+                    id,
+                    device: device.clone(),
+                },
             }),
             GFP_KERNEL,
         )?;
@@ -210,7 +216,7 @@ impl Peer {
         config.add_peer(id, handle)?;
         if let Err(e) = device
             .peers_by_key
-            .insert(*public_key.as_bytes(), peer.clone(), GFP_KERNEL)
+            .insert(public_key.as_bytes(), peer.clone(), GFP_KERNEL)
         {
             config.remove_peer(id);
             return Err(e);
@@ -229,7 +235,9 @@ impl Peer {
 
     /// Takes the peer out of where packets and handshakes find it, and lets nothing new begin.
     fn make_dead(&self) {
-        self.device.peers_by_key.remove(self.public_key.as_bytes());
+        self.device
+            .peers_by_key
+            .remove_if(self.public_key.as_bytes(), |peer| peer.id == self.id);
         self.dead.store(true, Relaxed);
     }
 
@@ -372,14 +380,14 @@ impl Peer {
     }
 }
 
-#[pinned_drop]
-impl PinnedDrop for Peer {
-    fn drop(self: Pin<&mut Self>) {
-        dev_dbg!(
-            self.device,
-            "Peer {} ({}) destroyed\n",
-            self.id,
-            self.endpoint
-        );
+/// Says in the log that a peer is gone, when it is.
+struct Obituary {
+    id: u64,
+    device: Arc<Device>,
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        dev_dbg!(self.device, "Peer {} destroyed\n", self.id);
     }
 }

@@ -10,6 +10,8 @@
 //! 3. [`decrypt`]: a worker decrypts the batch.
 //! 4. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs.
 
+use core::net::IpAddr;
+
 use kernel::{
     list::ListArc,
     prelude::*,
@@ -22,7 +24,6 @@ use kernel::{
 use zerocopy::FromBytes;
 
 use crate::{
-    allowedips::IpAddr,
     debug::{
         dev_dbg_ratelimited, //
     },

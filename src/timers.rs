@@ -21,6 +21,7 @@ use crate::{
         rcu,
         timer::{
             self,
+            new_timer,
             Timer,
             TimerCallback, //
         },
@@ -68,11 +69,11 @@ impl Timers {
     /// None of them armed.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            retransmit_handshake <- Timer::new(),
-            send_keepalive <- Timer::new(),
-            new_handshake <- Timer::new(),
-            zero_key_material <- Timer::new(),
-            persistent_keepalive <- Timer::new(),
+            retransmit_handshake <- new_timer!("wireguard::Timers::retransmit_handshake"),
+            send_keepalive <- new_timer!("wireguard::Timers::send_keepalive"),
+            new_handshake <- new_timer!("wireguard::Timers::new_handshake"),
+            zero_key_material <- new_timer!("wireguard::Timers::zero_key_material"),
+            persistent_keepalive <- new_timer!("wireguard::Timers::persistent_keepalive"),
             state: decisions::State::new(),
         })
     }

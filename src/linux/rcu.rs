@@ -311,6 +311,15 @@ unsafe impl<T: Send + Sync + 'static> Send for RcuPtr<T> {}
 unsafe impl<T: Send + Sync + 'static> Sync for RcuPtr<T> {}
 
 impl<T: Send + Sync + 'static> RcuPtr<T> {
+    /// A place that holds nothing.
+    pub(crate) const fn none() -> Self {
+        // INVARIANT: It is null.
+        Self {
+            ptr: Atomic::new(core::ptr::null_mut()),
+            _p: PhantomData,
+        }
+    }
+
     /// A place that holds `value`.
     pub(crate) fn new(value: Option<RcuArc<T>>) -> Self {
         // INVARIANT: The reference moves into the new place.

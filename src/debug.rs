@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Debug messages about a device, which begin with its name: `wireguard: wg0: …`.
+
+/// A message about a [`Device`](crate::device::Device), if debug messages are on. Any context.
+macro_rules! dev_dbg {
+    ($device:expr, $($arg:tt)+) => {
+        $crate::linux::debug::pr_dbg!(
+            "{}: {}",
+            $device.name(),
+            ::kernel::prelude::fmt!($($arg)+)
+        )
+    };
+}
+pub(crate) use dev_dbg;
+
+/// The same for what a stranger on the network can cause: there is a limit on how many are printed.
+macro_rules! dev_dbg_ratelimited {
+    ($device:expr, $($arg:tt)+) => {
+        $crate::linux::debug::net_dbg!(
+            "{}: {}",
+            $device.name(),
+            ::kernel::prelude::fmt!($($arg)+)
+        )
+    };
+}
+pub(crate) use dev_dbg_ratelimited;
