@@ -55,6 +55,8 @@ use crate::linux::rcu::{
 };
 
 mod list;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 
 pub(crate) use list::{
     AllowedIp,

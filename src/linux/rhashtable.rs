@@ -376,3 +376,142 @@ impl<K: Key, V: Send + Sync + 'static> PinnedDrop for RhashTable<K, V> {
         };
     }
 }
+
+#[kernel::macros::kunit_tests(rust_rhashtable)]
+mod tests {
+    use super::*;
+    use kernel::sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Full, //
+            },
+            Atomic, //
+        },
+        Arc, //
+    };
+
+    /// A value whose number alive is known.
+    struct Value(u64, Arc<Atomic<u64>>);
+
+    impl Value {
+        fn new(number: u64, alive: &Arc<Atomic<u64>>) -> Self {
+            alive.fetch_add(1, Full);
+            Self(number, alive.clone())
+        }
+    }
+
+    impl Drop for Value {
+        fn drop(&mut self) {
+            self.1.fetch_sub(1, Full);
+        }
+    }
+
+    /// Fills a table with keys of one type, empties it in part, and says what was wrong.
+    fn exercise<K: Key>(key: impl Fn(u64) -> K) -> Result<&'static str> {
+        const MANY: u64 = 3_000;
+
+        let alive = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
+        let table = KBox::pin_init(RhashTable::<K, Value>::new(), GFP_KERNEL)?;
+        for number in 0..MANY {
+            let entry = Entry::new(key(number), Value::new(number, &alive), GFP_KERNEL)?;
+            table.insert(entry).map_err(|(err, _)| err)?;
+        }
+        let entry = Entry::new(key(5), Value::new(0, &alive), GFP_KERNEL)?;
+        match table.insert(entry) {
+            Err((err, mut entry)) if err == EEXIST => {
+                if entry.value().0 != 0 {
+                    return Ok("another entry came back");
+                }
+                entry.set_key(key(MANY));
+                table.insert(entry).map_err(|(err, _)| err)?;
+            }
+            _ => return Ok("inserted twice"),
+        }
+        for number in 0..MANY {
+            let guard = Guard::new();
+            if table.lookup(&key(number), &guard).map(|value| value.0) != Some(number) {
+                return Ok("not found");
+            }
+            if table.lookup(&key(number + MANY + 1), &guard).is_some() {
+                return Ok("found what is not there");
+            }
+        }
+
+        // The growth of the table, which is not done yet perhaps, may hide an entry from a walk; so walk again.
+        let odd = |_: &K, value: &Value| value.0 % 2 == 1;
+        let mut removed = 0;
+        for _ in 0..10 {
+            removed += table.retain(odd);
+        }
+        if removed as u64 != MANY / 2 + 1 || table.len() as u64 != MANY / 2 {
+            return Ok("wrong number removed");
+        }
+        for number in 0..MANY {
+            let guard = Guard::new();
+            if table.lookup(&key(number), &guard).is_some() != (number % 2 == 1) {
+                return Ok("wrong entry removed");
+            }
+        }
+        rcu::barrier();
+        if alive.load(Acquire) != MANY / 2 {
+            return Ok("not freed after removal");
+        }
+        drop(table);
+        rcu::barrier();
+        if alive.load(Acquire) != 0 {
+            return Ok("not freed with the table");
+        }
+        Ok("")
+    }
+
+    #[test]
+    fn keys_of_one_word() -> Result {
+        assert_eq!(exercise(|number| number as u32)?, "");
+        Ok(())
+    }
+
+    #[test]
+    fn keys_of_many_words() -> Result {
+        assert_eq!(exercise(|number| [0, number, 1])?, "");
+        Ok(())
+    }
+
+    #[test]
+    fn keys_of_odd_length() -> Result {
+        let key = |number: u64| {
+            let [a, b, c, ..] = number.to_le_bytes();
+            [0, 0, 0, 0, a, b, c]
+        };
+        assert_eq!(exercise(key)?, "");
+        Ok(())
+    }
+
+    #[test]
+    fn what_was_found_stays_while_the_table_goes() -> Result {
+        let alive = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
+        let table = KBox::pin_init(RhashTable::<u32, Value>::new(), GFP_KERNEL)?;
+        for number in 0..3 {
+            let entry = Entry::new(number, Value::new(number.into(), &alive), GFP_KERNEL)?;
+            table.insert(entry).map_err(|(err, _)| err)?;
+        }
+        {
+            let guard = Guard::new();
+            let one = table.lookup(&1, &guard).ok_or(ENOENT)?;
+            let two = table.lookup(&2, &guard).ok_or(ENOENT)?;
+            assert!(table.remove(&1));
+            assert!(!table.remove(&1));
+            let entry = Entry::new(2, Value::new(22, &alive), GFP_ATOMIC)?;
+            assert!(table.replace_if(entry, |value| value.0 == 2).is_ok());
+            assert_eq!(table.lookup(&2, &guard).map(|value| value.0), Some(22));
+            assert_eq!((one.0, two.0), (1, 2));
+            assert_eq!(alive.load(Acquire), 4);
+        }
+        rcu::barrier();
+        assert_eq!(alive.load(Acquire), 2);
+        drop(table);
+        rcu::barrier();
+        assert_eq!(alive.load(Acquire), 0);
+        Ok(())
+    }
+}

@@ -1,0 +1,633 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The trie against what it must do, and against a table that is searched from end to end.
+
+use core::net::{
+    IpAddr,
+    Ipv4Addr,
+    Ipv6Addr, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Full,
+                Relaxed,
+                Release, //
+            },
+            Atomic, //
+        },
+        Arc,
+        Completion, //
+    },
+    workqueue, //
+};
+
+use super::{
+    Address,
+    AllowedIp,
+    AllowedIpList,
+    AllowedIps,
+    Node,
+    Root, //
+};
+use crate::{
+    linux::{
+        rcu::{
+            self,
+            Guard,
+            RcuArc, //
+        },
+        sched::cond_resched, //
+    },
+    testing::Numbers, //
+};
+
+/// What owns prefixes here; the number alive is known.
+struct Owner {
+    id: u64,
+    alive: Arc<Atomic<u64>>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Full);
+    }
+}
+
+fn owner(id: u64, alive: &Arc<Atomic<u64>>) -> Result<RcuArc<Owner>> {
+    alive.fetch_add(1, Full);
+    let alive = alive.clone();
+    RcuArc::new(Owner { id, alive }, GFP_KERNEL)
+}
+
+fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+/// 2001:db8::/32 and 96 bits.
+fn v6(b: u32, c: u32, d: u32) -> IpAddr {
+    let bits = 0x2001_0db8 << 96 | u128::from(b) << 64 | u128::from(c) << 32 | u128::from(d);
+    IpAddr::V6(Ipv6Addr::from_bits(bits))
+}
+
+/// The tries and some owners, `a` being 0.
+struct Fixture {
+    trie: Pin<KBox<AllowedIps<Owner>>>,
+    owners: KVec<RcuArc<Owner>>,
+    alive: Arc<Atomic<u64>>,
+}
+
+impl Fixture {
+    fn new(owners: u64) -> Result<Self> {
+        let alive = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let mut list = KVec::new();
+        for id in 0..owners {
+            list.push(owner(id, &alive)?, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            trie: KBox::pin_init(AllowedIps::new(), GFP_KERNEL)?,
+            owners: list,
+            alive,
+        })
+    }
+
+    /// Returns who had the prefix before.
+    fn insert(&self, ip: IpAddr, cidr: u8, id: usize) -> Result<Option<u64>> {
+        let value = self.owners.get(id).ok_or(EINVAL)?.clone();
+        let before = self.trie.write().insert(AllowedIp::new(ip, cidr)?, value)?;
+        Ok(before.map(|owner| owner.id))
+    }
+
+    fn remove(&self, ip: IpAddr, cidr: u8, id: u64) -> Result<bool> {
+        let prefix = AllowedIp::new(ip, cidr)?;
+        let removed = self.trie.write().remove(&prefix, |owner| owner.id == id);
+        Ok(removed.is_some())
+    }
+
+    fn lookup(&self, ip: IpAddr) -> Option<u64> {
+        let guard = Guard::new();
+        self.trie.lookup(ip, &guard).map(|owner| owner.id)
+    }
+
+    /// The numbers of nodes and of entries, if the tries are as they must be.
+    fn shape(&self) -> Result<(usize, usize)> {
+        let (nodes4, entries4) = shape(&self.trie.root4)?;
+        let (nodes6, entries6) = shape(&self.trie.root6)?;
+        Ok((nodes4 + nodes6, entries4 + entries6))
+    }
+
+    fn clear(&self) {
+        let detached = self.trie.write().clear();
+        rcu::synchronize_net();
+        drop(detached);
+    }
+
+    /// How many owners are left once the tries, the owners and all that was deferred are gone.
+    fn left(self) -> u64 {
+        let Self {
+            trie,
+            owners,
+            alive,
+        } = self;
+        drop(trie);
+        drop(owners);
+        rcu::barrier();
+        alive.load(Acquire)
+    }
+}
+
+fn shape<A: Address>(root: &Root<A, Owner>) -> Result<(usize, usize)> {
+    let (mut nodes, mut entries) = (0, 0);
+    let mut stack = KVec::<RcuArc<Node<A, Owner>>>::new();
+    if let Some(top) = root.0.get() {
+        stack.push(top, GFP_KERNEL)?;
+    }
+    while let Some(node) = stack.pop() {
+        nodes += 1;
+        let children = [(node.zero.get(), false), (node.one.get(), true)];
+        if node.value.is_none() {
+            if children.iter().any(|(child, _)| child.is_none()) {
+                pr_err!("a node that is not needed\n");
+                return Err(EUCLEAN);
+            }
+        } else {
+            entries += 1;
+        }
+        if node.bits & node.mask != node.bits || node.mask != A::mask(node.cidr) {
+            pr_err!("a node with host bits\n");
+            return Err(EUCLEAN);
+        }
+        for (child, side) in children {
+            let Some(child) = child else {
+                continue;
+            };
+            let placed = child.cidr > node.cidr
+                && node.holds(child.bits)
+                && child.bits.bit(node.cidr) == side;
+            if !placed {
+                pr_err!("a node in the wrong place\n");
+                return Err(EUCLEAN);
+            }
+            stack.push(child, GFP_KERNEL)?;
+        }
+    }
+    Ok((nodes, entries))
+}
+
+/// The first `cidr` bits of `ip` and the address's length, without the help of what is tested.
+fn cut(ip: IpAddr, cidr: u8) -> (u128, u32) {
+    let (bits, len) = match ip {
+        IpAddr::V4(ip) => (u128::from(ip.to_bits()), 32),
+        IpAddr::V6(ip) => (ip.to_bits(), 128),
+    };
+    let host_bits = len - u32::from(cidr);
+    (
+        if host_bits == 128 {
+            0
+        } else {
+            bits >> host_bits
+        },
+        len,
+    )
+}
+
+/// A table of prefixes and their owners that is searched from end to end.
+struct Table(KVVec<(IpAddr, u8, u64)>);
+
+impl Table {
+    fn find(&self, ip: IpAddr, cidr: u8) -> Option<usize> {
+        self.0
+            .iter()
+            .position(|entry| entry.1 == cidr && cut(entry.0, cidr) == cut(ip, cidr))
+    }
+
+    fn remove(&mut self, ip: IpAddr, cidr: u8) -> Option<u64> {
+        let at = self.find(ip, cidr)?;
+        self.0.remove(at).ok().map(|entry| entry.2)
+    }
+
+    fn insert(&mut self, ip: IpAddr, cidr: u8, id: u64) -> Result<Option<u64>> {
+        let before = self.remove(ip, cidr);
+        self.0.push((ip, cidr, id), GFP_KERNEL)?;
+        Ok(before)
+    }
+
+    fn lookup(&self, ip: IpAddr) -> Option<u64> {
+        let holds = |entry: &&(IpAddr, u8, u64)| {
+            entry.0.is_ipv4() == ip.is_ipv4() && cut(entry.0, entry.1) == cut(ip, entry.1)
+        };
+        let longest = self.0.iter().filter(holds).max_by_key(|entry| entry.1)?;
+        Some(longest.2)
+    }
+}
+
+/// An address of which many share their beginning, and a length that fits it.
+fn random_prefix(numbers: &mut Numbers, ipv4: bool) -> (IpAddr, u8) {
+    let spread = match numbers.below(3) {
+        0 => 0,
+        1 => u128::from(numbers.next()) << 64 | u128::from(numbers.next()),
+        // One bit somewhere.
+        _ => 1 << numbers.below(128),
+    };
+    let base = u128::from(numbers.below(8)).wrapping_mul(0x2492_4924_9249_2492_4924_9249_2492_4925);
+    let bits = base ^ spread;
+    if ipv4 {
+        let ip = Ipv4Addr::from_bits((bits >> 96) as u32);
+        (IpAddr::V4(ip), numbers.below(33) as u8)
+    } else {
+        (
+            IpAddr::V6(Ipv6Addr::from_bits(bits)),
+            numbers.below(129) as u8,
+        )
+    }
+}
+
+/// `operations` of all kinds on a trie, a table and the owners' lists, which must agree at every step.
+fn against_table(ipv4: bool, operations: u32) -> Result {
+    const OWNERS: u64 = 8;
+    const ENTRIES: usize = 300;
+
+    let mut numbers = Numbers::new(if ipv4 { 4 } else { 6 });
+    let fixture = Fixture::new(OWNERS)?;
+    let mut table = Table(KVVec::new());
+    let mut lists = KVec::new();
+    for _ in 0..OWNERS {
+        lists.push(AllowedIpList::new(), GFP_KERNEL)?;
+    }
+    let disagree = |step: u32, what: &str| {
+        pr_err!("step {step}: {what}\n");
+        Err(EUCLEAN)
+    };
+
+    for step in 0..operations {
+        let (ip, cidr) = random_prefix(&mut numbers, ipv4);
+        let full = table.0.len() >= ENTRIES;
+        match numbers.below(100) {
+            0..30 if !full => {
+                let id = numbers.below(OWNERS);
+                let prefix = AllowedIp::new(ip, cidr)?;
+                let list = lists.get_mut(id as usize).ok_or(EINVAL)?;
+                let room = list.reserve()?;
+                let before = fixture.insert(ip, cidr, id as usize)?;
+                room.put(prefix, before == Some(id));
+                if let Some(other) = before.filter(|before| *before != id) {
+                    let list = lists.get_mut(other as usize).ok_or(EINVAL)?;
+                    if !list.remove(&prefix) {
+                        return disagree(step, "not in the list it came from");
+                    }
+                }
+                if before != table.insert(ip, cidr, id)? {
+                    return disagree(step, "inserted over another owner");
+                }
+            }
+            0..55 => {
+                // One that is there, most of the time.
+                let at = numbers.below(table.0.len() as u64 + 5) as usize;
+                let (ip, cidr) = match table.0.get(at) {
+                    Some(entry) => (entry.0, entry.1),
+                    None => (ip, cidr),
+                };
+                let id = table
+                    .find(ip, cidr)
+                    .and_then(|at| table.0.get(at))
+                    .map(|entry| entry.2);
+                if fixture.remove(ip, cidr, OWNERS)? {
+                    return disagree(step, "removed for a stranger");
+                }
+                if fixture.remove(ip, cidr, id.unwrap_or(0))? != id.is_some() {
+                    return disagree(step, "removal");
+                }
+                table.remove(ip, cidr);
+                if let Some(list) = id.and_then(|id| lists.get_mut(id as usize)) {
+                    if !list.remove(&AllowedIp::new(ip, cidr)?) {
+                        return disagree(step, "not in its list");
+                    }
+                }
+            }
+            _ => {
+                if fixture.lookup(ip) != table.lookup(ip) {
+                    return disagree(step, "lookup");
+                }
+            }
+        }
+        if step % 512 == 0 {
+            let (nodes, entries) = fixture.shape()?;
+            if entries != table.0.len() || nodes > (2 * entries).saturating_sub(1) {
+                return disagree(step, "number of nodes");
+            }
+            for (id, list) in lists.iter().enumerate() {
+                let mine = table.0.iter().filter(|entry| entry.2 == id as u64);
+                let same = |(a, b): (&AllowedIp, &(IpAddr, u8, u64))| {
+                    a.cidr() == b.1 && cut(a.addr(), b.1) == cut(b.0, b.1)
+                };
+                if list.as_slice().len() != mine.clone().count()
+                    || !list.as_slice().iter().zip(mine).all(same)
+                {
+                    return disagree(step, "list");
+                }
+            }
+            cond_resched();
+        }
+    }
+
+    // Owner by owner, in the order of their lists.
+    for (id, list) in lists.iter_mut().enumerate() {
+        for prefix in list.take() {
+            if !fixture.remove(prefix.addr(), prefix.cidr(), id as u64)? {
+                return disagree(operations, "listed, but not in the trie");
+            }
+        }
+    }
+    if fixture.shape()? != (0, 0) {
+        return disagree(operations, "nodes are left");
+    }
+    if fixture.left() != 0 {
+        return disagree(operations, "owners are left");
+    }
+    Ok(())
+}
+
+/// What readers on another CPU need.
+struct Race {
+    fixture: Fixture,
+    stop: Atomic<bool>,
+    rounds: Atomic<u64>,
+    missed: Atomic<u64>,
+}
+
+#[pin_data]
+struct Reader {
+    #[pin]
+    done: Completion,
+}
+
+#[kernel::macros::kunit_tests(wireguard_allowedips)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn longest_prefix_wins() -> Result {
+        let t = Fixture::new(8)?;
+        let [a, b, c, d, e, f, g, h] = [0, 1, 2, 3, 4, 5, 6, 7];
+        // Host bits are to be ignored, and the last owner of a prefix is the one.
+        t.insert(v4(192, 168, 4, 0), 24, a)?;
+        t.insert(v4(192, 168, 4, 4), 32, b)?;
+        t.insert(v4(192, 168, 0, 0), 16, c)?;
+        assert_eq!(t.insert(v4(192, 95, 5, 64), 27, d)?, None);
+        assert_eq!(t.insert(v4(192, 95, 5, 65), 27, c)?, Some(3));
+        t.insert(v4(0, 0, 0, 0), 0, e)?;
+        t.insert(v4(64, 15, 112, 0), 20, g)?;
+        t.insert(v4(64, 15, 123, 211), 25, h)?;
+        t.insert(v4(10, 0, 0, 0), 25, a)?;
+        t.insert(v4(10, 0, 0, 128), 25, b)?;
+        t.insert(v4(10, 1, 0, 0), 30, a)?;
+        t.insert(v4(10, 1, 0, 4), 30, b)?;
+        t.insert(v4(10, 1, 0, 8), 29, c)?;
+        t.insert(v4(10, 1, 0, 16), 29, d)?;
+        assert_eq!(t.lookup(v4(192, 168, 4, 20)), Some(0));
+        assert_eq!(t.lookup(v4(192, 168, 4, 0)), Some(0));
+        assert_eq!(t.lookup(v4(192, 168, 4, 4)), Some(1));
+        assert_eq!(t.lookup(v4(192, 168, 200, 182)), Some(2));
+        assert_eq!(t.lookup(v4(192, 95, 5, 68)), Some(2));
+        assert_eq!(t.lookup(v4(192, 95, 5, 96)), Some(4));
+        assert_eq!(t.lookup(v4(64, 15, 116, 26)), Some(6));
+        assert_eq!(t.lookup(v4(64, 15, 127, 3)), Some(6));
+        assert_eq!(t.lookup(v4(64, 15, 123, 1)), Some(6));
+        assert_eq!(t.lookup(v4(64, 15, 123, 128)), Some(7));
+        assert_eq!(t.lookup(v4(64, 15, 123, 129)), Some(7));
+        assert_eq!(t.lookup(v4(10, 0, 0, 52)), Some(0));
+        assert_eq!(t.lookup(v4(10, 0, 0, 220)), Some(1));
+        assert_eq!(t.lookup(v4(10, 1, 0, 2)), Some(0));
+        assert_eq!(t.lookup(v4(10, 1, 0, 6)), Some(1));
+        assert_eq!(t.lookup(v4(10, 1, 0, 10)), Some(2));
+        assert_eq!(t.lookup(v4(10, 1, 0, 20)), Some(3));
+        // IPv4 prefixes are nothing to IPv6 addresses.
+        assert_eq!(t.lookup(v6(0, 0, 0)), None);
+
+        assert_eq!(t.insert(v6(0, 0, 0), 0, e)?, None);
+        assert_eq!(t.insert(v6(0, 0, 0), 0, f)?, Some(4));
+        t.insert(v6(0x6000_6b00, 0, 0x4321), 128, d)?;
+        t.insert(v6(0x6000_6b00, 0, 0), 64, c)?;
+        t.insert(v6(0, 0, 0), 32, g)?;
+        t.insert(v6(0x4004_0800, 0xdead_beef, 0x8765_4321), 64, h)?;
+        t.insert(v6(0x4004_0800, 0xdead_beef, 0x8765_4321), 128, a)?;
+        t.insert(v6(0xf0e4_0800, 0xeeae_0000, 0), 98, b)?;
+        assert_eq!(t.lookup(v6(0x6000_6b00, 0, 0x4321)), Some(3));
+        assert_eq!(t.lookup(v6(0x6000_6b00, 0, 0x4320)), Some(2));
+        assert_eq!(t.lookup(v6(0x6000_6b01, 0, 0)), Some(6));
+        assert_eq!(t.lookup(v6(0x4004_0806, 0x1234, 0x5678)), Some(6));
+        assert_eq!(t.lookup(IpAddr::V6(Ipv6Addr::LOCALHOST)), Some(5));
+        assert_eq!(t.lookup(v6(0x4004_0800, 0x1234, 0x5678)), Some(7));
+        assert_eq!(t.lookup(v6(0x4004_0800, 0, 0)), Some(7));
+        assert_eq!(t.lookup(v6(0x4004_0800, 0xdead_beef, 0x8765_4321)), Some(0));
+        assert_eq!(t.lookup(v6(0xf0e4_0800, 0xeeae_0000, 0x3fff_ffff)), Some(1));
+        assert_eq!(t.lookup(v6(0xf0e4_0800, 0xeeae_0000, 0x4000_0000)), Some(6));
+        assert!(t.shape().is_ok());
+        assert_eq!(t.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn removal_is_exact() -> Result {
+        let t = Fixture::new(2)?;
+        t.insert(v4(192, 0, 2, 0), 24, 0)?;
+        t.insert(v6(1, 2, 3), 128, 0)?;
+        // Another length, another owner.
+        assert!(!t.remove(v4(192, 0, 2, 0), 32, 0)?);
+        assert!(!t.remove(v4(192, 0, 2, 0), 23, 0)?);
+        assert!(!t.remove(v4(192, 0, 2, 0), 24, 1)?);
+        assert!(!t.remove(v6(1, 2, 3), 96, 0)?);
+        assert!(!t.remove(v6(1, 2, 3), 128, 1)?);
+        assert_eq!(t.lookup(v4(192, 0, 2, 1)), Some(0));
+        assert_eq!(t.lookup(v6(1, 2, 3)), Some(0));
+        // No such length.
+        assert!(AllowedIp::new(v4(192, 0, 2, 0), 33).is_err());
+        assert!(AllowedIp::new(v6(1, 2, 3), 129).is_err());
+        // Host bits do not matter.
+        assert!(t.remove(v4(192, 0, 2, 77), 24, 0)?);
+        assert!(!t.remove(v4(192, 0, 2, 77), 24, 0)?);
+        assert!(t.remove(v6(1, 2, 3), 128, 0)?);
+        assert_eq!(t.lookup(v4(192, 0, 2, 1)), None);
+        assert_eq!(t.lookup(v6(1, 2, 3)), None);
+        assert_eq!(t.shape()?, (0, 0));
+        assert_eq!(t.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn host_bits_are_masked() -> Result {
+        let prefix = AllowedIp::new(v4(192, 95, 5, 93), 27)?;
+        assert!(prefix.addr() == v4(192, 95, 5, 64));
+        let prefix = AllowedIp::new(v4(255, 255, 255, 255), 0)?;
+        assert!(prefix.addr() == v4(0, 0, 0, 0));
+        let prefix = AllowedIp::new(v6(0x6d8a_6bf8, 0xdab1_f1df, 0xc05f_1523), 83)?;
+        assert!(prefix.addr() == v6(0x6d8a_6bf8, 0xdab1_e000, 0));
+        let prefix = AllowedIp::new(v6(0x6d8a_6bf8, 0xdab1_f1df, 0xc05f_1523), 21)?;
+        assert!(prefix.addr() == IpAddr::V6(Ipv6Addr::from_bits(0x2001_0800 << 96)));
+        assert_eq!(prefix.cidr(), 21);
+        Ok(())
+    }
+
+    #[test]
+    fn intermediate_nodes_go() -> Result {
+        let t = Fixture::new(1)?;
+        // Five single addresses need four places where their ways part.
+        for first in [1, 64, 128, 192, 255] {
+            t.insert(v4(first, 0, 0, 0), 32, 0)?;
+        }
+        assert_eq!(t.shape()?, (9, 5));
+        for (first, nodes) in [(64, 7), (255, 5), (1, 3), (128, 1), (192, 0)] {
+            assert!(t.remove(v4(first, 0, 0, 0), 32, 0)?);
+            assert_eq!(t.shape()?.0, nodes);
+            assert_eq!(t.lookup(v4(first, 0, 0, 0)), None);
+        }
+        // An entry with two ways below stays as a node, and goes with the first of the ways.
+        t.insert(v4(10, 0, 0, 0), 8, 0)?;
+        t.insert(v4(10, 0, 0, 0), 16, 0)?;
+        t.insert(v4(10, 128, 0, 0), 16, 0)?;
+        assert_eq!(t.shape()?, (3, 3));
+        assert!(t.remove(v4(10, 0, 0, 0), 8, 0)?);
+        assert_eq!(t.shape()?, (3, 2));
+        assert_eq!(t.insert(v4(10, 0, 0, 0), 8, 0)?, None);
+        assert_eq!(t.shape()?, (3, 3));
+        assert!(t.remove(v4(10, 0, 0, 0), 8, 0)?);
+        assert!(t.remove(v4(10, 128, 0, 0), 16, 0)?);
+        assert_eq!(t.shape()?, (1, 1));
+        assert_eq!(t.lookup(v4(10, 0, 1, 1)), Some(0));
+        assert_eq!(t.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn deepest_trie_is_cleared() -> Result {
+        let t = Fixture::new(1)?;
+        // A node at each of the 129 lengths, and one beside each.
+        for cidr in 0..=128u8 {
+            let ones = u128::MAX.checked_shl(128 - u32::from(cidr)).unwrap_or(0);
+            t.insert(IpAddr::V6(Ipv6Addr::from_bits(ones)), cidr, 0)?;
+            t.insert(IpAddr::V6(Ipv6Addr::from_bits(ones)), 128, 0)?;
+        }
+        let (_, entries) = t.shape()?;
+        assert_eq!(entries, 257);
+        assert_eq!(
+            t.lookup(IpAddr::V6(Ipv6Addr::from_bits(u128::MAX << 1))),
+            Some(0)
+        );
+        t.clear();
+        assert_eq!(t.shape()?, (0, 0));
+        assert_eq!(t.lookup(IpAddr::V6(Ipv6Addr::from_bits(u128::MAX))), None);
+        // Once more, for the drop of a trie that is not empty.
+        t.insert(v4(0, 0, 0, 0), 0, 0)?;
+        t.insert(v6(0, 0, 0), 0, 0)?;
+        assert_eq!(t.left(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn sequence_number_tells_of_changes() -> Result {
+        let t = Fixture::new(1)?;
+        let mut last = t.trie.seq();
+        assert!(last != 0);
+        t.insert(v4(10, 0, 0, 0), 8, 0)?;
+        assert!(t.trie.seq() != last);
+        last = t.trie.seq();
+        t.lookup(v4(10, 0, 0, 0));
+        assert_eq!(t.trie.seq(), last);
+        t.remove(v4(10, 0, 0, 0), 8, 0)?;
+        assert!(t.trie.seq() != last);
+        last = t.trie.seq();
+        t.clear();
+        assert!(t.trie.seq() != last);
+        Ok(())
+    }
+
+    #[test]
+    fn lists_keep_their_order() -> Result {
+        let mut list = AllowedIpList::new();
+        let prefixes = [
+            AllowedIp::new(v4(10, 0, 0, 0), 8)?,
+            AllowedIp::new(v6(0, 0, 0), 32)?,
+            AllowedIp::new(v4(10, 0, 0, 0), 9)?,
+        ];
+        let [a, b, c] = prefixes;
+        for prefix in prefixes {
+            list.reserve()?.put(prefix, false);
+        }
+        assert!(list.as_slice() == [a, b, c]);
+        list.reserve()?.put(a, true);
+        assert!(list.as_slice() == [b, c, a]);
+        assert!(list.remove(&c));
+        assert!(!list.remove(&c));
+        assert!(list.as_slice() == [b, a]);
+        assert_eq!(list.take().len(), 2);
+        assert!(list.as_slice().is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn agrees_with_a_table_ipv4() -> Result {
+        against_table(true, 100_000)
+    }
+
+    #[test]
+    fn agrees_with_a_table_ipv6() -> Result {
+        against_table(false, 100_000)
+    }
+
+    #[test]
+    fn readers_miss_nothing() -> Result {
+        let race = Arc::new(
+            Race {
+                fixture: Fixture::new(3)?,
+                stop: Atomic::new(false),
+                rounds: Atomic::new(0),
+                missed: Atomic::new(0),
+            },
+            GFP_KERNEL,
+        )?;
+        let reader = Arc::pin_init(pin_init!(Reader { done <- Completion::new() }), GFP_KERNEL)?;
+        // These are never touched.
+        for last in 0..32u8 {
+            race.fixture.insert(v4(10, 0, last * 8, 0), 29, 0)?;
+        }
+        let (theirs, finished) = (race.clone(), reader.clone());
+        workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+            while !theirs.stop.load(Acquire) {
+                for last in 0..32u8 {
+                    if theirs.fixture.lookup(v4(10, 0, last * 8, 3)) != Some(0) {
+                        theirs.missed.fetch_add(1, Relaxed);
+                    }
+                }
+                theirs.rounds.fetch_add(1, Relaxed);
+                cond_resched();
+            }
+            // The last reference is dropped here or below, in process context either way.
+            drop(theirs);
+            finished.done.complete_all();
+        })?;
+        // Above and beside them there is no rest; bit 3 keeps out of them.
+        let mut numbers = Numbers::new(10);
+        for _ in 0..20_000 {
+            let (third, last) = (numbers.next() as u8, numbers.next() as u8 | 8);
+            let ip = v4(10, numbers.below(2) as u8, third, last);
+            let cidr = numbers.below(33) as u8;
+            race.fixture.insert(ip, cidr, 1)?;
+            if numbers.below(2) == 0 {
+                race.fixture.insert(ip, cidr, 2)?;
+                race.fixture.remove(ip, cidr, 2)?;
+            } else {
+                race.fixture.remove(ip, cidr, 1)?;
+            }
+            cond_resched();
+        }
+        race.stop.store(true, Release);
+        reader.done.wait_for_completion();
+        assert!(race.rounds.load(Relaxed) > 0);
+        assert_eq!(race.missed.load(Relaxed), 0);
+        assert_eq!(race.fixture.shape()?.1, 32);
+        Ok(())
+    }
+}

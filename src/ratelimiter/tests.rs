@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The limiter by a clock that the tests set.
+
+use core::net::{
+    IpAddr,
+    Ipv4Addr,
+    Ipv6Addr, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::ordering::Relaxed, //
+};
+
+use super::{
+    max_sources,
+    Sources,
+    TokenBucket,
+    NSEC_PER_SEC,
+    PACKETS_BURSTABLE,
+    PACKET_COST,
+    TOKEN_MAX, //
+};
+use crate::{
+    linux::rcu,
+    testing::Numbers, //
+};
+
+const NETNS: u64 = 0xffff_8880_1234_5678;
+
+fn v4(number: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(number))
+}
+
+fn v6(first: u64, last: u64) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from_bits(
+        u128::from(first) << 64 | u128::from(last),
+    ))
+}
+
+#[kernel::macros::kunit_tests(wireguard_ratelimiter)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn burst_then_rate() -> Result {
+        // A burst; nothing; one after the time of one; two after the time of two, and so on.
+        let script = [
+            (0, 5, true),
+            (0, 1, false),
+            (1, 1, true),
+            (0, 1, false),
+            (2, 2, true),
+            (0, 1, false),
+            (100, 5, true),
+            (0, 1, false),
+        ];
+        let sources = KBox::pin_init(Sources::new(1024), GFP_KERNEL)?;
+        let mut now = 17 * NSEC_PER_SEC;
+        let mut neighbour = 0;
+        for (costs, times, expected) in script {
+            now += costs * PACKET_COST;
+            for _ in 0..times {
+                neighbour += 1;
+                assert_eq!(sources.allow(v4(8182), NETNS, now), expected);
+                // A neighbour does not suffer, nor does the same address elsewhere.
+                assert!(sources.allow(v4(8182 + neighbour), NETNS, now));
+                assert!(sources.allow(v4(8182), NETNS + u64::from(neighbour), now));
+                // Of an IPv6 address the first half counts.
+                let host = u64::from(neighbour);
+                assert_eq!(sources.allow(v6(1212, host), NETNS, now), expected);
+                assert!(sources.allow(v6(1212 + host, 0), NETNS, now));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn families_do_not_meet() -> Result {
+        let sources = KBox::pin_init(Sources::new(16), GFP_KERNEL)?;
+        for _ in 0..PACKETS_BURSTABLE {
+            assert!(sources.allow(v4(7), NETNS, 0));
+        }
+        assert!(!sources.allow(v4(7), NETNS, 0));
+        assert!(sources.allow(v6(7, 0), NETNS, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn bucket_is_a_bucket() -> Result {
+        // Against the tokens counted one by one, for a million nanoseconds and more at a time.
+        let mut numbers = Numbers::new(20);
+        let mut now = 1;
+        let bucket = TokenBucket::charged(now);
+        let (mut tokens, mut last) = (TOKEN_MAX - PACKET_COST, now);
+        let (mut passed, mut wrong) = (0, 0);
+        for _ in 0..10_000 {
+            now += match numbers.below(4) {
+                0 => 0,
+                1 => PACKET_COST,
+                2 => numbers.below(PACKET_COST),
+                _ => numbers.below(2 * TOKEN_MAX),
+            };
+            tokens = TOKEN_MAX.min(tokens + (now - last));
+            last = now;
+            if bucket.is_full(now) != (tokens == TOKEN_MAX) {
+                wrong += 1;
+            }
+            let expected = tokens >= PACKET_COST;
+            if expected {
+                tokens -= PACKET_COST;
+                passed += 1;
+            }
+            if bucket.charge(now) != expected {
+                wrong += 1;
+            }
+        }
+        assert_eq!(wrong, 0);
+        assert!(passed > 1_000 && passed < 9_000);
+        Ok(())
+    }
+
+    #[test]
+    fn table_is_bounded() -> Result {
+        const MAX: u32 = 8_192;
+
+        let sources = KBox::pin_init(Sources::new(MAX.into()), GFP_KERNEL)?;
+        let mut now = NSEC_PER_SEC;
+        for round in 0..2 {
+            let mut wrong = 0;
+            for number in 0..MAX {
+                if !sources.allow(v4(number), NETNS, now) {
+                    wrong += 1;
+                }
+            }
+            assert_eq!(wrong, 0);
+            // All places are taken: those who have one go on, others are refused.
+            assert!(!sources.allow(v4(MAX), NETNS, now));
+            assert!(!sources.allow(v6(1, 1), NETNS, now));
+            assert!(sources.allow(v4(1), NETNS, now));
+            assert_eq!(sources.table.len(), MAX as usize);
+
+            // Nobody's bucket is full yet.
+            sources.collect(now);
+            assert_eq!(sources.table.len(), MAX as usize);
+            // All but the one that has sent two packets have a full one.
+            now += PACKET_COST;
+            sources.collect(now);
+            assert_eq!(sources.table.len(), 1);
+            now += PACKET_COST;
+            sources.collect(now);
+            assert_eq!(sources.table.len(), 0);
+            rcu::barrier();
+            assert_eq!(sources.places.taken.load(Relaxed), 0);
+            assert!(round < 2);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn forgotten_source_gains_nothing() -> Result {
+        let sources = KBox::pin_init(Sources::new(4), GFP_KERNEL)?;
+        for _ in 0..PACKETS_BURSTABLE {
+            assert!(sources.allow(v4(1), NETNS, 0));
+        }
+        for now in [0, 1, PACKET_COST - 1] {
+            sources.collect(now);
+            assert!(!sources.allow(v4(1), NETNS, now));
+        }
+        sources.collect(PACKET_COST);
+        assert!(sources.allow(v4(1), NETNS, PACKET_COST));
+        assert!(!sources.allow(v4(1), NETNS, PACKET_COST));
+        Ok(())
+    }
+
+    #[test]
+    fn bound_follows_memory() {
+        assert_eq!(max_sources(64 << 30), 65_536);
+        assert_eq!(max_sources(1 << 30), 65_536);
+        assert_eq!(max_sources(256 << 20), 16_384);
+        assert_eq!(max_sources(1 << 20), 128);
+        assert_eq!(max_sources(0), 128);
+    }
+}
