@@ -10,7 +10,14 @@ use kernel::prelude::*;
 mod allowedips;
 mod linux;
 #[forbid(unsafe_code)]
+mod peerlookup;
+#[forbid(unsafe_code)]
 mod protocol;
+#[forbid(unsafe_code)]
+mod ratelimiter;
+#[cfg(CONFIG_KUNIT = "y")]
+#[forbid(unsafe_code)]
+mod testing;
 
 module! {
     type: WireGuard,
