@@ -23,13 +23,13 @@
 # In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command runs in /root, with
 # WG_MODULE set.
 #
-# Environment: SERIES, the kernel series.
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-module=rust ko='' memory=1024 cpus=2 timeout=600 append='' link='' image='' console=''
+module='' ko='' memory=1024 cpus=2 timeout=600 append='' link='' image='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) module=$2 ;;
@@ -48,6 +48,7 @@ while [[ $# -gt 0 ]]; do
 	[[ $# -ge 2 ]] || die "$1 needs a value: see $self --help"
 	shift 2
 done
+module=${module:-rust}
 [[ $module == rust || $module == c ]] || die "--module is rust or c"
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
 
@@ -64,9 +65,8 @@ use_part "$(dirname "${guest[0]}")"
 use_part "$(dirname "${guest[1]}")"
 version=$(<"$kernel/version")
 
-mkdir -p "$cache/run" "$cache/log"
-run=$(mktemp -d "$cache/run/guest.XXXXXX")
-on_exit+=("remove_tree $run")
+mkdir -p "$cache/log"
+scratch run
 console=${console:-$cache/log/console-$$.log}
 : >"$console"
 
@@ -99,7 +99,7 @@ fi
 
 qemu=(
 	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
-	-accel tcg,thread=multi -cpu max -smp "$cpus" -m "$memory"
+	-accel 'tcg,thread=multi' -cpu max -smp "$cpus" -m "$memory"
 	-kernel "$image" -initrd initrd
 	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $append"
 	-serial file:console -serial stdio
@@ -107,9 +107,9 @@ qemu=(
 case $link in
 # The first of the two may be there before the other, or after it.
 *:a) qemu+=(-netdev "stream,id=link,server=on,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
-	-device virtio-net-pci,netdev=link,mac=52:54:00:00:00:0a,romfile=) ;;
+	-device 'virtio-net-pci,netdev=link,mac=52:54:00:00:00:0a,romfile=') ;;
 *:b) qemu+=(-netdev "stream,id=link,server=off,reconnect-ms=200,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
-	-device virtio-net-pci,netdev=link,mac=52:54:00:00:00:0b,romfile=) ;;
+	-device 'virtio-net-pci,netdev=link,mac=52:54:00:00:00:0b,romfile=') ;;
 esac
 
 : >"$run/console"

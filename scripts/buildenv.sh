@@ -31,7 +31,11 @@ install_host_tools() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring
 }
 
-[[ ${1:-} == --run ]] && begin || begin "$@"
+if [[ ${1:-} == --run ]]; then
+	begin
+else
+	begin "$@"
+fi
 mirror=$(mirror)
 
 make_root() {

@@ -10,7 +10,7 @@
 # Prints the paths of the two parts of the initramfs that seldom change, which are to be concatenated: the system, and
 # what comes with the kernel. scripts/boot.sh adds the rest.
 #
-# Environment: SERIES, the kernel series.
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -90,7 +90,7 @@ system=$part
 call kernel kernel.sh
 use_part "$kernel"
 version=$(<"$kernel/version")
-if part_begin "guest-$SERIES" "$version" "$kernel $(declare -f collect_kernel pack)"; then
+if part_begin "guest-$target" "$version" "$kernel $(declare -f collect_kernel pack)"; then
 	collect_kernel
 	step "packing what comes with the kernel" pack root kernel.cpio
 	rm -rf "$part/root"

@@ -5,14 +5,14 @@
 # Fetches the newest kernel of the series SERIES (default 7.3) from Debian's trixie-backports, and prepares a tree that
 # modules in Rust can be built in. Prints the directory it made, which holds
 #
-#     version     the kernel's release, such as 7.3.4+deb13-cloud-amd64
+#     version     the kernel's release, such as 7.3.4+deb13-$FLAVOUR
 #     source/     its source, from the package linux-source
 #     build/      the prepared tree: make -C build M=<module> modules
 #     stock/      the kernel as Debian ships it: boot it as stock/usr/lib/modules/<version>/vmlinuz
 #
 # The archive is asked for a newer kernel once a day at most. Without a network, what is there is used.
 #
-# Environment: SERIES, the kernel series.
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -30,7 +30,7 @@ update_lists() {
 # Prints the release of the newest kernel of the series that the package lists know, if any.
 newest() {
 	in_env / apt-cache pkgnames "linux-headers-$SERIES." |
-		sed -n "s/^linux-headers-\($SERIES\.[0-9]*+deb13-cloud-amd64\)$/\1/p" | sort -V | tail -n 1
+		sed -n "s/^linux-headers-\($SERIES\.[0-9]*+deb13-$FLAVOUR\)$/\1/p" | sort -V | tail -n 1
 }
 
 # package_version PACKAGE: prints its newest version in the package lists.
@@ -41,7 +41,7 @@ package_version() {
 # The newest part of this series that is complete, if any.
 present() {
 	local at
-	for at in "$cache/kernel-$SERIES"/*/; do
+	for at in "$cache/kernel-$target"/*/; do
 		[[ -e $at.complete ]] && printf '%s\n' "${at%/}"
 	done | sort -V | tail -n 1
 }
@@ -70,7 +70,7 @@ find_newest() {
 	version=$(newest)
 	[[ -n $version ]] ||
 		die "trixie-backports has no kernel of series $SERIES; it has these: $(in_env / apt-cache pkgnames linux-headers- |
-			sed -n 's/^linux-headers-\([0-9]*\.[0-9]*\)\.[0-9]*+deb13-cloud-amd64$/\1/p' | sort -Vu | xargs)"
+			sed -n "s/^linux-headers-\([0-9]*\.[0-9]*\)\.[0-9]*+deb13-$FLAVOUR\$/\1/p" | sort -Vu | xargs)"
 	package=$(package_version "linux-headers-$version")
 	[[ $(package_version "linux-source-$SERIES") == "$package" ]] ||
 		die "the archive has linux-headers-$version in version $package, but not linux-source-$SERIES in that version: try again later, or another SERIES"
@@ -120,16 +120,16 @@ prepare() {
 	[[ $(<"$part/build/include/config/kernel.release") == "$version" ]]
 }
 
-start_log "kernel-$SERIES"
+start_log "kernel-$target"
 refresh 1440
 find_newest
-if [[ ! -e $(echo "$cache/kernel-$SERIES/$version"-*/.complete) ]]; then
+if [[ ! -e $(echo "$cache/kernel-$target/$version"-*/.complete) ]]; then
 	# It is about to be downloaded, so it had better be the one that the archive has now.
 	refresh 10
 	find_newest
 fi
 
-if part_begin "kernel-$SERIES" "$version" "$package $env $(declare -f unpack_stock unpack_source compilers prepare)"; then
+if part_begin "kernel-$target" "$version" "$package $env $(declare -f unpack_stock unpack_source compilers prepare)"; then
 	need_space 8
 	say "preparing the kernel $version"
 	step "downloading the kernel and its source" download

@@ -12,15 +12,17 @@
 # command. So there is never a mount to undo and never a process left, however the script is stopped.
 
 set -euo pipefail
-# Background jobs get process groups of their own, so that each can be stopped as a whole.
-set -m
 
 scripts=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 tree=$(dirname "$scripts")
 self=$(basename "$0")
 cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
 SERIES=${SERIES:-7.3}
-export SERIES
+FLAVOUR=${FLAVOUR:-cloud-amd64}
+export SERIES FLAVOUR
+# What parts that depend on the kernel are named by.
+target=$SERIES
+[[ $FLAVOUR == cloud-amd64 ]] || target+=-$FLAVOUR
 export WIREGUARD_RS_CACHE=$cache
 
 # Prints the comment block that every script starts with, from its third line on: that is its --help.
@@ -28,13 +30,18 @@ usage() {
 	sed -n '3,/^$/s/^# \{0,1\}//p' "$scripts/$self"
 }
 
-say() { printf '%s\n' "$*" >&2; }
+# What is said to people goes to standard error; below scripts/test.sh it is made a comment of its report.
+say() { printf '%s%s\n' "${SAY:-}" "$*" >&2; }
 
 # Ends the script with one sentence that says what is wrong and what to do about it.
 die() {
 	say "$self: $*"
 	exit 1
 }
+
+# What scripts put into these names by call, scratch and part_begin.
+# shellcheck disable=SC2034 # each script uses some
+env='' kernel='' module='' run='' part=''
 
 # ---- stopping -------------------------------------------------------------------------------------------------------
 
@@ -82,6 +89,8 @@ remove_tree() {
 
 log=            # log file of the steps of this script
 
+# start_log [NAME]: begins the log file of this script.
+# shellcheck disable=SC2120 # NAME may be left out
 start_log() {
 	mkdir -p "$cache/log"
 	log=$cache/log/${1:-${self%.sh}}.log
@@ -92,8 +101,11 @@ start_log() {
 # Output is not redirected. Returns the command's status.
 run_job() {
 	local status=0
+	# A process group of its own, so that it can be stopped as a whole; in a subshell, that of the subshell.
+	[[ $BASHPID != "$$" ]] || set -m
 	"$@" </dev/null &
 	job=$!
+	set +m
 	wait "$job" || status=$?
 	job=
 	return "$status"
@@ -257,6 +269,26 @@ part_end() {
 	unlock "$name"
 }
 
+# scratch VARIABLE: makes a directory for this run alone, which goes when it ends, and puts its path into VARIABLE.
+scratch() {
+	local -n at=$1
+	local old fd
+	mkdir -p "$cache/run"
+	lock run
+	# What runs that were killed have left.
+	for old in "$cache"/run/*/; do
+		[[ -d $old ]] || continue
+		exec {fd}<"$old" || continue
+		! flock -n "$fd" || remove_tree "$old"
+		exec {fd}<&-
+	done
+	at=$(mktemp -d "$cache/run/XXXXXX")
+	exec {fd}<"$at"
+	flock -s "$fd"
+	unlock run
+	on_exit+=("remove_tree $at")
+}
+
 # ---- namespaces -----------------------------------------------------------------------------------------------------
 
 # Runs a command in mount and PID namespaces of its own. They, and every process and mount in them, end when the command
@@ -296,11 +328,27 @@ in_env() {
 		"$@"
 }
 
+# made_for DIR KEY: empties the directory DIR, in which builds are repeated, unless it was KEY it was used with before.
+made_for() {
+	if [[ $(cat "$1/.made-for" 2>/dev/null) != "$2" ]]; then
+		remove_tree "$1"
+		mkdir -p "$1"
+		printf '%s\n' "$2" >"$1/.made-for"
+	fi
+}
+
 # copy_source DIR: brings the copy in DIR of what the module is built from up to date, leaving alone what was built there.
 copy_source() {
 	# Without their times: a file that has not changed must not look changed.
 	in_env "$tree" rsync -rl --checksum --delete --exclude=/.made-for --exclude-from=.gitignore \
 		--include=/Kbuild --include='/src/***' --exclude='*' ./ "$1/"
+}
+
+# declared FILE NAME [DEFAULT]: prints what a program in selftests/ declares in a comment `# NAME: VALUE`.
+declared() {
+	local value
+	value=$(sed -n "/^[^#]/q; s/^# $2: *//p" "$1")
+	printf '%s' "${value:-${3:-}}"
 }
 
 # ---- Debian ---------------------------------------------------------------------------------------------------------
@@ -312,6 +360,7 @@ mirror() {
 		printf '%s\n' "${MIRROR%/}"
 		return
 	fi
+	# shellcheck disable=SC2016 # for apt to expand
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2>/dev/null |
 		awk '$2 ~ /^(bookworm|trixie|stable|oldstable)$/ && $3 == "main" { print $1; exit }')
 	# A list of mirrors in a file: its first line.

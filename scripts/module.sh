@@ -5,7 +5,7 @@
 # Builds wireguard.ko from this source tree, in a copy of it in the cache, for the stock kernel that scripts/kernel.sh
 # fetches. Prints the path of the module, which stays the same from build to build.
 #
-# Environment: SERIES, the kernel series.
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -16,18 +16,11 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
-work=$cache/module-$SERIES
+work=$cache/module-$target
 module=$work/wireguard.ko
-lock "module-$SERIES"
-start_log "module-$SERIES"
-
-# What was built for another kernel or by other compilers is of no use.
-if [[ $(cat "$work/.made-for" 2>/dev/null) != "$kernel $env" ]]; then
-	remove_tree "$work"
-	mkdir -p "$work"
-	echo "$kernel $env" >"$work/.made-for"
-fi
-
+lock "module-$target"
+start_log "module-$target"
+made_for "$work" "$kernel $env"
 copy_source "$work"
 step "building the module for $(<"$kernel/version")" \
 	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" modules

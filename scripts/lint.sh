@@ -1,0 +1,89 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/lint.sh
+#
+# Checks this source tree with the tools of the build environment, and prints the results in KTAP: rustfmt with the
+# kernel's settings, clippy with the kernel's, the C compiler's warnings, where `unsafe` is, licence lines, and the scripts
+# with shellcheck. Prints also how many places in the module can panic.
+#
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+call kernel kernel.sh
+call env buildenv.sh
+use_part "$env"
+use_part "$kernel"
+
+work=$cache/lint-$target
+lock "lint-$target"
+start_log "lint-$target"
+made_for "$work" "$kernel $env"
+copy_source "$work"
+mapfile -t rust < <(cd "$work" && find src -name '*.rs' ! -name '*_generated.rs' | sort)
+mapfile -t shell < <(cd "$tree" && grep -lsE '^#!/bin/(ba)?sh|^# shellcheck shell=' scripts/* selftests/* .ci/* | sort)
+[[ ${#rust[@]} -gt 0 ]] || die "there is no Rust in src/"
+
+number=0 failed=0
+# check TEXT COMMAND…: runs COMMAND, and reports whether it succeeded, and what it prints if it did not.
+check() {
+	local text=$1 status=0
+	shift
+	run_job "$@" >"$work/.output" 2>&1 || status=$?
+	cat "$work/.output" >>"$log"
+	number=$((number + 1))
+	if [[ $status -eq 0 ]]; then
+		echo "ok $number $text"
+	else
+		failed=$((failed + 1))
+		head -n 200 "$work/.output" | sed 's/^/# /'
+		echo "not ok $number $text"
+	fi
+}
+
+formatted() {
+	in_env "$work" rustfmt --check --config-path "$tree/.rustfmt.toml" "${rust[@]}"
+}
+
+# Both compilers have to look at everything each time, or they would not repeat what they had to say.
+quiet_build() {
+	find "$work/src" -name '*.o' -delete
+	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" CLIPPY=1 modules || return
+	! grep -E '^(warning|error)|: warning:' "$work/.output" >/dev/null
+}
+
+# `unsafe` belongs in src/linux/, and what is outside must say that the compiler is to see to it.
+confined() {
+	local found
+	found=$(cd "$work" && grep -nE '(^|[^_[:alnum:]])unsafe($|[^_[:alnum:]])' "${rust[@]}" |
+		grep -vE '^src/linux/|:[0-9]+: *//|forbid\(unsafe_code\)|deny\(unsafe_op_in_unsafe_fn\)')
+	[[ -z $found ]] || { echo "$found"; return 1; }
+	found=$(awk '
+		/^ *(pub(\([a-z]+\))? )?mod [a-z0-9_]+;/ && $0 !~ / linux;/ && !forbidden { print FILENAME ": " $0 " without #[forbid(unsafe_code)]"; bad = 1 }
+		{ forbidden = /forbid\(unsafe_code\)/ }' "$work/src/wireguard_main.rs")
+	[[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+licensed() {
+	local found
+	found=$(cd "$tree" && find src scripts selftests Kbuild Makefile -type f \
+		\( -name '*.rs' -o -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name Kbuild -o -name Makefile \) \
+		! -name '*_generated.rs' ! -name bindings_static.c |
+		while read -r file; do head -n 2 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0' || echo "$file has no licence line"; done)
+	[[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+echo 'KTAP version 1'
+echo '1..5'
+check 'rustfmt has nothing to change' formatted
+check 'clippy and the C compiler have nothing to say' quiet_build
+check 'unsafe is in src/linux/ alone' confined
+check 'every file names its licence' licensed
+check 'shellcheck has nothing to say' in_env "$tree" shellcheck -x -S warning "${shell[@]}"
+if [[ -e $work/wireguard.ko ]]; then
+	echo "# references to core::panicking in the module: $(in_env "$work" x86_64-linux-gnu-objdump -r wireguard.ko |
+		grep -c '4core9panicking' || true)"
+fi
+[[ $failed -eq 0 ]]

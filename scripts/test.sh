@@ -1,0 +1,216 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/test.sh [NAME…]
+#
+# Runs the tests and prints their results in KTAP; the last line is `N passed, N failed`. Exits with 0 if some passed and none
+# failed. Without a NAME, runs all there are:
+#
+#     build       the module, and all that the tests need, can be made
+#     lint        scripts/lint.sh
+#     kunit       scripts/kunit.sh
+#     and every program in selftests/ that has a line `# guests: …`, by its name without .sh
+#
+# A selftest runs in a guest of its own. It prints KTAP, and exits with 0 if all is well. Comments at its top say what
+# it needs:
+#
+#     # guests: 1|2         with 2, it runs with the argument `a` in a guest that has our module, and with `b` in one that
+#                           has the kernel's own, and the two are joined by a network card
+#     # module: rust|c      the module that a single guest is to load (default: rust)
+#     # memory: MB          default: 1024
+#     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); three times that is granted
+#
+# A test fails also if its guest panics, is not done in time or prints nothing, if results are missing, and if the
+# kernel reports a bug. The consoles are kept in the log folder of the cache.
+#
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+declare -A files=()
+names=(build lint kunit)
+for file in "$tree"/selftests/*; do
+	[[ -f $file && -x $file && -n $(declared "$file" guests) ]] || continue
+	name=$(basename "$file" .sh)
+	names+=("$name")
+	files[$name]=$file
+done
+for name; do
+	[[ " ${names[*]} " == *" $name "* ]] || die "there is no test $name; there are: ${names[*]}"
+done
+[[ $# -eq 0 ]] || names=("$@")
+[[ ${names[0]} == build ]] || names=(build "${names[@]}")
+
+export SAY='# '
+scratch run
+passed=0 failed=0 number=0
+
+# count FILE: prints how many tests in a KTAP file passed and failed, and whether results that it announces are missing.
+# A result sums others up, and is not a test itself, if results that are indented more come right before it.
+count() {
+	awk '
+	{ sub(/\r$/, ""); match($0, /^ */); level = RLENGTH }
+	/^ *1\.\.[0-9]+/ { sub(/^ *1\.\./, ""); plan[level] = $1 + 0; seen[level] = 0 }
+	/^ *Bail out!/ { missing = 1 }
+	/^ *(not )?ok [0-9]/ {
+		bad = /^ *not ok/
+		skipped = /# *(SKIP|skip)/
+		sum = below[level]
+		if (bad && !(sum && badbelow[level]))
+			fail++
+		else if (!bad && !skipped && !sum)
+			pass++
+		for (k = 0; k <= 40; k++) {
+			if (k < level) {
+				below[k] = 1
+				badbelow[k] += bad
+			} else {
+				below[k] = badbelow[k] = 0
+			}
+		}
+		seen[level]++
+		for (k in plan)
+			if (k + 0 > level) {
+				missing += plan[k] != seen[k]
+				delete plan[k]
+			}
+	}
+	END {
+		for (k in plan)
+			missing += plan[k] != seen[k]
+		print pass + 0, fail + 0, missing + 0
+	}' "$1"
+}
+
+# Lines of a console with which the kernel reports a mistake. Stalls are left out: on a busy machine they mean nothing, and a
+# guest that does stall is not done in time.
+complaints() {
+	grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KFENCE: |possible (circular|recursive|irq)|panicked at' "$1" |
+		grep -av 'soft lockup' | head -n 5
+}
+
+# Runs a command, keeping what it prints in FILE and showing it as the inner part of a KTAP report.
+report() {
+	local file=$1
+	shift
+	"$@" 2>&1 | tee "$file" | sed -u 's/^/  /'
+}
+
+# verdict NAME FILE STATUS [CONSOLE…]: adds the results of a test up, and prints its own.
+verdict() {
+	local name=$1 file=$2 status=$3 ok bad missing reason='' console found
+	shift 3
+	[[ -e $file ]] || : >"$file"
+	read -r ok bad missing < <(count "$file")
+	for console; do
+		found=$(complaints "$console" || true)
+		[[ -n $found ]] || continue
+		reason="the kernel reported a bug, see $console"
+		printf '%s\n' "$found" | sed 's/^/  # /'
+	done
+	if [[ -n $reason ]]; then
+		:
+	elif [[ $((ok + bad)) -eq 0 ]]; then
+		reason='it reported no result'
+	elif [[ $missing -ne 0 ]]; then
+		reason='results that it announced are missing'
+	elif [[ $status -ne 0 && $bad -eq 0 ]]; then
+		reason="it exited with status $status"
+	fi
+	number=$((number + 1))
+	# A failure that no result of the test stands for counts as one.
+	[[ -z $reason || $bad -gt 0 ]] || bad=1
+	passed=$((passed + ok))
+	failed=$((failed + bad))
+	if [[ $bad -eq 0 ]]; then
+		echo "ok $number $name"
+	else
+		echo "not ok $number $name${reason:+ # $reason}"
+	fi
+}
+
+# Makes everything first, so that what is wrong there is said once.
+build() {
+	local made
+	echo 'KTAP version 1'
+	echo '1..2'
+	call made guest.sh
+	echo 'ok 1 the kernel and the guest are there'
+	call made module.sh
+	echo "ok 2 the module is built: $made"
+}
+
+# guest NAME [SIDE]: runs a selftest in a guest, and leaves its status in a file.
+guest() {
+	local name=$1 side=${2:-} file=${files[$1]} module id=$1${2:+-$2} status=0 link=()
+	case $side in
+	a) module=rust ;;
+	b) module=c ;;
+	*) module=$(declared "$file" module rust) ;;
+	esac
+	[[ -z $side ]] || link=(--link "$run/$name-link:$side")
+	report "$run/$id" "$scripts/boot.sh" --module "$module" --console "$cache/log/$id-console.log" "${link[@]}" \
+		--memory "$(declared "$file" memory 1024)" --timeout $((3 * $(declared "$file" timeout 300))) \
+		-- "/selftests/${file##*/}" ${side:+"$side"} || status=$?
+	echo "$status" >"$run/$id.status"
+}
+
+# Two guests at once. When one has ended, the other has two minutes to do so, too.
+guests() {
+	local a b ended end
+	guest "$1" a &
+	a=$!
+	guest "$1" b &
+	b=$!
+	wait -n -p ended "$a" "$b" || true
+	end=$((SECONDS + 120))
+	while kill -0 $((a + b - ended)) 2>/dev/null; do
+		[[ $SECONDS -lt $end ]] || pkill -TERM -P $((a + b - ended)) -f boot.sh
+		sleep 1
+	done
+	wait
+}
+
+plan=0
+for name in "${names[@]}"; do
+	plan=$((plan + 1))
+	[[ -z ${files[$name]:-} || $(declared "${files[$name]}" guests) != 2 ]] || plan=$((plan + 1))
+done
+echo 'KTAP version 1'
+echo "1..$plan"
+for name in "${names[@]}"; do
+	echo "# $name"
+	status=0
+	case $name in
+	build)
+		run_job report "$run/build" build || status=$?
+		verdict build "$run/build" "$status"
+		if [[ $failed -gt 0 ]]; then
+			echo 'Bail out! what the other tests need cannot be made'
+			break
+		fi
+		;;
+	lint | kunit)
+		run_job report "$run/$name" "$scripts/$name.sh" || status=$?
+		if [[ $name == kunit && -e $cache/log/kunit-console.log ]]; then
+			verdict "$name" "$run/$name" "$status" "$cache/log/kunit-console.log"
+		else
+			verdict "$name" "$run/$name" "$status"
+		fi
+		;;
+	*)
+		if [[ $(declared "${files[$name]}" guests) == 2 ]]; then
+			run_job guests "$name"
+			for id in "$name-a" "$name-b"; do
+				verdict "$id" "$run/$id" "$(<"$run/$id.status")" "$cache/log/$id-console.log"
+			done
+		else
+			run_job guest "$name"
+			verdict "$name" "$run/$name" "$(<"$run/$name.status")" "$cache/log/$name-console.log"
+		fi
+		;;
+	esac
+done
+echo "$passed passed, $failed failed"
+[[ $passed -gt 0 && $failed -eq 0 ]]
