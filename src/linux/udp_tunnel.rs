@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! UDP sockets of the kernel that tunnels are made of.
+//!
+//! A socket belongs to a network namespace but does not keep it alive, so it has to be gone before the namespace is.
+//! That is seen to here: [`Registration`] is told of namespaces that go away, and closes what is still open in them.
+//!
+//! ```text
+//!   create() ──> open ──── release() or drop ───────────────────────> closed ──> grace period ──> receiver dropped
+//!                  └────── its namespace goes away (Registration) ──────┘
+//! ```
+//!
+//! C header: [`include/net/udp_tunnel.h`](srctree/include/net/udp_tunnel.h)
+
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::{
+                Acquire,
+                Full,
+                Relaxed,
+                Release, //
+            },
+            Atomic, //
+        },
+        global_lock,
+        Arc, //
+    }, //
+};
+
+use super::{
+    bindings,
+    bottom_half::BhGuard,
+    net_namespace::{
+        Net,
+        PernetDevice,
+        PernetExit,
+        WeakNet, //
+    },
+    netdevice::NetDevice,
+    rcu::{
+        self,
+        synchronize_net, //
+    },
+    route::{
+        Flow4,
+        Flow6,
+        Route4,
+        Route6, //
+    },
+    skbuff::SkBuff, //
+};
+
+/// `AF_INET`: the address family of IPv4, as in `sa_family`.
+pub(crate) const AF_INET: u16 = bindings::AF_INET as u16;
+/// `AF_INET6`: the address family of IPv6, as in `sa_family`.
+pub(crate) const AF_INET6: u16 = bindings::AF_INET6 as u16;
+
+/// `udp_sock::encap_type`: any value but 0 has datagrams go to `encap_rcv`; ours is told apart by the function.
+const ENCAP_TYPE: u8 = 1;
+
+/// The open sockets of this module. Created and removed in process context.
+struct OpenSockets {
+    /// Whether namespaces that go away are told to us: without that no socket may be open.
+    registered: bool,
+    sockets: KVec<Arc<Slot>>,
+}
+
+global_lock! {
+    // SAFETY: `init()` is called by the first `Registration::new()`, and the lock only used after `READY` was seen set.
+    unsafe(uninit) static OPEN: Mutex<OpenSockets> = OpenSockets {
+        registered: false,
+        sockets: KVec::new(),
+    };
+}
+
+/// Whether a [`Registration`] was begun; there is one in the life of the module.
+static CLAIMED: Atomic<bool> = Atomic::new(false);
+/// Whether `OPEN` is initialised.
+static READY: Atomic<bool> = Atomic::new(false);
+
+/// Where a socket is, until it is closed.
+///
+/// # Invariants
+///
+/// * `sk` is null or an open socket of [`UdpTunnelSocket::create`].
+/// * It is exchanged for null with `OPEN` held, and the namespace of the socket is not torn down (`exit` methods of
+///   the core) before that has happened and a grace period has passed.
+struct Slot {
+    sk: Atomic<*mut bindings::sock>,
+}
+
+/// The module's interest in namespaces that go away: without it no socket can be created.
+///
+/// To be made when the module is loaded and dropped when it is unloaded.
+pub(crate) struct Registration {
+    _pernet: Pin<KBox<PernetDevice<CloseAll>>>,
+}
+
+impl Registration {
+    /// Makes sockets possible. Once in the life of the module (`EBUSY` otherwise); process context, without the RTNL.
+    pub(crate) fn new() -> Result<Self> {
+        if CLAIMED.xchg(true, Full) {
+            return Err(EBUSY);
+        }
+        // SAFETY: `CLAIMED` was just set by us and is never cleared, so this happens once.
+        unsafe { OPEN.init() };
+        READY.store(true, Release);
+        let pernet = KBox::pin_init(PernetDevice::new(), GFP_KERNEL)?;
+        OPEN.lock().registered = true;
+        Ok(Self { _pernet: pernet })
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // From here on no socket is created. Those that are left are closed when the registration goes.
+        OPEN.lock().registered = false;
+    }
+}
+
+/// What [`Registration`] does with a namespace that goes away.
+struct CloseAll;
+
+impl PernetExit for CloseAll {
+    fn exit(net: &WeakNet) {
+        let mut open = OPEN.lock();
+        open.sockets.retain(|slot| {
+            let sk = slot.sk.load(Relaxed);
+            // SAFETY: By the invariant of `Slot` it is open, if it is not null, and stays so: `OPEN` is held.
+            let here = sk.is_null() || net.is_raw(unsafe { (*sk).__sk_common.skc_net.net });
+            if here {
+                slot.sk.store(ptr::null_mut(), Relaxed);
+                // Whoever still sends on it is waited for, then whoever still receives.
+                if !sk.is_null() {
+                    synchronize_net();
+                    // SAFETY: It was open, it is out of reach now, and nobody uses it any more; the namespace is
+                    // told to us before it is torn down.
+                    unsafe { close(sk) };
+                    synchronize_net();
+                }
+            }
+            !here
+        });
+    }
+}
+
+/// Closes a socket.
+///
+/// # Safety
+///
+/// `sk` must be an open socket of [`UdpTunnelSocket::create`] that nobody will use any more, in a namespace that is
+/// not torn down before this returns. Process context.
+unsafe fn close(sk: *mut bindings::sock) {
+    // SAFETY: By the safety requirement.
+    unsafe {
+        bindings::sk_clear_memalloc(sk);
+        bindings::udp_tunnel_sock_release(sk);
+    }
+}
+
+/// Where the datagrams of a [`UdpTunnelSocket`] go.
+pub(crate) trait EncapReceive: Send + Sync + 'static {
+    /// Takes a datagram. The data of `skb` begins with the UDP header, whose checksum is right.
+    ///
+    /// Softirq context, in an RCU read-side critical section; may run on several CPUs at once.
+    fn receive(&self, skb: SkBuff);
+}
+
+/// What a closed socket leaves behind: the receiver, which is dropped when no datagram is on its way to it any more.
+///
+/// Dropping it sleeps for up to a grace period (none if one has passed since the socket was closed).
+///
+/// # Invariants
+///
+/// `grace` is a cookie of `get_state_synchronize_rcu()`, taken after the socket was closed, or nothing if a grace
+/// period was waited for already.
+pub(crate) struct Receiver<T: EncapReceive> {
+    grace: Option<usize>,
+    data: Option<Arc<T>>,
+}
+
+impl<T: EncapReceive> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        if let Some(grace) = self.grace {
+            // SAFETY: No requirements; by the type invariant it is a cookie of the right kind.
+            if !unsafe { bindings::poll_state_synchronize_rcu(grace) } {
+                synchronize_net();
+            }
+        }
+        self.data = None;
+    }
+}
+
+/// An open UDP socket that gives its datagrams to a `T`.
+///
+/// It is closed when it is dropped, in process context, which sleeps.
+///
+/// # Invariants
+///
+/// * `slot` was made for this socket, and is in `OPEN` unless the socket is closed.
+/// * The `sk_user_data` of the socket, while it is open, is what `receiver` holds.
+pub(crate) struct UdpTunnelSocket<T: EncapReceive> {
+    slot: Arc<Slot>,
+    port: u16,
+    /// Dropped after the socket has been closed.
+    receiver: Receiver<T>,
+}
+
+impl<T: EncapReceive> UdpTunnelSocket<T> {
+    /// Opens an IPv4 socket in `net` on all of its addresses and on `port` (host byte order; 0: one that is free).
+    ///
+    /// Checksums are made and checked, memory is allocated as in interrupts and from the emergency reserves, and as
+    /// much as it takes. Process context. Fails with `EADDRINUSE` if the port is taken, and with `ENODEV` without a
+    /// [`Registration`].
+    pub(crate) fn new_ip4(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
+        let mut cfg = bindings::udp_port_cfg {
+            family: AF_INET as u8,
+            local_udp_port: port.to_be(),
+            ..Default::default()
+        };
+        cfg.set_use_udp_checksums(1);
+        Self::create(net, cfg, receiver)
+    }
+
+    /// Opens an IPv6 socket, which does not take IPv4 datagrams; everything else as for [`Self::new_ip4`].
+    ///
+    /// Fails with `EAFNOSUPPORT` if this kernel was booted without IPv6.
+    pub(crate) fn new_ip6(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
+        let mut cfg = bindings::udp_port_cfg {
+            family: AF_INET6 as u8,
+            local_udp_port: port.to_be(),
+            ..Default::default()
+        };
+        cfg.set_use_udp6_tx_checksums(1);
+        cfg.set_use_udp6_rx_checksums(1);
+        cfg.set_ipv6_v6only(1);
+        Self::create(net, cfg, receiver)
+    }
+
+    fn create(net: &Net, mut cfg: bindings::udp_port_cfg, receiver: Arc<T>) -> Result<Self> {
+        // The lower bits of `sk_user_data` are flags of the core.
+        const { assert!(align_of::<T>() >= 8) };
+
+        if !READY.load(Acquire) {
+            return Err(ENODEV);
+        }
+        let slot = Arc::new(
+            Slot {
+                sk: Atomic::new(ptr::null_mut()),
+            },
+            GFP_KERNEL,
+        )?;
+        let mut socket = ptr::null_mut();
+        // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg` and `socket` are valid
+        // for the time of the call.
+        to_result(unsafe {
+            if u16::from(cfg.family) == AF_INET6 {
+                bindings::udp_sock_create6(net.as_raw(), &mut cfg, &mut socket)
+            } else {
+                bindings::udp_sock_create4(net.as_raw(), &mut cfg, &mut socket)
+            }
+        })?;
+        // SAFETY: On success it is a new socket.
+        let sk = unsafe { (*socket).sk };
+        // SAFETY: As above. Nobody else uses it yet. An UDP socket begins with an `inet_sock`.
+        let port = unsafe {
+            (*sk).sk_allocation = bindings::GFP_ATOMIC;
+            (*sk).sk_sndbuf = i32::MAX;
+            bindings::sk_set_memalloc(sk);
+            u16::from_be((*sk.cast::<bindings::inet_sock>()).inet_sport)
+        };
+        let mut cfg = bindings::udp_tunnel_sock_cfg {
+            sk_user_data: Arc::as_ptr(&receiver).cast_mut().cast(),
+            encap_type: ENCAP_TYPE,
+            encap_rcv: Some(Self::encap_rcv),
+            ..Default::default()
+        };
+        slot.sk.store(sk, Release);
+        // INVARIANT: The slot is for this socket, whose user data is about to be set to what the receiver holds. The
+        // namespace is alive for the time of this function, and it is in `OPEN` on a successful return.
+        let this = Self {
+            slot,
+            port,
+            receiver: Receiver {
+                grace: None,
+                data: Some(receiver),
+            },
+        };
+        // SAFETY: The socket is new and ours, in this namespace. The callback has the type of the user data, which
+        // stays valid for as long as callbacks run: see `drop()`.
+        unsafe { bindings::setup_udp_tunnel_sock(net.as_raw(), sk, &mut cfg) };
+
+        let mut open = OPEN.lock();
+        if !open.registered {
+            drop(open);
+            return Err(ENODEV);
+        }
+        let added = open.sockets.push(this.slot.clone(), GFP_KERNEL);
+        drop(open);
+        added?;
+        Ok(this)
+    }
+
+    /// The port it is bound to, in host byte order.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The socket for sending, unless its namespace has gone away.
+    #[inline]
+    pub(crate) fn live<'g>(
+        &'g self,
+        _rcu: &'g rcu::Guard,
+        _bh: &'g BhGuard,
+    ) -> Option<LiveSocket<'g>> {
+        // INVARIANT: By the invariant of `Slot`, what is there is open, and neither it nor the namespace goes away
+        // before the end of this critical section if the namespace goes; nor does this value while it is borrowed.
+        NonNull::new(self.slot.sk.load(Acquire)).map(|sk| LiveSocket {
+            sk,
+            port: self.port,
+            _p: PhantomData,
+        })
+    }
+
+    /// Closes the socket now, and gives back what has to wait for a grace period. With several sockets to close,
+    /// closing all and dropping the results afterwards costs one grace period in all.
+    ///
+    /// Process context; sleeps.
+    pub(crate) fn release(mut self) -> Receiver<T> {
+        self.close();
+        core::mem::replace(
+            &mut self.receiver,
+            Receiver {
+                grace: None,
+                data: None,
+            },
+        )
+    }
+
+    fn close(&mut self) {
+        let mut open = OPEN.lock();
+        open.sockets.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+        let sk = self.slot.sk.xchg(ptr::null_mut(), Full);
+        if sk.is_null() {
+            return;
+        }
+        // SAFETY: By the invariant of `Slot` it is open, and its namespace is not torn down before `OPEN` is free, or
+        // before `create()` returns if it did not get into the list. As `self` is borrowed exclusively nobody sends.
+        unsafe { close(sk) };
+        drop(open);
+        // SAFETY: No requirements.
+        self.receiver.grace = Some(unsafe { bindings::get_state_synchronize_rcu() });
+    }
+
+    /// The callback of the socket.
+    ///
+    /// # Safety
+    ///
+    /// `sk` must be a socket made by [`Self::create`], and `skb` a datagram that the function may keep. In an RCU
+    /// read-side critical section.
+    unsafe extern "C" fn encap_rcv(sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
+        // SAFETY: By the safety requirement. The field is written while we look, so it is read atomically.
+        let data: *mut c_void =
+            unsafe { Atomic::from_ptr(&raw mut (*sk).sk_user_data).load(Acquire) };
+        let Some(skb) = NonNull::new(skb) else {
+            return 0;
+        };
+        // SAFETY: The datagram is ours. It is taken off the list that it may have come on.
+        let skb = unsafe {
+            (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next = ptr::null_mut();
+            SkBuff::from_raw(skb)
+        };
+        if let Some(data) = NonNull::new(data.cast::<T>()) {
+            // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is
+            // dropped after a grace period that begins when the socket has been closed.
+            unsafe { data.as_ref() }.receive(skb);
+        }
+        0
+    }
+}
+
+impl<T: EncapReceive> Drop for UdpTunnelSocket<T> {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A socket to send on.
+///
+/// # Invariants
+///
+/// `sk` is an open socket that is not closed, and whose namespace is not torn down, during `'g`. RCU is read-locked and
+/// bottom halves are off on this CPU during `'g`.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveSocket<'g> {
+    sk: NonNull<bindings::sock>,
+    port: u16,
+    _p: PhantomData<(&'g rcu::Guard, &'g BhGuard)>,
+}
+
+impl LiveSocket<'_> {
+    /// The port it is bound to, in host byte order.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn sk(&self) -> *mut bindings::sock {
+        self.sk.as_ptr()
+    }
+
+    fn net(&self) -> *mut bindings::net {
+        // SAFETY: By the type invariant the socket is open. What namespace it is in never changes.
+        unsafe { (*self.sk()).__sk_common.skc_net.net }
+    }
+
+    /// `security_sk_classify_flow()`: has the security modules mark the flow as one of this socket.
+    pub(crate) fn classify4(&self, flow: &mut Flow4) {
+        // SAFETY: By the type invariant the socket is open; the flow begins with the part the function takes.
+        unsafe { bindings::security_sk_classify_flow(self.sk(), flow.as_raw().cast()) };
+    }
+
+    /// As [`Self::classify4`].
+    pub(crate) fn classify6(&self, flow: &mut Flow6) {
+        // SAFETY: As in `classify4()`.
+        unsafe { bindings::security_sk_classify_flow(self.sk(), flow.as_raw().cast()) };
+    }
+
+    /// `inet_confirm_addr()`: whether `addr` (network byte order) is an address of some interface.
+    pub(crate) fn has_addr4(&self, addr: [u8; 4]) -> bool {
+        // SAFETY: By the type invariant the namespace is usable and RCU read-locked.
+        let found = unsafe {
+            bindings::inet_confirm_addr(
+                self.net(),
+                ptr::null_mut(),
+                0,
+                u32::from_ne_bytes(addr),
+                bindings::rt_scope_t_RT_SCOPE_HOST as c_int,
+            )
+        };
+        found != 0
+    }
+
+    /// `ipv6_chk_addr()`: whether `addr` (network byte order) is an address of some interface, and usable.
+    pub(crate) fn has_addr6(&self, addr: [u8; 16]) -> bool {
+        let mut in6 = bindings::in6_addr::default();
+        in6.in6_u.u6_addr8 = addr;
+        // SAFETY: By the type invariant the namespace is usable.
+        unsafe { bindings::ipv6_chk_addr(self.net(), &in6, ptr::null(), 0) != 0 }
+    }
+
+    /// `ip_route_output_flow()`: looks up a route. Sets the source address of the flow if it has none.
+    ///
+    /// Fails with `EINVAL` if the source address is not one of this machine, and as the routing table says otherwise.
+    pub(crate) fn route4(&self, flow: &mut Flow4) -> Result<Route4> {
+        // SAFETY: By the type invariant socket and namespace are usable.
+        let rt = from_err_ptr(unsafe {
+            bindings::ip_route_output_flow(self.net(), flow.as_raw(), self.sk())
+        })?;
+        // SAFETY: It is an IPv4 route with a reference for us.
+        unsafe { Route4::from_raw(rt) }.ok_or(ENETUNREACH)
+    }
+
+    /// `ip6_dst_lookup_flow()`: looks up a route. Sets the source address of the flow if it has none.
+    pub(crate) fn route6(&self, flow: &mut Flow6) -> Result<Route6> {
+        // SAFETY: By the type invariant socket and namespace are usable.
+        let dst = from_err_ptr(unsafe {
+            bindings::ip6_dst_lookup_flow(self.net(), self.sk(), flow.as_raw(), ptr::null())
+        })?;
+        // SAFETY: It is an IPv6 route with a reference for us.
+        unsafe { Route6::from_raw(dst) }.ok_or(ENETUNREACH)
+    }
+
+    /// `udp_tunnel_xmit_skb()`: sends `skb` as a datagram by `route`.
+    ///
+    /// If it gets lost on the way through the stack, that shows in the statistics of the device. It may be fragmented.
+    /// An error means that it was dropped before: `ENOMEM`, or `ENODEV` if the device is not registered.
+    #[inline]
+    pub(crate) fn xmit4(&self, route: &Route4, skb: SkBuff, outer: &Outer<'_, [u8; 4]>) -> Result {
+        // SAFETY: The packet is ours and goes to the function. The socket is open, the route and the device are valid
+        // for the time of the call. RCU is read-locked and bottom halves are off by the type invariant, which the
+        // count of recursions relies on. The function looks whether `dev` has statistics, makes room for the headers,
+        // and takes a reference of its own to the route.
+        to_result(unsafe {
+            bindings::helper_udp_tunnel_xmit4(
+                self.sk(),
+                route.as_raw(),
+                skb.into_raw(),
+                outer.dev.as_raw(),
+                outer.mark,
+                outer.ds,
+                u32::from_ne_bytes(outer.saddr),
+                u32::from_ne_bytes(outer.daddr),
+                outer.dport.to_be(),
+            )
+        })
+    }
+
+    /// `udp_tunnel6_xmit_skb()`: as [`Self::xmit4`], with IPv6.
+    #[inline]
+    pub(crate) fn xmit6(&self, route: &Route6, skb: SkBuff, outer: &Outer<'_, [u8; 16]>) -> Result {
+        let mut saddr = bindings::in6_addr::default();
+        let mut daddr = bindings::in6_addr::default();
+        saddr.in6_u.u6_addr8 = outer.saddr;
+        daddr.in6_u.u6_addr8 = outer.daddr;
+        // SAFETY: As in `xmit4()`; the addresses are valid for the time of the call.
+        to_result(unsafe {
+            bindings::helper_udp_tunnel_xmit6(
+                self.sk(),
+                route.as_dst(),
+                skb.into_raw(),
+                outer.dev.as_raw(),
+                outer.mark,
+                outer.ds,
+                &saddr,
+                &daddr,
+                outer.dport.to_be(),
+            )
+        })
+    }
+}
+
+/// The outside of a datagram, with addresses of type `A` in network byte order.
+pub(crate) struct Outer<'a, A> {
+    /// The tunnel's device, whose statistics count the datagram.
+    pub(crate) dev: &'a NetDevice,
+    /// The firewall mark, 0 for none.
+    pub(crate) mark: u32,
+    /// TOS or traffic class.
+    pub(crate) ds: u8,
+    /// The source address.
+    pub(crate) saddr: A,
+    /// The destination address.
+    pub(crate) daddr: A,
+    /// The destination port, in host byte order.
+    pub(crate) dport: u16,
+}

@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The outside of the tunnel: the device's UDP sockets, the far ends they talk to, and sending.
+//!
+//! Whoever sends to a peer holds the lock of its [`PeerEndpoint`] while a route is looked up, not while packets walk
+//! the IP stack; and the route is looked up once for all packets that are sent together.
+
+use kernel::{
+    fmt::{
+        self,
+        Display, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    }, //
+};
+
+use crate::{
+    debug::dev_dbg_ratelimited,
+    device::Device,
+    linux::{
+        bottom_half::{
+            self,
+            BhGuard, //
+        },
+        dst_cache::DstCache,
+        net_namespace::Net,
+        netdevice::NetDevice,
+        rcu,
+        rcu_box::RcuBox,
+        route::{
+            ipv6_mod_enabled,
+            Flow4,
+            Flow6,
+            Route4,
+            Route6, //
+        },
+        skbuff::{
+            SkBuff,
+            SkbList,
+            NET_SKB_PAD, //
+        },
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+        udp_tunnel::{
+            LiveSocket,
+            Outer,
+            UdpTunnelSocket, //
+        },
+    },
+    peer::Peer,
+    queueing::PacketCb,
+    send::is_keepalive, //
+};
+
+mod endpoint;
+
+pub(crate) use endpoint::Endpoint;
+
+/// Bytes in front of a message for the outer IP and UDP headers, and for what the networking core wants.
+pub(crate) const SKB_HEADER_LEN: usize = 40 + 8 + NET_SKB_PAD;
+/// How often another free port is tried when the one that IPv4 gave us is taken for IPv6.
+const MAX_PORT_RETRIES: u32 = 100;
+
+/// Where a peer is, and the routes there.
+///
+/// The lock is taken in process and softirq context; below it are only locks of the routing core.
+#[pin_data]
+pub(crate) struct PeerEndpoint {
+    #[pin]
+    inner: SpinLockBh<Inner>,
+    /// What the endpoint is now, or lately was, for a look without the lock: see [`Endpoint::words`].
+    published: [Atomic<u64>; Endpoint::WORDS],
+}
+
+struct Inner {
+    endpoint: Option<Endpoint>,
+    cache: DstCache,
+}
+
+impl PeerEndpoint {
+    /// One that is not known yet. Process context.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(|| {
+            let inner = Inner {
+                endpoint: None,
+                cache: DstCache::new()?,
+            };
+            Ok(try_pin_init!(Self {
+                inner <- new_spinlock_bh!(inner, "wireguard::PeerEndpoint::inner"),
+                published: [const { Atomic::new(0) }; Endpoint::WORDS],
+            }? Error))
+        })
+    }
+
+    /// Whether it is known.
+    pub(crate) fn is_set(&self) -> bool {
+        // The first word holds the family, which is not 0.
+        self.published
+            .first()
+            .is_some_and(|word| word.load(Relaxed) != 0)
+    }
+
+    /// The endpoint, if it is known.
+    pub(crate) fn get(&self) -> Option<Endpoint> {
+        self.inner.lock().endpoint
+    }
+
+    /// Sets the endpoint, if it is another one than before.
+    ///
+    /// It seldom is, so that is looked at without the lock. If it is just being changed by somebody else one of the two
+    /// comes first, and it does not matter which.
+    pub(crate) fn set(&self, endpoint: &Endpoint) {
+        let words = endpoint.words();
+        if self
+            .published
+            .iter()
+            .zip(&words)
+            .all(|(published, word)| published.load(Relaxed) == *word)
+        {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        inner.endpoint = Some(*endpoint);
+        inner.cache.reset();
+        self.publish(endpoint);
+    }
+
+    /// Forgets the sticky source address, and the routes that go with it.
+    pub(crate) fn clear_src(&self) {
+        let mut inner = self.inner.lock();
+        let Inner { endpoint, cache } = &mut *inner;
+        cache.reset_now();
+        if let Some(endpoint) = endpoint {
+            endpoint.clear_src();
+            self.publish(endpoint);
+        }
+    }
+
+    /// To be called with the lock held.
+    fn publish(&self, endpoint: &Endpoint) {
+        for (published, word) in self.published.iter().zip(endpoint.words()) {
+            published.store(word, Relaxed);
+        }
+    }
+
+    /// Looks up how to get there.
+    fn path(&self, sender: &Sender<'_>) -> Result<Path> {
+        let mut inner = self.inner.lock();
+        let Inner { endpoint, cache } = &mut *inner;
+        let endpoint = endpoint.as_mut().ok_or(EAFNOSUPPORT)?;
+        let before = endpoint.words();
+        let path = sender.path(endpoint, Some(cache));
+        if endpoint.words() != before {
+            self.publish(endpoint);
+        }
+        let endpoint = *endpoint;
+        drop(inner);
+        path.inspect_err(|error| sender.no_route(&endpoint, error))
+    }
+}
+
+impl Display for PeerEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.get() {
+            Some(endpoint) => endpoint.fmt(f),
+            None => f.write_str("(einval)"),
+        }
+    }
+}
+
+/// How to get to an endpoint.
+enum Path {
+    V4 {
+        route: Route4,
+        saddr: [u8; 4],
+        daddr: [u8; 4],
+        dport: u16,
+    },
+    V6 {
+        route: Route6,
+        saddr: [u8; 16],
+        daddr: [u8; 16],
+        dport: u16,
+    },
+}
+
+/// The two sockets of a device that is up.
+struct Pair {
+    v4: UdpTunnelSocket<Device>,
+    /// There is none if the kernel was booted without IPv6.
+    v6: Option<UdpTunnelSocket<Device>>,
+}
+
+impl Pair {
+    /// Closes both, waiting once. Process context.
+    fn release(self) {
+        let Self { v4, v6 } = self;
+        let v4 = v4.release();
+        let v6 = v6.map(UdpTunnelSocket::release);
+        drop((v4, v6));
+    }
+}
+
+/// The sockets of a device, if it is up and the namespace it was created in still there.
+///
+/// Open sockets refer to their device: it is not freed before they are closed.
+pub(crate) struct Sockets {
+    pair: RcuBox<Pair>,
+}
+
+impl Sockets {
+    /// None yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            pair: RcuBox::new(),
+        }
+    }
+
+    /// Opens both sockets in `net` on `port`, or on one that is free if it is 0, and closes those that were open before.
+    ///
+    /// Datagrams go to `receiver`, whose name for messages is `name`. Returns the port. Process context; it sleeps.
+    /// `EADDRINUSE` if the port is taken, and what else creating a socket may come to; the old sockets then stay.
+    pub(crate) fn open(
+        &self,
+        net: &Net,
+        port: u16,
+        receiver: Arc<Device>,
+        name: &impl Display,
+    ) -> Result<u16> {
+        let mut retries: u32 = 0;
+        let pair = loop {
+            let v4 = UdpTunnelSocket::new_ip4(net, port, receiver.clone()).inspect_err(|_| {
+                pr_err!("{}: Could not create IPv4 socket\n", name);
+            })?;
+            if !ipv6_mod_enabled() {
+                break Pair { v4, v6: None };
+            }
+            match UdpTunnelSocket::new_ip6(net, v4.port(), receiver.clone()) {
+                Ok(v6) => break Pair { v4, v6: Some(v6) },
+                Err(error) if error == EADDRINUSE && port == 0 && retries < MAX_PORT_RETRIES => {
+                    retries = retries.wrapping_add(1);
+                }
+                Err(error) => {
+                    pr_err!("{}: Could not create IPv6 socket\n", name);
+                    return Err(error);
+                }
+            }
+        };
+        let port = pair.v4.port();
+        self.replace(Some(KBox::new(pair, GFP_KERNEL)?));
+        Ok(port)
+    }
+
+    /// Closes the sockets, if they are open. On return nothing is received or sent by them any more. Process context; it
+    /// sleeps.
+    pub(crate) fn close(&self) {
+        self.replace(None);
+    }
+
+    fn replace(&self, pair: Option<KBox<Pair>>) {
+        if let Some(old) = self.pair.replace(pair) {
+            KBox::into_inner(old).release();
+        }
+    }
+}
+
+impl Peer {
+    /// Sends messages with data to the peer, in order, each with the congestion bits that its control block says.
+    ///
+    /// Any context but hard interrupts. Returns whether none but keepalives were sent. What cannot be sent is dropped:
+    /// `ip -s link` shows it if the networking core dropped it, but not if there was no way to the peer.
+    pub(crate) fn send_packets(&self, mut packets: SkbList) -> bool {
+        let sent_data = self.device.with_sender(|sender| {
+            let path = self.endpoint.path(sender)?;
+            let mut sent_data = false;
+            while let Some(mut skb) = packets.pop_front() {
+                let (len, ds) = (skb.len(), skb.cb::<PacketCb>().ds);
+                if sender.xmit(&path, skb, ds).is_ok() {
+                    self.tx_bytes.add(len as u64, Relaxed);
+                    sent_data |= !is_keepalive(len);
+                }
+            }
+            Ok(sent_data)
+        });
+        !sent_data.unwrap_or(false)
+    }
+
+    /// Sends a handshake message to the peer, with TOS byte or traffic class `ds`.
+    ///
+    /// Any context but hard interrupts. It may well get lost: that is not told.
+    pub(crate) fn send_buffer(&self, message: &[u8], ds: u8) {
+        // What is wrong is in the log already.
+        let _ = self.device.with_sender(|sender| {
+            let skb = skb_from_bytes(message)?;
+            sender.xmit(&self.endpoint.path(sender)?, skb, ds)?;
+            self.tx_bytes.add(message.len() as u64, Relaxed);
+            Ok(())
+        });
+    }
+}
+
+impl Device {
+    /// Sends a message to where another one came from. As [`Peer::send_buffer`].
+    pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
+        let mut endpoint = *endpoint;
+        let _ = self.with_sender(|sender| {
+            let skb = skb_from_bytes(message)?;
+            let path = sender
+                .path(&mut endpoint, None)
+                .inspect_err(|error| sender.no_route(&endpoint, error))?;
+            sender.xmit(&path, skb, 0)
+        });
+    }
+
+    /// Runs `f` with what there is to send with.
+    fn with_sender<T>(&self, f: impl FnOnce(&Sender<'_>) -> Result<T>) -> Result<T> {
+        let rcu = rcu::Guard::new();
+        let bh = bottom_half::disable();
+        let dev = self.netdev.get(&rcu).ok_or(ENODEV)?;
+        let pair = self.sockets.pair.load(&rcu);
+        f(&Sender {
+            device: self,
+            dev,
+            fwmark: self.fwmark.load(Relaxed),
+            v4: pair.and_then(|pair| pair.v4.live(&rcu, &bh)),
+            v6: pair.and_then(|pair| pair.v6.as_ref()?.live(&rcu, &bh)),
+            rcu: &rcu,
+            bh: &bh,
+        })
+    }
+}
+
+/// A packet with the bytes of `message`, and room for the outer headers in front.
+fn skb_from_bytes(message: &[u8]) -> Result<SkBuff> {
+    let mut skb = SkBuff::alloc(SKB_HEADER_LEN, message.len())?;
+    skb.set_inner_network_header();
+    skb.put(message)?;
+    Ok(skb)
+}
+
+/// What there is to send with, for the time of an RCU read-side critical section with bottom halves off.
+struct Sender<'a> {
+    device: &'a Device,
+    dev: &'a NetDevice,
+    fwmark: u32,
+    v4: Option<LiveSocket<'a>>,
+    v6: Option<LiveSocket<'a>>,
+    rcu: &'a rcu::Guard,
+    bh: &'a BhGuard,
+}
+
+impl Sender<'_> {
+    /// Looks up how to get to `endpoint`, and clears its sticky source if that will not do.
+    fn path(&self, endpoint: &mut Endpoint, cache: Option<&DstCache>) -> Result<Path> {
+        match endpoint {
+            Endpoint::V4 {
+                addr,
+                port,
+                src,
+                src_if,
+            } => {
+                let (route, saddr) = self.path4((*addr, *port), src, src_if, cache)?;
+                Ok(Path::V4 {
+                    route,
+                    saddr,
+                    daddr: *addr,
+                    dport: *port,
+                })
+            }
+            Endpoint::V6 {
+                addr,
+                port,
+                scope_id,
+                src,
+                ..
+            } => {
+                let (route, saddr) = self.path6((*addr, *port), *scope_id, src, cache)?;
+                Ok(Path::V6 {
+                    route,
+                    saddr,
+                    daddr: *addr,
+                    dport: *port,
+                })
+            }
+        }
+    }
+
+    fn path4(
+        &self,
+        to: ([u8; 4], u16),
+        src: &mut [u8; 4],
+        src_if: &mut i32,
+        cache: Option<&DstCache>,
+    ) -> Result<(Route4, [u8; 4])> {
+        let socket = self.v4.ok_or(ENONET)?;
+        if let Some(found) = cache.and_then(|cache| cache.get_ip4(self.bh)) {
+            return Ok(found);
+        }
+        let mut flow = Flow4::new(self.fwmark, (*src, socket.port()), to);
+        let mut want_if = *src_if;
+        let mut clear_src = |flow: &mut Flow4| {
+            *src = [0; 4];
+            *src_if = 0;
+            flow.set_saddr([0; 4]);
+            if let Some(cache) = cache {
+                cache.reset();
+            }
+            0
+        };
+        socket.classify4(&mut flow);
+        // The address is not ours any more.
+        if !socket.has_addr4(flow.saddr()) {
+            want_if = clear_src(&mut flow);
+        }
+        let mut route = socket.route4(&mut flow);
+        // Or packets leave by another interface than they came in by.
+        let elsewhere = match &route {
+            Ok(route) => route.ifindex(self.rcu) != want_if,
+            Err(error) => *error == EINVAL,
+        };
+        if want_if != 0 && elsewhere {
+            clear_src(&mut flow);
+            route = socket.route4(&mut flow);
+        }
+        let route = route?;
+        if let Some(cache) = cache {
+            cache.set_ip4(self.bh, &route, flow.saddr());
+        }
+        Ok((route, flow.saddr()))
+    }
+
+    fn path6(
+        &self,
+        to: ([u8; 16], u16),
+        scope_id: u32,
+        src: &mut [u8; 16],
+        cache: Option<&DstCache>,
+    ) -> Result<(Route6, [u8; 16])> {
+        let socket = self.v6.ok_or(ENONET)?;
+        if let Some(found) = cache.and_then(|cache| cache.get_ip6(self.bh)) {
+            return Ok(found);
+        }
+        let mut flow = Flow6::new(self.fwmark, scope_id, (*src, socket.port()), to);
+        socket.classify6(&mut flow);
+        // The address is not ours any more.
+        if *src != [0; 16] && !socket.has_addr6(*src) {
+            *src = [0; 16];
+            flow.set_saddr([0; 16]);
+            if let Some(cache) = cache {
+                cache.reset();
+            }
+        }
+        let route = socket.route6(&mut flow)?;
+        if let Some(cache) = cache {
+            cache.set_ip6(self.bh, &route, flow.saddr());
+        }
+        Ok((route, flow.saddr()))
+    }
+
+    fn xmit(&self, path: &Path, skb: SkBuff, ds: u8) -> Result {
+        match path {
+            Path::V4 {
+                route,
+                saddr,
+                daddr,
+                dport,
+            } => self.v4.ok_or(ENONET)?.xmit4(
+                route,
+                skb,
+                &Outer {
+                    dev: self.dev,
+                    mark: self.fwmark,
+                    ds,
+                    saddr: *saddr,
+                    daddr: *daddr,
+                    dport: *dport,
+                },
+            ),
+            Path::V6 {
+                route,
+                saddr,
+                daddr,
+                dport,
+            } => self.v6.ok_or(ENONET)?.xmit6(
+                route,
+                skb,
+                &Outer {
+                    dev: self.dev,
+                    mark: self.fwmark,
+                    ds,
+                    saddr: *saddr,
+                    daddr: *daddr,
+                    dport: *dport,
+                },
+            ),
+        }
+    }
+
+    /// Says in the log why there is no way to `endpoint`, if it is for want of a route.
+    fn no_route(&self, endpoint: &Endpoint, error: &Error) {
+        if *error != ENONET {
+            dev_dbg_ratelimited!(
+                self.device,
+                "No route to {}, error {}\n",
+                endpoint,
+                error.to_errno()
+            );
+        }
+    }
+}

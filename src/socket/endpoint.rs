@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Endpoints: where a peer is on the outside.
+
+use core::net::{
+    Ipv4Addr,
+    Ipv6Addr, //
+};
+use kernel::fmt;
+
+use crate::linux::{
+    route::ipv6_iface_scope_id,
+    skbuff::{
+        SkBuff,
+        ETH_P_IP,
+        ETH_P_IPV6, //
+    },
+    udp_tunnel::{
+        AF_INET,
+        AF_INET6, //
+    }, //
+};
+
+/// Bytes of a `struct sockaddr_in`.
+const SOCKADDR_IN_LEN: usize = 16;
+/// Bytes of a `struct sockaddr_in6`.
+const SOCKADDR_IN6_LEN: usize = 28;
+
+/// Where a peer was last heard from or was said to be, with the address of ours that it talks to.
+///
+/// The latter is the sticky source: answers go out from it until it is no longer an address of this machine or, for
+/// IPv4, they no longer leave by the interface it was talked to on. Addresses are in network byte order, ports in host
+/// byte order. Two are equal if packets go from and to the same places.
+#[derive(Clone, Copy)]
+pub(crate) enum Endpoint {
+    /// By IPv4.
+    V4 {
+        /// Its address.
+        addr: [u8; 4],
+        /// Its port.
+        port: u16,
+        /// Our address, 0.0.0.0 if any will do.
+        src: [u8; 4],
+        /// The index of the interface it was heard on, 0 if any will do.
+        src_if: i32,
+    },
+    /// By IPv6.
+    V6 {
+        /// Its address.
+        addr: [u8; 16],
+        /// Its port.
+        port: u16,
+        /// The index of the interface of a link-local address, 0 for others.
+        scope_id: u32,
+        /// What the configuration said of flow label and traffic class, in network byte order. It is only given back.
+        flowinfo: u32,
+        /// Our address, `::` if any will do.
+        src: [u8; 16],
+    },
+}
+
+/// A socket address as userspace knows it: `struct sockaddr_in` or `struct sockaddr_in6`.
+pub(crate) struct SockAddr {
+    bytes: [u8; SOCKADDR_IN6_LEN],
+    len: usize,
+}
+
+impl SockAddr {
+    /// Its bytes: 16 for IPv4, 28 for IPv6.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// The `N` bytes of `bytes` from `offset` on, if there are that many.
+fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+impl Endpoint {
+    /// Length of [`Self::words`].
+    pub(crate) const WORDS: usize = 5;
+
+    /// Where a datagram came from, read from the IP and UDP headers that its network and transport headers are set to;
+    /// `None` if they are not there.
+    pub(crate) fn from_skb(skb: &SkBuff) -> Option<Self> {
+        Self::from_headers(
+            skb.protocol(),
+            skb.network_header(),
+            skb.transport_header(),
+            skb.iif(),
+        )
+    }
+
+    fn from_headers(protocol: u16, ip: &[u8], udp: &[u8], iif: i32) -> Option<Self> {
+        let port = u16::from_be_bytes(array_at(udp, 0)?);
+        match protocol {
+            ETH_P_IP => Some(Self::V4 {
+                addr: array_at(ip, 12)?,
+                port,
+                src: array_at(ip, 16)?,
+                src_if: iif,
+            }),
+            ETH_P_IPV6 => {
+                let addr = array_at(ip, 8)?;
+                Some(Self::V6 {
+                    addr,
+                    port,
+                    scope_id: ipv6_iface_scope_id(addr, iif),
+                    flowinfo: 0,
+                    src: array_at(ip, 24)?,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads a `struct sockaddr_in` or `struct sockaddr_in6` of userspace; `None` if it is neither, or its length is not
+    /// that of its family. Any source will do.
+    pub(crate) fn from_sockaddr(bytes: &[u8]) -> Option<Self> {
+        let family = u16::from_ne_bytes(array_at(bytes, 0)?);
+        let port = u16::from_be_bytes(array_at(bytes, 2)?);
+        match (family, bytes.len()) {
+            (AF_INET, SOCKADDR_IN_LEN) => Some(Self::V4 {
+                addr: array_at(bytes, 4)?,
+                port,
+                src: [0; 4],
+                src_if: 0,
+            }),
+            (AF_INET6, SOCKADDR_IN6_LEN) => Some(Self::V6 {
+                addr: array_at(bytes, 8)?,
+                port,
+                scope_id: u32::from_ne_bytes(array_at(bytes, 24)?),
+                flowinfo: u32::from_ne_bytes(array_at(bytes, 4)?),
+                src: [0; 16],
+            }),
+            _ => None,
+        }
+    }
+
+    /// The address of the peer for userspace.
+    pub(crate) fn to_sockaddr(self) -> SockAddr {
+        let mut bytes = [0; SOCKADDR_IN6_LEN];
+        let mut put = |offset: usize, value: &[u8]| {
+            for (to, from) in bytes.iter_mut().skip(offset).zip(value) {
+                *to = *from;
+            }
+        };
+        let len = match self {
+            Self::V4 { addr, port, .. } => {
+                put(0, &AF_INET.to_ne_bytes());
+                put(2, &port.to_be_bytes());
+                put(4, &addr);
+                SOCKADDR_IN_LEN
+            }
+            Self::V6 {
+                addr,
+                port,
+                scope_id,
+                flowinfo,
+                ..
+            } => {
+                put(0, &AF_INET6.to_ne_bytes());
+                put(2, &port.to_be_bytes());
+                put(4, &flowinfo.to_ne_bytes());
+                put(8, &addr);
+                put(24, &scope_id.to_ne_bytes());
+                SOCKADDR_IN6_LEN
+            }
+        };
+        SockAddr { bytes, len }
+    }
+
+    /// Forgets the sticky source: any address of ours will do.
+    pub(crate) fn clear_src(&mut self) {
+        match self {
+            Self::V4 { src, src_if, .. } => {
+                *src = [0; 4];
+                *src_if = 0;
+            }
+            Self::V6 { src, .. } => *src = [0; 16],
+        }
+    }
+
+    /// All that makes an endpoint another one, as numbers: the first is never 0.
+    pub(crate) fn words(&self) -> [u64; Self::WORDS] {
+        let first = |family: u16, port: u16, interface: u32| {
+            u64::from(family) | u64::from(port) << 16 | u64::from(interface) << 32
+        };
+        let halves = |addr: u128| ((addr >> 64) as u64, addr as u64);
+        match *self {
+            Self::V4 {
+                addr,
+                port,
+                src,
+                src_if,
+            } => [
+                first(AF_INET, port, src_if as u32),
+                u64::from(u32::from_be_bytes(addr)),
+                0,
+                u64::from(u32::from_be_bytes(src)),
+                0,
+            ],
+            Self::V6 {
+                addr,
+                port,
+                scope_id,
+                src,
+                ..
+            } => {
+                let addr = halves(u128::from_be_bytes(addr));
+                let src = halves(u128::from_be_bytes(src));
+                [
+                    first(AF_INET6, port, scope_id),
+                    addr.0,
+                    addr.1,
+                    src.0,
+                    src.1,
+                ]
+            }
+        }
+    }
+}
+
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.words() == other.words()
+    }
+}
+
+impl Eq for Endpoint {}
+
+/// As `%pISpfsc` of `printk()`: `192.0.2.1:51820` or `[2001:db8::1]:51820/0%0`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::V4 { addr, port, .. } => {
+                f.write_fmt(core::format_args!("{}:{}", Ipv4Addr::from(addr), port))
+            }
+            Self::V6 {
+                addr,
+                port,
+                scope_id,
+                flowinfo,
+                ..
+            } => f.write_fmt(core::format_args!(
+                "[{}]:{}/{}%{}",
+                Ipv6Addr::from(addr),
+                port,
+                u32::from_be(flowinfo) & 0x0fff_ffff,
+                scope_id
+            )),
+        }
+    }
+}
