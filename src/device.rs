@@ -20,7 +20,15 @@ use core::net::IpAddr;
 
 use kernel::{
     fmt,
-    list::List,
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        AtomicTracker,
+        List,
+        ListArc,
+        ListLinks,
+        TryNewListArc, //
+    },
     new_mutex,
     prelude::*,
     rbtree::RBTree,
@@ -49,17 +57,26 @@ use crate::{
         napi::NapiContext,
         net_namespace::{
             Net,
+            PernetDevice,
             PernetExit,
             WeakNet, //
         },
         netdevice::{
+            Driver,
+            Features,
             Handle,
+            Name,
             NetDevice,
-            Stat, //
+            Setup,
+            Stat,
+            GSO_MAX_SIZE, //
         },
         notifier::{
-            PmPrepare,
-            VmFork, //
+            PmEvents,
+            PmNotifier,
+            VmForkEvents,
+            VmForkNotifier,
+            AUTOSLEEP, //
         },
         ptr_ring::PtrRing,
         rcu::{
@@ -67,11 +84,7 @@ use crate::{
             RcuArc,
             RcuPtr, //
         },
-        rtnetlink::{
-            self,
-            Driver,
-            Setup, //
-        },
+        rtnetlink,
         sched,
         skbuff::{
             SkBuff,
@@ -202,9 +215,10 @@ pub(crate) struct Device {
     pub(crate) netdev: Handle,
     /// The namespace in which the interface was created, and in which its sockets are; none once that is going away.
     #[pin]
-    pub(crate) creating_net: SpinLockBh<Option<WeakNet>>,
+    pub(crate) creating_net: Mutex<Option<WeakNet>>,
+    /// What tells that namespace from all others.
+    net_cookie: u64,
     /// The UDP sockets, while the device is up.
-    #[pin]
     pub(crate) sockets: Sockets,
     /// The mark of outgoing packets; 0 is none.
     pub(crate) fwmark: Atomic<u32>,
@@ -245,12 +259,25 @@ pub(crate) struct Device {
     pub(crate) handshake_receive_wq: OwnedQueue,
     /// Runs the workers that send initiations and forget keys.
     pub(crate) handshake_send_wq: OwnedQueue,
+
+    #[pin]
+    links: ListLinks,
+    #[pin]
+    tracker: AtomicTracker,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Device { tracked_by tracker: AtomicTracker; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Device { using ListLinks { self.links }; }
 }
 
 /// The name of a device, as long as it has one.
-pub(crate) struct Name<'a>(&'a Device);
+struct DisplayName<'a>(&'a Device);
 
-impl fmt::Display for Name<'_> {
+impl fmt::Display for DisplayName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guard = rcu::Guard::new();
         match self.0.netdev.get(&guard) {
@@ -262,8 +289,8 @@ impl fmt::Display for Name<'_> {
 
 impl Device {
     /// The name of the interface, for messages.
-    pub(crate) fn name(&self) -> Name<'_> {
-        Name(self)
+    pub(crate) fn name(&self) -> impl fmt::Display + '_ {
+        DisplayName(self)
     }
 
     /// Adds to a counter of `ip -s link`.
@@ -280,14 +307,10 @@ impl Device {
             Source::V4 { addr, .. } => IpAddr::V4((*addr).into()),
             Source::V6 { addr, .. } => IpAddr::V6((*addr).into()),
         };
-        let netns = {
-            let guard = rcu::Guard::new();
-            self.netdev.get(&guard).map_or(0, |dev| dev.net_cookie())
-        };
-        self.limiter.allow(address, netns, now_ns)
+        self.limiter.allow(address, self.net_cookie, now_ns)
     }
 
-    fn new(netdev: Handle, name: &CStr, link_net: &Net) -> Result<Arc<Self>> {
+    fn create(netdev: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
         let shared = DEVICES.get().ok_or(ENODEV)?;
         let mut rx_queues = KVec::new();
         for _ in 0..cpumask::nr_cpu_ids() {
@@ -318,8 +341,9 @@ impl Device {
         Arc::pin_init(
             try_pin_init!(Self {
                 netdev,
-                creating_net <- new_spinlock_bh!(Some(link_net.downgrade()), "wireguard::Device::creating_net"),
-                sockets <- Sockets::new(),
+                creating_net <- new_mutex!(Some(WeakNet::from(net)), "wireguard::Device::creating_net"),
+                net_cookie: net.cookie(),
+                sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
                 identity: RcuPtr::new(Some(identity)),
                 cookie_checker <- new_mutex!(Checker::new(), "wireguard::Device::cookie_checker"),
@@ -336,6 +360,8 @@ impl Device {
                 packet_crypt_wq,
                 handshake_receive_wq,
                 handshake_send_wq,
+                links <- ListLinks::new(),
+                tracker <- AtomicTracker::new(),
             }? Error),
             GFP_KERNEL,
         )
@@ -350,15 +376,21 @@ impl Device {
             .creating_net
             .lock()
             .as_ref()
-            .and_then(|net| net.upgrade())
+            .and_then(WeakNet::upgrade)
             .ok_or(ENONET)?;
         config.incoming_port = self.sockets.open(&net, port, self.clone(), &self.name())?;
         Ok(())
     }
 
     /// The creating namespace is going away: with it the sockets.
-    fn forget_creating_net(&self, dev: &NetDevice) {
-        dev.carrier_off();
+    fn forget_creating_net(&self) {
+        dev_dbg!(self, "Creating namespace exiting\n");
+        {
+            let guard = rcu::Guard::new();
+            if let Some(dev) = self.netdev.get(&guard) {
+                dev.carrier_off();
+            }
+        }
         let config = self.update.lock();
         *self.creating_net.lock() = None;
         self.sockets.close();
@@ -388,29 +420,44 @@ impl EncapReceive for Device {
 
 impl Driver for Device {
     const KIND: &'static CStr = c"wireguard";
+    const NO_NEIGHBOURS: bool = true;
 
     fn setup(dev: &mut Setup<'_>) {
-        dev.point_to_point()
-            .headroom(DATA_PACKET_HEAD_ROOM as u16)
-            .tailroom(noise_encrypted_len(MESSAGE_PADDING_MULTIPLE as usize) as u16)
-            .mtu(ETH_DATA_LEN - OVERHEAD)
-            .max_mtu((i32::MAX as u32 & !(MESSAGE_PADDING_MULTIPLE - 1)) - OVERHEAD);
+        const MAX_MTU: u32 = (i32::MAX as u32 & !(MESSAGE_PADDING_MULTIPLE - 1)) - OVERHEAD;
+
+        dev.no_link_layer();
+        dev.needed_room(
+            DATA_PACKET_HEAD_ROOM as u16,
+            noise_encrypted_len(MESSAGE_PADDING_MULTIPLE as usize) as u16,
+        );
+        dev.mtu(ETH_DATA_LEN - OVERHEAD, MAX_MTU);
+        dev.features(
+            Features::HW_CSUM
+                | Features::RXCSUM
+                | Features::SG
+                | Features::GSO
+                | Features::GSO_SOFTWARE
+                | Features::HIGHDMA,
+        );
+        dev.tso_max_size(GSO_MAX_SIZE);
+        dev.no_queue();
+        dev.lltx();
+        dev.keep_dst();
     }
 
-    fn new(handle: Handle, name: &CStr, link_net: &Net) -> Result<Arc<Self>> {
-        Device::new(handle, name, link_net)
+    fn new(handle: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
+        Device::create(handle, name, net)
     }
 
-    fn registered(this: &Arc<Self>, _dev: &NetDevice) -> Result {
-        this.handshakes.attach(this.clone());
-        let shared = DEVICES.get().ok_or(ENODEV)?;
-        shared.list.lock().push(this.clone(), GFP_KERNEL)?;
+    fn registered(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
+        this.handshakes.attach(this.into());
+        if let (Some(shared), Some(device)) = (DEVICES.get(), ListArc::try_from_arc_borrow(this)) {
+            shared.list.lock().push_back(device);
+        }
         dev_dbg!(this, "Interface created\n");
-        Ok(())
     }
 
-    fn open(this: ArcBorrow<'_, Self>, dev: &NetDevice) -> Result {
-        dev.disable_redirects_and_autoconf();
+    fn open(this: ArcBorrow<'_, Self>, _dev: &NetDevice) -> Result {
         let device: Arc<Self> = this.into();
         let mut config = device.update.lock();
         let port = config.incoming_port;
@@ -449,10 +496,15 @@ impl Driver for Device {
 
     fn destroy(this: Arc<Self>, _dev: &NetDevice) {
         if let Some(shared) = DEVICES.get() {
-            shared
-                .list
-                .lock()
-                .retain(|device| !Arc::ptr_eq(device, &this));
+            let mut list = shared.list.lock();
+            let mut cursor = list.cursor_front();
+            while let Some(next) = cursor.peek_next() {
+                if core::ptr::eq(&*next.arc(), &*this) {
+                    next.remove();
+                    break;
+                }
+                cursor.move_next();
+            }
         }
         {
             let mut config = this.update.lock();
@@ -490,7 +542,7 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
         crate::debug::dev_dbg_ratelimited!(
             device,
             "No peer has allowed IPs matching {}\n",
-            destination
+            ::core::format_args!("{destination}")
         );
         dev.icmp_unreachable(&mut skb);
         return Err(ENOKEY);
@@ -604,9 +656,10 @@ impl HandshakeQueue {
         )?;
         let mut workers = KVec::new();
         for _ in 0..cpumask::nr_cpu_ids() {
+            let ring = ring.clone();
             let worker = Arc::pin_init(
                 pin_init!(HandshakeWorker {
-                    ring: ring.clone(),
+                    ring,
                     work <- new_work!("wireguard::HandshakeWorker"),
                 }),
                 GFP_KERNEL,
@@ -667,14 +720,126 @@ impl HandshakeQueue {
 #[pin_data]
 pub(crate) struct Devices {
     #[pin]
-    list: Mutex<KVec<Arc<Device>>>,
+    list: Mutex<List<Device>>,
     limiter: Arc<RateLimiter>,
 }
 
 static DEVICES: RcuPtr<Devices> = RcuPtr::none();
 
+/// Calls `f` for each device, with the RTNL and its configuration locked.
+fn for_each_device(f: impl Fn(&Device, &Config)) {
+    let _rtnl = rtnetlink::lock();
+    if let Some(shared) = DEVICES.get() {
+        for device in shared.list.lock().iter() {
+            f(&device, &device.update.lock());
+        }
+    }
+}
+
+/// Told of suspending: keys are not to be in memory while the machine sleeps.
+struct Suspend;
+
+impl PmEvents for Suspend {
+    fn prepare() {
+        // A machine that sleeps all the time has to keep its tunnels all the same.
+        if AUTOSLEEP {
+            return;
+        }
+        for_each_device(|_, config| {
+            for peer in config.peers() {
+                peer.timers_cancel_zero_key_material();
+                peer.clear_handshake();
+                peer.keypairs.clear(&peer.device);
+            }
+        });
+        rcu::barrier();
+    }
+}
+
+/// Told when this machine is the copy of a virtual one: the other one has the same keys and counters.
+struct VmFork;
+
+impl VmForkEvents for VmFork {
+    fn forked() {
+        for_each_device(|_, config| {
+            for peer in config.peers() {
+                peer.expire_current_keypairs();
+            }
+        });
+    }
+}
+
+/// Told of namespaces that go away.
+struct NamespaceExit;
+
+impl PernetExit for NamespaceExit {
+    fn exit(net: &WeakNet) {
+        let Some(shared) = DEVICES.get() else {
+            return;
+        };
+        for device in shared.list.lock().iter() {
+            let is_creating = device.creating_net.lock().as_ref() == Some(net);
+            if is_creating {
+                device.forget_creating_net();
+            }
+        }
+    }
+}
+
 /// Devices can be made for as long as this lives.
+///
+/// What is registered first is dropped last, except for [`Shared`], which the others use.
+#[pin_data]
 pub(crate) struct Registration {
-    // Fields are dropped in this order.
-    link: Pin<KBox<rtnetlink::Registration<Device>>>,
+    #[pin]
+    link: rtnetlink::Registration<Device>,
+    #[pin]
+    pernet: PernetDevice<NamespaceExit>,
+    #[pin]
+    vmfork: VmForkNotifier<VmFork>,
+    #[pin]
+    pm: PmNotifier<Suspend>,
+    shared: Shared,
+}
+
+impl Registration {
+    /// Lets devices be made. Process context.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            shared: Shared::new()?,
+            pm <- PmNotifier::new(),
+            vmfork <- VmForkNotifier::new(),
+            pernet <- PernetDevice::new(),
+            link <- rtnetlink::Registration::new(),
+        }? Error)
+    }
+}
+
+/// Keeps [`DEVICES`] there.
+struct Shared {
+    /// The last reference, so that it is dropped in process context.
+    _limiter: Arc<RateLimiter>,
+}
+
+impl Shared {
+    fn new() -> Result<Self> {
+        let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
+        let shared = limiter.clone();
+        let devices = RcuArc::pin_init::<Error>(
+            try_pin_init!(Devices {
+                list <- new_mutex!(List::new(), "wireguard::Devices::list"),
+                limiter: shared,
+            }),
+            GFP_KERNEL,
+        )?;
+        DEVICES.replace(Some(devices));
+        Ok(Self { _limiter: limiter })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        DEVICES.replace(None);
+        rcu::barrier();
+    }
 }

@@ -123,7 +123,7 @@ impl Keypair {
             sending_counter: Atomic::new(0),
             replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
             _obituary: Obituary {
-                id,
+                id: *id,
                 peer: peer.clone(),
             },
         });

@@ -181,8 +181,8 @@ impl Peer {
                 id,
                 public_key,
                 dead: Atomic::new(false),
-                handshake <- HandshakeState::new(public_key),
-                cookie <- kernel::new_mutex!(Cookie::new(&public_key), "wireguard::Peer::cookie"),
+                handshake <- HandshakeState::new(*public_key),
+                cookie <- kernel::new_mutex!(Cookie::new(public_key), "wireguard::Peer::cookie"),
                 last_sent_handshake: Atomic::new(last_sent_long_ago(now_ns) as i64),
                 keypairs <- Keypairs::new(),
                 staged <- new_spinlock_bh!(SkbList::new(), "wireguard::Peer::staged"),
@@ -200,7 +200,7 @@ impl Peer {
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
                 allowed_ips: LockedBy::new(&device.update, AllowedIpList::new()),
                 _obituary: Obituary {
-                    id,
+                    id: *id,
                     device: device.clone(),
                 },
             }),
@@ -216,7 +216,7 @@ impl Peer {
         config.add_peer(id, handle)?;
         if let Err(e) = device
             .peers_by_key
-            .insert(public_key.as_bytes(), peer.clone(), GFP_KERNEL)
+            .insert(peer.public_key.as_bytes(), peer.clone(), GFP_KERNEL)
         {
             config.remove_peer(id);
             return Err(e);

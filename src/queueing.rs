@@ -25,7 +25,6 @@ use kernel::{
             },
             Atomic, //
         },
-        barrier::smp_mb,
         Arc,
         UniqueArc, //
     },
@@ -44,6 +43,7 @@ use zerocopy_derive::{
 
 use crate::{
     linux::{
+        barrier::smp_mb,
         cpumask,
         ptr_ring::PtrRing,
         rcu::RcuArc,
@@ -238,9 +238,10 @@ impl CryptQueue {
         )?;
         let mut workers = KVec::new();
         for _ in 0..cpumask::nr_cpu_ids() {
+            let ring = ring.clone();
             let worker = Arc::pin_init(
                 pin_init!(CryptWorker {
-                    ring: ring.clone(),
+                    ring,
                     crypt,
                     work <- new_work!("wireguard::CryptWorker"),
                 }),

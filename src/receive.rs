@@ -17,7 +17,6 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::ordering::Relaxed,
-        barrier::smp_mb,
         Arc, //
     },
 };
@@ -29,6 +28,7 @@ use crate::{
     },
     device::Device,
     linux::{
+        barrier::smp_mb,
         bottom_half,
         ktime,
         napi::NapiContext,
@@ -354,15 +354,12 @@ fn schedule(peer: &Arc<Peer>) {
     let Some(claimed) = ListArc::try_from_arc_or_drop(peer.clone()) else {
         return;
     };
+    let device = &peer.device;
     let bh = bottom_half::disable();
-    let guard = rcu::Guard::new();
-    let device = peer.device.clone();
-    let Some(dev) = device.netdev.get(&guard) else {
-        return;
-    };
-    if let Some(queue) = device.rx_queues.get(dev.napi_index_local(&bh) as usize) {
+    let index = device.netdev.napi_index_local(&bh);
+    if let Some(queue) = device.rx_queues.get(index as usize) {
         queue.lock().push_back(claimed);
-        dev.napi_schedule_local::<Device>(&bh);
+        device.netdev.napi_schedule_local(&bh);
     }
 }
 

@@ -105,6 +105,9 @@ unsafe impl<T: Send + Sync + 'static> Send for RcuArc<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync + 'static> Sync for RcuArc<T> {}
 
+// The contents are pinned, the reference to them is not.
+impl<T: Send + Sync + 'static> Unpin for RcuArc<T> {}
+
 impl<T: Send + Sync + 'static> RcuArc<T> {
     /// Allocates `contents` with one reference.
     pub(crate) fn new(contents: T, flags: Flags) -> Result<Self> {
