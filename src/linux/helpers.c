@@ -4,13 +4,18 @@
 
 #include <linux/cpumask.h>
 #include <linux/dynamic_debug.h>
+#include <linux/icmpv6.h>
+#include <linux/inetdevice.h>
 #include <linux/net.h>
+#include <linux/netdevice.h>
 #include <linux/printk.h>
 #include <linux/rhashtable.h>
 #include <linux/sched.h>
 #include <linux/skbuff.h>
+#include <net/addrconf.h>
 #include <net/dst_cache.h>
 #include <net/dst_metadata.h>
+#include <net/icmp.h>
 #include <net/ip_tunnels.h>
 #include <net/ipv6.h>
 #include <net/route.h>
@@ -58,6 +63,48 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 	skb_reset_transport_header(skb);
 	skb_probe_transport_header(skb);
 	skb_reset_inner_headers(skb);
+}
+
+void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len)
+{
+	local_bh_disable();
+	/* The counters are freed a grace period after the device was closed. */
+	if (likely(netif_running(dev) && dev->pcpu_stat_type == NETDEV_PCPU_STAT_TSTATS))
+		dev_sw_netstats_rx_add(dev, len);
+	local_bh_enable();
+}
+
+void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev)
+{
+	const struct dst_entry *dst = skb_dst(skb);
+	const bool v4 = skb->protocol == htons(ETH_P_IP);
+
+	/* What the ICMP code takes for a route has to be one, and of the right kind. */
+	if (dst && (!skb_valid_dst(skb) || dst->ops->family != (v4 ? AF_INET : AF_INET6)))
+		return;
+	rcu_read_lock();
+	if (netif_running(dev)) {
+		skb->dev = dev;
+		if (v4)
+			icmp_ndo_send(skb, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
+		else
+			icmpv6_ndo_send(skb, ICMPV6_DEST_UNREACH, ICMPV6_ADDR_UNREACH, 0);
+		skb->dev = NULL;
+	}
+	rcu_read_unlock();
+}
+
+void helper_netdev_no_neighbours(struct net_device *dev)
+{
+	struct in_device *in_dev = __in_dev_get_rtnl(dev);
+	struct inet6_dev *in6_dev = __in6_dev_get(dev);
+
+	if (in_dev) {
+		IN_DEV_CONF_SET(in_dev, SEND_REDIRECTS, false);
+		IPV4_DEVCONF_ALL(dev_net(dev), SEND_REDIRECTS) = false;
+	}
+	if (in6_dev)
+		in6_dev->cnf.addr_gen_mode = IN6_ADDR_GEN_MODE_NONE;
 }
 
 void helper_cond_resched(void)
@@ -241,4 +288,9 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), 0,
 			     inet_sk(sk)->inet_sport, dport, false, 0);
 	return 0;
+}
+
+void helper_smp_mb(void)
+{
+	smp_mb();
 }

@@ -28,6 +28,14 @@ void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
 
+/* netdevice.rs */
+void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len);
+void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
+void helper_netdev_no_neighbours(struct net_device *dev);
+
+/* barrier.rs */
+void helper_smp_mb(void);
+
 /* sched.rs */
 void helper_cond_resched(void);
 

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Notifications: the system goes to sleep, the system was duplicated.
+//!
+//! C headers: [`include/linux/notifier.h`](srctree/include/linux/notifier.h),
+//! [`include/linux/suspend.h`](srctree/include/linux/suspend.h),
+//! [`include/linux/random.h`](srctree/include/linux/random.h)
+
+use core::{
+    marker::PhantomData,
+    pin::Pin, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
+
+use super::bindings;
+
+/// Whether the kernel is one of a system that suspends all the time, as a way of running.
+pub(crate) const AUTOSLEEP: bool = cfg!(any(CONFIG_PM_AUTOSLEEP, CONFIG_PM_USERSPACE_AUTOSLEEP));
+
+/// What is told of power management.
+pub(crate) trait PmEvents: 'static {
+    /// The system is about to suspend to memory or to disk (`PM_SUSPEND_PREPARE`, `PM_HIBERNATION_PREPARE`).
+    ///
+    /// Process context, may sleep. User space still runs.
+    fn prepare();
+}
+
+/// What is told of virtual machines.
+pub(crate) trait VmForkEvents: 'static {
+    /// This is a virtual machine that was resumed from a snapshot or cloned: another one may have everything that this
+    /// one has in its memory. The random number generator has been seeded anew.
+    ///
+    /// Process context, may sleep.
+    fn forked();
+}
+
+/// A registration with `register_pm_notifier()`, until it is dropped.
+///
+/// # Invariants
+///
+/// `block` is registered from the end of the initialisation until the value is dropped.
+#[pin_data(PinnedDrop)]
+pub(crate) struct PmNotifier<T: PmEvents> {
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+    _p: PhantomData<fn(T)>,
+}
+
+// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+unsafe impl<T: PmEvents> Send for PmNotifier<T> {}
+// SAFETY: As above.
+unsafe impl<T: PmEvents> Sync for PmNotifier<T> {}
+
+impl<T: PmEvents> PmNotifier<T> {
+    /// Registers `T`. Process context; so is dropping the value, which waits for a call that is under way.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            block <- init_block(Self::notify, |block| {
+                // SAFETY: The block is initialised, does not move any more, and is unregistered before it goes away.
+                unsafe { bindings::register_pm_notifier(block) }
+            }),
+            _p: PhantomData,
+        }? Error)
+    }
+
+    /// # Safety
+    ///
+    /// None; `unsafe` is part of the type that C expects.
+    unsafe extern "C" fn notify(
+        _block: *mut bindings::notifier_block,
+        action: c_ulong,
+        _data: *mut c_void,
+    ) -> c_int {
+        const SUSPEND: c_ulong = bindings::PM_SUSPEND_PREPARE as c_ulong;
+        const HIBERNATION: c_ulong = bindings::PM_HIBERNATION_PREPARE as c_ulong;
+        if matches!(action, SUSPEND | HIBERNATION) {
+            T::prepare();
+        }
+        bindings::NOTIFY_DONE as c_int
+    }
+}
+
+#[pinned_drop]
+impl<T: PmEvents> PinnedDrop for PmNotifier<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant it is registered; the chain's lock makes this wait for running callbacks.
+        // The only error is that it was not.
+        unsafe { bindings::unregister_pm_notifier(self.block.get()) };
+    }
+}
+
+/// A registration with `register_random_vmfork_notifier()`, until it is dropped.
+///
+/// # Invariants
+///
+/// `block` is registered from the end of the initialisation until the value is dropped.
+#[pin_data(PinnedDrop)]
+pub(crate) struct VmForkNotifier<T: VmForkEvents> {
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+    _p: PhantomData<fn(T)>,
+}
+
+// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+unsafe impl<T: VmForkEvents> Send for VmForkNotifier<T> {}
+// SAFETY: As above.
+unsafe impl<T: VmForkEvents> Sync for VmForkNotifier<T> {}
+
+impl<T: VmForkEvents> VmForkNotifier<T> {
+    /// Registers `T`. Process context; so is dropping the value, which waits for a call that is under way.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            block <- init_block(Self::notify, |block| {
+                // SAFETY: The block is initialised, does not move any more, and is unregistered before it goes away.
+                unsafe { bindings::register_random_vmfork_notifier(block) }
+            }),
+            _p: PhantomData,
+        }? Error)
+    }
+
+    /// # Safety
+    ///
+    /// None; `unsafe` is part of the type that C expects.
+    unsafe extern "C" fn notify(
+        _block: *mut bindings::notifier_block,
+        _action: c_ulong,
+        _data: *mut c_void,
+    ) -> c_int {
+        T::forked();
+        bindings::NOTIFY_DONE as c_int
+    }
+}
+
+#[pinned_drop]
+impl<T: VmForkEvents> PinnedDrop for VmForkNotifier<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant it is registered; the chain's lock makes this wait for running callbacks.
+        // The only error is that it was not.
+        unsafe { bindings::unregister_random_vmfork_notifier(self.block.get()) };
+    }
+}
+
+/// Initialises a block with the function `notify` and registers it with `register`, which returns zero or an error.
+fn init_block(
+    notify: unsafe extern "C" fn(*mut bindings::notifier_block, c_ulong, *mut c_void) -> c_int,
+    register: impl FnOnce(*mut bindings::notifier_block) -> c_int,
+) -> impl PinInit<Opaque<bindings::notifier_block>, Error> {
+    Opaque::try_ffi_init(move |slot: *mut bindings::notifier_block| {
+        let block = bindings::notifier_block {
+            notifier_call: Some(notify),
+            ..Default::default()
+        };
+        // SAFETY: The slot is valid for writing.
+        unsafe { slot.write(block) };
+        to_result(register(slot))
+    })
+}

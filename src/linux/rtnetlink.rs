@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The RTNL, and kinds of network devices that `ip link add type …` can make.
+//!
+//! C headers: [`include/linux/rtnetlink.h`](srctree/include/linux/rtnetlink.h),
+//! [`include/net/rtnetlink.h`](srctree/include/net/rtnetlink.h)
+
+use core::{
+    ffi::CStr,
+    marker::PhantomData,
+    pin::Pin, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
+};
+
+use super::{
+    bindings,
+    net_namespace::Net,
+    netdevice::{
+        Driver,
+        Handle,
+        NetDevice,
+        Operations,
+        Private, //
+    },
+    rcu, //
+};
+
+/// Evidence that the RTNL, the lock of network device configuration, is held by the current task.
+///
+/// # Invariants
+///
+/// The value owns the lock of the task it was made in.
+#[must_use = "the RTNL is released when the guard is dropped"]
+pub(crate) struct RtnlGuard {
+    _not_send: NotThreadSafe,
+}
+
+/// `rtnl_lock()`. Process context: it sleeps. Releasing it may take long: devices that were unregistered under it are
+/// destroyed then.
+pub(crate) fn lock() -> RtnlGuard {
+    // SAFETY: The function may be called from any context that may sleep. A task that has the lock already waits for
+    // ever, which is no matter of memory.
+    unsafe { bindings::rtnl_lock() };
+    // INVARIANT: The lock has just been taken.
+    RtnlGuard {
+        _not_send: NotThreadSafe,
+    }
+}
+
+impl Drop for RtnlGuard {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the lock is held by this task, as the value is not `Send`.
+        unsafe { bindings::rtnl_unlock() };
+    }
+}
+
+/// A kind of network devices, registered with `rtnl_link_register()`.
+///
+/// When this is dropped all devices of the kind are deleted, in whatever namespace they are. On return they have been
+/// destroyed, and so has been what RCU still kept of them. Process context, without the RTNL.
+///
+/// # Invariants
+///
+/// `ops` is registered from the end of the initialisation until the value is dropped.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<D: Driver> {
+    #[pin]
+    ops: Opaque<bindings::rtnl_link_ops>,
+    _p: PhantomData<fn(D)>,
+}
+
+// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+unsafe impl<D: Driver> Send for Registration<D> {}
+// SAFETY: As above.
+unsafe impl<D: Driver> Sync for Registration<D> {}
+
+impl<D: Driver> Registration<D> {
+    /// Registers the kind. Process context. Fails with `EEXIST` if there is one of that name.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            ops <- Opaque::try_ffi_init(|slot: *mut bindings::rtnl_link_ops| {
+                // SAFETY: The slot is valid for writing, and all zeroes are a value of this type.
+                unsafe { slot.write_bytes(0, 1) };
+                // SAFETY: The slot is initialised, nobody else uses it yet.
+                let ops = unsafe { &mut *slot };
+                ops.kind = D::KIND.as_ptr().cast();
+                ops.priv_size = size_of::<Private<D>>();
+                ops.setup = Some(Operations::<D>::setup);
+                ops.newlink = Some(Self::newlink);
+                // SAFETY: The structure is initialised, does not move any more, and is unregistered before it goes
+                // away. If this fails it is not on any list.
+                to_result(unsafe { bindings::rtnl_link_register(slot) })
+            }),
+            _p: PhantomData,
+        }? Error)
+    }
+
+    /// # Safety
+    ///
+    /// `dev` must be valid, set up by this kind, not registered, and not be used by anybody else; `params` must be
+    /// valid; the RTNL must be held.
+    unsafe extern "C" fn newlink(
+        dev: *mut bindings::net_device,
+        params: *mut bindings::rtnl_newlink_params,
+        _extack: *mut bindings::netlink_ext_ack,
+    ) -> c_int {
+        // SAFETY: `params` is valid by the safety requirement.
+        let net = unsafe { bindings::rtnl_newlink_link_net(params) };
+        // SAFETY: The request holds the namespace, either through its socket or by itself.
+        let net = unsafe { Net::from_raw(net) };
+        // SAFETY: By the safety requirement.
+        match unsafe { Self::create(dev, net) } {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for `newlink()`.
+    unsafe fn create(dev: *mut bindings::net_device, net: &Net) -> Result {
+        // SAFETY: By the safety requirement; it is valid for longer than this function runs: if this fails the caller
+        // frees it, otherwise it is registered.
+        let netdev = unsafe { NetDevice::from_raw(dev) };
+        // SAFETY: The device is valid. It is freed after this has failed, see below, or after the destructor, either of
+        // which revokes the handle and waits.
+        let handle = unsafe { Handle::new(dev) }?;
+        let driver = match D::new(handle.clone(), &netdev.name(), net) {
+            Ok(driver) => driver,
+            Err(e) => {
+                handle.revoke();
+                rcu::synchronize_net();
+                return Err(e);
+            }
+        };
+        // SAFETY: The device was allocated for this kind, so its private memory is a place for the value. Nobody looks
+        // at it before it is registered.
+        unsafe {
+            Private::<D>::ptr(dev).write(Private {
+                driver: driver.clone(),
+                handle: handle.clone(),
+            })
+        };
+        // SAFETY: The NAPIs are new. They are deleted by `teardown()`, while the device is still valid and its private
+        // memory still has this handle. From now on that memory is what the poll function needs.
+        unsafe {
+            handle.napis().add(dev, Operations::<D>::poll);
+            handle.napis().enable();
+        }
+        // SAFETY: The device was set up, and the RTNL is held, by the safety requirement.
+        if let Err(e) = to_result(unsafe { bindings::register_netdevice(dev) }) {
+            // The device may have been registered and unregistered again, and be waiting for the RTNL to be released
+            // to be freed. It was never open, and the core has no destructor to call.
+            // SAFETY: It is not registered any more; the rest was done above.
+            unsafe { Operations::<D>::teardown(dev) };
+            return Err(e);
+        }
+        // Only now, so that it is not called if registering fails.
+        // SAFETY: The device is valid, and unregistering it needs the RTNL, which is held.
+        unsafe { (*dev).priv_destructor = Some(Operations::<D>::destructor) };
+        D::registered(driver.as_arc_borrow(), netdev);
+        Ok(())
+    }
+}
+
+#[pinned_drop]
+impl<D: Driver> PinnedDrop for Registration<D> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the kind is registered. On return all devices of the kind are unregistered and
+        // their destructors have run, those included that others had begun to delete.
+        unsafe { bindings::rtnl_link_unregister(self.ops.get()) };
+        rcu::barrier();
+    }
+}
+
+/// The driver of the device number `ifindex` of `net`. Any context.
+///
+/// Fails with `ENODEV` if there is no such device, and with `EOPNOTSUPP` if it is not one of `D`'s kind.
+pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>> {
+    let ifindex = i32::try_from(ifindex).map_err(|_| ENODEV)?;
+    let guard = rcu::Guard::new();
+    // SAFETY: The namespace is valid, and we are in a read-side critical section.
+    let dev = unsafe { bindings::dev_get_by_index_rcu(net.as_raw(), ifindex) };
+    // SAFETY: As above, and so is the result found just now, if it is not null.
+    unsafe { driver_of(dev, &guard) }
+}
+
+/// The driver of the device called `name` (or that has it as an alternative name) in `net`. Any context.
+///
+/// Fails as [`find_by_index`] does.
+pub(crate) fn find_by_name<D: Driver>(net: &Net, name: &CStr) -> Result<Arc<D>> {
+    let guard = rcu::Guard::new();
+    // SAFETY: The namespace is valid, `name` is terminated, and we are in a read-side critical section.
+    let dev = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_ptr().cast()) };
+    // SAFETY: As above, and so is the result found just now, if it is not null.
+    unsafe { driver_of(dev, &guard) }
+}
+
+/// # Safety
+///
+/// `dev` must be null or a device that was found registered in the read-side critical section of the guard.
+unsafe fn driver_of<D: Driver>(
+    dev: *mut bindings::net_device,
+    _guard: &rcu::Guard,
+) -> Result<Arc<D>> {
+    if dev.is_null() {
+        return Err(ENODEV);
+    }
+    // SAFETY: The device is valid by the safety requirement; what made it does not change.
+    let (ops, link_ops) = unsafe { ((*dev).netdev_ops, (*dev).rtnl_link_ops) };
+    if link_ops.is_null() || !core::ptr::eq(ops, Operations::<D>::netdev_ops()) {
+        return Err(EOPNOTSUPP);
+    }
+    // SAFETY: The kind of a device stays registered until all of its devices are gone.
+    let kind = unsafe { CStr::from_ptr((*link_ops).kind.cast()) };
+    // The operations say that it is one of this module's, and there is only one kind of a name at a time.
+    if kind != D::KIND {
+        return Err(EOPNOTSUPP);
+    }
+    // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the private memory is
+    // initialised; that is dropped a grace period after the device cannot be found any more.
+    Ok(unsafe { &*Private::<D>::ptr(dev) }.driver.clone())
+}
