@@ -3,11 +3,11 @@
 //! The kernel's crypto library: BLAKE2s, ChaCha20-Poly1305, XChaCha20-Poly1305 and Curve25519, and
 //! [`Secret`], the place where a key is kept.
 //!
-//! Secrets are written where they are to stay, through `&mut`, rather than returned: a moved value leaves
-//! a copy of its bytes on the stack that nothing zeroes.
+//! Secrets are written where they are to stay, through `&mut`, rather than returned: a moved value
+//! leaves a copy of its bytes on the stack that nothing zeroes.
 //!
-//! Every function may be called from any context and none sleeps. In hard interrupt context the library falls
-//! back to its generic code by itself.
+//! Every function may be called from any context and none sleeps. In hard interrupt context the
+//! library falls back to its generic code by itself.
 //!
 //! C headers: [`include/crypto/blake2s.h`](srctree/include/crypto/blake2s.h),
 //! [`include/crypto/chacha20poly1305.h`](srctree/include/crypto/chacha20poly1305.h),
@@ -104,7 +104,8 @@ impl<const N: usize> Secret<N> {
 
     /// Overwrites the key with random bytes.
     ///
-    /// They are only good once the random number generator is seeded: see [`random::wait_for_random_bytes`].
+    /// They are only good once the random number generator is seeded: see
+    /// [`random::wait_for_random_bytes`].
     pub(crate) fn randomize(&mut self) {
         random::get_random_bytes(&mut self.0);
     }
@@ -137,8 +138,8 @@ pub(crate) fn blake2s<const OUT: usize>(parts: &[&[u8]], out: &mut [u8; OUT]) {
 
 /// Keyed BLAKE2s of `parts`, one after the other, with a digest of `OUT` bytes written to `out`.
 ///
-/// `KEY` is 1 to [`BLAKE2S_KEY_SIZE`] and `OUT` 1 to [`BLAKE2S_HASH_SIZE`]; anything else does not compile.
-/// RFC 7693.
+/// `KEY` is 1 to [`BLAKE2S_KEY_SIZE`] and `OUT` 1 to [`BLAKE2S_HASH_SIZE`]; anything else does not
+/// compile. RFC 7693.
 pub(crate) fn blake2s_keyed<const KEY: usize, const OUT: usize>(
     key: &[u8; KEY],
     parts: &[&[u8]],
@@ -156,15 +157,17 @@ fn blake2s_parts<const KEY: usize, const OUT: usize>(
     const { assert!(KEY <= BLAKE2S_KEY_SIZE && OUT >= 1 && OUT <= BLAKE2S_HASH_SIZE) };
 
     let mut ctx = MaybeUninit::<bindings::blake2s_ctx>::uninit();
-    // SAFETY: `ctx` is valid for writes, `key` for reads of `KEY` bytes, and both lengths are within the limits
-    // of the algorithm, as asserted above. This initialises all of `ctx` that the others look at.
+    // SAFETY: `ctx` is valid for writes, `key` for reads of `KEY` bytes, and both lengths are
+    // within the limits of the algorithm, as asserted above. This initialises all of `ctx` that the
+    // others look at.
     unsafe { bindings::__blake2s_init(ctx.as_mut_ptr(), OUT, key.as_ptr().cast(), KEY) };
     for part in parts {
         // SAFETY: `ctx` was initialised above, and `part` is valid for reads of its length.
         unsafe { bindings::blake2s_update(ctx.as_mut_ptr(), part.as_ptr(), part.len()) };
     }
-    // SAFETY: `ctx` was initialised above for a digest of `OUT` bytes, and `out` is valid for writes of as
-    // many. `ctx` is zeroed by this, so that nothing of the key or the message stays on the stack.
+    // SAFETY: `ctx` was initialised above for a digest of `OUT` bytes, and `out` is valid for
+    // writes of as many. `ctx` is zeroed by this, so that nothing of the key or the message stays
+    // on the stack.
     unsafe { bindings::blake2s_final(ctx.as_mut_ptr(), out.as_mut_ptr()) };
 }
 
@@ -178,12 +181,14 @@ fn check_len(len: usize) -> Result {
     Ok(())
 }
 
-/// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag over `ad` and the
-/// ciphertext. RFC 8439, with the 64-bit `nonce` in the low-order-first last eight bytes of the 96-bit one.
+/// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag
+/// over `ad` and the ciphertext. RFC 8439, with the 64-bit `nonce` in the low-order-first last
+/// eight bytes of the 96-bit one.
 ///
 /// # Errors
 ///
-/// `EINVAL` when `dst` is not just one tag longer than `src`, or `src` longer than `i32::MAX`; nothing is written then.
+/// `EINVAL` when `dst` is not just one tag longer than `src`, or `src` longer than `i32::MAX`;
+/// nothing is written then.
 pub(crate) fn chacha20poly1305_encrypt(
     dst: &mut [u8],
     src: &[u8],
@@ -195,8 +200,8 @@ pub(crate) fn chacha20poly1305_encrypt(
     if dst.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(src.len()) {
         return Err(EINVAL);
     }
-    // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of the length of `src`
-    // and the tag, as checked above.
+    // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of
+    // the length of `src` and the tag, as checked above.
     unsafe {
         bindings::chacha20poly1305_encrypt(
             dst.as_mut_ptr(),
@@ -211,8 +216,8 @@ pub(crate) fn chacha20poly1305_encrypt(
     Ok(())
 }
 
-/// Encrypts all but the last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes of `buf` where they are; those last ones
-/// become the tag. Otherwise like [`chacha20poly1305_encrypt`].
+/// Encrypts all but the last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes of `buf` where they are; those
+/// last ones become the tag. Otherwise like [`chacha20poly1305_encrypt`].
 ///
 /// # Errors
 ///
@@ -229,9 +234,9 @@ pub(crate) fn chacha20poly1305_encrypt_in_place(
         .ok_or(EINVAL)?;
     check_len(len)?;
     let buf = buf.as_mut_ptr();
-    // SAFETY: `buf` is valid for reads and writes of `len` bytes and the tag, `ad` and `key` for reads of the lengths
-    // given. Source and destination may be the same: the cipher reads each block before it writes it, and the
-    // authenticator reads what has been written.
+    // SAFETY: `buf` is valid for reads and writes of `len` bytes and the tag, `ad` and `key` for
+    // reads of the lengths given. Source and destination may be the same: the cipher reads each
+    // block before it writes it, and the authenticator reads what has been written.
     unsafe {
         bindings::chacha20poly1305_encrypt(
             buf,
@@ -246,13 +251,13 @@ pub(crate) fn chacha20poly1305_encrypt_in_place(
     Ok(())
 }
 
-/// Checks the tag at the end of `src` and decrypts what is before it into `dst`. RFC 8439, with `nonce` as in
-/// [`chacha20poly1305_encrypt`].
+/// Checks the tag at the end of `src` and decrypts what is before it into `dst`. RFC 8439, with
+/// `nonce` as in [`chacha20poly1305_encrypt`].
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right, `EINVAL` when `dst` is not just one tag shorter than `src`, or `src` longer
-/// than `i32::MAX`. Nothing is written then.
+/// `EBADMSG` when the tag is not right, `EINVAL` when `dst` is not just one tag shorter than `src`,
+/// or `src` longer than `i32::MAX`. Nothing is written then.
 pub(crate) fn chacha20poly1305_decrypt(
     dst: &mut [u8],
     src: &[u8],
@@ -264,8 +269,8 @@ pub(crate) fn chacha20poly1305_decrypt(
     if src.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(dst.len()) {
         return Err(EINVAL);
     }
-    // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of the length of `src`
-    // less the tag, as checked above.
+    // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of
+    // the length of `src` less the tag, as checked above.
     let authentic = unsafe {
         bindings::chacha20poly1305_decrypt(
             dst.as_mut_ptr(),
@@ -284,12 +289,13 @@ pub(crate) fn chacha20poly1305_decrypt(
     }
 }
 
-/// Checks the tag at the end of `buf` and decrypts what is before it where it is; gives back the plaintext, the
-/// part of `buf` without the tag. Otherwise like [`chacha20poly1305_decrypt`].
+/// Checks the tag at the end of `buf` and decrypts what is before it where it is; gives back the
+/// plaintext, the part of `buf` without the tag. Otherwise like [`chacha20poly1305_decrypt`].
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right, `EINVAL` when `buf` is shorter than a tag or too long. `buf` is as it was then.
+/// `EBADMSG` when the tag is not right, `EINVAL` when `buf` is shorter than a tag or too long.
+/// `buf` is as it was then.
 pub(crate) fn chacha20poly1305_decrypt_in_place<'a>(
     buf: &'a mut [u8],
     ad: &[u8],
@@ -303,9 +309,10 @@ pub(crate) fn chacha20poly1305_decrypt_in_place<'a>(
     check_len(buf.len())?;
     let total = buf.len();
     let ptr = buf.as_mut_ptr();
-    // SAFETY: `buf` is valid for reads of its whole length and for writes of that less the tag, `ad` and `key` for
-    // reads of the lengths given. Source and destination may be the same: the authenticator has read it all
-    // before the cipher writes, and the cipher reads each block before it writes it.
+    // SAFETY: `buf` is valid for reads of its whole length and for writes of that less the tag,
+    // `ad` and `key` for reads of the lengths given. Source and destination may be the same: the
+    // authenticator has read it all before the cipher writes, and the cipher reads each block
+    // before it writes it.
     let authentic = unsafe {
         bindings::chacha20poly1305_decrypt(
             ptr,
@@ -324,8 +331,8 @@ pub(crate) fn chacha20poly1305_decrypt_in_place<'a>(
     }
 }
 
-/// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag over `ad` and the
-/// ciphertext. draft-irtf-cfrg-xchacha.
+/// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag
+/// over `ad` and the ciphertext. draft-irtf-cfrg-xchacha.
 ///
 /// # Errors
 ///
@@ -341,8 +348,8 @@ pub(crate) fn xchacha20poly1305_encrypt(
     if dst.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(src.len()) {
         return Err(EINVAL);
     }
-    // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for writes of the length of
-    // `src` and the tag, as checked above.
+    // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for
+    // writes of the length of `src` and the tag, as checked above.
     unsafe {
         bindings::xchacha20poly1305_encrypt(
             dst.as_mut_ptr(),
@@ -357,7 +364,8 @@ pub(crate) fn xchacha20poly1305_encrypt(
     Ok(())
 }
 
-/// Checks the tag at the end of `src` and decrypts what is before it into `dst`. draft-irtf-cfrg-xchacha.
+/// Checks the tag at the end of `src` and decrypts what is before it into `dst`.
+/// draft-irtf-cfrg-xchacha.
 ///
 /// # Errors
 ///
@@ -373,8 +381,8 @@ pub(crate) fn xchacha20poly1305_decrypt(
     if src.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(dst.len()) {
         return Err(EINVAL);
     }
-    // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for writes of the length of
-    // `src` less the tag, as checked above.
+    // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for
+    // writes of the length of `src` less the tag, as checked above.
     let authentic = unsafe {
         bindings::xchacha20poly1305_decrypt(
             dst.as_mut_ptr(),
@@ -395,16 +403,16 @@ pub(crate) fn xchacha20poly1305_decrypt(
 
 /// Curve25519 of `secret` and `point`, written to `shared`. RFC 7748.
 ///
-/// Returns whether the result can be used: `false` when it is all zeros, which a point of low order makes it, so that
-/// the other side would have chosen it alone.
+/// Returns whether the result can be used: `false` when it is all zeros, which a point of low order
+/// makes it, so that the other side would have chosen it alone.
 #[must_use]
 pub(crate) fn curve25519(
     shared: &mut Secret<CURVE25519_KEY_SIZE>,
     secret: &Secret<CURVE25519_KEY_SIZE>,
     point: &[u8; CURVE25519_KEY_SIZE],
 ) -> bool {
-    // SAFETY: The three arrays have the length that the function works on, and `shared` is borrowed exclusively, so
-    // that it is none of the others.
+    // SAFETY: The three arrays have the length that the function works on, and `shared` is borrowed
+    // exclusively, so that it is none of the others.
     unsafe { bindings::curve25519(shared.0.as_mut_ptr(), secret.0.as_ptr(), point.as_ptr()) }
 }
 
@@ -419,7 +427,8 @@ pub(crate) fn curve25519_generate_public(
         .then_some(public)
 }
 
-/// Makes the scalar a multiple of the cofactor with its top bit in a fixed place. RFC 7748, section 5.
+/// Makes the scalar a multiple of the cofactor with its top bit in a fixed place. RFC 7748, section
+/// 5.
 pub(crate) fn curve25519_clamp_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) {
     // SAFETY: The array has the length that the function works on.
     unsafe { bindings::curve25519_clamp_secret(secret.0.as_mut_ptr()) };
@@ -427,8 +436,12 @@ pub(crate) fn curve25519_clamp_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) 
 
 /// Fills `secret` with a new private key.
 ///
-/// It is only good once the random number generator is seeded: see [`random::wait_for_random_bytes`].
+/// It is only good once the random number generator is seeded: see
+/// [`random::wait_for_random_bytes`].
 pub(crate) fn curve25519_generate_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) {
     secret.randomize();
     curve25519_clamp_secret(secret);
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

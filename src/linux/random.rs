@@ -25,13 +25,13 @@ pub(crate) fn get_random_bytes(bytes: &mut [u8]) {
 ///
 /// `ERESTARTSYS` when a signal came first.
 pub(crate) fn wait_for_random_bytes() -> Result {
-    // SAFETY: It takes nothing. In a context that may not sleep it is a "scheduling while atomic" report; no memory is
-    // touched.
+    // SAFETY: It takes nothing. In a context that may not sleep it is a "scheduling while atomic"
+    // report; no memory is touched.
     to_result(unsafe { bindings::wait_for_random_bytes() })
 }
 
-/// Fills `bytes` with random bytes that are good for a key: [`wait_for_random_bytes`], then [`get_random_bytes`].
-/// Process context.
+/// Fills `bytes` with random bytes that are good for a key: [`wait_for_random_bytes`], then
+/// [`get_random_bytes`]. Process context.
 ///
 /// # Errors
 ///
@@ -61,4 +61,37 @@ pub(crate) fn get_random_u32_below(ceil: u32) -> u32 {
 pub(crate) fn rng_is_initialized() -> bool {
     // SAFETY: It takes nothing and may be called anywhere.
     unsafe { bindings::rng_is_initialized() }
+}
+
+#[kernel::macros::kunit_tests(rust_random)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_filled_to_the_end() -> Result {
+        let (mut a, mut b) = ([0u8; 64], [0u8; 64]);
+        get_random_bytes_wait(&mut a)?;
+        get_random_bytes(&mut b);
+        assert!(rng_is_initialized());
+        assert!(a != b);
+        for half in [&a[..32], &a[32..], &b[..32], &b[32..]] {
+            assert!(half.iter().any(|byte| *byte != 0));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn below_its_bound() {
+        assert_eq!(get_random_u32_below(0), 0);
+        assert_eq!(get_random_u32_below(1), 0);
+        let mut seen = [false; 7];
+        for _ in 0..1000 {
+            let place = seen.get_mut(get_random_u32_below(7) as usize);
+            assert!(place.is_some());
+            if let Some(place) = place {
+                *place = true;
+            }
+        }
+        assert!(seen == [true; 7]);
+    }
 }

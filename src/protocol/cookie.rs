@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MACs and cookies, with which a responder under load makes initiators show that they receive at the address they
-//! send from: sections 5.3, 5.4.4 and 5.4.7 of the paper.
+//! MACs and cookies, with which a responder under load makes initiators show that they receive at
+//! the address they send from: sections 5.3, 5.4.4 and 5.4.7 of the paper.
 //!
-//! [`Checker`] is the side that checks and sends cookies, one for each device. [`Cookie`] is the side that adds MACs
-//! and receives cookies, one for each peer.
+//! [`Checker`] is the side that checks and sends cookies, one for each device. [`Cookie`] is the
+//! side that adds MACs and receives cookies, one for each peer.
 
 use kernel::prelude::*;
 
@@ -126,9 +126,11 @@ pub(crate) enum Source {
 pub(crate) enum MacState {
     /// The sender does not know the public key.
     Invalid,
-    /// The sender knows the public key. Whether it has a cookie was not asked, or it has none that is good now.
+    /// The sender knows the public key. Whether it has a cookie was not asked, or it has none that
+    /// is good now.
     ValidMacButNoCookie,
-    /// The sender knows the public key and receives at its address. How often it may send is another question.
+    /// The sender knows the public key and receives at its address. How often it may send is
+    /// another question.
     ValidMacWithCookie,
 }
 
@@ -168,7 +170,8 @@ impl Checker {
         }
     }
 
-    /// Whether the secret is to be replaced by [`Checker::rotate`] before cookies are checked or made.
+    /// Whether the secret is to be replaced by [`Checker::rotate`] before cookies are checked or
+    /// made.
     pub(crate) fn needs_rotation(&self, now_ns: u64) -> bool {
         self.secret_birthdate
             .is_none_or(|birthdate| has_expired(birthdate, COOKIE_SECRET_MAX_AGE, now_ns))
@@ -182,7 +185,8 @@ impl Checker {
         }
     }
 
-    /// The cookie for this source, good for as long as the secret is. `None` if the secret is too old.
+    /// The cookie for this source, good for as long as the secret is. `None` if the secret is too
+    /// old.
     ///
     /// It is a MAC over the address and the port: of those behind one address each has its own.
     fn make_cookie(&self, cookie: &mut Secret<COOKIE_LEN>, source: &Source, now_ns: u64) -> bool {
@@ -284,7 +288,8 @@ impl Cookie {
         }
     }
 
-    /// Writes both MACs of a message to the peer; `mac2` is zeros without a cookie that is good now.
+    /// Writes both MACs of a message to the peer; `mac2` is zeros without a cookie that is good
+    /// now.
     pub(crate) fn add_macs(&mut self, message: &mut impl MessageWithMacs, now_ns: u64) {
         let mac1 = compute_mac1(message, &self.mac1_key);
         message.macs_mut().mac1 = mac1;
@@ -301,7 +306,8 @@ impl Cookie {
 
     /// Takes the cookie out of a reply, whose `receiver_index` has led here.
     ///
-    /// Returns whether it is the answer to the latest message. There is one cookie for each message.
+    /// Returns whether it is the answer to the latest message. There is one cookie for each
+    /// message.
     #[must_use]
     pub(crate) fn consume_reply(&mut self, reply: &CookieReply, now_ns: u64) -> bool {
         let Some(mac1) = &self.last_mac1_sent else {
@@ -323,3 +329,6 @@ impl Cookie {
         authentic
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

@@ -47,13 +47,15 @@ impl StaticIdentity {
         }
     }
 
-    /// Takes over a private key, clamped as section 5 of RFC 7748 says, and works out the public key.
+    /// Takes over a private key, clamped as section 5 of RFC 7748 says, and works out the public
+    /// key.
     ///
-    /// Returns whether there is an identity now. A key of zeros is none, and takes the old one away.
+    /// Returns whether there is an identity now. A key of zeros is none, and takes the old one
+    /// away.
     ///
     /// What was computed from the old keys is to be computed again:
-    /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static) for each peer and
-    /// [`Checker::set_identity`](super::cookie::Checker::set_identity).
+    /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static)
+    /// for each peer and [`Checker::set_identity`](super::cookie::Checker::set_identity).
     pub(crate) fn set_private_key(&mut self, private: &PrivateKey) -> bool {
         match crypto::curve25519_generate_public(private) {
             Some(public) => {
@@ -79,5 +81,40 @@ impl StaticIdentity {
     /// The public key, if there is one.
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {
         self.has_identity.then_some(&self.public)
+    }
+}
+
+#[kernel::macros::kunit_tests(wireguard_identity)]
+mod tests {
+    use super::*;
+    use crate::testing::hex;
+
+    #[test]
+    fn public_key_belongs_to_the_private_one() {
+        // RFC 7748, section 6.1.
+        let private = Secret::from_bytes(&hex(
+            "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a",
+        ));
+        let public = hex("8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
+        let mut identity = StaticIdentity::none();
+        assert!(identity.public_key().is_none());
+        assert!(identity.private_key().is_none());
+        assert!(identity.set_private_key(&private));
+        assert!(identity.public_key() == Some(&PublicKey::new(public)));
+        // It is kept clamped.
+        let clamped = hex("70076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c6a");
+        assert!(identity
+            .private_key()
+            .is_some_and(|kept| kept.as_bytes() == &clamped));
+    }
+
+    #[test]
+    fn zeros_are_no_key_and_take_the_old_one_away() {
+        let mut identity = StaticIdentity::none();
+        assert!(identity.set_private_key(&Secret::from_bytes(&[1; 32])));
+        assert!(!identity.set_private_key(&Secret::zeroed()));
+        assert!(identity.public_key().is_none());
+        assert!(identity.private_key().is_none());
+        assert!(identity.private.is_zero());
     }
 }

@@ -3,14 +3,17 @@
 //! The three places for a peer's keypairs, and how keypairs move through them.
 //!
 //! ```text
-//!  we initiated:   new ──► current ──► previous ──► gone        (a waiting next goes to previous instead of current)
-//!  we responded:   new ──► next ─(first message received with it)─► current ──► previous ──► gone
+//! as initiator:  new ──► current ──► previous ──► gone
+//! as responder:  new ──► next ──(first message received)──► current ──► previous ──► gone
 //! ```
 //!
-//! The initiator knows from the response that both sides have the keys. The responder does not know before it
-//! receives a message made with them, and sends with the current ones until then: sections 5.4.5 and 6.3 of the paper.
+//! An initiator's new keypair sends a next one that was still waiting to previous, and the current
+//! one away. The initiator knows from the response that both sides have the keys. The responder does not know
+//! before it receives a message made with them, and sends with the current ones until then:
+//! sections 5.4.5 and 6.3 of the paper.
 
-/// Keypairs that no longer have a place: the owner takes them out of the table of indices and drops them.
+/// Keypairs that no longer have a place: the owner takes them out of the table of indices and drops
+/// them.
 pub(crate) type Displaced<K, const N: usize> = [Option<K>; N];
 
 /// A peer's keypairs by the part they play. `K` is a reference to one.
@@ -51,7 +54,8 @@ impl<K> Slots<K> {
         if i_am_the_initiator {
             let current = self.current.replace(new);
             match self.next.take() {
-                // The other side has the unconfirmed one at least as likely as the current one: it stays to receive.
+                // The other side has the unconfirmed one at least as likely as the current one: it
+                // stays to receive.
                 Some(next) => {
                     self.previous = Some(next);
                     [current, oldest]
@@ -66,8 +70,9 @@ impl<K> Slots<K> {
         }
     }
 
-    /// Makes the next keypair the current one if `is_received` says that it is the one a message was just received
-    /// with, and returns what that displaces; `None` if it is not, and nothing changes.
+    /// Makes the next keypair the current one if `is_received` says that it is the one a message
+    /// was just received with, and returns what that displaces; `None` if it is not, and nothing
+    /// changes.
     pub(crate) fn confirm(
         &mut self,
         is_received: impl FnOnce(&K) -> bool,
@@ -81,5 +86,124 @@ impl<K> Slots<K> {
     /// Takes out all keypairs.
     pub(crate) fn clear(&mut self) -> Displaced<K, 3> {
         [self.next.take(), self.previous.take(), self.current.take()]
+    }
+}
+
+#[kernel::macros::kunit_tests(wireguard_keypairs)]
+mod tests {
+    use super::*;
+
+    /// What is in the slots: previous, current, next.
+    fn content(slots: &Slots<u32>) -> [Option<u32>; 3] {
+        [
+            slots.previous().copied(),
+            slots.current().copied(),
+            slots.next().copied(),
+        ]
+    }
+
+    #[test]
+    fn initiator_uses_new_keys_at_once() {
+        let mut slots = Slots::new();
+        assert_eq!(slots.insert(1, true), [None, None]);
+        assert_eq!(content(&slots), [None, Some(1), None]);
+        assert_eq!(slots.insert(2, true), [None, None]);
+        assert_eq!(content(&slots), [Some(1), Some(2), None]);
+        assert_eq!(slots.insert(3, true), [None, Some(1)]);
+        assert_eq!(content(&slots), [Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn responder_waits_for_the_first_message() {
+        let mut slots = Slots::new();
+        assert_eq!(slots.insert(1, false), [None, None]);
+        assert_eq!(content(&slots), [None, None, Some(1)]);
+        assert!(slots.confirm(|next| *next == 7).is_none());
+        assert_eq!(content(&slots), [None, None, Some(1)]);
+        assert!(slots.confirm(|next| *next == 1) == Some([None]));
+        assert_eq!(content(&slots), [None, Some(1), None]);
+        assert!(slots.confirm(|next| *next == 1).is_none());
+
+        assert_eq!(slots.insert(2, false), [None, None]);
+        assert_eq!(content(&slots), [None, Some(1), Some(2)]);
+        assert!(slots.confirm(|next| *next == 2) == Some([None]));
+        assert_eq!(content(&slots), [Some(1), Some(2), None]);
+
+        // The oldest goes as soon as the new one is there.
+        assert_eq!(slots.insert(3, false), [None, Some(1)]);
+        assert_eq!(content(&slots), [None, Some(2), Some(3)]);
+        assert!(slots.confirm(|next| *next == 3) == Some([None]));
+        assert_eq!(content(&slots), [Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn responder_replaces_keys_that_were_never_confirmed() {
+        let mut slots = Slots::new();
+        assert_eq!(slots.insert(1, true), [None, None]);
+        assert_eq!(slots.insert(2, false), [None, None]);
+        assert_eq!(slots.insert(3, false), [Some(2), None]);
+        assert_eq!(content(&slots), [None, Some(1), Some(3)]);
+        assert!(slots.confirm(|next| *next == 2).is_none());
+    }
+
+    #[test]
+    fn initiator_keeps_unconfirmed_keys_to_receive() {
+        let mut slots = Slots::new();
+        assert_eq!(slots.insert(1, true), [None, None]);
+        assert_eq!(slots.insert(2, true), [None, None]);
+        assert_eq!(slots.insert(3, false), [None, Some(1)]);
+        assert_eq!(slots.insert(4, true), [Some(2), None]);
+        assert_eq!(content(&slots), [Some(3), Some(4), None]);
+
+        let mut slots = Slots::new();
+        assert_eq!(slots.insert(1, false), [None, None]);
+        assert_eq!(slots.insert(2, true), [None, None]);
+        assert_eq!(content(&slots), [Some(1), Some(2), None]);
+    }
+
+    #[test]
+    fn confirming_displaces_the_oldest() {
+        // No sequence of the above leads to all three at once; it is handled all the same.
+        let mut slots = Slots {
+            previous: Some(1),
+            current: Some(2),
+            next: Some(3),
+        };
+        assert!(slots.confirm(|next| *next == 3) == Some([Some(1)]));
+        assert_eq!(content(&slots), [Some(2), Some(3), None]);
+    }
+
+    #[test]
+    fn clear_takes_all_out() {
+        let mut slots = Slots {
+            previous: Some(1),
+            current: Some(2),
+            next: Some(3),
+        };
+        assert_eq!(slots.clear(), [Some(3), Some(1), Some(2)]);
+        assert_eq!(content(&slots), [None, None, None]);
+        assert_eq!(slots.clear(), [None, None, None]);
+    }
+
+    #[test]
+    fn no_keypair_is_lost_or_doubled() {
+        let mut numbers = crate::testing::Numbers::new(0x6b65_7970_6169_7273);
+        let mut slots = Slots::new();
+        let mut displaced = 0u32;
+        for new in 1..=10_000u32 {
+            displaced += match numbers.below(4) {
+                0 => slots.insert(new, true).iter().flatten().count() as u32,
+                1 => slots.insert(new, false).iter().flatten().count() as u32,
+                2 => {
+                    let confirmed = slots.confirm(|_| true);
+                    1 + confirmed.iter().flatten().flatten().count() as u32
+                }
+                _ => 1 + slots.clear().iter().flatten().count() as u32,
+            };
+            let held = content(&slots).iter().flatten().count() as u32;
+            assert_eq!(displaced + held, new);
+            let [a, b, c] = content(&slots);
+            assert!((a.is_none() || (a != b && a != c)) && (b.is_none() || b != c));
+        }
     }
 }

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The constants of the protocol: section 6.1 of the paper, and the bounds of queues and tables that the C module has
-//! beside them.
+//! The constants of the protocol: section 6.1 of the paper, and the bounds of queues and tables
+//! that the C module has beside them.
 
 /// Nanoseconds in a second.
 pub(crate) const NSEC_PER_SEC: u64 = 1_000_000_000;
 
 /// Messages after which a key is to be replaced.
 pub(crate) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
-/// Messages after which a key is not used any more: the counters from here on are never sent or accepted.
+/// Messages after which a key is not used any more: the counters from here on are never sent or
+/// accepted.
 pub(crate) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - COUNTER_WINDOW_SIZE - 1;
 /// Seconds to wait for the answer to an initiation before the next one.
 pub(crate) const REKEY_TIMEOUT: u64 = 5;
-/// Upper bound, in milliseconds and not reached itself, of what is added at random to [`REKEY_TIMEOUT`].
+/// Upper bound, in milliseconds and not reached itself, of what is added at random to
+/// [`REKEY_TIMEOUT`].
 pub(crate) const REKEY_TIMEOUT_JITTER_MAX_MSECS: u32 = 1000 / 3;
 /// Seconds after which the initiator replaces a key when it sends with it.
 pub(crate) const REKEY_AFTER_TIME: u64 = 120;
@@ -43,16 +45,46 @@ pub(crate) const COUNTER_WINDOW_SIZE: u64 = COUNTER_BITS_TOTAL - COUNTER_REDUNDA
 
 /// Seconds for which a cookie secret, and so a cookie, is good.
 pub(crate) const COOKIE_SECRET_MAX_AGE: u64 = 120;
-/// Seconds before the end of that time from which the receiver of a cookie does not use it any more.
+/// Seconds before the end of that time from which the receiver of a cookie does not use it any
+/// more.
 pub(crate) const COOKIE_SECRET_LATENCY: u64 = 5;
 /// Seconds for which a device counts as under load after it was last seen to be.
 pub(crate) const UNDER_LOAD_LATENCY: u64 = 1;
 
 /// Whether something that began at `birthdate_ns` is at least `seconds` old at `now_ns`.
 ///
-/// Both are clock readings in nanoseconds, compared as signed numbers: "six seconds ago" may lie before boot. What begins
-/// later than now is not old.
+/// Both are clock readings in nanoseconds, compared as signed numbers: "six seconds ago" may lie
+/// before boot. What begins later than now is not old.
 #[inline]
 pub(crate) const fn has_expired(birthdate_ns: u64, seconds: u64, now_ns: u64) -> bool {
     birthdate_ns.wrapping_add(seconds.wrapping_mul(NSEC_PER_SEC)) as i64 <= now_ns as i64
+}
+
+#[kernel::macros::kunit_tests(wireguard_limits)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_of_the_paper() {
+        assert_eq!(REKEY_AFTER_MESSAGES, 1 << 60);
+        assert_eq!(REJECT_AFTER_MESSAGES, u64::MAX - (1 << 13) + 63);
+        assert_eq!(
+            (REKEY_AFTER_TIME, REJECT_AFTER_TIME, REKEY_TIMEOUT),
+            (120, 180, 5)
+        );
+        assert_eq!((KEEPALIVE_TIMEOUT, MAX_TIMER_HANDSHAKES), (10, 18));
+        assert_eq!(COUNTER_WINDOW_SIZE, 8128);
+    }
+
+    #[test]
+    fn expiry() {
+        assert!(!has_expired(10, 1, 10));
+        assert!(!has_expired(10, 1, NSEC_PER_SEC + 9));
+        assert!(has_expired(10, 1, NSEC_PER_SEC + 10));
+        // From the future.
+        assert!(!has_expired(NSEC_PER_SEC * 5, 1, 0));
+        // From before boot.
+        assert!(has_expired(0u64.wrapping_sub(NSEC_PER_SEC * 6), 5, 0));
+        assert!(!has_expired(0u64.wrapping_sub(NSEC_PER_SEC * 6), 7, 0));
+    }
 }

@@ -2,7 +2,8 @@
 
 //! The four messages as they are on the wire: section 5.4 of the paper.
 //!
-//! All numbers are little-endian. The first four bytes are the type and three zeros, read as one number.
+//! All numbers are little-endian. The first four bytes are the type and three zeros, read as one
+//! number.
 
 use core::num::NonZeroU32;
 use kernel::prelude::*;
@@ -74,8 +75,8 @@ pub(crate) enum MessageType {
 }
 
 impl MessageType {
-    /// What kind of message begins with `header` and is `len` bytes long, if it is one: a handshake message has just
-    /// its length, a data message at least [`MESSAGE_MINIMUM_LENGTH`].
+    /// What kind of message begins with `header` and is `len` bytes long, if it is one: a handshake
+    /// message has just its length, a data message at least [`MESSAGE_MINIMUM_LENGTH`].
     #[inline]
     pub(crate) const fn classify(header: [u8; 4], len: usize) -> Option<Self> {
         let kind = match u32::from_le_bytes(header) {
@@ -96,8 +97,8 @@ impl MessageType {
         }
     }
 
-    /// How much of the message has to lie in one piece to be read, in bytes: all of a handshake message, and the
-    /// [`DataHeader`] of a data message.
+    /// How much of the message has to lie in one piece to be read, in bytes: all of a handshake
+    /// message, and the [`DataHeader`] of a data message.
     pub(crate) const fn header_len(self) -> usize {
         match self {
             Self::HandshakeInitiation => size_of::<HandshakeInitiation>(),
@@ -119,7 +120,8 @@ impl MessageType {
 pub(crate) struct Macs {
     /// Shows that the sender knows the receiver's public key: over all before it.
     pub(crate) mac1: [u8; COOKIE_LEN],
-    /// Shows that the sender receives at its address: over all before it, with the cookie as the key. Zeros without one.
+    /// Shows that the sender receives at its address: over all before it, with the cookie as the
+    /// key. Zeros without one.
     pub(crate) mac2: [u8; COOKIE_LEN],
 }
 
@@ -218,7 +220,8 @@ impl CookieReply {
     }
 }
 
-/// The beginning of a data message, 16 bytes: section 5.4.6 of the paper. A ciphertext of at least a tag follows.
+/// The beginning of a data message, 16 bytes: section 5.4.6 of the paper. A ciphertext of at least
+/// a tag follows.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct DataHeader {
@@ -230,7 +233,8 @@ pub(crate) struct DataHeader {
 }
 
 impl DataHeader {
-    /// The header of the message with this counter under the keypair that the receiver calls `key_idx`.
+    /// The header of the message with this counter under the keypair that the receiver calls
+    /// `key_idx`.
     pub(crate) const fn new(key_idx: u32, counter: u64) -> Self {
         Self {
             header: MessageType::Data.header(),
@@ -263,7 +267,8 @@ pub(crate) enum Message<'a> {
 impl<'a> Message<'a> {
     /// Reads the payload of a datagram; `None` if it is no message at all.
     ///
-    /// This looks at the type and the length. What else is in the message has yet to be authenticated.
+    /// This looks at the type and the length. What else is in the message has yet to be
+    /// authenticated.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         match MessageType::classify(*bytes.first_chunk()?, bytes.len())? {
             MessageType::HandshakeInitiation => Some(Self::Initiation(
@@ -283,10 +288,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// How many zeros go after a packet of `len` bytes before it is encrypted, for a device with this MTU.
+/// How many zeros go after a packet of `len` bytes before it is encrypted, for a device with this
+/// MTU.
 ///
-/// They fill it up to a multiple of [`MESSAGE_PADDING_MULTIPLE`], but not beyond the MTU. A packet longer than the MTU
-/// counts as what is left of it after whole MTUs. Without an MTU (0) there is no limit.
+/// They fill it up to a multiple of [`MESSAGE_PADDING_MULTIPLE`], but not beyond the MTU. A packet
+/// longer than the MTU counts as what is left of it after whole MTUs. Without an MTU (0) there is
+/// no limit.
 #[inline]
 pub(crate) fn padding(len: u32, mtu: u32) -> u32 {
     let fill = |len: u32| len.wrapping_neg() % MESSAGE_PADDING_MULTIPLE;
@@ -296,5 +303,129 @@ pub(crate) fn padding(len: u32, mtu: u32) -> u32 {
             fill(last).min(mtu.get().saturating_sub(last))
         }
         None => fill(len),
+    }
+}
+
+#[kernel::macros::kunit_tests(wireguard_messages)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_knows_each_kind_by_type_and_length() -> Result {
+        let mut bytes = KVec::from_elem(0xffu8, 400, GFP_KERNEL)?;
+        for kind in 0u8..=6 {
+            for len in 0..400 {
+                if let Some(header) = bytes.first_chunk_mut() {
+                    *header = [kind, 0, 0, 0];
+                }
+                let message = Message::parse(bytes.get(..len).ok_or(EINVAL)?);
+                let right = match message {
+                    Some(Message::Initiation(_)) => kind == 1 && len == 148,
+                    Some(Message::Response(_)) => kind == 2 && len == 92,
+                    Some(Message::Cookie(_)) => kind == 3 && len == 64,
+                    Some(Message::Data(_, ciphertext)) => {
+                        kind == 4 && len >= 32 && ciphertext.len().checked_add(16) == Some(len)
+                    }
+                    None => !matches!((kind, len), (1, 148) | (2, 92) | (3, 64) | (4, 32..)),
+                };
+                assert!(right);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn reserved_bytes_are_zero() {
+        for i in 1..4 {
+            let mut bytes = [0u8; 148];
+            bytes[0] = 1;
+            assert!(Message::parse(&bytes).is_some());
+            if let Some(byte) = bytes.get_mut(i) {
+                *byte = 1;
+            }
+            assert!(Message::parse(&bytes).is_none());
+        }
+    }
+
+    #[test]
+    fn classify_says_how_much_to_pull() {
+        let of = |kind: u8, len| MessageType::classify([kind, 0, 0, 0], len);
+        assert!(of(1, 148) == Some(MessageType::HandshakeInitiation));
+        assert!(of(2, 92) == Some(MessageType::HandshakeResponse));
+        assert!(of(3, 64) == Some(MessageType::HandshakeCookie));
+        assert!(of(4, 32) == Some(MessageType::Data));
+        assert!(of(4, 65_507) == Some(MessageType::Data));
+        assert!(of(4, 31).is_none());
+        assert!(of(1, 149).is_none());
+        assert_eq!(MessageType::HandshakeInitiation.header_len(), 148);
+        assert_eq!(MessageType::HandshakeResponse.header_len(), 92);
+        assert_eq!(MessageType::HandshakeCookie.header_len(), 64);
+        assert_eq!(MessageType::Data.header_len(), 16);
+    }
+
+    #[test]
+    fn numbers_are_little_endian() {
+        let header = DataHeader::new(0x0102_0304, 0x1112_1314_1516_1718);
+        assert_eq!(
+            header.as_bytes(),
+            &[4, 0, 0, 0, 4, 3, 2, 1, 0x18, 0x17, 0x16, 0x15, 0x14, 0x13, 0x12, 0x11]
+        );
+        let response = HandshakeResponse::new(0x0102_0304, 0x0506_0708);
+        assert_eq!(
+            response.as_bytes().get(..12),
+            Some(&[2, 0, 0, 0, 4, 3, 2, 1, 8, 7, 6, 5][..])
+        );
+        let initiation = HandshakeInitiation::new(0x0102_0304);
+        assert_eq!(
+            initiation.as_bytes().get(..8),
+            Some(&[1, 0, 0, 0, 4, 3, 2, 1][..])
+        );
+        let reply = CookieReply::new(0x0102_0304, [9; 24]);
+        assert_eq!(
+            reply.as_bytes().get(..9),
+            Some(&[3, 0, 0, 0, 4, 3, 2, 1, 9][..])
+        );
+    }
+
+    #[test]
+    fn data_header_is_read_from_any_address() {
+        let mut bytes = [0u8; 49];
+        bytes[1] = 4;
+        bytes[9] = 7;
+        assert!(matches!(
+            bytes.get(1..).and_then(Message::parse),
+            Some(Message::Data(header, ciphertext))
+                if header.counter.get() == 7 && ciphertext.len() == 32
+        ));
+    }
+
+    #[test]
+    fn padding_fills_up_to_the_mtu() {
+        assert_eq!(padding(0, 1420), 0);
+        assert_eq!(padding(1, 1420), 15);
+        assert_eq!(padding(16, 1420), 0);
+        assert_eq!(padding(84, 1420), 12);
+        // The MTU is no multiple of 16, and a full packet gets nothing.
+        assert_eq!(padding(1409, 1420), 11);
+        assert_eq!(padding(1420, 1420), 0);
+        assert_eq!(padding(1, 0), 15);
+        assert_eq!(padding(u32::MAX, 0), 1);
+    }
+
+    #[test]
+    fn padding_agrees_with_its_definition() {
+        for mtu in [0u32, 1, 15, 16, 17, 576, 1280, 1420, 1500, u32::MAX] {
+            for len in 0..4500u32 {
+                let mut last = len;
+                while mtu != 0 && last > mtu {
+                    last -= mtu;
+                }
+                let mut padded = last;
+                while padded % 16 != 0 && (mtu == 0 || padded < mtu) {
+                    padded += 1;
+                }
+                assert_eq!(padding(len, mtu), padded - last);
+            }
+        }
     }
 }

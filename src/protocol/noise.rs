@@ -5,14 +5,15 @@
 //! ```text
 //! <- s                       the initiator knows the responder's public key beforehand
 //! ...
-//! -> e, es, s, ss, {t}       create_initiation()  ~>  OpenedInitiation::open(), consume_initiation()
+//! -> e, es, s, ss, {t}       create_initiation()  ~>  OpenedInitiation::open()
+//!                                                     consume_initiation()
 //! <- e, ee, se, psk, {}      consume_response()   <~  create_response()
 //!    begin_session()                                  begin_session()
 //! ```
 //!
-//! A [`Handshake`] belongs to a peer, but knows none: finding the peer of an initiation by its public key, the peer
-//! of a response by its index, and giving out indices is up to the caller. Each step below names the tokens of the pattern
-//! that it goes through.
+//! A [`Handshake`] belongs to a peer, but knows none: finding the peer of an initiation by its
+//! public key, the peer of a response by its index, and giving out indices is up to the caller.
+//! Each step below names the tokens of the pattern that it goes through.
 
 use kernel::prelude::*;
 
@@ -22,10 +23,6 @@ use super::{
         PublicKey,
         StaticIdentity, //
     },
-    kdf::{
-        kdf,
-        Key, //
-    },
     limits::{
         INITIATIONS_PER_SECOND,
         NSEC_PER_SEC, //
@@ -33,10 +30,10 @@ use super::{
     messages::{
         HandshakeInitiation,
         HandshakeResponse,
-        NOISE_HASH_LEN,
         NOISE_PUBLIC_KEY_LEN,
         NOISE_SYMMETRIC_KEY_LEN, //
     },
+    symmetric::SymmetricState,
     tai64n::{
         Tai64n,
         NOISE_TIMESTAMP_LEN, //
@@ -49,160 +46,6 @@ use crate::linux::crypto::{
 
 /// A preshared or session key.
 pub(crate) type SymmetricKey = Secret<NOISE_SYMMETRIC_KEY_LEN>;
-
-/// BLAKE2s of "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s".
-const INITIAL_CHAINING_KEY: [u8; NOISE_HASH_LEN] = [
-    0x60, 0xe2, 0x6d, 0xae, 0xf3, 0x27, 0xef, 0xc0, 0x2e, 0xc3, 0x35, 0xe2, 0xa0, 0x25, 0xd2, 0xd0,
-    0x16, 0xeb, 0x42, 0x06, 0xf8, 0x72, 0x77, 0xf5, 0x2d, 0x38, 0xd1, 0x98, 0x8b, 0x78, 0xcd, 0x36,
-];
-
-/// BLAKE2s of [`INITIAL_CHAINING_KEY`] and "WireGuard v1 zx2c4 Jason@zx2c4.com".
-const INITIAL_HASH: [u8; NOISE_HASH_LEN] = [
-    0x22, 0x11, 0xb3, 0x61, 0x08, 0x1a, 0xc5, 0x66, 0x69, 0x12, 0x43, 0xdb, 0x45, 0x8a, 0xd5, 0x32,
-    0x2d, 0x9c, 0x6c, 0x66, 0x22, 0x93, 0xe8, 0xb7, 0x0e, 0xe1, 0x9c, 0x65, 0xba, 0x07, 0x9e, 0xf3,
-];
-
-/// The chaining key and the hash of everything so far, which every message goes through on both sides alike.
-struct SymmetricState {
-    chaining_key: Key,
-    hash: Secret<NOISE_HASH_LEN>,
-}
-
-impl SymmetricState {
-    const fn zeroed() -> Self {
-        Self {
-            chaining_key: Secret::zeroed(),
-            hash: Secret::zeroed(),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.chaining_key.clear();
-        self.hash.clear();
-    }
-
-    fn copy_from(&mut self, other: &Self) {
-        self.chaining_key.copy_from(&other.chaining_key);
-        self.hash.copy_from(&other.hash);
-    }
-
-    /// The state before the first message to the owner of `responder`.
-    fn start(&mut self, responder: &PublicKey) {
-        *self.chaining_key.as_mut_bytes() = INITIAL_CHAINING_KEY;
-        *self.hash.as_mut_bytes() = INITIAL_HASH;
-        self.mix_hash(responder.as_bytes());
-    }
-
-    fn mix_hash(&mut self, data: &[u8]) {
-        let mut hash = Secret::zeroed();
-        crypto::blake2s(&[self.hash.as_bytes(), data], hash.as_mut_bytes());
-        self.hash.copy_from(&hash);
-    }
-
-    /// Mixes `data` into the chaining key.
-    fn mix(&mut self, data: &[u8]) {
-        let mut chaining_key = Key::zeroed();
-        kdf(&self.chaining_key, data, [&mut chaining_key]);
-        self.chaining_key.copy_from(&chaining_key);
-    }
-
-    /// Mixes `data` into the chaining key and derives a key to encrypt with.
-    fn mix_key(&mut self, data: &[u8], key: &mut SymmetricKey) {
-        let mut chaining_key = Key::zeroed();
-        kdf(&self.chaining_key, data, [&mut chaining_key, key]);
-        self.chaining_key.copy_from(&chaining_key);
-    }
-
-    /// `e`
-    fn mix_ephemeral(&mut self, public: &[u8; NOISE_PUBLIC_KEY_LEN]) {
-        self.mix_hash(public);
-        self.mix(public);
-    }
-
-    /// `es`, with a key. Fails for a point of low order.
-    #[must_use]
-    fn mix_dh_key(
-        &mut self,
-        private: &PrivateKey,
-        public: &[u8; NOISE_PUBLIC_KEY_LEN],
-        key: &mut SymmetricKey,
-    ) -> bool {
-        let mut shared = Secret::zeroed();
-        let usable = crypto::curve25519(&mut shared, private, public);
-        if usable {
-            self.mix_key(shared.as_bytes(), key);
-        }
-        usable
-    }
-
-    /// `ee`, `se`. Fails for a point of low order.
-    #[must_use]
-    fn mix_dh(&mut self, private: &PrivateKey, public: &[u8; NOISE_PUBLIC_KEY_LEN]) -> bool {
-        let mut shared = Secret::zeroed();
-        let usable = crypto::curve25519(&mut shared, private, public);
-        if usable {
-            self.mix(shared.as_bytes());
-        }
-        usable
-    }
-
-    /// `ss`, with a key. Fails if the product could not be computed beforehand.
-    #[must_use]
-    fn mix_static_static(
-        &mut self,
-        static_static: &Secret<NOISE_PUBLIC_KEY_LEN>,
-        key: &mut SymmetricKey,
-    ) -> bool {
-        let usable = !static_static.is_zero();
-        if usable {
-            self.mix_key(static_static.as_bytes(), key);
-        }
-        usable
-    }
-
-    /// `psk`, with a key.
-    fn mix_psk(&mut self, psk: &SymmetricKey, key: &mut SymmetricKey) {
-        let mut chaining_key = Key::zeroed();
-        let mut hash = Key::zeroed();
-        kdf(
-            &self.chaining_key,
-            psk.as_bytes(),
-            [&mut chaining_key, &mut hash, key],
-        );
-        self.chaining_key.copy_from(&chaining_key);
-        self.mix_hash(hash.as_bytes());
-    }
-
-    /// Encrypts `plaintext` into `ciphertext`, which has room for a tag more. The nonce is zero: each key is used once.
-    #[must_use]
-    fn encrypt(&mut self, ciphertext: &mut [u8], plaintext: &[u8], key: &SymmetricKey) -> bool {
-        let done = crypto::chacha20poly1305_encrypt(
-            ciphertext,
-            plaintext,
-            self.hash.as_bytes(),
-            0,
-            key.as_bytes(),
-        )
-        .is_ok();
-        self.mix_hash(ciphertext);
-        done
-    }
-
-    /// Decrypts `ciphertext` into `plaintext`, which is a tag shorter; fails if it is not authentic.
-    #[must_use]
-    fn decrypt(&mut self, plaintext: &mut [u8], ciphertext: &[u8], key: &SymmetricKey) -> bool {
-        let authentic = crypto::chacha20poly1305_decrypt(
-            plaintext,
-            ciphertext,
-            self.hash.as_bytes(),
-            0,
-            key.as_bytes(),
-        )
-        .is_ok();
-        self.mix_hash(ciphertext);
-        authentic
-    }
-}
 
 /// How far a handshake has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -260,7 +103,8 @@ impl Session {
 
 /// The handshake of one peer.
 ///
-/// Failed steps leave it as it was, or with no handshake going on; a forged message cannot disturb one that is.
+/// Failed steps leave it as it was, or with no handshake going on; a forged message cannot disturb
+/// one that is.
 pub(crate) struct Handshake {
     state: State,
     /// The peer's index for the handshake or session, once known.
@@ -314,7 +158,8 @@ impl Handshake {
         self.preshared_key.copy_from(key);
     }
 
-    /// Computes what both static keys have in common. To be called once `identity` is there, and when it changes.
+    /// Computes what both static keys have in common. To be called once `identity` is there, and
+    /// when it changes.
     pub(crate) fn precompute_static_static(&mut self, identity: &StaticIdentity) {
         let usable = identity.private_key().is_some_and(|private| {
             crypto::curve25519(
@@ -337,12 +182,14 @@ impl Handshake {
         self.state = State::Zeroed;
     }
 
-    /// Begins a handshake: `e`, `es`, `s`, `ss`, `{t}`. The MACs of the message are still to be added.
+    /// Begins a handshake: `e`, `es`, `s`, `ss`, `{t}`. The MACs of the message are still to be
+    /// added.
     ///
-    /// `sender_index` is what the response will find this handshake by. One that was going on is forgotten.
+    /// `sender_index` is what the response will find this handshake by. One that was going on is
+    /// forgotten.
     ///
-    /// Returns `None` without an identity or when the peer's key is of no use. The random number generator has to be
-    /// seeded.
+    /// Returns `None` without an identity or when the peer's key is of no use. The random number
+    /// generator has to be seeded.
     pub(crate) fn create_initiation(
         &mut self,
         identity: &StaticIdentity,
@@ -412,7 +259,8 @@ impl Handshake {
 
     /// Takes an initiation whose public key has led to this handshake: `ss`, `{t}`.
     ///
-    /// `now_ns` is the clock reading. A handshake that was going on is replaced, but only if this succeeds.
+    /// `now_ns` is the clock reading. A handshake that was going on is replaced, but only if this
+    /// succeeds.
     ///
     /// # Errors
     ///
@@ -468,12 +316,13 @@ impl Handshake {
         Ok(())
     }
 
-    /// Answers the initiation that was taken last: `e`, `ee`, `se`, `psk`, `{}`. The MACs are still to be added.
+    /// Answers the initiation that was taken last: `e`, `ee`, `se`, `psk`, `{}`. The MACs are still
+    /// to be added.
     ///
     /// `sender_index` is what the peer's data messages will find the session by.
     ///
-    /// Returns `None` if there is no initiation to answer or the peer's keys are of no use. The random number generator
-    /// has to be seeded.
+    /// Returns `None` if there is no initiation to answer or the peer's keys are of no use. The
+    /// random number generator has to be seeded.
     pub(crate) fn create_response(&mut self, sender_index: u32) -> Option<HandshakeResponse> {
         let mut ephemeral = Secret::zeroed();
         crypto::curve25519_generate_secret(&mut ephemeral);
@@ -526,9 +375,11 @@ impl Handshake {
             .encrypt(&mut message.encrypted_nothing, &[], &key)
     }
 
-    /// Takes the response whose `receiver_index` has led to this handshake: `e`, `ee`, `se`, `psk`, `{}`.
+    /// Takes the response whose `receiver_index` has led to this handshake: `e`, `ee`, `se`, `psk`,
+    /// `{}`.
     ///
-    /// Returns whether it is the answer to the initiation that was made last. If not, that one still waits for it.
+    /// Returns whether it is the answer to the initiation that was made last. If not, that one
+    /// still waits for it.
     #[must_use]
     pub(crate) fn consume_response(
         &mut self,
@@ -574,8 +425,8 @@ impl Handshake {
 
     /// Derives the keys of the session into `session` and ends the handshake.
     ///
-    /// `now_ns` is the clock reading. Returns whether there was a handshake that had come far enough; `session` and the
-    /// handshake are as they were if not.
+    /// `now_ns` is the clock reading. Returns whether there was a handshake that had come far
+    /// enough; `session` and the handshake are as they were if not.
     #[must_use]
     pub(crate) fn begin_session(&mut self, session: &mut Session, now_ns: u64) -> bool {
         session.i_am_the_initiator = match self.state {
@@ -588,7 +439,7 @@ impl Handshake {
         } else {
             [&mut session.receiving, &mut session.sending]
         };
-        kdf(&self.symmetric.chaining_key, &[], keys);
+        self.symmetric.split(keys);
         session.remote_index = self.remote_index;
         session.birthdate = now_ns;
         self.clear();
@@ -617,8 +468,8 @@ impl<'a> OpenedInitiation<'a> {
 
     /// Decrypts the sender's public key: `e`, `es`, `s`.
     ///
-    /// Returns `None` if the message is not for `identity`. Anybody can claim to be anybody so far: the sender is
-    /// authentic when [`Handshake::consume_initiation`] succeeds.
+    /// Returns `None` if the message is not for `identity`. Anybody can claim to be anybody so far:
+    /// the sender is authentic when [`Handshake::consume_initiation`] succeeds.
     pub(crate) fn open(&mut self, identity: &StaticIdentity) -> Option<&PublicKey> {
         let mut key = Secret::zeroed();
         let mut remote_static = [0; NOISE_PUBLIC_KEY_LEN];
@@ -649,3 +500,6 @@ impl<'a> OpenedInitiation<'a> {
         self.remote_static.as_ref()
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

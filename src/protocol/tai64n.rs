@@ -13,14 +13,15 @@ pub(crate) const NOISE_TIMESTAMP_LEN: usize = 12;
 /// TAI64 of the Unix epoch, with the ten leap seconds of 1972.
 const UNIX_EPOCH: u64 = 0x4000_0000_0000_000a;
 
-/// The nanoseconds are rounded down to a multiple of this power of two, the largest one within the time that has to
-/// pass between two initiations.
+/// The nanoseconds are rounded down to a multiple of this power of two, the largest one within the
+/// time that has to pass between two initiations.
 const GRANULARITY: u32 = {
     let interval = (NSEC_PER_SEC / INITIATIONS_PER_SECOND) as u32;
     1 << interval.ilog2()
 };
 
-/// A point of real time: big-endian seconds, then big-endian nanoseconds, so that a later one compares greater.
+/// A point of real time: big-endian seconds, then big-endian nanoseconds, so that a later one
+/// compares greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub(crate) struct Tai64n([u8; NOISE_TIMESTAMP_LEN]);
@@ -29,7 +30,8 @@ impl Tai64n {
     /// Earlier than every other.
     pub(crate) const ZERO: Self = Self([0; NOISE_TIMESTAMP_LEN]);
 
-    /// The timestamp of `seconds` and `nanoseconds` after the Unix epoch, as `ktime_get_real_ts64()` gives them.
+    /// The timestamp of `seconds` and `nanoseconds` after the Unix epoch, as
+    /// `ktime_get_real_ts64()` gives them.
     ///
     /// It is coarse on purpose: a precise clock would tell others how this machine behaves.
     pub(crate) fn from_unix(seconds: i64, nanoseconds: u32) -> Self {

@@ -2,9 +2,10 @@
 
 //! What the timers of a peer and the ages of its keys decide: section 6 of the paper.
 //!
-//! The engine keeps the five timers themselves, tells this module what has happened and which timer is pending, and
-//! does what comes back. Delays are milliseconds, ages are worked out from clock readings in nanoseconds, and random jitter
-//! comes in as an argument, so that everything in here is a function of what it is given.
+//! The engine keeps the five timers themselves, tells this module what has happened and which timer
+//! is pending, and does what comes back. Delays are milliseconds, ages are worked out from clock
+//! readings in nanoseconds, and random jitter comes in as an argument, so that everything in here
+//! is a function of what it is given.
 
 use kernel::sync::atomic::{
     ordering::Relaxed,
@@ -36,9 +37,11 @@ pub(crate) enum Timer {
     RetransmitHandshake,
     /// Something was received and nothing sent since: [`State::send_keepalive_expired`].
     SendKeepalive,
-    /// Something was sent and nothing received since: initiate a handshake, from a fresh source address.
+    /// Something was sent and nothing received since: initiate a handshake, from a fresh source
+    /// address.
     NewHandshake,
-    /// No new keys for so long that all are to be forgotten: those of the handshake and of the sessions.
+    /// No new keys for so long that all are to be forgotten: those of the handshake and of the
+    /// sessions.
     ZeroKeyMaterial,
     /// The user wants something to be sent every so often: [`persistent_keepalive_expired`].
     PersistentKeepalive,
@@ -67,8 +70,8 @@ pub(crate) enum Retransmit {
 
 /// What the timers remember from one event to the next.
 ///
-/// Several threads may report events at the same time; as with the timers themselves, either of two that race
-/// may be the later one.
+/// Several threads may report events at the same time; as with the timers themselves, either of two
+/// that race may be the later one.
 pub(crate) struct State {
     handshake_attempts: Atomic<u32>,
     need_another_keepalive: Atomic<bool>,
@@ -96,15 +99,16 @@ impl State {
         Change::Keep
     }
 
-    /// A handshake is about to be asked for: because the last initiation went unanswered (`is_retry`), or for another
-    /// reason, which gives it all its attempts again.
+    /// A handshake is about to be asked for: because the last initiation went unanswered
+    /// (`is_retry`), or for another reason, which gives it all its attempts again.
     pub(crate) fn handshake_requested(&self, is_retry: bool) {
         if !is_retry {
             self.handshake_attempts.store(0, Relaxed);
         }
     }
 
-    /// A response was received, or as responder the first message of the session: both sides have the keys.
+    /// A response was received, or as responder the first message of the session: both sides have
+    /// the keys.
     pub(crate) fn handshake_complete(&self) -> Change {
         self.handshake_attempts.store(0, Relaxed);
         self.sent_lastminute_handshake.store(false, Relaxed);
@@ -140,8 +144,9 @@ impl State {
         Change::Arm(Timer::SendKeepalive, msecs(KEEPALIVE_TIMEOUT))
     }
 
-    /// A message was received. Whether to ask for a handshake, because the current key will not last as long as it
-    /// may take to find out that one is needed: as initiator, and once for each session.
+    /// A message was received. Whether to ask for a handshake, because the current key will not
+    /// last as long as it may take to find out that one is needed: as initiator, and once for each
+    /// session.
     ///
     /// `i_am_the_initiator` and `birthdate_ns` are those of the current keypair.
     pub(crate) fn rekey_after_receiving(
@@ -166,7 +171,8 @@ impl State {
 /// A data message that is no keepalive was sent.
 ///
 /// `jitter_msecs` is less than
-/// [`REKEY_TIMEOUT_JITTER_MAX_MSECS`](super::limits::REKEY_TIMEOUT_JITTER_MAX_MSECS), and only asked for when wanted.
+/// [`REKEY_TIMEOUT_JITTER_MAX_MSECS`](super::limits::REKEY_TIMEOUT_JITTER_MAX_MSECS), and only
+/// asked for when wanted.
 pub(crate) fn data_sent(new_handshake_pending: bool, jitter_msecs: impl FnOnce() -> u32) -> Change {
     if new_handshake_pending {
         return Change::Keep;
@@ -213,7 +219,8 @@ pub(crate) const fn session_derived() -> Change {
     )
 }
 
-/// [`Timer::PersistentKeepalive`] has expired. Whether to send a keepalive: the user may have turned it off since.
+/// [`Timer::PersistentKeepalive`] has expired. Whether to send a keepalive: the user may have
+/// turned it off since.
 pub(crate) const fn persistent_keepalive_expired(persistent_keepalive_interval: u16) -> bool {
     persistent_keepalive_interval != 0
 }
@@ -233,10 +240,11 @@ pub(crate) const fn nonces_may_be_used(first: u64, count: u32) -> bool {
     }
 }
 
-/// A message was sent. Whether to ask for a handshake, because the current key has been used much or, as initiator, for
-/// long.
+/// A message was sent. Whether to ask for a handshake, because the current key has been used much
+/// or, as initiator, for long.
 ///
-/// `i_am_the_initiator` and `birthdate_ns` are those of the current keypair, and `counter` the next one to be used with it.
+/// `i_am_the_initiator` and `birthdate_ns` are those of the current keypair, and `counter` the next
+/// one to be used with it.
 #[inline]
 pub(crate) const fn rekey_after_sending(
     i_am_the_initiator: bool,
@@ -248,7 +256,8 @@ pub(crate) const fn rekey_after_sending(
         || (i_am_the_initiator && has_expired(birthdate_ns, REKEY_AFTER_TIME, now_ns))
 }
 
-/// Whether an initiation may be sent, when the last initiation or response was sent at `last_sent_ns`.
+/// Whether an initiation may be sent, when the last initiation or response was sent at
+/// `last_sent_ns`.
 #[inline]
 pub(crate) const fn handshake_may_be_sent(last_sent_ns: u64, now_ns: u64) -> bool {
     has_expired(last_sent_ns, REKEY_TIMEOUT, now_ns)
@@ -260,8 +269,12 @@ pub(crate) const fn last_sent_long_ago(now_ns: u64) -> u64 {
     now_ns.wrapping_sub(LONG)
 }
 
-/// Whether a device that was last seen to be under load at `last_under_load_ns` still counts as such.
+/// Whether a device that was last seen to be under load at `last_under_load_ns` still counts as
+/// such.
 #[inline]
 pub(crate) const fn is_still_under_load(last_under_load_ns: u64, now_ns: u64) -> bool {
     !has_expired(last_under_load_ns, UNDER_LOAD_LATENCY, now_ns)
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

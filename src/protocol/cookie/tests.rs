@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of MACs and cookies.
+//!
+//! The vectors were made with Python: BLAKE2s by hashlib, XChaCha20-Poly1305 by PyNaCl. The
+//! responder's private key is the clamped BLAKE2s hash of "responder static", the secret that of
+//! "cookie secret"; the message is 116 bytes of an initiation that the other vectors of the
+//! handshake have too, or zeros, and the source 192.0.2.33 or 2001:db8::42, port 51820.
+
+use super::*;
+use crate::{
+    protocol::limits::NSEC_PER_SEC,
+    testing::hex, //
+};
+
+const RESPONDER_PUBLIC: PublicKey = PublicKey::new(hex(
+    "955412b0ffd76706710b79bcbb59645da077b4645d1f3281e886ba38da65e13e",
+));
+const SECRET: [u8; 32] = hex("700313011d0817c94ea498f961b090261634266780fde2b328fed57f0e95ead4");
+const INITIATION: [u8; 148] = hex(
+    "01000000443322111fb22d22843e83c5616c4e80caa091331a66ff0e74573e68e084dd145172a45c887006ed4facd758\
+     cbf74d23d791a8ad13910525629a4a2f395835df13044854fefcb33ec767ea9ad23311fedd543bb4de2e7784d2c18091\
+     4723df2557d1e50acc9eb38d77b9dd37cb4b22b193974906740c2c7761119748abc3e60a000000000000000000000000\
+     00000000",
+);
+const COOKIE_V4: [u8; 16] = hex("69bd6cbddeb750a9422b692ba5562ee6");
+const COOKIE_V6: [u8; 16] = hex("33fbe5151917f6a6c7fbdfea7b2b9039");
+const REPLY: [u8; 64] = hex(
+    "0300000044332211000102030405060708090a0b0c0d0e0f1011121314151617940c8866b8e23f2348697635569082a1\
+     23a34bb435ed93cad1949cde00231d45",
+);
+const MAC2: [u8; 16] = hex("945a63de42707ab480d3e2150e9ff52a");
+const SOURCE_V4: Source = Source::V4 {
+    addr: [192, 0, 2, 33],
+    port: [0xca, 0x6c],
+};
+const SOURCE_V6: Source = Source::V6 {
+    addr: hex("20010db8000000000000000000000042"),
+    port: [0xca, 0x6c],
+};
+
+const SECOND: u64 = NSEC_PER_SEC;
+const START: u64 = 1000 * SECOND;
+
+/// A responder with the secret and key of the vectors.
+fn checker() -> Checker {
+    let mut checker = Checker::new();
+    checker.set_identity(Some(&RESPONDER_PUBLIC));
+    checker.secret.copy_from(&Secret::from_bytes(&SECRET));
+    checker.secret_birthdate = Some(START);
+    checker
+}
+
+/// An initiation with the first 116 bytes of the vectors' one and no MACs.
+fn initiation() -> HandshakeInitiation {
+    let mut message = HandshakeInitiation::new(0);
+    for (to, from) in message.as_mut_bytes().iter_mut().zip(INITIATION) {
+        *to = from;
+    }
+    message.macs = Macs::ZERO;
+    message
+}
+
+/// What the responder replies to the message that `peer` has just added MACs to, taken by `peer`.
+fn get_cookie(
+    peer: &mut Cookie,
+    checker: &Checker,
+    message: &HandshakeInitiation,
+    source: &Source,
+    now: u64,
+) -> bool {
+    checker
+        .create_reply(1, &message.macs, source, now)
+        .is_some_and(|reply| peer.consume_reply(&reply, now))
+}
+
+#[kernel::macros::kunit_tests(wireguard_cookie)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn vectors_of_another_implementation() -> Result {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+
+        peer.add_macs(&mut message, START);
+        assert!(message.as_bytes() == INITIATION);
+
+        let mut cookie = Secret::zeroed();
+        assert!(checker.make_cookie(&mut cookie, &SOURCE_V4, START));
+        assert!(cookie.as_bytes() == &COOKIE_V4);
+        assert!(checker.make_cookie(&mut cookie, &SOURCE_V6, START));
+        assert!(cookie.as_bytes() == &COOKIE_V6);
+
+        let mut nonce = [0; 24];
+        for (byte, value) in nonce.iter_mut().zip(0..) {
+            *byte = value;
+        }
+        let reply = checker
+            .create_reply_with(
+                nonce,
+                message.sender_index.get(),
+                &message.macs,
+                &SOURCE_V4,
+                START,
+            )
+            .ok_or(EINVAL)?;
+        assert!(reply.as_bytes() == REPLY);
+
+        assert!(peer.consume_reply(&reply, START));
+        peer.add_macs(&mut message, START);
+        assert!(message.macs.mac2 == MAC2);
+        assert!(
+            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacWithCookie
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn mac1_covers_all_before_it() {
+        let checker = checker();
+        let mut genuine = initiation();
+        Cookie::new(&RESPONDER_PUBLIC).add_macs(&mut genuine, START);
+        assert!(
+            checker.validate(&genuine, &SOURCE_V4, false, START) == MacState::ValidMacButNoCookie
+        );
+        for i in 0..132 {
+            let mut forged = genuine.clone();
+            if let Some(byte) = forged.as_mut_bytes().get_mut(i) {
+                *byte ^= 0x20;
+            }
+            assert!(checker.validate(&forged, &SOURCE_V4, false, START) == MacState::Invalid);
+        }
+    }
+
+    #[test]
+    fn mac1_is_for_one_responder() {
+        let mut checker = checker();
+        let mut message = initiation();
+        Cookie::new(&PublicKey::new([5; 32])).add_macs(&mut message, START);
+        assert!(checker.validate(&message, &SOURCE_V4, false, START) == MacState::Invalid);
+
+        Cookie::new(&RESPONDER_PUBLIC).add_macs(&mut message, START);
+        assert!(checker.validate(&message, &SOURCE_V4, false, START) != MacState::Invalid);
+        checker.set_identity(None);
+        assert!(checker.validate(&message, &SOURCE_V4, false, START) == MacState::Invalid);
+    }
+
+    #[test]
+    fn response_has_macs_too() {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = HandshakeResponse::new(1, 2);
+        peer.add_macs(&mut message, START);
+        assert!(
+            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacButNoCookie
+        );
+        let reply = checker.create_reply(1, &message.macs, &SOURCE_V4, START);
+        assert!(reply.is_some_and(|reply| peer.consume_reply(&reply, START)));
+        peer.add_macs(&mut message, START);
+        assert!(
+            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacWithCookie
+        );
+    }
+
+    #[test]
+    fn cookie_covers_the_source_port() {
+        let checker = checker();
+        for (source, other_port, other_addr) in [
+            (
+                SOURCE_V4,
+                Source::V4 {
+                    addr: [192, 0, 2, 33],
+                    port: [0xca, 0x6d],
+                },
+                Source::V4 {
+                    addr: [192, 0, 2, 34],
+                    port: [0xca, 0x6c],
+                },
+            ),
+            (
+                SOURCE_V6,
+                Source::V6 {
+                    addr: hex("20010db8000000000000000000000042"),
+                    port: [0xcb, 0x6c],
+                },
+                Source::V6 {
+                    addr: hex("20010db8000000000000000000000043"),
+                    port: [0xca, 0x6c],
+                },
+            ),
+        ] {
+            let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+            let mut message = initiation();
+            peer.add_macs(&mut message, START);
+            assert!(get_cookie(&mut peer, &checker, &message, &source, START));
+            peer.add_macs(&mut message, START);
+            assert!(
+                checker.validate(&message, &source, true, START) == MacState::ValidMacWithCookie
+            );
+            for other in [other_port, other_addr] {
+                assert!(
+                    checker.validate(&message, &other, true, START)
+                        == MacState::ValidMacButNoCookie
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn cookie_is_only_asked_for_under_load() {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+        peer.add_macs(&mut message, START);
+        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        peer.add_macs(&mut message, START);
+        assert!(
+            checker.validate(&message, &SOURCE_V4, false, START) == MacState::ValidMacButNoCookie
+        );
+    }
+
+    #[test]
+    fn cookie_lives_as_long_as_its_secret() {
+        let mut checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+        peer.add_macs(&mut message, START);
+        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        peer.add_macs(&mut message, START);
+
+        let last = START + 120 * SECOND - 1;
+        assert!(!checker.needs_rotation(last));
+        checker.rotate(last);
+        assert!(checker.validate(&message, &SOURCE_V4, true, last) == MacState::ValidMacWithCookie);
+
+        // Too old, and nobody has made a new one yet.
+        let end = last + 1;
+        assert!(checker.needs_rotation(end));
+        assert!(checker.validate(&message, &SOURCE_V4, true, end) == MacState::ValidMacButNoCookie);
+        assert!(checker
+            .create_reply(1, &message.macs, &SOURCE_V4, end)
+            .is_none());
+
+        checker.rotate(end);
+        assert!(!checker.needs_rotation(end));
+        assert!(!checker.secret.ct_eq(&Secret::from_bytes(&SECRET)));
+        assert!(checker.validate(&message, &SOURCE_V4, true, end) == MacState::ValidMacButNoCookie);
+    }
+
+    #[test]
+    fn peer_stops_using_a_cookie_before_it_is_too_old() {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+        peer.add_macs(&mut message, START);
+        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        peer.add_macs(&mut message, START + 115 * SECOND - 1);
+        assert!(message.macs.mac2 != [0; 16]);
+        peer.add_macs(&mut message, START + 115 * SECOND);
+        assert!(message.macs.mac2 == [0; 16]);
+    }
+
+    #[test]
+    fn no_secret_no_cookie() {
+        let mut checker = Checker::new();
+        checker.set_identity(Some(&RESPONDER_PUBLIC));
+        assert!(checker.needs_rotation(0));
+        assert!(checker
+            .create_reply(1, &Macs::ZERO, &SOURCE_V4, 0)
+            .is_none());
+        checker.rotate(0);
+        assert!(!checker.secret.is_zero());
+        assert!(checker
+            .create_reply(1, &Macs::ZERO, &SOURCE_V4, 0)
+            .is_some());
+    }
+
+    #[test]
+    fn reply_is_taken_once_and_for_the_latest_message() -> Result {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+        peer.add_macs(&mut message, START);
+        let first = checker
+            .create_reply(1, &message.macs, &SOURCE_V4, START)
+            .ok_or(EINVAL)?;
+
+        message.sender_index = 77.into();
+        peer.add_macs(&mut message, START);
+        assert!(!peer.consume_reply(&first, START));
+        let second = checker
+            .create_reply(1, &message.macs, &SOURCE_V4, START)
+            .ok_or(EINVAL)?;
+        assert!(peer.consume_reply(&second, START));
+        assert!(!peer.consume_reply(&second, START));
+        Ok(())
+    }
+
+    #[test]
+    fn reply_nobody_asked_for_is_refused() -> Result {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let reply = checker
+            .create_reply(1, &Macs::ZERO, &SOURCE_V4, START)
+            .ok_or(EINVAL)?;
+        assert!(!peer.consume_reply(&reply, START));
+        let mut message = initiation();
+        peer.add_macs(&mut message, START);
+        assert!(message.macs.mac2 == [0; 16]);
+        Ok(())
+    }
+
+    #[test]
+    fn forged_reply_leaves_the_old_cookie() -> Result {
+        let checker = checker();
+        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+        peer.add_macs(&mut message, START);
+        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        peer.add_macs(&mut message, START);
+        let genuine = checker
+            .create_reply(1, &message.macs, &SOURCE_V4, START)
+            .ok_or(EINVAL)?;
+        for i in 8..64 {
+            let mut forged = genuine.clone();
+            if let Some(byte) = forged.as_mut_bytes().get_mut(i) {
+                *byte ^= 1;
+            }
+            assert!(!peer.consume_reply(&forged, START));
+        }
+        peer.add_macs(&mut message, START);
+        assert!(
+            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacWithCookie
+        );
+        assert!(peer.consume_reply(&genuine, START));
+        Ok(())
+    }
+}

@@ -1,0 +1,525 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of the handshake: a transcript made by another implementation, both sides with each other,
+//! and what must fail.
+//!
+//! The transcripts were made with the Python packages noiseprotocol 0.3.1
+//! (Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s, prologue "WireGuard v1 zx2c4 Jason@zx2c4.com") and
+//! cryptography 50.0.2. Private and ephemeral keys are the clamped BLAKE2s hashes of "initiator
+//! static", "responder static", "initiator ephemeral" and "responder ephemeral", the preshared key
+//! that of "preshared"; the time is 1,700,000,000 s and 50,331,648 ns after the Unix epoch. Headers
+//! and `mac1` were added by hand with struct and hashlib.
+
+use super::*;
+use crate::{
+    protocol::{
+        cookie::Cookie,
+        messages::DataHeader, //
+    },
+    testing::hex, //
+};
+
+const INITIATOR: [u8; 32] = hex("78660f3a76e5189611224acb7d665909ee59be9d6a05e88994764c90b419164d");
+const RESPONDER: [u8; 32] = hex("405ea69d9c4cde87ae2f11f751dcb0e934846cf3a38c28980a25cd8cf355e36e");
+const INITIATOR_EPHEMERAL: [u8; 32] =
+    hex("e8393b192fc90f9ca781853bb517e6ecdb4765ea1d2c9f869c9a8a5dc1c5dd65");
+const RESPONDER_EPHEMERAL: [u8; 32] =
+    hex("78f4d70e01a0611e5c828fa291d7f152376bface59f12375ac133417562a4e67");
+const INITIATOR_PUBLIC: [u8; 32] =
+    hex("8acdd8df4e5063c95d0cd26bdd94851e4fac7e9c9a23019ccdbcc14135611629");
+const RESPONDER_PUBLIC: [u8; 32] =
+    hex("955412b0ffd76706710b79bcbb59645da077b4645d1f3281e886ba38da65e13e");
+const PRESHARED: [u8; 32] = hex("22c2212187020d63b13ca1c43fe2c235548035242ceedde7ca25ee0480995e2d");
+
+const INITIATION: [u8; 148] = hex(
+    "01000000443322111fb22d22843e83c5616c4e80caa091331a66ff0e74573e68e084dd145172a45c887006ed4facd758\
+     cbf74d23d791a8ad13910525629a4a2f395835df13044854fefcb33ec767ea9ad23311fedd543bb4de2e7784d2c18091\
+     4723df2557d1e50acc9eb38d77b9dd37cb4b22b193974906740c2c7761119748abc3e60a000000000000000000000000\
+     00000000",
+);
+
+/// What follows the initiation, which is the same with and without a preshared key.
+struct Transcript {
+    preshared: [u8; 32],
+    response: [u8; 92],
+    /// From the initiator, with the plaintext "sixteen bytes it".
+    data: [u8; 48],
+    /// From the responder.
+    keepalive: [u8; 32],
+}
+
+const WITH_PSK: Transcript = Transcript {
+    preshared: PRESHARED,
+    response: hex(
+        "020000008877665544332211cfb82a4c40ec91c20e0c4c131a3bdb7933b30187945a5205f25d5faa6eb68e6704d78cc2\
+         1d668c93548b5b43af7925928bec1704f03cd173e405d1a4633b62ab00000000000000000000000000000000",
+    ),
+    data: hex(
+        "040000008877665500000000000000000f82c12b2d7013c4b0618ce08dc60bfdf412dffb39ddec03338a50decb3f2c13",
+    ),
+    keepalive: hex("040000004433221100000000000000001f5ea186cdca022d55f10d44a87bf611"),
+};
+
+const WITHOUT_PSK: Transcript = Transcript {
+    preshared: [0; 32],
+    response: hex(
+        "020000008877665544332211cfb82a4c40ec91c20e0c4c131a3bdb7933b30187945a5205f25d5faa6eb68e675990878d\
+         5d012d28eb6ef9f0b79dee457716a5d4c7e95b23c2176deb808ccb8200000000000000000000000000000000",
+    ),
+    data: hex(
+        "04000000887766550000000000000000e96b571934b61d192871fbb4f5e885081975febdfad960c026b16e36c44067dc",
+    ),
+    keepalive: hex("0400000044332211000000000000000039de26ca997b2bf52a85d8c728db3f76"),
+};
+
+const SECOND: u64 = NSEC_PER_SEC;
+const START: u64 = 1000 * SECOND;
+
+/// A point of low order.
+const LOW_ORDER: [u8; 32] = hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800");
+
+/// One end of a tunnel.
+struct Side {
+    identity: StaticIdentity,
+    handshake: Handshake,
+}
+
+/// The end with this private key of a tunnel to the owner of `remote`.
+fn side(private: &[u8; 32], remote: &[u8; 32]) -> Side {
+    let mut side = Side {
+        identity: StaticIdentity::none(),
+        handshake: Handshake::new(PublicKey::new(*remote)),
+    };
+    side.identity.set_private_key(&Secret::from_bytes(private));
+    side.handshake.precompute_static_static(&side.identity);
+    side
+}
+
+/// Both ends of a tunnel, initiator first.
+fn sides() -> [Side; 2] {
+    [
+        side(&INITIATOR, &RESPONDER_PUBLIC),
+        side(&RESPONDER, &INITIATOR_PUBLIC),
+    ]
+}
+
+/// The real time of an initiation that is sent when the clock reads `now`.
+fn timestamp(now: u64) -> Tai64n {
+    Tai64n::from_unix((now / SECOND) as i64, (now % SECOND) as u32)
+}
+
+/// Lets `responder` take an initiation.
+fn consume(
+    responder: &mut Side,
+    message: &HandshakeInitiation,
+    now: u64,
+) -> Result<(), InitiationError> {
+    let mut opened = OpenedInitiation::new(message);
+    if opened.open(&responder.identity).is_none() {
+        return Err(InitiationError::Invalid);
+    }
+    responder.handshake.consume_initiation(&mut opened, now)
+}
+
+/// A whole handshake with the keys as they are; the sessions of both ends if it succeeds.
+fn exchange(initiator: &mut Side, responder: &mut Side, now: u64) -> Option<[Session; 2]> {
+    let initiation =
+        initiator
+            .handshake
+            .create_initiation(&initiator.identity, timestamp(now), 1)?;
+    consume(responder, &initiation, now).ok()?;
+    let response = responder.handshake.create_response(2)?;
+    if !initiator
+        .handshake
+        .consume_response(&initiator.identity, &response)
+    {
+        return None;
+    }
+    let mut sessions = [Session::zeroed(), Session::zeroed()];
+    let [ours, theirs] = &mut sessions;
+    (initiator.handshake.begin_session(ours, now) && responder.handshake.begin_session(theirs, now))
+        .then_some(sessions)
+}
+
+/// Whether each end decrypts with what the other encrypts with, and the two directions differ.
+fn sessions_agree([ours, theirs]: &[Session; 2]) -> bool {
+    ours.sending.ct_eq(&theirs.receiving)
+        && ours.receiving.ct_eq(&theirs.sending)
+        && !ours.sending.ct_eq(&ours.receiving)
+        && ours.i_am_the_initiator
+        && !theirs.i_am_the_initiator
+        && (ours.remote_index, theirs.remote_index) == (2, 1)
+}
+
+/// Whether nothing of a handshake is left.
+fn is_zeroed(handshake: &Handshake) -> bool {
+    handshake.state == State::Zeroed
+        && handshake.ephemeral_private.is_zero()
+        && handshake.symmetric.is_zero()
+        && handshake.remote_index == 0
+}
+
+/// `message` with one bit of byte `i` flipped.
+fn flipped<T: FromBytes + IntoBytes + zerocopy::Immutable + Clone>(message: &T, i: usize) -> T {
+    let mut message = message.clone();
+    if let Some(byte) = message.as_mut_bytes().get_mut(i) {
+        *byte ^= 0x04;
+    }
+    message
+}
+
+/// The data message number 0 of a session.
+fn data_message<const N: usize>(session: &Session, plain: &[u8]) -> [u8; N] {
+    let mut message = [0; N];
+    if let Some((header, text)) = message.split_first_chunk_mut::<16>() {
+        header.copy_from_slice(DataHeader::new(session.remote_index, 0).as_bytes());
+        let key = session.sending.as_bytes();
+        if crypto::chacha20poly1305_encrypt(text, plain, &[], 0, key).is_err() {
+            text.fill(0);
+        }
+    }
+    message
+}
+
+#[kernel::macros::kunit_tests(wireguard_noise)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn public_keys_of_the_transcript() {
+        let [initiator, responder] = sides();
+        assert!(initiator.identity.public_key() == Some(&PublicKey::new(INITIATOR_PUBLIC)));
+        assert!(responder.identity.public_key() == Some(&PublicKey::new(RESPONDER_PUBLIC)));
+    }
+
+    #[test]
+    fn transcript_of_another_implementation() -> Result {
+        for transcript in [&WITH_PSK, &WITHOUT_PSK] {
+            let [mut initiator, mut responder] = sides();
+            let psk = Secret::from_bytes(&transcript.preshared);
+            initiator.handshake.set_preshared_key(&psk);
+            responder.handshake.set_preshared_key(&psk);
+
+            let mut initiation = initiator
+                .handshake
+                .create_initiation_with(
+                    &Secret::from_bytes(&INITIATOR_EPHEMERAL),
+                    &initiator.identity,
+                    Tai64n::from_unix(1_700_000_000, 50_331_648),
+                    0x1122_3344,
+                )
+                .ok_or(EINVAL)?;
+            Cookie::new(initiator.handshake.remote_static()).add_macs(&mut initiation, START);
+            assert!(initiation.as_bytes() == INITIATION);
+
+            let mut opened = OpenedInitiation::new(&initiation);
+            assert!(opened.open(&responder.identity) == Some(&PublicKey::new(INITIATOR_PUBLIC)));
+            assert!(responder
+                .handshake
+                .consume_initiation(&mut opened, START)
+                .is_ok());
+
+            let mut response = responder
+                .handshake
+                .create_response_with(&Secret::from_bytes(&RESPONDER_EPHEMERAL), 0x5566_7788)
+                .ok_or(EINVAL)?;
+            Cookie::new(responder.handshake.remote_static()).add_macs(&mut response, START);
+            assert!(response.as_bytes() == transcript.response);
+
+            assert!(initiator
+                .handshake
+                .consume_response(&initiator.identity, &response));
+
+            let [mut ours, mut theirs] = [Session::zeroed(), Session::zeroed()];
+            assert!(initiator.handshake.begin_session(&mut ours, START));
+            assert!(responder.handshake.begin_session(&mut theirs, START));
+            assert!(data_message(&ours, b"sixteen bytes it") == transcript.data);
+            assert!(data_message(&theirs, b"") == transcript.keepalive);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn both_sides_get_the_same_keys() -> Result {
+        let [mut a, mut b] = sides();
+        let sessions = exchange(&mut a, &mut b, START).ok_or(EINVAL)?;
+        assert!(sessions_agree(&sessions));
+        assert_eq!(sessions[0].birthdate, START);
+        assert!(is_zeroed(&a.handshake) && is_zeroed(&b.handshake));
+
+        // The other way round, later; and every session has keys of its own.
+        let again = exchange(&mut b, &mut a, START + SECOND).ok_or(EINVAL)?;
+        assert!(sessions_agree(&again));
+        assert!(!again[0].sending.ct_eq(&sessions[0].sending));
+        assert!(!again[0].sending.ct_eq(&sessions[0].receiving));
+        Ok(())
+    }
+
+    #[test]
+    fn psk_has_to_be_the_same() {
+        let [mut a, mut b] = sides();
+        let psk = Secret::from_bytes(&PRESHARED);
+        a.handshake.set_preshared_key(&psk);
+        assert!(exchange(&mut a, &mut b, START).is_none());
+        b.handshake.set_preshared_key(&Secret::from_bytes(&[1; 32]));
+        assert!(exchange(&mut a, &mut b, START + SECOND).is_none());
+        b.handshake.set_preshared_key(&psk);
+        assert!(exchange(&mut a, &mut b, START + 2 * SECOND).is_some());
+    }
+
+    #[test]
+    fn psk_change_is_taken_up_by_the_next_handshake() -> Result {
+        let [mut a, mut b] = sides();
+        assert!(exchange(&mut a, &mut b, START).is_some());
+
+        let psk = Secret::from_bytes(&PRESHARED);
+        a.handshake.set_preshared_key(&psk);
+        b.handshake.set_preshared_key(&psk);
+        assert!(b.handshake.preshared_key().ct_eq(&psk));
+        assert!(exchange(&mut a, &mut b, START + SECOND).is_some());
+
+        // Taken away on one side: not the old one is used, and not the old session's.
+        b.handshake.set_preshared_key(&Secret::zeroed());
+        assert!(exchange(&mut a, &mut b, START + 2 * SECOND).is_none());
+
+        // Changed on both sides while the initiation is under way: the new one counts.
+        let now = START + 3 * SECOND;
+        let initiation = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(now), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &initiation, now).is_ok());
+        let other = Secret::from_bytes(&[9; 32]);
+        a.handshake.set_preshared_key(&other);
+        b.handshake.set_preshared_key(&other);
+        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
+        assert!(a.handshake.consume_response(&a.identity, &response));
+        Ok(())
+    }
+
+    #[test]
+    fn initiation_replay_is_refused() -> Result {
+        let [mut a, mut b] = sides();
+        let old = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        let new = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START + SECOND), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &new, START + SECOND).is_ok());
+        for (replayed, now) in [(&new, 2), (&old, 3), (&new, 1_000_000)] {
+            assert!(
+                consume(&mut b, replayed, START + now * SECOND) == Err(InitiationError::Replay)
+            );
+        }
+        // The one that was taken is still there to be answered.
+        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
+        assert!(a.handshake.consume_response(&a.identity, &response));
+
+        // The end of a handshake does not make old ones good again.
+        b.handshake.clear();
+        assert!(consume(&mut b, &new, START + 9 * SECOND) == Err(InitiationError::Replay));
+        Ok(())
+    }
+
+    #[test]
+    fn initiation_flood_is_refused() -> Result {
+        let [mut a, mut b] = sides();
+        let interval = SECOND / INITIATIONS_PER_SECOND;
+        let first = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &first, START).is_ok());
+        let second = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START + SECOND), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &second, START) == Err(InitiationError::Flood));
+        assert!(consume(&mut b, &second, START + interval - 1) == Err(InitiationError::Flood));
+        // Being refused used up neither its timestamp nor the time.
+        assert!(consume(&mut b, &second, START + interval).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn forged_initiation_changes_nothing() -> Result {
+        let [mut a, mut b] = sides();
+        let genuine = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        // All but the header and the index, which `mac1` alone covers, and the MACs.
+        for i in 8..116 {
+            assert!(consume(&mut b, &flipped(&genuine, i), START) == Err(InitiationError::Invalid));
+            assert!(is_zeroed(&b.handshake));
+        }
+        assert!(consume(&mut b, &genuine, START).is_ok());
+        Ok(())
+    }
+
+    #[test]
+    fn forged_response_leaves_the_initiator_waiting() -> Result {
+        let [mut a, mut b] = sides();
+        let initiation = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &initiation, START).is_ok());
+        let genuine = b.handshake.create_response(2).ok_or(EINVAL)?;
+        for i in 12..60 {
+            assert!(!a
+                .handshake
+                .consume_response(&a.identity, &flipped(&genuine, i)));
+        }
+        assert!(a.handshake.consume_response(&a.identity, &genuine));
+        Ok(())
+    }
+
+    #[test]
+    fn response_is_taken_once_and_for_the_latest_initiation() -> Result {
+        let [mut a, mut b] = sides();
+        let older = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &older, START).is_ok());
+        let response_to_older = b.handshake.create_response(2).ok_or(EINVAL)?;
+        let newer = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START + SECOND), 1)
+            .ok_or(EINVAL)?;
+        assert!(!a
+            .handshake
+            .consume_response(&a.identity, &response_to_older));
+        assert!(consume(&mut b, &newer, START + SECOND).is_ok());
+        let response = b.handshake.create_response(3).ok_or(EINVAL)?;
+        assert!(a.handshake.consume_response(&a.identity, &response));
+        assert!(!a.handshake.consume_response(&a.identity, &response));
+        Ok(())
+    }
+
+    #[test]
+    fn initiation_is_for_its_responder_and_from_its_peer() -> Result {
+        let [mut a, mut b] = sides();
+        let initiation = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+
+        // Somebody else cannot open it.
+        let mut other = StaticIdentity::none();
+        assert!(other.set_private_key(&Secret::from_bytes(&[3; 32])));
+        assert!(OpenedInitiation::new(&initiation).open(&other).is_none());
+
+        // Another peer's handshake does not take it.
+        let mut wrong = side(&RESPONDER, other.public_key().ok_or(EINVAL)?.as_bytes());
+        assert!(consume(&mut wrong, &initiation, START) == Err(InitiationError::Invalid));
+
+        // Knowing the peer's public key is not enough: the impostor has another private key.
+        let mut impostor = side(&[3; 32], &RESPONDER_PUBLIC);
+        let mut claimed = StaticIdentity::none();
+        claimed.set_private_key(&Secret::from_bytes(&INITIATOR));
+        let forged = impostor
+            .handshake
+            .create_initiation(&claimed, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &forged, START) == Err(InitiationError::Invalid));
+
+        // What was opened is good for one attempt.
+        let mut opened = OpenedInitiation::new(&initiation);
+        assert!(opened.open(&b.identity).is_some());
+        assert!(b.handshake.consume_initiation(&mut opened, START).is_ok());
+        assert!(
+            b.handshake.consume_initiation(&mut opened, START + SECOND)
+                == Err(InitiationError::Invalid)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn points_of_low_order_are_refused() -> Result {
+        let [mut a, mut b] = sides();
+        let mut initiation = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        assert!(consume(&mut b, &initiation, START).is_ok());
+        let mut response = b.handshake.create_response(2).ok_or(EINVAL)?;
+
+        initiation.unencrypted_ephemeral = LOW_ORDER;
+        assert!(OpenedInitiation::new(&initiation)
+            .open(&b.identity)
+            .is_none());
+        response.unencrypted_ephemeral = LOW_ORDER;
+        assert!(!a.handshake.consume_response(&a.identity, &response));
+
+        let mut to_low_order = side(&INITIATOR, &LOW_ORDER);
+        assert!(to_low_order
+            .handshake
+            .create_initiation(&to_low_order.identity, timestamp(START), 1)
+            .is_none());
+        assert!(is_zeroed(&to_low_order.handshake));
+        Ok(())
+    }
+
+    #[test]
+    fn nothing_works_without_keys() -> Result {
+        let [mut a, mut b] = sides();
+        let initiation = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        let none = StaticIdentity::none();
+
+        assert!(OpenedInitiation::new(&initiation).open(&none).is_none());
+        assert!(consume(&mut b, &initiation, START).is_ok());
+        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
+        assert!(!a.handshake.consume_response(&none, &response));
+        assert!(a
+            .handshake
+            .create_initiation(&none, timestamp(START), 1)
+            .is_none());
+
+        // Without the product of the static keys, neither side gets anywhere.
+        let [mut a, mut b] = sides();
+        b.handshake.precompute_static_static(&none);
+        assert!(consume(&mut b, &initiation, START) == Err(InitiationError::Invalid));
+        a.handshake.precompute_static_static(&none);
+        assert!(a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn steps_out_of_order_do_nothing() -> Result {
+        let [mut a, mut b] = sides();
+        let mut session = Session::zeroed();
+        assert!(!a.handshake.begin_session(&mut session, START));
+        assert!(b.handshake.create_response(2).is_none());
+
+        let initiation = a
+            .handshake
+            .create_initiation(&a.identity, timestamp(START), 1)
+            .ok_or(EINVAL)?;
+        assert!(!a.handshake.begin_session(&mut session, START));
+        assert!(a.handshake.create_response(2).is_none());
+        assert!(consume(&mut b, &initiation, START).is_ok());
+        assert!(!b.handshake.begin_session(&mut session, START));
+        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
+        assert!(b.handshake.create_response(3).is_none());
+        assert!(session.sending.is_zero() && session.receiving.is_zero());
+
+        assert!(b.handshake.begin_session(&mut session, START));
+        assert!(!b.handshake.begin_session(&mut session, START));
+
+        a.handshake.clear();
+        assert!(is_zeroed(&a.handshake));
+        assert!(!a.handshake.consume_response(&a.identity, &response));
+        Ok(())
+    }
+}
