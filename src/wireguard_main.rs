@@ -8,16 +8,36 @@ use kernel::prelude::*;
 
 #[forbid(unsafe_code)]
 mod allowedips;
+#[forbid(unsafe_code)]
+mod debug;
+#[forbid(unsafe_code)]
+mod device;
 mod linux;
+#[forbid(unsafe_code)]
+mod netlink;
+#[forbid(unsafe_code)]
+mod noise;
+#[forbid(unsafe_code)]
+mod peer;
 #[forbid(unsafe_code)]
 mod peerlookup;
 #[forbid(unsafe_code)]
 mod protocol;
 #[forbid(unsafe_code)]
+mod queueing;
+#[forbid(unsafe_code)]
 mod ratelimiter;
+#[forbid(unsafe_code)]
+mod receive;
+#[forbid(unsafe_code)]
+mod send;
+#[forbid(unsafe_code)]
+mod socket;
 #[cfg(CONFIG_KUNIT = "y")]
 #[forbid(unsafe_code)]
 mod testing;
+#[forbid(unsafe_code)]
+mod timers;
 
 module! {
     type: WireGuard,
@@ -28,16 +48,19 @@ module! {
     alias: ["rtnl-link-wireguard", "net-pf-16-proto-16-family-wireguard"],
 }
 
-struct WireGuard;
-
-impl kernel::Module for WireGuard {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(WireGuard)
-    }
+/// The module. What is dropped first comes first: nobody configures devices that are being deleted.
+#[pin_data]
+struct WireGuard {
+    _netlink: linux::genetlink::Registration,
+    #[pin]
+    _devices: device::Registration,
 }
 
-impl Drop for WireGuard {
-    fn drop(&mut self) {
-        linux::rcu::barrier();
+impl kernel::InPlaceModule for WireGuard {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _devices <- device::Registration::new(),
+            _netlink: netlink::register(module)?,
+        }? Error)
     }
 }

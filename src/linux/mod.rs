@@ -7,6 +7,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod barrier;
 pub(crate) mod bindings;
 pub(crate) mod bottom_half;
 pub(crate) mod cpumask;
