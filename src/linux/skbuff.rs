@@ -36,15 +36,25 @@ pub(crate) const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
 pub(crate) const NET_SKB_PAD: usize = bindings::NET_SKB_PAD;
 /// Bytes of the authentication tag that [`SkBuff::seal`] appends and [`SkBuff::open`] takes away.
 const TAG_LEN: usize = bindings::chacha20poly1305_lengths_CHACHA20POLY1305_AUTHTAG_SIZE as usize;
+/// Most bytes of headroom to ask for: offsets of headers are 16 bits wide.
+const MAX_HEADROOM: usize = 32_767;
+/// Most bytes of padding that [`SkBuff::seal`] puts behind the data.
+const MAX_PAD: usize = 65_535;
 /// Scatterlist entries that fit any packet which `skb_cow_data()` left in pieces.
 const MAX_SG: usize = bindings::MAX_SKB_FRAGS as usize + 8;
+
+// `tail` and `end` are offsets, not pointers (`NET_SKBUFF_DATA_USES_OFFSET`), and the control block is aligned.
+const _: () = assert!(size_of::<usize>() == 8);
+const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
 
 /// An owned `struct sk_buff`.
 ///
 /// # Invariants
 ///
-/// `ptr` points to a valid `struct sk_buff` that this value owns a reference to, that is not on any list
-/// and whose structure (not necessarily its data) nobody else writes to.
+/// * `ptr` points to a valid `struct sk_buff` that this value owns, that is not on any list, and that nobody else
+///   has a reference to. Its data may be shared with clones.
+/// * What it refers to stays valid for as long as it does: its route, if it has one, is counted (`skb_dst_force()`),
+///   and its device is null, save for the time that a face of this folder hands it to C.
 #[repr(transparent)]
 pub(crate) struct SkBuff {
     ptr: NonNull<bindings::sk_buff>,
@@ -60,7 +70,7 @@ impl SkBuff {
     ///
     /// # Safety
     ///
-    /// `ptr` must be valid, and the caller must own it as the type invariant says and give it away.
+    /// The caller must own the buffer as the type invariant says, and give it away.
     pub(super) unsafe fn from_raw(ptr: NonNull<bindings::sk_buff>) -> Self {
         // INVARIANT: By the safety requirement.
         Self { ptr }
@@ -99,7 +109,14 @@ impl SkBuff {
     /// A new, empty buffer with `headroom` bytes in front and room for `len` bytes of data.
     ///
     /// May be called from any context; allocates with `GFP_ATOMIC`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `headroom` is more than 32,767, `EOVERFLOW` or `ENOMEM` if there is not that much memory.
     pub(crate) fn alloc(headroom: usize, len: usize) -> Result<Self> {
+        if headroom > MAX_HEADROOM {
+            return Err(EINVAL);
+        }
         let size = headroom.checked_add(len).ok_or(EOVERFLOW)?;
         let size = u32::try_from(size).map_err(|_| EOVERFLOW)?;
         // SAFETY: No requirements; it returns null if there is no memory.
@@ -107,8 +124,7 @@ impl SkBuff {
         let ptr = NonNull::new(skb).ok_or(ENOMEM)?;
         // INVARIANT: The buffer is new.
         let this = Self { ptr };
-        // SAFETY: The buffer is empty and has `size >= headroom` bytes of tailroom. `headroom` fits an `i32` if
-        // the allocation succeeded.
+        // SAFETY: The buffer is empty and has `size >= headroom` bytes of tailroom. `headroom` fits an `i32`.
         unsafe { bindings::skb_reserve(this.as_raw(), headroom as i32) };
         Ok(this)
     }
@@ -266,11 +282,28 @@ impl SkBuff {
         unsafe { bindings::skb_is_gso(self.as_raw()) }
     }
 
-    /// `skb_gso_segment()`: splits a GSO packet into packets of the segment size, checksums done.
+    /// `skb_gso_segment()`: splits a GSO packet into packets of the segment size, checksums done. A packet that is
+    /// not GSO is the only one of the list.
     ///
-    /// On an error the packet comes back.
+    /// # Errors
+    ///
+    /// The packet comes back with `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6, with `EINVAL` if its headers are
+    /// not what they should be, and with what the function says.
     pub(crate) fn gso_segment(self) -> Result<SkbList, (Error, SkBuff)> {
-        // SAFETY: The buffer is valid; the function leaves it to us and returns a list of new ones.
+        if !self.is_gso() {
+            let mut list = SkbList::new();
+            list.push_back(self);
+            return Ok(list);
+        }
+        if !matches!(self.protocol(), ETH_P_IP | ETH_P_IPV6) {
+            return Err((EPROTONOSUPPORT, self));
+        }
+        if !usize::try_from(self.network_offset()).is_ok_and(|offset| offset <= self.headlen()) {
+            return Err((EINVAL, self));
+        }
+        // SAFETY: The buffer is valid. What the function pulls off unchecked is what lies in front of the network
+        // header, which is linear (see above); there is no VLAN header in between, by the protocol. It leaves the
+        // buffer to us and returns a list of new ones.
         let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), 0, true) };
         match kernel::error::from_err_ptr(segs) {
             Err(e) => Err((e, self)),
@@ -325,9 +358,16 @@ impl SkBuff {
     }
 
     /// `skb_cow_head()`: makes the header writable, with `headroom` bytes in front.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `headroom` is more than 32,767, `ENOMEM`.
     pub(crate) fn cow_head(&mut self, headroom: usize) -> Result {
-        let headroom = u32::try_from(headroom).map_err(|_| EOVERFLOW)?;
-        // SAFETY: The buffer is valid and ours.
+        if headroom > MAX_HEADROOM {
+            return Err(EINVAL);
+        }
+        let headroom = headroom as u32;
+        // SAFETY: The buffer is valid and ours alone. The headroom is little enough for no size to overflow.
         to_result(unsafe { bindings::skb_cow_head(self.as_raw(), headroom) })
     }
 
@@ -405,13 +445,22 @@ impl SkBuff {
     }
 
     /// Appends `bytes`, if the linear part has the room.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if it has not, or if the room belongs to a clone too.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result {
+        // SAFETY: The buffer is valid.
+        if unsafe { bindings::skb_cloned(self.as_raw()) } != 0 {
+            return Err(ENOSPC);
+        }
         // SAFETY: The buffer is valid.
         let room = unsafe { bindings::skb_tailroom(self.as_raw()) };
         if usize::try_from(room).map_or(true, |room| bytes.len() > room) {
             return Err(ENOSPC);
         }
-        // SAFETY: The linear part has room for `bytes`, whose length fits an `u32` as it fits the room.
+        // SAFETY: The linear part has room for `bytes`, whose length fits an `u32` as it fits the room, and which
+        // nobody else uses.
         unsafe { bindings::skb_put_data(self.as_raw(), bytes.as_ptr().cast(), bytes.len() as u32) };
         Ok(())
     }
@@ -426,11 +475,24 @@ impl SkBuff {
     ///
     /// `pad` zero bytes are appended first, then the data is encrypted, then the 16-byte tag appended and
     /// `header`, which is neither encrypted nor authenticated, put in front. The data is copied if somebody
-    /// else refers to it. There must be `header.len()` bytes of writable headroom: see [`SkBuff::cow_head`].
+    /// else refers to it. There must be `header.len()` bytes of headroom: see [`SkBuff::cow_head`].
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is not that much headroom or `pad` is more than 65,535, `EMSGSIZE` if the packet is too long
+    /// or in too many pieces, `ENOMEM`. What is in the packet then is not for anyone to see: it is to be dropped.
     pub(crate) fn seal(&mut self, header: &[u8], pad: usize, nonce: u64, key: &[u8; 32]) -> Result {
-        let trailer_len = pad.checked_add(TAG_LEN).ok_or(EOVERFLOW)?;
-        let plain_len = self.len().checked_add(pad).ok_or(EOVERFLOW)?;
-        let tailbits = i32::try_from(trailer_len).map_err(|_| EOVERFLOW)?;
+        if pad > MAX_PAD {
+            return Err(EINVAL);
+        }
+        // None of these overflows: the length of a packet has 32 bits.
+        let trailer_len = pad.wrapping_add(TAG_LEN);
+        let plain_len = self.len().wrapping_add(pad);
+        let sealed_len = plain_len.wrapping_add(TAG_LEN);
+        if i32::try_from(sealed_len.saturating_add(header.len())).is_err() {
+            return Err(EMSGSIZE);
+        }
+        let tailbits = trailer_len as i32;
         let mut trailer = ptr::null_mut();
         // SAFETY: The buffer is valid and ours; `trailer` is set on success to the last buffer of the packet,
         // which then has `tailbits` bytes of tailroom, and all data is writable.
@@ -440,7 +502,7 @@ impl SkBuff {
         unsafe { ptr::write_bytes(bindings::skb_tail_pointer(trailer), 0, pad) };
         self.push(header.len())?;
         // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they were
-        // headroom, which `cow_head()` and `skb_cow_data()` made unshared.
+        // headroom, and `skb_cow_data()` has copied the buffer if it was shared.
         unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
         // SAFETY: `trailer` is the last buffer of this packet and has the room.
         unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
@@ -461,7 +523,7 @@ impl SkBuff {
             };
             return Ok(());
         }
-        self.with_sg(frags, header.len(), plain_len.wrapping_add(TAG_LEN), |sg| {
+        self.with_sg(frags, header.len(), sealed_len, |sg| {
             // SAFETY: The scatterlist covers the plain text and the tag of this packet.
             unsafe {
                 bindings::chacha20poly1305_encrypt_sg_inplace(

@@ -378,10 +378,14 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let Some(skb) = NonNull::new(skb) else {
             return 0;
         };
-        // SAFETY: The datagram is ours. It is taken off the list that it may have come on.
+        // SAFETY: The datagram is ours. It is taken off the list that it may have come on, and what it refers to, for
+        // the time of the critical section only, is forgotten: the device it came in by, and its route.
         let skb = unsafe {
             (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next = ptr::null_mut();
-            SkBuff::from_raw(skb)
+            bindings::skb_dst_drop(skb.as_ptr());
+            let mut skb = SkBuff::from_raw(skb);
+            skb.set_dev(ptr::null_mut());
+            skb
         };
         if let Some(data) = NonNull::new(data.cast::<T>()) {
             // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is
