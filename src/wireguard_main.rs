@@ -54,11 +54,13 @@ struct WireGuard {
     _netlink: linux::genetlink::Registration,
     #[pin]
     _devices: device::Registration,
+    _sockets: linux::udp_tunnel::Registration,
 }
 
 impl kernel::InPlaceModule for WireGuard {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
+            _sockets: linux::udp_tunnel::Registration::new()?,
             _devices <- device::Registration::new(),
             _netlink: netlink::register(module)?,
         }? Error)
