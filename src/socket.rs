@@ -367,11 +367,11 @@ impl Sender<'_> {
                 src,
                 src_if,
             } => {
-                let (route, saddr) = self.path4((*addr, *port), src, src_if, cache)?;
+                let (route, saddr, daddr) = self.path4((*addr, *port), src, src_if, cache)?;
                 Ok(Path::V4 {
                     route,
                     saddr,
-                    daddr: *addr,
+                    daddr,
                     dport: *port,
                 })
             }
@@ -393,16 +393,17 @@ impl Sender<'_> {
         }
     }
 
+    /// Returns a route, and the source and the destination address to use with it.
     fn path4(
         &self,
         to: ([u8; 4], u16),
         src: &mut [u8; 4],
         src_if: &mut i32,
         cache: Option<&DstCache>,
-    ) -> Result<(Route4, [u8; 4])> {
+    ) -> Result<(Route4, [u8; 4], [u8; 4])> {
         let socket = self.v4.ok_or(ENONET)?;
-        if let Some(found) = cache.and_then(|cache| cache.get_ip4(self.bh)) {
-            return Ok(found);
+        if let Some((route, saddr)) = cache.and_then(|cache| cache.get_ip4(self.bh)) {
+            return Ok((route, saddr, to.0));
         }
         let mut flow = Flow4::new(self.fwmark, (*src, socket.port()), to);
         let mut want_if = *src_if;
@@ -416,12 +417,12 @@ impl Sender<'_> {
             0
         };
         socket.classify4(&mut flow);
-        // The address is not ours any more.
+        // The sticky source is not an address of ours any more.
         if !socket.has_addr4(flow.saddr()) {
             want_if = clear_src(&mut flow);
         }
         let mut route = socket.route4(&mut flow);
-        // Or packets leave by another interface than they came in by.
+        // Or packets would leave by another interface than those of the peer came in by.
         let elsewhere = match &route {
             Ok(route) => route.ifindex(self.rcu) != want_if,
             Err(error) => *error == EINVAL,
@@ -434,9 +435,10 @@ impl Sender<'_> {
         if let Some(cache) = cache {
             cache.set_ip4(self.bh, &route, flow.saddr());
         }
-        Ok((route, flow.saddr()))
+        Ok((route, flow.saddr(), flow.daddr()))
     }
 
+    /// Returns a route, and the source address to use with it.
     fn path6(
         &self,
         to: ([u8; 16], u16),
@@ -450,7 +452,7 @@ impl Sender<'_> {
         }
         let mut flow = Flow6::new(self.fwmark, scope_id, (*src, socket.port()), to);
         socket.classify6(&mut flow);
-        // The address is not ours any more.
+        // The sticky source is not an address of ours any more.
         if *src != [0; 16] && !socket.has_addr6(*src) {
             *src = [0; 16];
             flow.set_saddr([0; 16]);

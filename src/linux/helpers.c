@@ -247,6 +247,9 @@ static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, 
 {
 	if (unlikely(READ_ONCE(dev->reg_state) != NETREG_REGISTERED))
 		return -ENODEV;
+	/* The outer checksum is made from the inner one, if that is yet to be made: it has to be inside. */
+	if (unlikely(skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_start_offset(skb) < 0))
+		return -EINVAL;
 	if (unlikely(skb_cow_head(skb, headroom)))
 		return -ENOMEM;
 	skb_dst_drop(skb);

@@ -126,6 +126,11 @@ impl Flow4 {
         self.inner.saddr.to_ne_bytes()
     }
 
+    /// The destination address. A lookup sets it as well, if it was 0.0.0.0.
+    pub(crate) fn daddr(&self) -> [u8; 4] {
+        self.inner.daddr.to_ne_bytes()
+    }
+
     /// Sets the source address.
     pub(crate) fn set_saddr(&mut self, saddr: [u8; 4]) {
         self.inner.saddr = u32::from_ne_bytes(saddr);

@@ -6,7 +6,10 @@ use core::net::{
     Ipv4Addr,
     Ipv6Addr, //
 };
-use kernel::fmt;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
 
 use crate::linux::{
     route::ipv6_iface_scope_id,
@@ -251,5 +254,189 @@ impl fmt::Display for Endpoint {
                 scope_id
             )),
         }
+    }
+}
+
+#[kunit_tests(wireguard_endpoint)]
+mod tests {
+    use super::*;
+    use kernel::str::CString;
+
+    const V4: Endpoint = Endpoint::V4 {
+        addr: [192, 0, 2, 1],
+        port: 51820,
+        src: [198, 51, 100, 7],
+        src_if: 3,
+    };
+    const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    const GLOBAL: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+    const V6: Endpoint = Endpoint::V6 {
+        addr: LINK_LOCAL,
+        port: 0xca6c,
+        scope_id: 5,
+        flowinfo: 0,
+        src: GLOBAL,
+    };
+
+    /// An IPv6 header with these addresses.
+    fn ipv6_header(saddr: [u8; 16], daddr: [u8; 16]) -> [u8; 40] {
+        let mut header = [0; 40];
+        header[8..24].copy_from_slice(&saddr);
+        header[24..].copy_from_slice(&daddr);
+        header
+    }
+
+    #[test]
+    fn from_ipv4_headers() {
+        let ip = [
+            0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 7, 0xca, 0x6c,
+        ];
+        let udp = [0xca, 0x6c, 0, 1];
+        assert!(Endpoint::from_headers(ETH_P_IP, &ip, &udp, 3) == Some(V4));
+        // The header with the least that is looked at, and less.
+        assert!(Endpoint::from_headers(ETH_P_IP, &ip[..20], &udp[..2], 3) == Some(V4));
+        for len in 0..20 {
+            assert!(Endpoint::from_headers(ETH_P_IP, &ip[..len], &udp, 3).is_none());
+        }
+        assert!(Endpoint::from_headers(ETH_P_IP, &ip, &udp[..1], 3).is_none());
+        assert!(Endpoint::from_headers(ETH_P_IP, &ip, &[], 3).is_none());
+        // ARP.
+        assert!(Endpoint::from_headers(0x0806, &ip, &udp, 3).is_none());
+    }
+
+    #[test]
+    fn from_ipv6_headers() {
+        let ip = ipv6_header(LINK_LOCAL, GLOBAL);
+        let udp = [0xca, 0x6c];
+        assert!(Endpoint::from_headers(ETH_P_IPV6, &ip, &udp, 5) == Some(V6));
+        for len in 0..40 {
+            assert!(Endpoint::from_headers(ETH_P_IPV6, &ip[..len], &udp, 5).is_none());
+        }
+        // An address that means the same everywhere has no scope.
+        let Some(Endpoint::V6 {
+            addr,
+            scope_id,
+            src,
+            ..
+        }) = Endpoint::from_headers(ETH_P_IPV6, &ipv6_header(GLOBAL, LINK_LOCAL), &udp, 5)
+        else {
+            panic!("not an IPv6 endpoint");
+        };
+        assert_eq!(addr, GLOBAL);
+        assert_eq!(src, LINK_LOCAL);
+        assert_eq!(scope_id, 0);
+    }
+
+    #[test]
+    fn sockaddr_in() {
+        let Some(sockaddr) = to_bytes(V4) else {
+            panic!("no bytes");
+        };
+        // struct sockaddr_in { sa_family_t; __be16 port; __be32 addr; char zero[8]; }
+        let expected = [2, 0, 0xca, 0x6c, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(sockaddr.as_slice(), expected);
+        // The sticky source is not part of it.
+        let mut without_src = V4;
+        without_src.clear_src();
+        assert!(Endpoint::from_sockaddr(&expected) == Some(without_src));
+        assert!(without_src != V4);
+    }
+
+    #[test]
+    fn sockaddr_in6() {
+        let Some(sockaddr) = to_bytes(V6) else {
+            panic!("no bytes");
+        };
+        // struct sockaddr_in6 { sa_family_t; __be16 port; __be32 flowinfo; struct in6_addr; u32 scope_id; }
+        let mut expected = [0; 28];
+        expected[..4].copy_from_slice(&[10, 0, 0xca, 0x6c]);
+        expected[8..24].copy_from_slice(&LINK_LOCAL);
+        expected[24] = 5;
+        assert_eq!(sockaddr.as_slice(), expected);
+        let mut without_src = V6;
+        without_src.clear_src();
+        assert!(Endpoint::from_sockaddr(&expected) == Some(without_src));
+        // Flow information comes back, but does not make it another endpoint.
+        expected[5] = 0x0f;
+        let Some(with_flow) = Endpoint::from_sockaddr(&expected) else {
+            panic!("not an endpoint");
+        };
+        assert!(with_flow == without_src);
+        assert_eq!(with_flow.to_sockaddr().as_bytes(), expected);
+    }
+
+    fn to_bytes(endpoint: Endpoint) -> Option<KVec<u8>> {
+        let mut bytes = KVec::new();
+        bytes
+            .extend_from_slice(endpoint.to_sockaddr().as_bytes(), GFP_KERNEL)
+            .ok()?;
+        Some(bytes)
+    }
+
+    #[test]
+    fn sockaddr_of_the_wrong_length() {
+        let mut bytes = [0; 40];
+        for (family, len) in [(2, 16), (10, 28)] {
+            bytes[0] = family;
+            for wrong in (0..bytes.len()).filter(|&wrong| wrong != len) {
+                assert!(Endpoint::from_sockaddr(&bytes[..wrong]).is_none());
+            }
+            assert!(Endpoint::from_sockaddr(&bytes[..len]).is_some());
+        }
+        // AF_UNIX.
+        bytes[0] = 1;
+        assert!(Endpoint::from_sockaddr(&bytes[..16]).is_none());
+    }
+
+    #[test]
+    fn every_part_makes_another_endpoint() {
+        let v4 = |addr, port, src, src_if| Endpoint::V4 {
+            addr,
+            port,
+            src,
+            src_if,
+        };
+        let (addr, src) = ([192, 0, 2, 1], [198, 51, 100, 7]);
+        assert!(v4(addr, 51820, src, 3) == V4);
+        assert!(v4([192, 0, 2, 2], 51820, src, 3) != V4);
+        assert!(v4(addr, 51821, src, 3) != V4);
+        assert!(v4(addr, 51820, [198, 51, 100, 8], 3) != V4);
+        assert!(v4(addr, 51820, src, 4) != V4);
+
+        let v6 = |addr, port, scope_id, src| Endpoint::V6 {
+            addr,
+            port,
+            scope_id,
+            flowinfo: 0,
+            src,
+        };
+        assert!(v6(LINK_LOCAL, 0xca6c, 5, GLOBAL) == V6);
+        for i in 0..16 {
+            let mut other = LINK_LOCAL;
+            other[i] ^= 1;
+            assert!(v6(other, 0xca6c, 5, GLOBAL) != V6);
+            let mut other = GLOBAL;
+            other[i] ^= 1;
+            assert!(v6(LINK_LOCAL, 0xca6c, 5, other) != V6);
+        }
+        assert!(v6(LINK_LOCAL, 0xca6d, 5, GLOBAL) != V6);
+        assert!(v6(LINK_LOCAL, 0xca6c, 6, GLOBAL) != V6);
+        // One that is all zeros is still not the endpoint that is not known.
+        assert!(v4([0; 4], 0, [0; 4], 0).words()[0] != 0);
+        assert!(v6([0; 16], 0, 0, [0; 16]).words()[0] != 0);
+        assert!(v4([0; 4], 0, [0; 4], 0) != v6([0; 16], 0, 0, [0; 16]));
+    }
+
+    #[test]
+    fn display() -> Result {
+        assert_eq!(
+            CString::try_from_fmt(fmt!("{}", V4))?.to_bytes(),
+            b"192.0.2.1:51820"
+        );
+        assert_eq!(
+            CString::try_from_fmt(fmt!("{}", V6))?.to_bytes(),
+            b"[fe80::1]:51820/0%5"
+        );
+        Ok(())
     }
 }
