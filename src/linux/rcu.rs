@@ -48,6 +48,17 @@ pub(super) fn deferred_end() {
     PENDING.fetch_sub(1, Full);
 }
 
+/// `rcu_dereference()` of a place that is written with release semantics.
+///
+/// It is what the C macro is, an untorn load that the compiler may not repeat, whose successors depend on its
+/// address; [`Atomic`]'s own load would be a function call here.
+#[inline(always)]
+pub(super) fn dereference<T>(place: &Atomic<*mut T>) -> *mut T {
+    // SAFETY: The pointer is valid and aligned for as long as `place` is borrowed. A volatile access of a word is
+    // an atomic one in the kernel's memory model (`READ_ONCE()`).
+    unsafe { place.as_ptr().read_volatile() }
+}
+
 /// Waits for one RCU grace period, in the expedited way when the RTNL is held.
 ///
 /// Process context only: it sleeps.
@@ -337,7 +348,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
     pub(crate) fn load<'g>(&self, _guard: &'g Guard) -> Option<RcuBorrow<'g, T>> {
         // INVARIANT: When it was read the place still owned its reference, so the count drops to zero, if at
         // all, after the critical section began, and the object is freed after its end.
-        NonNull::new(self.ptr.load(Acquire)).map(|ptr| RcuBorrow {
+        NonNull::new(dereference(&self.ptr)).map(|ptr| RcuBorrow {
             ptr,
             _p: PhantomData,
         })

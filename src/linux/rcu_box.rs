@@ -14,15 +14,13 @@ use core::{
 use kernel::{
     prelude::*,
     sync::atomic::{
-        ordering::{
-            Acquire,
-            Full, //
-        },
+        ordering::Full,
         Atomic, //
     }, //
 };
 
 use super::rcu::{
+    dereference,
     synchronize_net,
     Guard, //
 };
@@ -58,7 +56,7 @@ impl<T: Send + Sync> RcuBox<T> {
         // SAFETY: By the type invariant it is null or a box that was owned when it was read. Whoever takes it out
         // waits for the end of this critical section before he does anything else with it; and the place itself is
         // not dropped while it is borrowed.
-        NonNull::new(self.ptr.load(Acquire)).map(|ptr| unsafe { &*ptr.as_ptr() })
+        NonNull::new(dereference(&self.ptr)).map(|ptr| unsafe { &*ptr.as_ptr() })
     }
 
     /// Puts `value` here, waits until nobody looks at what was here before, and returns that.

@@ -20,7 +20,8 @@ use core::{
         offset_of,
         size_of, //
     },
-    pin::Pin, //
+    pin::Pin,
+    ptr::NonNull, //
 };
 use kernel::{
     alloc::Flags,
@@ -71,9 +72,9 @@ impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
         size_of::<K>() as u16
     };
 
-    fn links(this: *const Self) -> *mut bindings::helper_rhashtable_node {
+    fn links(this: NonNull<Self>) -> *mut bindings::helper_rhashtable_node {
         // The links are what a node begins with.
-        this.cast_mut().cast()
+        this.as_ptr().cast()
     }
 
     /// Drops the node after a grace period.
@@ -82,7 +83,7 @@ impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
     ///
     /// * `this` comes from `KBox::into_raw`, and the caller owns it.
     /// * It is in no table any more, so that only a reader from before can still see it.
-    unsafe fn drop_deferred(this: *const Self) {
+    unsafe fn drop_deferred(this: NonNull<Self>) {
         rcu::deferred_begin();
         // SAFETY: By the safety requirements the node is valid, and its `rcu` is used only here, once.
         let head = unsafe { &raw mut (*Self::links(this)).rcu };
@@ -110,9 +111,10 @@ impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
     ///
     /// `this` is a node in the table that is being destroyed; it is not used again by it.
     unsafe extern "C" fn destroy(this: *mut c_void, _arg: *mut c_void) {
-        // SAFETY: The table owned the node, which came from `KBox::into_raw` in `RhashTable::insert()` or
-        // `replace_if()`, and gives it up here.
-        unsafe { Self::drop_deferred(this.cast()) };
+        if let Some(this) = NonNull::new(this.cast()) {
+            // SAFETY: The table owned the node, which came from `Entry::into_raw`, and gives it up here.
+            unsafe { Self::drop_deferred(this) };
+        }
     }
 }
 
@@ -155,18 +157,37 @@ impl<K: Key, V: Send + Sync + 'static> Entry<K, V> {
         self.0.as_mut().project().key.0 = key;
     }
 
-    fn into_raw(self) -> *const Node<K, V> {
+    fn into_raw(self) -> NonNull<Node<K, V>> {
         // SAFETY: A node is moved no more: what gets the pointer keeps it where it is, until it is dropped.
-        KBox::into_raw(unsafe { Pin::into_inner_unchecked(self.0) })
+        let node = unsafe { Pin::into_inner_unchecked(self.0) };
+        // SAFETY: `KBox::into_raw` is never null.
+        unsafe { NonNull::new_unchecked(KBox::into_raw(node)) }
     }
 
     /// # Safety
     ///
     /// `node` comes from [`Self::into_raw`], nobody else has it, and its ownership passes to the new value.
-    unsafe fn from_raw(node: *const Node<K, V>) -> Self {
+    unsafe fn from_raw(node: NonNull<Node<K, V>>) -> Self {
         // SAFETY: By the safety requirement it came from a box.
-        let node = unsafe { KBox::from_raw(node.cast_mut()) };
+        let node = unsafe { KBox::from_raw(node.as_ptr()) };
         Self(KBox::into_pin(node))
+    }
+}
+
+/// A node that was found in a table, for as long as an RCU read-side critical section lasts.
+///
+/// # Invariants
+///
+/// `node` comes from [`Entry::into_raw`], was linked in a table during `'g`, and is not freed during it.
+struct Found<'g, K: Key, V: Send + Sync + 'static> {
+    node: NonNull<Node<K, V>>,
+    _p: PhantomData<&'g Node<K, V>>,
+}
+
+impl<'g, K: Key, V: Send + Sync + 'static> Found<'g, K, V> {
+    fn get(&self) -> &'g Node<K, V> {
+        // SAFETY: By the type invariant.
+        unsafe { self.node.as_ref() }
     }
 }
 
@@ -212,30 +233,31 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
         usize::try_from(len).unwrap_or(0)
     }
 
-    fn find<'g>(&self, key: &K, _guard: &'g Guard) -> Option<&'g Node<K, V>> {
+    fn find<'g>(&self, key: &K, _guard: &'g Guard) -> Option<Found<'g, K, V>> {
         let key = Aligned(*key);
         // SAFETY: `ht` is initialised; the guard is the proof that RCU is held; `key` has the table's key
         // length and is aligned.
-        let node: *const Node<K, V> = unsafe {
-            bindings::helper_rhashtable_lookup(self.ht.get(), (&raw const key).cast()).cast()
-        };
-        // SAFETY: By the type invariant what is found is null or a node, which was linked while the guard
+        let node =
+            unsafe { bindings::helper_rhashtable_lookup(self.ht.get(), (&raw const key).cast()) };
+        // INVARIANT: By the type invariant what is found is null or a node, which was linked while the guard
         // existed and so is not freed before the guard is gone.
-        unsafe { node.as_ref() }
+        NonNull::new(node.cast()).map(|node| Found {
+            node,
+            _p: PhantomData,
+        })
     }
 
-    /// Takes `node` out and says whether this call was the one that did.
-    ///
-    /// It must have been found in this table, which the guard of its lifetime proves to be recent.
-    fn unlink(&self, node: &Node<K, V>) -> bool {
-        // SAFETY: `ht` is initialised. `node` was linked in it and is not freed yet. If it has been unlinked
+    /// Takes what was found in this table out and says whether this call was the one that did.
+    fn unlink(&self, found: &Found<'_, K, V>) -> bool {
+        // SAFETY: `ht` is initialised. The node was linked in it and is not freed yet. If it has been unlinked
         // since, the call finds it in no bucket.
-        let err = unsafe { bindings::helper_rhashtable_remove(self.ht.get(), Node::links(node)) };
+        let err =
+            unsafe { bindings::helper_rhashtable_remove(self.ht.get(), Node::links(found.node)) };
         if err != 0 {
             return false;
         }
         // SAFETY: The table has just given the node up, and for one caller only.
-        unsafe { Node::drop_deferred(node) };
+        unsafe { Node::drop_deferred(found.node) };
         true
     }
 
@@ -258,7 +280,7 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
     ///
     /// Process and softirq context.
     pub(crate) fn lookup<'g>(&self, key: &K, guard: &'g Guard) -> Option<&'g V> {
-        self.find(key, guard).map(|node| &node.value)
+        self.find(key, guard).map(|found| &found.get().value)
     }
 
     /// Removes the entry for `key` and says whether there was one.
@@ -277,7 +299,7 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
     pub(crate) fn remove_if(&self, key: &K, is_it: impl FnOnce(&V) -> bool) -> bool {
         let guard = Guard::new();
         match self.find(key, &guard) {
-            Some(node) if is_it(&node.value) => self.unlink(node),
+            Some(found) if is_it(&found.get().value) => self.unlink(&found),
             _ => false,
         }
     }
@@ -296,7 +318,7 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
     ) -> Result<(), Entry<K, V>> {
         let guard = Guard::new();
         let old = match self.find(&entry.0.key.0, &guard) {
-            Some(old) if is_it(&old.value) => old,
+            Some(old) if is_it(&old.get().value) => old,
             _ => return Err(entry),
         };
         let node = entry.into_raw();
@@ -304,14 +326,18 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
         // table and has the same key, hence the same hash.
         // INVARIANT: If it succeeds the table owns `node`.
         let err = unsafe {
-            bindings::helper_rhashtable_replace(self.ht.get(), Node::links(old), Node::links(node))
+            bindings::helper_rhashtable_replace(
+                self.ht.get(),
+                Node::links(old.node),
+                Node::links(node),
+            )
         };
         if err != 0 {
             // SAFETY: It failed, so the node was not linked, and nobody has seen it.
             return Err(unsafe { Entry::from_raw(node) });
         }
         // SAFETY: The table has just given `old` up, and for one caller only.
-        unsafe { Node::drop_deferred(old) };
+        unsafe { Node::drop_deferred(old.node) };
         Ok(())
     }
 
@@ -342,13 +368,18 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
                 let Ok(node) = from_err_ptr(next) else {
                     continue;
                 };
-                // SAFETY: By the type invariant what is found is null or a node, which was linked while RCU was
-                // held as it is now, and so is not freed before it is released.
-                let Some(node) = (unsafe { node.cast::<Node<K, V>>().as_ref() }) else {
+                let Some(node) = NonNull::new(node.cast()) else {
                     more = false;
                     break;
                 };
-                if !keep(&node.key.0, &node.value) && self.unlink(node) {
+                // INVARIANT: By the type invariant it is a node, which was linked while RCU was held as it is now,
+                // and so is not freed before it is released below, where this value is gone.
+                let found = Found {
+                    node,
+                    _p: PhantomData,
+                };
+                let Node { key, value, .. } = found.get();
+                if !keep(&key.0, value) && self.unlink(&found) {
                     removed = removed.saturating_add(1);
                 }
             }
