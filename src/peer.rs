@@ -254,17 +254,30 @@ impl Peer {
     ///
     /// Process context; it sleeps.
     pub(crate) fn remove(config: &mut Config, peers: &[Arc<Peer>]) {
-        if peers.is_empty() {
-            return;
-        }
         for peer in peers {
-            peer.remove_allowed_ips(config);
-            peer.make_dead();
-            config.remove_peer(peer.id);
+            peer.detach(config);
+        }
+        Self::finish_all(peers);
+    }
+
+    /// The first half of a removal: nobody finds the peer any more, and nothing new begins. Process context.
+    pub(crate) fn detach(&self, config: &mut Config) {
+        self.remove_allowed_ips(config);
+        self.make_dead();
+        config.remove_peer(self.id);
+    }
+
+    /// The second half of a removal, for peers that were [detached](Peer::detach), with a single grace period for all of
+    /// them. Process context; it sleeps.
+    pub(crate) fn finish_all<'a>(peers: impl IntoIterator<Item = &'a Arc<Peer>>) {
+        let mut peers = peers.into_iter().peekable();
+        if peers.peek().is_none() {
+            return;
         }
         rcu::synchronize_net();
         for peer in peers {
             peer.finish();
+            sched::cond_resched();
         }
     }
 

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `WG_CMD_SET_DEVICE`: changes to the configuration of a device.
+//!
+//! A request is carried out in the order of its attributes' meaning, not of their place: mark, port, removal of all peers,
+//! private key, then its peers one after another. If one of these fails, those before it have been done.
+
+use core::net::IpAddr;
+use kernel::{
+    prelude::*,
+    rbtree::RBTree,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
+};
+
+use super::{
+    lookup_interface,
+    uapi::*,
+    ALLOWEDIP_ATTRS,
+    PEER_ATTRS,
+    PROTOCOL_VERSION,
+    SET_ATTRS,
+    SET_POLICY, //
+};
+use crate::{
+    allowedips::AllowedIp,
+    device::{
+        Config,
+        Device, //
+    },
+    linux::{
+        genetlink::{
+            Access,
+            DoOp,
+            Request, //
+        },
+        netlink::{
+            Attr,
+            Attrs,
+            ExtAck,
+            PolicyRef, //
+        },
+        rcu::{
+            self,
+            RcuArc, //
+        },
+        rtnetlink,
+        sched,
+        udp_tunnel::{
+            AF_INET,
+            AF_INET6, //
+        }, //
+    },
+    peer::Peer,
+    protocol::{
+        identity::{
+            PrivateKey,
+            PublicKey,
+            StaticIdentity, //
+        },
+        limits::MAX_PEERS_PER_DEVICE,
+        noise::SymmetricKey, //
+    },
+    socket::Endpoint, //
+};
+
+/// Peers that are being removed by a request: that is finished for all of them together, which takes one grace period and
+/// not one each.
+struct Removed(RBTree<u64, Arc<Peer>>);
+
+impl Removed {
+    fn new() -> Self {
+        Self(RBTree::new())
+    }
+
+    /// Removes a peer.
+    fn add(&mut self, config: &mut Config, peer: Arc<Peer>) {
+        peer.detach(config);
+        // Where there is no memory to do it later it is done now.
+        if self
+            .0
+            .try_create_and_insert(peer.id, peer.clone(), GFP_KERNEL)
+            .is_err()
+        {
+            Peer::finish_all([&peer]);
+        }
+    }
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        Peer::finish_all(self.0.values());
+    }
+}
+
+/// The command.
+pub(super) struct SetDevice;
+
+impl DoOp for SetDevice {
+    const CMD: u8 = WG_CMD_SET_DEVICE;
+    const ACCESS: Access = Access::NamespaceAdmin;
+    const POLICY: PolicyRef = SET_POLICY.by_ref();
+
+    fn doit(request: &Request<'_>) -> Result {
+        let attrs = request.attrs::<SET_ATTRS>();
+        let extack = request.extack();
+        // With the RTNL held the device that is found stays, and it neither goes up nor down.
+        let _rtnl = rtnetlink::lock();
+        let device = lookup_interface(request, &attrs)?;
+        let running = {
+            let guard = rcu::Guard::new();
+            device
+                .netdev
+                .get(&guard)
+                .is_some_and(|netdev| netdev.is_running())
+        };
+        let mut config = device.update.lock();
+        Change {
+            device: &device,
+            running,
+            extack,
+        }
+        .apply(&mut config, &attrs)
+    }
+}
+
+/// A change of a device that is being made, with the device's configuration locked.
+struct Change<'a> {
+    device: &'a Arc<Device>,
+    /// Whether the device is up.
+    running: bool,
+    extack: &'a ExtAck<'a>,
+}
+
+impl Change<'_> {
+    fn apply(&self, config: &mut Config, attrs: &Attrs<'_, SET_ATTRS>) -> Result {
+        let flags = attrs.get::<u32>(WGDEVICE_A_FLAGS)?.unwrap_or(0);
+        let port = attrs.get::<u16>(WGDEVICE_A_LISTEN_PORT)?;
+        let fwmark = attrs.get::<u32>(WGDEVICE_A_FWMARK)?;
+
+        if port.is_some() || fwmark.is_some() {
+            self.may_use_sockets()?;
+        }
+        config.generation = config.generation.wrapping_add(1).max(1);
+
+        if let Some(fwmark) = fwmark {
+            self.device.fwmark.store(fwmark, Relaxed);
+            clear_sources(config);
+        }
+        if let Some(port) = port {
+            self.set_port(config, port)?;
+        }
+        if flags & WGDEVICE_F_REPLACE_PEERS != 0 {
+            Peer::remove_all(self.device, config);
+        }
+        if let Some(bytes) = attrs.get::<&[u8; 32]>(WGDEVICE_A_PRIVATE_KEY)? {
+            let mut key = PrivateKey::zeroed();
+            *key.as_mut_bytes() = *bytes;
+            self.set_private_key(config, &key)?;
+        }
+        if let Some(peers) = attrs.attr(WGDEVICE_A_PEERS) {
+            let mut removed = Removed::new();
+            for peer in peers.elements() {
+                self.set_peer(config, &peer, &mut removed)?;
+                sched::cond_resched();
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the sender has a say in the namespace in which the device's sockets are.
+    fn may_use_sockets(&self) -> Result {
+        let net = self
+            .device
+            .creating_net
+            .lock()
+            .as_ref()
+            .and_then(|net| net.upgrade());
+        if net.is_some_and(|net| net.is_net_admin()) {
+            return Ok(());
+        }
+        Err(self.extack.err(
+            EPERM,
+            c"port and mark take CAP_NET_ADMIN where the interface was created",
+        ))
+    }
+
+    fn set_port(&self, config: &mut Config, port: u16) -> Result {
+        if config.incoming_port == port {
+            return Ok(());
+        }
+        clear_sources(config);
+        if !self.running {
+            config.incoming_port = port;
+            return Ok(());
+        }
+        self.device.open_sockets(config, port).map_err(|errno| {
+            let message = if errno == EADDRINUSE {
+                c"the UDP port is in use"
+            } else {
+                c"the UDP port cannot be opened"
+            };
+            self.extack.err(errno, message)
+        })
+    }
+
+    fn set_private_key(&self, config: &mut Config, key: &PrivateKey) -> Result {
+        let old = self.device.identity.get();
+        let old_key = old.as_ref().and_then(|old| old.private_key());
+        let unchanged = match old_key {
+            Some(old_key) => old_key.ct_eq(key),
+            None => key.is_zero(),
+        };
+        if unchanged {
+            return Ok(());
+        }
+
+        // The keys are worked out where they are to stay, so that no copy of them is left behind.
+        let init = Init::<StaticIdentity>::chain(StaticIdentity::none(), |identity| {
+            identity.set_private_key(key);
+            Ok(())
+        });
+        let identity: RcuArc<StaticIdentity> = RcuArc::pin_init(init, GFP_KERNEL)
+            .map_err(|errno| self.extack.err(errno, c"no memory for the private key"))?;
+
+        // Before anybody can talk to that peer as itself.
+        if let Some(public) = identity.public_key() {
+            if let Some(peer) = self.lookup(public) {
+                Peer::remove(config, core::slice::from_ref(&peer));
+            }
+        }
+
+        let first = old_key.is_none() && identity.public_key().is_some();
+        self.device.identity.replace(Some(identity.clone()));
+        self.device
+            .cookie_checker
+            .lock()
+            .set_identity(identity.public_key());
+        for peer in config.peers() {
+            peer.precompute_static_static(&identity);
+            peer.expire_current_keypairs();
+            if first && self.running {
+                peer.send_staged_packets();
+            }
+            sched::cond_resched();
+        }
+        Ok(())
+    }
+
+    fn lookup(&self, public_key: &PublicKey) -> Option<Arc<Peer>> {
+        let guard = rcu::Guard::new();
+        self.device
+            .peers_by_key
+            .lookup(public_key.as_bytes(), &guard)
+            .cloned()
+    }
+
+    fn set_peer(&self, config: &mut Config, attr: &Attr<'_>, removed: &mut Removed) -> Result {
+        let attrs = attr.nested::<PEER_ATTRS>(self.extack)?;
+        let Some(public_key) = attrs.get::<&[u8; 32]>(WGPEER_A_PUBLIC_KEY)? else {
+            return Err(self.extack.err_missing(
+                EINVAL,
+                Some(attr),
+                WGPEER_A_PUBLIC_KEY,
+                c"a peer has to have a public key",
+            ));
+        };
+        let public_key = PublicKey::new(*public_key);
+        let mut key = SymmetricKey::zeroed();
+        let preshared_key = attrs
+            .get::<&[u8; 32]>(WGPEER_A_PRESHARED_KEY)?
+            .map(|bytes| {
+                *key.as_mut_bytes() = *bytes;
+                &key
+            });
+        let mut flags = attrs.get::<u32>(WGPEER_A_FLAGS)?.unwrap_or(0);
+        if let Some(version) = attrs.get::<u32>(WGPEER_A_PROTOCOL_VERSION)? {
+            if version != PROTOCOL_VERSION {
+                return Err(self.extack.err_attr(
+                    EPFNOSUPPORT,
+                    &attrs.attr(WGPEER_A_PROTOCOL_VERSION).unwrap_or(*attr),
+                    c"the only version of the protocol is 1",
+                ));
+            }
+        }
+
+        let peer = match self.lookup(&public_key) {
+            Some(peer) => peer,
+            None => {
+                if flags & (WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY) != 0 {
+                    return Ok(());
+                }
+                // That a device is not its own peer is not told: so the same requests can go to all of the devices that
+                // are each other's peers.
+                if self
+                    .device
+                    .identity
+                    .get()
+                    .is_some_and(|identity| identity.public_key() == Some(&public_key))
+                {
+                    return Ok(());
+                }
+                // There are none to replace.
+                flags &= !WGPEER_F_REPLACE_ALLOWEDIPS;
+                self.create_peer(config, public_key, preshared_key, attr)?
+            }
+        };
+
+        if flags & WGPEER_F_REMOVE_ME != 0 {
+            removed.add(config, peer);
+            return Ok(());
+        }
+        if let Some(key) = preshared_key {
+            peer.set_preshared_key(key);
+        }
+        if let Some(bytes) = attrs.get::<&[u8]>(WGPEER_A_ENDPOINT)? {
+            // What is no endpoint of IPv4 or IPv6 is ignored, as it always was.
+            if let Some(endpoint) = Endpoint::from_sockaddr(bytes) {
+                peer.endpoint.set(&endpoint);
+            }
+        }
+        if flags & WGPEER_F_REPLACE_ALLOWEDIPS != 0 {
+            peer.remove_allowed_ips(config);
+        }
+        if let Some(allowed_ips) = attrs.attr(WGPEER_A_ALLOWEDIPS) {
+            for allowed_ip in allowed_ips.elements() {
+                self.set_allowed_ip(config, &peer, &allowed_ip)?;
+                sched::cond_resched();
+            }
+        }
+        if let Some(interval) = attrs.get::<u16>(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL)? {
+            let was_off = peer.persistent_keepalive_interval() == 0;
+            peer.set_persistent_keepalive_interval(interval);
+            if was_off && interval != 0 && self.running {
+                peer.send_keepalive();
+            }
+        }
+        if self.running {
+            peer.send_staged_packets();
+        }
+        Ok(())
+    }
+
+    fn create_peer(
+        &self,
+        config: &mut Config,
+        public_key: PublicKey,
+        preshared_key: Option<&SymmetricKey>,
+        attr: &Attr<'_>,
+    ) -> Result<Arc<Peer>> {
+        Peer::create(self.device, config, public_key, preshared_key).map_err(|errno| {
+            let message = if config.peer_count() >= MAX_PEERS_PER_DEVICE as usize {
+                c"the interface has all the peers that it can have"
+            } else {
+                c"no memory for another peer"
+            };
+            self.extack.err_attr(errno, attr, message)
+        })
+    }
+
+    fn set_allowed_ip(&self, config: &mut Config, peer: &Arc<Peer>, attr: &Attr<'_>) -> Result {
+        let attrs = attr.nested::<ALLOWEDIP_ATTRS>(self.extack)?;
+        let missing = |ty, message| self.extack.err_missing(EINVAL, Some(attr), ty, message);
+        let family = attrs
+            .get::<u16>(WGALLOWEDIP_A_FAMILY)?
+            .ok_or_else(|| missing(WGALLOWEDIP_A_FAMILY, c"an allowed IP has to have a family"))?;
+        let addr = attrs.get::<&[u8]>(WGALLOWEDIP_A_IPADDR)?.ok_or_else(|| {
+            missing(
+                WGALLOWEDIP_A_IPADDR,
+                c"an allowed IP has to have an address",
+            )
+        })?;
+        let cidr = attrs
+            .get::<u8>(WGALLOWEDIP_A_CIDR_MASK)?
+            .ok_or_else(|| missing(WGALLOWEDIP_A_CIDR_MASK, c"an allowed IP has to have a mask"))?;
+        let flags = attrs.get::<u32>(WGALLOWEDIP_A_FLAGS)?.unwrap_or(0);
+
+        let prefix = ip_addr(family, addr)
+            .ok_or(EINVAL)
+            .and_then(|addr| AllowedIp::new(addr, cidr))
+            .map_err(|errno| {
+                self.extack.err_attr(
+                    errno,
+                    attr,
+                    c"family, address and mask of an allowed IP do not fit together",
+                )
+            })?;
+        if flags & WGALLOWEDIP_F_REMOVE_ME != 0 {
+            peer.remove_allowed_ip(config, &prefix);
+            return Ok(());
+        }
+        peer.insert_allowed_ip(config, prefix).map_err(|errno| {
+            self.extack
+                .err_attr(errno, attr, c"no memory for an allowed IP")
+        })
+    }
+}
+
+/// Has all peers forget which of our addresses they talk to.
+fn clear_sources(config: &Config) {
+    for peer in config.peers() {
+        peer.endpoint.clear_src();
+    }
+}
+
+/// The address of a family, if its length is right.
+fn ip_addr(family: u16, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        AF_INET => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        AF_INET6 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
