@@ -384,6 +384,10 @@ pub(crate) fn poll(
             let Some(batch) = peer.rx_queue.pop_done() else {
                 break;
             };
+            // Nothing of a peer that is being removed stays on a list: the device may be about to go, too.
+            if peer.is_dead() {
+                continue;
+            }
             done = done.saturating_add(deliver(&peer.clone_arc(), &batch, dev, napi));
         }
         if done >= budget {

@@ -12,10 +12,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc, //
-    },
+    sync::Arc,
     workqueue::WorkItem, //
 };
 use zerocopy::IntoBytes;
@@ -112,12 +109,14 @@ impl Peer {
             self.send_queued_handshake_initiation(false);
             return;
         };
-        for (nonce, mut skb) in (first..).zip(packets.iter_mut()) {
+        let mut nonce = first;
+        for mut skb in packets.iter_mut() {
             // Of the inner header's byte the outer one shows the congestion bits only.
             let ds = ecn_encapsulate(skb.dsfield());
             let cb: &mut PacketCb = skb.cb();
             cb.nonce = nonce;
             cb.ds = ds;
+            nonce = nonce.wrapping_add(1);
         }
         let len = packets.len();
         let queued = Batch::new(keypair, packets).and_then(|batch| {
