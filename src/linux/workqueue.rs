@@ -85,7 +85,7 @@ impl OwnedQueue {
         // the function returns.
         let wq = unsafe {
             bindings::alloc_workqueue_noprof(
-                c"%pA".as_ptr().cast(),
+                c"%pA".as_char_ptr(),
                 flags.0,
                 max_active,
                 ptr::from_ref(&name),
