@@ -29,10 +29,10 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-module='' ko='' memory=1024 cpus=2 timeout=600 append='' link='' image='' console=''
+role=rust ko='' memory=1024 cpus=2 timeout=600 append='' link='' image='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
-	--module) module=$2 ;;
+	--module) role=$2 ;;
 	--ko) ko=$2 ;;
 	--memory) memory=$2 ;;
 	--cpus) cpus=$2 ;;
@@ -48,16 +48,16 @@ while [[ $# -gt 0 ]]; do
 	[[ $# -ge 2 ]] || die "$1 needs a value: see $self --help"
 	shift 2
 done
-module=${module:-rust}
-[[ $module == rust || $module == c ]] || die "--module is rust or c"
+[[ $role == rust || $role == c ]] || die "--module is rust or c"
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
 
 call env buildenv.sh
 call guest guest.sh
 call kernel kernel.sh
 mapfile -t guest <<<"$guest"
-if [[ -z $ko && $module == rust ]]; then
-	call ko module.sh
+if [[ -z $ko && $role == rust ]]; then
+	call module module.sh
+	ko=$module
 fi
 use_part "$env"
 use_part "$kernel"
@@ -79,7 +79,7 @@ cp "$scripts/guest-init.sh" "$overlay/init"
 token=$(tr -d - </proc/sys/kernel/random/uuid)
 echo "$token" >"$overlay/run-token"
 {
-	echo "export WG_MODULE=$module"
+	echo "export WG_MODULE=$role"
 	if [[ $# -gt 0 ]]; then
 		printf 'exec'
 		printf ' %q' "$@"
@@ -97,11 +97,14 @@ else
 	cat "${guest[@]}" "$run/overlay.cpio" >"$run/initrd"
 fi
 
+# On a busy machine an emulated clock ticks unevenly. That must not make the kernel give up on its timer or its clock, nor
+# report stalls that are none; a processor that is stuck for minutes is still reported.
+steady='no_timer_check tsc=reliable watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 qemu=(
 	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
 	-accel 'tcg,thread=multi' -cpu max -smp "$cpus" -m "$memory"
 	-kernel "$image" -initrd initrd
-	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $append"
+	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $steady $append"
 	-serial file:console -serial stdio
 )
 case $link in
@@ -131,5 +134,5 @@ elif grep -q 'Kernel panic' "$console"; then
 else
 	say "the guest ended without saying how its command ended (the emulator's status is $status). The end of its console, $console:"
 fi
-tail -n 40 "$console" | sed 's/^/  | /' >&2
+tail -n 40 "$console" | sed "s/^/${SAY:-}  | /" >&2
 exit 125

@@ -27,10 +27,10 @@ update_lists() {
 	in_env / apt-get -o APT::Update::Error-Mode=any update && touch "$lists"
 }
 
-# Prints the release of the newest kernel of the series that the package lists know, if any.
-newest() {
-	in_env / apt-cache pkgnames "linux-headers-$SERIES." |
-		sed -n "s/^linux-headers-\($SERIES\.[0-9]*+deb13-$FLAVOUR\)$/\1/p" | sort -V | tail -n 1
+# Prints the releases of the kernels that the package lists know, the newest last.
+releases() {
+	in_env / apt-cache search --names-only "^linux-headers-[0-9.]+\\+deb13-$FLAVOUR\$" |
+		sed -n 's/^linux-headers-\([^ ]*\) .*/\1/p' | sort -V
 }
 
 # package_version PACKAGE: prints its newest version in the package lists.
@@ -66,14 +66,20 @@ refresh() {
 	unlock apt
 }
 
+# Sets `version` and `package` to the newest kernel's release and the version of its packages.
 find_newest() {
-	version=$(newest)
+	local answer=$env/var/lib/apt/newest-$target
+	if [[ $answer -nt $lists ]]; then
+		read -r version package <"$answer"
+		return
+	fi
+	version=$(releases | grep "^${SERIES//./\\.}\." | tail -n 1 || true)
 	[[ -n $version ]] ||
-		die "trixie-backports has no kernel of series $SERIES; it has these: $(in_env / apt-cache pkgnames linux-headers- |
-			sed -n "s/^linux-headers-\([0-9]*\.[0-9]*\)\.[0-9]*+deb13-$FLAVOUR\$/\1/p" | sort -Vu | xargs)"
+		die "trixie-backports has no kernel $SERIES for $FLAVOUR; it has $(releases | cut -d . -f 1-2 | sort -Vu | xargs)"
 	package=$(package_version "linux-headers-$version")
 	[[ $(package_version "linux-source-$SERIES") == "$package" ]] ||
 		die "the archive has linux-headers-$version in version $package, but not linux-source-$SERIES in that version: try again later, or another SERIES"
+	echo "$version $package" >"$answer"
 }
 
 download() {

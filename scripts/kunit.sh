@@ -46,7 +46,7 @@ kunit=$part
 
 work=$cache/kunit-module-$target
 lock "kunit-module-$target"
-made_for "$work" "$kunit"
+made_for "$work" "$kunit $tree"
 copy_source "$work"
 step "building the module for it" \
 	in_env "$work" make -C "$kunit/build" M="$work" -j "$(nproc)" "${tools[@]}" modules

@@ -141,23 +141,27 @@ step() {
 	fi
 	if [[ $status -ne 0 ]]; then
 		say "  $text: failed after $((SECONDS - start)) s. The last lines of $log:"
-		tail -c +$((mark + 1)) "$log" | tail -n 40 | sed 's/^/  | /' >&2
+		tail -c +$((mark + 1)) "$log" | tail -n 40 | sed "s/^/${SAY:-}  | /" >&2
 		exit 1
 	fi
 	say "  $text: $((SECONDS - start)) s"
 }
 
-# call VARIABLE SCRIPT [ARGUMENT…]: runs another script of the lab and puts what it prints into VARIABLE.
+# call VARIABLE SCRIPT [ARGUMENT…]: runs another script of the lab and puts what it prints into VARIABLE. Scripts below this one
+# that ask for the same VARIABLE get the same answer without running it again.
 call() {
 	local -n into=$1
-	local out status=0
+	local known=WIREGUARD_RS_$1 out status=0
 	shift
-	out=$(mktemp)
-	run_job "$scripts/$1" "${@:2}" >"$out" || status=$?
+	if [[ -z ${!known:-} ]]; then
+		out=$(mktemp)
+		run_job "$scripts/$1" "${@:2}" >"$out" || status=$?
+		export "$known=$(<"$out")"
+		rm -f "$out"
+		[[ $status -eq 0 ]] || exit "$status"
+	fi
 	# shellcheck disable=SC2034 # `into` is the caller's variable
-	into=$(<"$out")
-	rm -f "$out"
-	[[ $status -eq 0 ]] || exit "$status"
+	into=${!known}
 }
 
 # ---- the machine ----------------------------------------------------------------------------------------------------
@@ -340,8 +344,8 @@ made_for() {
 # copy_source DIR: brings the copy in DIR of what the module is built from up to date, leaving alone what was built there.
 copy_source() {
 	# Without their times: a file that has not changed must not look changed.
-	in_env "$tree" rsync -rl --checksum --delete --exclude=/.made-for --exclude-from=.gitignore \
-		--include=/Kbuild --include='/src/***' --exclude='*' ./ "$1/"
+	in_env "$tree" rsync -rl --checksum --delete --exclude-from=.gitignore --include=/Kbuild --include='/src/***' \
+		--exclude='*' ./ "$1/" >&2
 }
 
 # declared FILE NAME [DEFAULT]: prints what a program in selftests/ declares in a comment `# NAME: VALUE`.

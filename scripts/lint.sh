@@ -20,7 +20,7 @@ use_part "$kernel"
 work=$cache/lint-$target
 lock "lint-$target"
 start_log "lint-$target"
-made_for "$work" "$kernel $env"
+made_for "$work" "$kernel $env $tree"
 copy_source "$work"
 mapfile -t rust < <(cd "$work" && find src -name '*.rs' ! -name '*_generated.rs' | sort)
 mapfile -t shell < <(cd "$tree" && grep -lsE '^#!/bin/(ba)?sh|^# shellcheck shell=' scripts/* selftests/* .ci/* | sort)

@@ -17,7 +17,7 @@
 #                           has the kernel's own, and the two are joined by a network card
 #     # module: rust|c      the module that a single guest is to load (default: rust)
 #     # memory: MB          default: 1024
-#     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); three times that is granted
+#     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); three times that and a minute is granted
 #
 # A test fails also if its guest panics, is not done in time or prints nothing, if results are missing, and if the
 # kernel reports a bug. The consoles are kept in the log folder of the cache.
@@ -111,6 +111,8 @@ verdict() {
 	done
 	if [[ -n $reason ]]; then
 		:
+	elif [[ $status -eq 125 ]]; then
+		reason='its guest did not come to an end as it should'
 	elif [[ $((ok + bad)) -eq 0 ]]; then
 		reason='it reported no result'
 	elif [[ $missing -ne 0 ]]; then
@@ -130,15 +132,19 @@ verdict() {
 	fi
 }
 
-# Makes everything first, so that what is wrong there is said once.
+# Makes everything first, so that what is wrong there is said once, and all tests are of the same module.
 build() {
-	local made
+	local guest
 	echo 'KTAP version 1'
 	echo '1..2'
-	call made guest.sh
+	call env buildenv.sh
+	call guest guest.sh
+	call kernel kernel.sh
 	echo 'ok 1 the kernel and the guest are there'
-	call made module.sh
-	echo "ok 2 the module is built: $made"
+	call module module.sh
+	cp "$module" "$run/wireguard.ko"
+	echo "ok 2 the module is built for $(<"$kernel/version")"
+	printf 'export WIREGUARD_RS_%s=%q\n' env "$env" guest "$guest" kernel "$kernel" >"$run/made"
 }
 
 # guest NAME [SIDE]: runs a selftest in a guest, and leaves its status in a file.
@@ -150,8 +156,8 @@ guest() {
 	*) module=$(declared "$file" module rust) ;;
 	esac
 	[[ -z $side ]] || link=(--link "$run/$name-link:$side")
-	report "$run/$id" "$scripts/boot.sh" --module "$module" --console "$cache/log/$id-console.log" "${link[@]}" \
-		--memory "$(declared "$file" memory 1024)" --timeout $((3 * $(declared "$file" timeout 300))) \
+	report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$cache/log/$id-console.log" "${link[@]}" \
+		--memory "$(declared "$file" memory 1024)" --timeout $((60 + 3 * $(declared "$file" timeout 300))) \
 		-- "/selftests/${file##*/}" ${side:+"$side"} || status=$?
 	echo "$status" >"$run/$id.status"
 }
@@ -190,6 +196,7 @@ for name in "${names[@]}"; do
 			echo 'Bail out! what the other tests need cannot be made'
 			break
 		fi
+		. "$run/made"
 		;;
 	lint | kunit)
 		run_job report "$run/$name" "$scripts/$name.sh" || status=$?
