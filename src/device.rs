@@ -7,7 +7,7 @@
 //! 1. the RTNL
 //! 2. [`Devices`], the list of all devices
 //! 3. [`Device::update`], the configuration of one
-//! 4. `AllowedIps::writers`, the trie's own
+//! 4. [`Peer::allowed_ips`] of one peer, then `AllowedIps::writers`, the trie's own
 //! 5. [`Peer::handshake`]
 //! 6. [`Device::cookie_checker`], [`Peer::cookie`]
 //! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues, and of the rings and NAPI lists of a

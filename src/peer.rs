@@ -17,6 +17,7 @@ use kernel::{
         ListLinks,
         TryNewListArc, //
     },
+    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -24,7 +25,6 @@ use kernel::{
             Atomic, //
         },
         Arc,
-        LockedBy,
         Mutex, //
     },
     workqueue::{
@@ -138,7 +138,10 @@ pub(crate) struct Peer {
     clear_work: Work<Peer, { Peer::CLEAR_WORK }>,
 
     /// The prefixes that are routed to the peer and that it may send from, in the order they are listed in.
-    pub(crate) allowed_ips: LockedBy<AllowedIpList, Config>,
+    ///
+    /// Changed with the configuration locked; the innermost mutex.
+    #[pin]
+    pub(crate) allowed_ips: Mutex<AllowedIpList>,
     _obituary: Obituary,
 }
 
@@ -182,7 +185,7 @@ impl Peer {
                 public_key,
                 dead: Atomic::new(false),
                 handshake <- HandshakeState::new(*public_key),
-                cookie <- kernel::new_mutex!(Cookie::new(public_key), "wireguard::Peer::cookie"),
+                cookie <- new_mutex!(Cookie::new(public_key), "wireguard::Peer::cookie"),
                 last_sent_handshake: Atomic::new(last_sent_long_ago(now_ns) as i64),
                 keypairs <- Keypairs::new(),
                 staged <- new_spinlock_bh!(SkbList::new(), "wireguard::Peer::staged"),
@@ -198,7 +201,7 @@ impl Peer {
                 persistent_keepalive_interval: Atomic::new(0),
                 handshake_work <- new_work!("wireguard::Peer::handshake_work"),
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
-                allowed_ips: LockedBy::new(&device.update, AllowedIpList::new()),
+                allowed_ips <- new_mutex!(AllowedIpList::new(), "wireguard::Peer::allowed_ips"),
                 _obituary: Obituary {
                     id: *id,
                     device: device.clone(),
@@ -292,7 +295,7 @@ impl Peer {
         }
         rcu::synchronize_net();
         while let Some(peer) = config.take_first_peer() {
-            drop(peer.allowed_ips.access_mut(config).take());
+            drop(peer.allowed_ips.lock().take());
             peer.finish();
             sched::cond_resched();
         }
@@ -354,35 +357,42 @@ impl Peer {
     /// Process context. `ENOMEM`: nothing has changed.
     pub(crate) fn insert_allowed_ip(
         self: &Arc<Self>,
-        config: &mut Config,
+        config: &Config,
         prefix: AllowedIp,
     ) -> Result {
         let handle = config.handle(self.id).ok_or(ENOENT)?;
-        let room = self.allowed_ips.access_mut(config).reserve()?;
-        let old = self.device.allowed_ips.write().insert(prefix, handle)?;
-        let was_ours = old.as_ref().is_some_and(|old| Arc::ptr_eq(old, self));
-        room.put(prefix, was_ours);
-        if let Some(old) = old.filter(|_| !was_ours) {
-            old.allowed_ips.access_mut(config).remove(&prefix);
+        let old = {
+            let mut list = self.allowed_ips.lock();
+            let room = list.reserve()?;
+            let old = self.device.allowed_ips.write().insert(prefix, handle)?;
+            let (ours, others) = match old {
+                Some(old) if Arc::ptr_eq(&old, self) => (true, None),
+                old => (false, old),
+            };
+            room.put(prefix, ours);
+            others
+        };
+        if let Some(old) = old {
+            old.allowed_ips.lock().remove(&prefix);
         }
         Ok(())
     }
 
     /// Routes `prefix` to this peer no more; if it is not this peer's, nothing happens.
-    pub(crate) fn remove_allowed_ip(self: &Arc<Self>, config: &mut Config, prefix: &AllowedIp) {
+    pub(crate) fn remove_allowed_ip(self: &Arc<Self>, _config: &Config, prefix: &AllowedIp) {
         let removed = self
             .device
             .allowed_ips
             .write()
             .remove(prefix, |owner| Arc::ptr_eq(owner, self));
         if removed.is_some() {
-            self.allowed_ips.access_mut(config).remove(prefix);
+            self.allowed_ips.lock().remove(prefix);
         }
     }
 
     /// Routes nothing to this peer.
-    pub(crate) fn remove_allowed_ips(&self, config: &mut Config) {
-        let prefixes = self.allowed_ips.access_mut(config).take();
+    pub(crate) fn remove_allowed_ips(&self, _config: &Config) {
+        let prefixes = self.allowed_ips.lock().take();
         if prefixes.is_empty() {
             return;
         }

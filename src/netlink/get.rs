@@ -165,7 +165,7 @@ impl GetDevice {
                 break Progress::Done;
             };
             let resume = self.resume.take().filter(|resume| resume.peer == peer.id);
-            match put_peer(peer, config, resume.as_ref(), &mut peers) {
+            match put_peer(peer, resume.as_ref(), &mut peers) {
                 Outcome::Whole => {
                     any = true;
                     self.last_peer = peer.id;
@@ -215,17 +215,15 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
 /// Puts a peer, or with `resume` what follows of its allowed IPs.
 fn put_peer(
     peer: &Peer,
-    config: &Config,
     resume: Option<&Resume>,
     peers: &mut Nest<'_>,
 ) -> Outcome {
-    try_put_peer(peer, config, resume, peers).unwrap_or(Outcome::Nothing)
+    try_put_peer(peer, resume, peers).unwrap_or(Outcome::Nothing)
 }
 
 /// As [`put_peer`], where an error is [`Outcome::Nothing`].
 fn try_put_peer(
     peer: &Peer,
-    config: &Config,
     resume: Option<&Resume>,
     peers: &mut Nest<'_>,
 ) -> Result<Outcome> {
@@ -235,7 +233,8 @@ fn try_put_peer(
         put_peer_state(peer, &mut nest)?;
     }
 
-    let allowed_ips = peer.allowed_ips.access(config).as_slice();
+    let allowed_ips = peer.allowed_ips.lock();
+    let allowed_ips = allowed_ips.as_slice();
     let first = match resume {
         // Nobody knows any more which of them were put.
         Some(resume) if resume.seq != peer.device.allowed_ips.seq() => allowed_ips.len(),
