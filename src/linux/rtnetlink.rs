@@ -6,13 +6,16 @@
 //! [`include/net/rtnetlink.h`](srctree/include/net/rtnetlink.h)
 
 use core::{
-    ffi::CStr,
     marker::PhantomData,
     pin::Pin, //
 };
 use kernel::{
     error::to_result,
     prelude::*,
+    str::{
+        CStr,
+        CStrExt, //
+    },
     sync::Arc,
     types::{
         NotThreadSafe,
@@ -91,7 +94,7 @@ impl<D: Driver> Registration<D> {
                 unsafe { slot.write_bytes(0, 1) };
                 // SAFETY: The slot is initialised, nobody else uses it yet.
                 let ops = unsafe { &mut *slot };
-                ops.kind = D::KIND.as_ptr().cast();
+                ops.kind = D::KIND.as_char_ptr();
                 ops.priv_size = size_of::<Private<D>>();
                 ops.setup = Some(Operations::<D>::setup);
                 ops.newlink = Some(Self::newlink);
@@ -199,7 +202,7 @@ pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>
 pub(crate) fn find_by_name<D: Driver>(net: &Net, name: &CStr) -> Result<Arc<D>> {
     let guard = rcu::Guard::new();
     // SAFETY: The namespace is valid, `name` is terminated, and we are in a read-side critical section.
-    let dev = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_ptr().cast()) };
+    let dev = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_char_ptr()) };
     // SAFETY: As above, and so is the result found just now, if it is not null.
     unsafe { driver_of(dev, &guard) }
 }
@@ -220,7 +223,7 @@ unsafe fn driver_of<D: Driver>(
         return Err(EOPNOTSUPP);
     }
     // SAFETY: The kind of a device stays registered until all of its devices are gone.
-    let kind = unsafe { CStr::from_ptr((*link_ops).kind.cast()) };
+    let kind = unsafe { CStr::from_char_ptr((*link_ops).kind) };
     // The operations say that it is one of this module's, and there is only one kind of a name at a time.
     if kind != D::KIND {
         return Err(EOPNOTSUPP);

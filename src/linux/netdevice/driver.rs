@@ -9,7 +9,10 @@ use core::{
 };
 use kernel::{
     prelude::*,
-    str::CStr,
+    str::{
+        as_char_ptr_in_const_context,
+        CStr, //
+    },
     sync::{
         Arc,
         ArcBorrow, //
@@ -261,7 +264,7 @@ impl<D: Driver> Operations<D> {
     };
 
     const DEVICE_TYPE: kernel::bindings::device_type = kernel::bindings::device_type {
-        name: D::KIND.as_ptr().cast(),
+        name: as_char_ptr_in_const_context(D::KIND),
         ..pin_init::zeroed()
     };
 
@@ -342,10 +345,13 @@ impl<D: Driver> Operations<D> {
         // SAFETY: The packet is valid. The hash comes first because it is made by the rules of the namespace that
         // the device is in.
         unsafe { bindings::skb_get_hash(skb.as_ptr()) };
-        // SAFETY: The packet is valid and now ours alone.
-        let mut skb = unsafe { SkBuff::from_raw(skb) };
-        // SAFETY: There is no device, so none that has to stay.
-        unsafe { skb.set_dev(core::ptr::null_mut()) };
+        // SAFETY: The packet is valid and now ours alone. `dev_queue_xmit()` took it off all lists and has its route
+        // counted, unless it dropped it. It is about to lose its device: there is none that has to stay.
+        let skb = unsafe {
+            let mut skb = SkBuff::from_raw(skb);
+            skb.set_dev(core::ptr::null_mut());
+            skb
+        };
         match D::start_xmit(private.driver.as_arc_borrow(), dev, skb) {
             Ok(()) => bindings::netdev_tx_NETDEV_TX_OK,
             // An error counts as a packet that was taken.
