@@ -193,6 +193,17 @@ mod cases {
         assert_eq!((a.keepalives, b.keepalives), (0, 1));
         // The answer has shown that the other side is there.
         assert_eq!((a.initiations, b.initiations), (0, 0));
+
+        // Two messages: one keepalive for the first, one for what came while that one waited.
+        let (mut a, mut b) = (Peer::new(0), Peer::new(0));
+        for second in 0..2 {
+            if let Some(sent) = a.send(Sent::Data) {
+                b.receive(sent);
+            }
+            run(&mut a, &mut b, second, second + 1);
+        }
+        run(&mut a, &mut b, 2, 3600);
+        assert_eq!((a.keepalives, b.keepalives), (0, 2));
     }
 
     #[test]
