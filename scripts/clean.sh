@@ -2,21 +2,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/clean.sh [--all]
 #
-# Removes what was built from this source tree, in the cache and in the tree itself, and the logs. With --all, removes everything
-# that the scripts have made: the build environment, the kernels, the guests' system. What another run is using stays.
+# Removes what was built from this source tree, in the cache and in the tree itself. With --all, removes everything that the
+# scripts have made: the build environment, the kernels, the guests' system, the logs. What another run is using stays.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-names=(module-\* kunit-module-\* lint-\* log)
-[[ ${1:-} == --all ]] && names+=(buildenv guest guest-\* kernel-\* kunit-\* run)
+names=(module-\* kunit-module-\* lint-\*)
+[[ ${1:-} == --all ]] && names+=(buildenv guest guest-\* kernel-\* kunit-\* run log)
 
 # What a build with M=<this tree> leaves here.
 in_tree() {
 	find "$tree" -name .git -prune -o -type f \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '*.cmd' \
 		-o -name '.*.d' -o -name '*.rmeta' -o -name '*.rsi' -o -name modules.order -o -name Module.symvers \
-		-o -path '*/src/linux/bindings_generated.rs' -o -path '*/src/linux/bindings_static.c' \) -delete
+		-o -path '*/src/linux/bindings_generated.rs' -o -path '*/src/linux/bindings_static.c' \) -print0 | xargs -0r rm -f
 }
 in_tree
 

@@ -12,19 +12,20 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
+command -v depmod >/dev/null || die "depmod is missing: install the package kmod, then run this again"
+
 call module module.sh
 call kernel kernel.sh
 version=$(<"$kernel/version")
 modules=${DESTDIR:-}/lib/modules/$version
 [[ -n ${DESTDIR:-} || -d $modules ]] ||
 	die "the kernel $version is not installed on this machine: install linux-image-$FLAVOUR from trixie-backports, then run this again"
-command -v depmod >/dev/null || die "depmod is missing: install the package kmod, then run this again"
 
 mkdir -p "$modules/updates"
 cp "$module" "$modules/updates/wireguard.ko.new"
 mv "$modules/updates/wireguard.ko.new" "$modules/updates/wireguard.ko"
 depmod ${DESTDIR:+-b "$DESTDIR"} "$version"
 say "installed $modules/updates/wireguard.ko"
-if lsmod | grep -q '^wireguard '; then
+if [[ -z ${DESTDIR:-} && -d /sys/module/wireguard ]]; then
 	say "A module wireguard is loaded now, and stays until it is unloaded: modprobe -r wireguard && modprobe wireguard"
 fi

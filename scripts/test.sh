@@ -162,12 +162,13 @@ guest() {
 	echo "$status" >"$run/$id.status"
 }
 
-# Two guests at once. When one has ended, the other has two minutes to do so, too.
+# Two guests at once; what the second prints is shown when both have ended. When one has, the other has two minutes to do
+# so, too.
 guests() {
 	local a b ended end
 	guest "$1" a &
 	a=$!
-	guest "$1" b &
+	guest "$1" b >"$run/$1-b.shown" &
 	b=$!
 	wait -n -p ended "$a" "$b" || true
 	end=$((SECONDS + 120))
@@ -176,6 +177,7 @@ guests() {
 		sleep 1
 	done
 	wait
+	cat "$run/$1-b.shown"
 }
 
 plan=0
