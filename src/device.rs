@@ -5,7 +5,7 @@
 //! # Lock order
 //!
 //! 1. the RTNL
-//! 2. [`Devices`], the list of all devices
+//! 2. `Devices::list`, the list of all devices
 //! 3. [`Device::update`], the configuration of one
 //! 4. [`Peer::allowed_ips`] of one peer, then `AllowedIps::writers`, the trie's own
 //! 5. [`Peer::handshake`]
@@ -33,19 +33,10 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     sync::{
-        atomic::{
-            ordering::Relaxed,
-            Atomic, //
-        },
+        atomic::Atomic,
         Arc,
         ArcBorrow,
         Mutex, //
-    },
-    workqueue::{
-        impl_has_work,
-        new_work,
-        Work,
-        WorkItem, //
     },
 };
 
@@ -57,8 +48,6 @@ use crate::{
         napi::NapiContext,
         net_namespace::{
             Net,
-            PernetDevice,
-            PernetExit,
             WeakNet, //
         },
         netdevice::{
@@ -71,21 +60,11 @@ use crate::{
             Stat,
             GSO_MAX_SIZE, //
         },
-        notifier::{
-            PmEvents,
-            PmNotifier,
-            VmForkEvents,
-            VmForkNotifier,
-            AUTOSLEEP, //
-        },
-        ptr_ring::PtrRing,
         rcu::{
             self,
             RcuArc,
             RcuPtr, //
         },
-        rtnetlink,
-        sched,
         skbuff::{
             SkBuff,
             SkbList,
@@ -114,7 +93,6 @@ use crate::{
             Source, //
         },
         identity::StaticIdentity,
-        limits::MAX_QUEUED_INCOMING_HANDSHAKES,
         messages::{
             noise_encrypted_len,
             MESSAGE_MINIMUM_LENGTH,
@@ -126,13 +104,20 @@ use crate::{
         PacketCb, //
     },
     ratelimiter::RateLimiter,
-    receive,
+    receive::{
+        self,
+        HandshakeQueue, //
+    },
     send::{
         self,
         DATA_PACKET_HEAD_ROOM, //
     },
     socket::Sockets, //
 };
+
+mod registration;
+
+pub(crate) use registration::Registration;
 
 /// The outer headers of a data message: IPv6, UDP and its own.
 const OVERHEAD: u32 = 40 + 8 + MESSAGE_MINIMUM_LENGTH as u32;
@@ -311,7 +296,7 @@ impl Device {
     }
 
     fn create(netdev: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
-        let shared = DEVICES.get().ok_or(ENODEV)?;
+        let shared = registration::DEVICES.get().ok_or(ENODEV)?;
         let mut rx_queues = KVec::new();
         for _ in 0..cpumask::nr_cpu_ids() {
             rx_queues.push(
@@ -451,7 +436,7 @@ impl Driver for Device {
 
     fn registered(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
         this.handshakes.attach(this.into());
-        if let (Some(shared), Some(device)) = (DEVICES.get(), ListArc::try_from_arc_borrow(this)) {
+        if let (Some(shared), Some(device)) = (registration::DEVICES.get(), ListArc::try_from_arc_borrow(this)) {
             shared.list.lock().push_back(device);
         }
         dev_dbg!(this, "Interface created\n");
@@ -495,7 +480,7 @@ impl Driver for Device {
     }
 
     fn destroy(this: Arc<Self>, _dev: &NetDevice) {
-        if let Some(shared) = DEVICES.get() {
+        if let Some(shared) = registration::DEVICES.get() {
             let mut list = shared.list.lock();
             let mut cursor = list.cursor_front();
             while let Some(next) = cursor.peek_next() {
@@ -559,7 +544,7 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
     }
 
     let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
-    let mut segments = if skb.is_gso() {
+    let mut packets = if skb.is_gso() {
         match skb.gso_segment() {
             Ok(segments) => segments,
             Err((e, mut skb)) => {
@@ -572,17 +557,13 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
         single.push_back(skb);
         single
     };
-    let mut packets = SkbList::new();
-    while let Some(skb) = segments.pop_front() {
-        let Ok(mut skb) = skb.unshare() else {
-            continue;
-        };
+    // The segments are as little anybody else's as the packet was.
+    for mut skb in packets.iter_mut() {
         // The route was kept for ICMP errors, for which it is too late now.
         skb.dst_drop();
         let cb: &mut PacketCb = skb.cb();
         *cb = PacketCb::default();
         cb.mtu = mtu;
-        packets.push_back(skb);
     }
     peer.stage(packets);
     peer.send_staged_packets();
@@ -596,250 +577,5 @@ fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
         ETH_P_IP => Some(IpAddr::V4((*header.get(16..20)?.first_chunk::<4>()?).into())),
         ETH_P_IPV6 => Some(IpAddr::V6((*header.get(24..40)?.first_chunk::<16>()?).into())),
         _ => None,
-    }
-}
-
-/// Handshake messages that wait to be read.
-pub(crate) struct HandshakeQueue {
-    ring: Arc<HandshakeRing>,
-    /// One for each CPU that there may be.
-    workers: KVec<Arc<HandshakeWorker>>,
-    last_cpu: Atomic<u32>,
-}
-
-#[pin_data]
-struct HandshakeRing {
-    #[pin]
-    ring: PtrRing<SkBuff>,
-    /// Messages in the ring or being read.
-    len: Atomic<i32>,
-    /// Whose messages these are, from registration to destruction of the device.
-    #[pin]
-    device: SpinLockBh<Option<Arc<Device>>>,
-}
-
-#[pin_data]
-struct HandshakeWorker {
-    ring: Arc<HandshakeRing>,
-    #[pin]
-    work: Work<Self>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for HandshakeWorker { self.work }
-}
-
-impl WorkItem for HandshakeWorker {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let Some(device) = this.ring.device.lock().clone() else {
-            return;
-        };
-        while let Some(skb) = this.ring.ring.consume() {
-            receive::receive_handshake_packet(&device, skb);
-            this.ring.len.add(-1, Relaxed);
-            sched::cond_resched();
-        }
-    }
-}
-
-impl HandshakeQueue {
-    fn new() -> Result<Self> {
-        let ring = Arc::pin_init(
-            try_pin_init!(HandshakeRing {
-                ring <- PtrRing::new(MAX_QUEUED_INCOMING_HANDSHAKES as usize),
-                len: Atomic::new(0),
-                device <- new_spinlock_bh!(None, "wireguard::HandshakeRing::device"),
-            }),
-            GFP_KERNEL,
-        )?;
-        let mut workers = KVec::new();
-        for _ in 0..cpumask::nr_cpu_ids() {
-            let ring = ring.clone();
-            let worker = Arc::pin_init(
-                pin_init!(HandshakeWorker {
-                    ring,
-                    work <- new_work!("wireguard::HandshakeWorker"),
-                }),
-                GFP_KERNEL,
-            )?;
-            workers.push(worker, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            ring,
-            workers,
-            last_cpu: Atomic::new(0),
-        })
-    }
-
-    fn attach(&self, device: Arc<Device>) {
-        *self.ring.device.lock() = Some(device);
-    }
-
-    fn detach(&self) {
-        let device = self.ring.device.lock().take();
-        drop(device);
-        self.purge();
-    }
-
-    /// How many messages there are.
-    pub(crate) fn len(&self) -> u32 {
-        self.ring.len.load(Relaxed) as u32
-    }
-
-    /// Drops the messages.
-    fn purge(&self) {
-        while self.ring.ring.consume().is_some() {
-            self.ring.len.add(-1, Relaxed);
-        }
-    }
-
-    /// Adds a message; returns whether there was room. Softirq context.
-    pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> bool {
-        // With the ring half full there are better things to do than to wait for others who flood it, too.
-        let added = if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
-            self.ring.ring.try_produce(skb)
-        } else {
-            self.ring.ring.produce(skb)
-        };
-        if added.is_err() {
-            return false;
-        }
-        self.ring.len.add(1, Relaxed);
-        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
-        self.last_cpu.store(cpu, Relaxed);
-        if let Some(worker) = self.workers.get(cpu as usize) {
-            let _ = wq.enqueue_on(cpu, worker.clone());
-        }
-        true
-    }
-}
-
-/// What the devices of the module share.
-#[pin_data]
-pub(crate) struct Devices {
-    #[pin]
-    list: Mutex<List<Device>>,
-    limiter: Arc<RateLimiter>,
-}
-
-static DEVICES: RcuPtr<Devices> = RcuPtr::none();
-
-/// Calls `f` for each device, with the RTNL and its configuration locked.
-fn for_each_device(f: impl Fn(&Device, &Config)) {
-    let _rtnl = rtnetlink::lock();
-    if let Some(shared) = DEVICES.get() {
-        for device in shared.list.lock().iter() {
-            f(&device, &device.update.lock());
-        }
-    }
-}
-
-/// Told of suspending: keys are not to be in memory while the machine sleeps.
-struct Suspend;
-
-impl PmEvents for Suspend {
-    fn prepare() {
-        // A machine that sleeps all the time has to keep its tunnels all the same.
-        if AUTOSLEEP {
-            return;
-        }
-        for_each_device(|_, config| {
-            for peer in config.peers() {
-                peer.timers_cancel_zero_key_material();
-                peer.clear_handshake();
-                peer.keypairs.clear(&peer.device);
-            }
-        });
-        rcu::barrier();
-    }
-}
-
-/// Told when this machine is the copy of a virtual one: the other one has the same keys and counters.
-struct VmFork;
-
-impl VmForkEvents for VmFork {
-    fn forked() {
-        for_each_device(|_, config| {
-            for peer in config.peers() {
-                peer.expire_current_keypairs();
-            }
-        });
-    }
-}
-
-/// Told of namespaces that go away.
-struct NamespaceExit;
-
-impl PernetExit for NamespaceExit {
-    fn exit(net: &WeakNet) {
-        let Some(shared) = DEVICES.get() else {
-            return;
-        };
-        for device in shared.list.lock().iter() {
-            let is_creating = device.creating_net.lock().as_ref() == Some(net);
-            if is_creating {
-                device.forget_creating_net();
-            }
-        }
-    }
-}
-
-/// Devices can be made for as long as this lives.
-///
-/// What is registered first is dropped last, except for [`Shared`], which the others use.
-#[pin_data]
-pub(crate) struct Registration {
-    #[pin]
-    link: rtnetlink::Registration<Device>,
-    #[pin]
-    pernet: PernetDevice<NamespaceExit>,
-    #[pin]
-    vmfork: VmForkNotifier<VmFork>,
-    #[pin]
-    pm: PmNotifier<Suspend>,
-    shared: Shared,
-}
-
-impl Registration {
-    /// Lets devices be made. Process context.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            shared: Shared::new()?,
-            pm <- PmNotifier::new(),
-            vmfork <- VmForkNotifier::new(),
-            pernet <- PernetDevice::new(),
-            link <- rtnetlink::Registration::new(),
-        }? Error)
-    }
-}
-
-/// Keeps [`DEVICES`] there.
-struct Shared {
-    /// The last reference, so that it is dropped in process context.
-    _limiter: Arc<RateLimiter>,
-}
-
-impl Shared {
-    fn new() -> Result<Self> {
-        let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
-        let shared = limiter.clone();
-        let devices = RcuArc::pin_init::<Error>(
-            try_pin_init!(Devices {
-                list <- new_mutex!(List::new(), "wireguard::Devices::list"),
-                limiter: shared,
-            }),
-            GFP_KERNEL,
-        )?;
-        DEVICES.replace(Some(devices));
-        Ok(Self { _limiter: limiter })
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        DEVICES.replace(None);
-        rcu::barrier();
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! A packet's way through this file, from the UDP socket:
 //!
-//! 1. [`Device::receive_packet`]: sorted by the type of the message. Handshake messages go to a ring of their own, which
-//!    [`receive_handshake_packet`] reads in a worker.
+//! 1. [`Device::receive_packet`]: sorted by the type of the message. Handshake messages go to a [queue of their
+//!    own](HandshakeQueue).
 //! 2. [`Device::consume_data`]: data messages become a batch of the keypair that their index stands for.
 //! 3. [`decrypt`]: a worker decrypts the batch.
 //! 4. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs.
@@ -20,8 +20,6 @@ use kernel::{
         Arc, //
     },
 };
-use zerocopy::FromBytes;
-
 use crate::{
     debug::{
         dev_dbg_ratelimited, //
@@ -47,30 +45,21 @@ use crate::{
     },
     noise::Keypair,
     peer::Peer,
-    protocol::{
-        cookie::{
-            MacState,
-            MessageWithMacs,
-            Source, //
-        },
-        limits::MAX_QUEUED_INCOMING_HANDSHAKES,
-        messages::{
-            message_data_len,
-            CookieReply,
-            DataHeader,
-            HandshakeInitiation,
-            HandshakeResponse,
-            MessageType, //
-        },
-        timers::is_still_under_load, //
+    protocol::messages::{
+        message_data_len,
+        DataHeader,
+        MessageType, //
     },
     queueing::{
         Batch,
         PacketCb, //
     },
-    send::send_handshake_cookie,
     socket::Endpoint, //
 };
+
+mod handshake;
+
+pub(crate) use handshake::HandshakeQueue;
 
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: usize = 8;
@@ -101,23 +90,6 @@ fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
     skb.pull(offset).ok()?;
     let kind = MessageType::classify(skb.read_head()?, skb.len())?;
     skb.may_pull(kind.header_len()).then_some(kind)
-}
-
-/// Where a datagram came from.
-fn source_of(skb: &SkBuff) -> Option<Source> {
-    let port = *skb.transport_header().first_chunk::<2>()?;
-    let ip = skb.network_header();
-    match skb.protocol() {
-        ETH_P_IP => Some(Source::V4 {
-            addr: *ip.get(12..16)?.first_chunk()?,
-            port,
-        }),
-        ETH_P_IPV6 => Some(Source::V6 {
-            addr: *ip.get(8..24)?.first_chunk()?,
-            port,
-        }),
-        _ => None,
-    }
 }
 
 impl Device {
@@ -163,159 +135,6 @@ impl Device {
             self.decrypt_queue
                 .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
         });
-    }
-
-    /// Whether there are so many handshake messages that their senders have to show that they receive at their address.
-    fn is_under_load(&self, now_ns: u64) -> bool {
-        if self.handshakes.len() >= MAX_QUEUED_INCOMING_HANDSHAKES / 8 {
-            self.last_under_load.store(now_ns as i64, Relaxed);
-            return true;
-        }
-        match self.last_under_load.load(Relaxed) {
-            0 => false,
-            last => {
-                let still = is_still_under_load(last as u64, now_ns);
-                if !still {
-                    self.last_under_load.store(0, Relaxed);
-                }
-                still
-            }
-        }
-    }
-
-    /// Whether a handshake message is to be processed: its MACs are right and its sender has not sent too many.
-    ///
-    /// A sender that only has to show that it receives at its address is sent a cookie.
-    fn admit<M: MessageWithMacs>(
-        &self,
-        message: &M,
-        sender_index: u32,
-        source: &Source,
-        endpoint: &Endpoint,
-    ) -> bool {
-        let now_ns = ktime::coarse_boottime_ns();
-        let under_load = self.is_under_load(now_ns);
-        let state = {
-            let mut checker = self.cookie_checker.lock();
-            if under_load {
-                checker.rotate(now_ns);
-            }
-            checker.validate(message, source, under_load, now_ns)
-        };
-        match state {
-            MacState::ValidMacButNoCookie if !under_load => true,
-            MacState::ValidMacButNoCookie => {
-                send_handshake_cookie(self, endpoint, source, message.macs(), sender_index);
-                false
-            }
-            MacState::ValidMacWithCookie if self.allow_handshake(source, now_ns) => true,
-            MacState::ValidMacWithCookie | MacState::Invalid => {
-                dev_dbg_ratelimited!(
-                    self,
-                    "Invalid MAC of handshake, dropping packet from {}\n",
-                    endpoint
-                );
-                false
-            }
-        }
-    }
-}
-
-/// Reads a handshake message. Process context.
-pub(crate) fn receive_handshake_packet(device: &Device, skb: SkBuff) {
-    let len = skb.len();
-    let (Some(source), Some(endpoint)) = (source_of(&skb), Endpoint::from_skb(&skb)) else {
-        return;
-    };
-    let Some(kind) = skb
-        .read_head()
-        .and_then(|header| MessageType::classify(header, len))
-    else {
-        return;
-    };
-    let peer = match kind {
-        MessageType::HandshakeCookie => {
-            dev_dbg_ratelimited!(device, "Receiving cookie response from {}\n", endpoint);
-            if let Some(reply) = skb.read_head::<CookieReply>() {
-                consume_cookie(device, &reply);
-            }
-            skb.consume();
-            return;
-        }
-        MessageType::HandshakeInitiation => {
-            let Ok((message, _)) = HandshakeInitiation::ref_from_prefix(skb.head()) else {
-                return;
-            };
-            if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
-                return;
-            }
-            let Some(peer) = Peer::consume_initiation(device, message) else {
-                dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
-                return;
-            };
-            peer.endpoint.set(&endpoint);
-            dev_dbg_ratelimited!(
-                device,
-                "Receiving handshake initiation from peer {} ({})\n",
-                peer.id,
-                endpoint
-            );
-            peer.send_handshake_response();
-            peer
-        }
-        MessageType::HandshakeResponse => {
-            let Ok((message, _)) = HandshakeResponse::ref_from_prefix(skb.head()) else {
-                return;
-            };
-            if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
-                return;
-            }
-            let Some(peer) = Peer::consume_response(device, message) else {
-                dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
-                return;
-            };
-            peer.endpoint.set(&endpoint);
-            dev_dbg_ratelimited!(
-                device,
-                "Receiving handshake response from peer {} ({})\n",
-                peer.id,
-                endpoint
-            );
-            if peer.begin_session() {
-                peer.timers_session_derived();
-                peer.timers_handshake_complete();
-                // Whatever is sent first confirms the session to the other side.
-                peer.send_keepalive();
-            }
-            peer
-        }
-        MessageType::Data => return,
-    };
-    {
-        let _bh = bottom_half::disable();
-        let guard = rcu::Guard::new();
-        if let Some(dev) = device.netdev.get(&guard) {
-            count_received(dev, &peer, len);
-        }
-    }
-    peer.timers_any_authenticated_packet_received();
-    peer.timers_any_authenticated_packet_traversal();
-    skb.consume();
-}
-
-fn consume_cookie(device: &Device, reply: &CookieReply) {
-    let peer = {
-        let guard = rcu::Guard::new();
-        device
-            .index_table
-            .lookup(reply.receiver_index.get(), &guard)
-            .map(|entry| entry.peer.clone())
-    };
-    if let Some(peer) = peer {
-        let now_ns = ktime::coarse_boottime_ns();
-        if !peer.cookie.lock().consume_reply(reply, now_ns) {
-            dev_dbg_ratelimited!(device, "Could not decrypt invalid cookie response\n");
-        }
     }
 }
 

@@ -323,14 +323,6 @@ impl SkBuff {
         }
     }
 
-    /// `skb_share_check()`: this packet with a structure of its own, if somebody else has a reference to it.
-    pub(crate) fn unshare(self) -> Result<Self> {
-        // SAFETY: The reference that this value owned passes to the function, what it returns is ours.
-        let skb = unsafe { bindings::skb_share_check(self.into_raw(), bindings::GFP_ATOMIC) };
-        // INVARIANT: `skb_share_check()` returns a buffer that only we use.
-        NonNull::new(skb).map(|ptr| Self { ptr }).ok_or(ENOMEM)
-    }
-
     /// `skb_orphan()`: detaches the packet from the socket that sent it.
     pub(crate) fn orphan(&mut self) {
         // SAFETY: The buffer is valid and ours.
@@ -907,5 +899,10 @@ impl SkBuffMut<'_> {
     /// See [`SkBuff::orphan`].
     pub(crate) fn orphan(&mut self) {
         self.skb.orphan();
+    }
+
+    /// See [`SkBuff::dst_drop`].
+    pub(crate) fn dst_drop(&mut self) {
+        self.skb.dst_drop();
     }
 }

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What makes devices possible, and what happens to all of them at once.
+
+use kernel::{
+    list::List,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+use super::{
+    Config,
+    Device, //
+};
+use crate::{
+    linux::{
+        net_namespace::{
+            PernetDevice,
+            PernetExit,
+            WeakNet, //
+        },
+        notifier::{
+            PmEvents,
+            PmNotifier,
+            VmForkEvents,
+            VmForkNotifier,
+            AUTOSLEEP, //
+        },
+        rcu::{
+            self,
+            RcuArc,
+            RcuPtr, //
+        },
+        rtnetlink, //
+    },
+    ratelimiter::RateLimiter, //
+};
+
+/// What the devices of the module share.
+#[pin_data]
+pub(super) struct Devices {
+    #[pin]
+    pub(super) list: Mutex<List<Device>>,
+    pub(super) limiter: Arc<RateLimiter>,
+}
+
+pub(super) static DEVICES: RcuPtr<Devices> = RcuPtr::none();
+
+/// Calls `f` for each device, with the RTNL and its configuration locked.
+fn for_each_device(f: impl Fn(&Device, &Config)) {
+    let _rtnl = rtnetlink::lock();
+    if let Some(shared) = DEVICES.get() {
+        for device in shared.list.lock().iter() {
+            f(&device, &device.update.lock());
+        }
+    }
+}
+
+/// Told of suspending: keys are not to be in memory while the machine sleeps.
+struct Suspend;
+
+impl PmEvents for Suspend {
+    fn prepare() {
+        // A machine that sleeps all the time has to keep its tunnels all the same.
+        if AUTOSLEEP {
+            return;
+        }
+        for_each_device(|_, config| {
+            for peer in config.peers() {
+                peer.timers_cancel_zero_key_material();
+                peer.clear_handshake();
+                peer.keypairs.clear(&peer.device);
+            }
+        });
+        rcu::barrier();
+    }
+}
+
+/// Told when this machine is the copy of a virtual one: the other one has the same keys and counters.
+struct VmFork;
+
+impl VmForkEvents for VmFork {
+    fn forked() {
+        for_each_device(|_, config| {
+            for peer in config.peers() {
+                peer.expire_current_keypairs();
+            }
+        });
+    }
+}
+
+/// Told of namespaces that go away.
+struct NamespaceExit;
+
+impl PernetExit for NamespaceExit {
+    fn exit(net: &WeakNet) {
+        let Some(shared) = DEVICES.get() else {
+            return;
+        };
+        for device in shared.list.lock().iter() {
+            let is_creating = device.creating_net.lock().as_ref() == Some(net);
+            if is_creating {
+                device.forget_creating_net();
+            }
+        }
+    }
+}
+
+/// Devices can be made for as long as this lives.
+///
+/// What is registered first is dropped last, except for [`Shared`], which the others use.
+#[pin_data]
+pub(crate) struct Registration {
+    #[pin]
+    link: rtnetlink::Registration<Device>,
+    #[pin]
+    pernet: PernetDevice<NamespaceExit>,
+    #[pin]
+    vmfork: VmForkNotifier<VmFork>,
+    #[pin]
+    pm: PmNotifier<Suspend>,
+    shared: Shared,
+}
+
+impl Registration {
+    /// Lets devices be made. Process context.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            shared: Shared::new()?,
+            pm <- PmNotifier::new(),
+            vmfork <- VmForkNotifier::new(),
+            pernet <- PernetDevice::new(),
+            link <- rtnetlink::Registration::new(),
+        }? Error)
+    }
+}
+
+/// Keeps [`DEVICES`] there.
+struct Shared {
+    /// The last reference, so that it is dropped in process context.
+    _limiter: Arc<RateLimiter>,
+}
+
+impl Shared {
+    fn new() -> Result<Self> {
+        let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
+        let shared = limiter.clone();
+        let devices = RcuArc::pin_init::<Error>(
+            try_pin_init!(Devices {
+                list <- new_mutex!(List::new(), "wireguard::Devices::list"),
+                limiter: shared,
+            }),
+            GFP_KERNEL,
+        )?;
+        DEVICES.replace(Some(devices));
+        Ok(Self { _limiter: limiter })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        DEVICES.replace(None);
+        rcu::barrier();
+    }
+}
