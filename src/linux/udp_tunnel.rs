@@ -24,6 +24,13 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        List,
+        ListArc,
+        ListLinks, //
+    },
     prelude::*,
     sync::{
         atomic::{
@@ -75,14 +82,14 @@ const ENCAP_TYPE: u8 = 1;
 struct OpenSockets {
     /// Whether namespaces that go away are told to us: without that no socket may be open.
     registered: bool,
-    sockets: KVec<Arc<Slot>>,
+    sockets: List<Slot>,
 }
 
 global_lock! {
     // SAFETY: `init()` is called by the first `Registration::new()`, and the lock only used after `READY` was seen set.
     unsafe(uninit) static OPEN: Mutex<OpenSockets> = OpenSockets {
         registered: false,
-        sockets: KVec::new(),
+        sockets: List::new(),
     };
 }
 
@@ -98,8 +105,20 @@ static READY: Atomic<bool> = Atomic::new(false);
 /// * `sk` is null or an open socket of [`UdpTunnelSocket::create`].
 /// * It is exchanged for null with `OPEN` held, and the namespace of the socket is not torn down (`exit` methods of
 ///   the core) before that has happened and a grace period has passed.
+#[pin_data]
 struct Slot {
     sk: Atomic<*mut bindings::sock>,
+    /// The place in `OPEN`; it is on no other list.
+    #[pin]
+    links: ListLinks,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Slot { untracked; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Slot { using ListLinks { self.links }; }
 }
 
 /// The module's interest in namespaces that go away: without it no socket can be created.
@@ -137,23 +156,25 @@ struct CloseAll;
 impl PernetExit for CloseAll {
     fn exit(net: &WeakNet) {
         let mut open = OPEN.lock();
-        open.sockets.retain(|slot| {
+        let mut cursor = open.sockets.cursor_front();
+        while let Some(slot) = cursor.peek_next() {
             let sk = slot.sk.load(Relaxed);
             // SAFETY: By the invariant of `Slot` it is open, if it is not null, and stays so: `OPEN` is held.
-            let here = sk.is_null() || net.is_raw(unsafe { (*sk).__sk_common.skc_net.net });
-            if here {
-                slot.sk.store(ptr::null_mut(), Relaxed);
-                // Whoever still sends on it is waited for, then whoever still receives.
-                if !sk.is_null() {
-                    synchronize_net();
-                    // SAFETY: It was open, it is out of reach now, and nobody uses it any more; the namespace is
-                    // told to us before it is torn down.
-                    unsafe { close(sk) };
-                    synchronize_net();
-                }
+            if !sk.is_null() && !net.is_raw(unsafe { (*sk).__sk_common.skc_net.net }) {
+                cursor.move_next();
+                continue;
             }
-            !here
-        });
+            let slot = slot.remove();
+            if slot.sk.xchg(ptr::null_mut(), Full).is_null() {
+                continue;
+            }
+            // Whoever still sends on it is waited for, then whoever still receives.
+            synchronize_net();
+            // SAFETY: It was open, it is out of reach now, and nobody uses it any more; the namespace is told to us
+            // before it is torn down.
+            unsafe { close(sk) };
+            synchronize_net();
+        }
     }
 }
 
@@ -257,12 +278,14 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         if !READY.load(Acquire) {
             return Err(ENODEV);
         }
-        let slot = Arc::new(
-            Slot {
+        let entry = ListArc::pin_init::<Error>(
+            try_pin_init!(Slot {
                 sk: Atomic::new(ptr::null_mut()),
-            },
+                links <- ListLinks::new(),
+            }),
             GFP_KERNEL,
         )?;
+        let slot = entry.clone_arc();
         let mut socket = ptr::null_mut();
         // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg` and `socket` are valid
         // for the time of the call.
@@ -308,9 +331,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
             drop(open);
             return Err(ENODEV);
         }
-        let added = open.sockets.push(this.slot.clone(), GFP_KERNEL);
+        open.sockets.push_back(entry);
         drop(open);
-        added?;
         Ok(this)
     }
 
@@ -352,7 +374,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
 
     fn close(&mut self) {
         let mut open = OPEN.lock();
-        open.sockets.retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+        // SAFETY: It is on no other list than this one.
+        let entry = unsafe { open.sockets.remove(&self.slot) };
         let sk = self.slot.sk.xchg(ptr::null_mut(), Full);
         if sk.is_null() {
             return;
@@ -360,7 +383,7 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // SAFETY: By the invariant of `Slot` it is open, and its namespace is not torn down before `OPEN` is free, or
         // before `create()` returns if it did not get into the list. As `self` is borrowed exclusively nobody sends.
         unsafe { close(sk) };
-        drop(open);
+        drop((open, entry));
         // SAFETY: No requirements.
         self.receiver.grace = Some(unsafe { bindings::get_state_synchronize_rcu() });
     }
