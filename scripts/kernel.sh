@@ -54,8 +54,8 @@ refresh() {
 		if ! update_lists >>"$log" 2>&1; then
 			found=$(present)
 			if [[ -z $found ]]; then
-				tail -n 5 "$log" | sed 's/^/  | /' >&2
-				die "the Debian archive cannot be reached: check the network and the mirror in $env/etc/apt/sources.list.d, then run this again"
+				tail -n 5 "$log" | sed "s/^/${SAY:-}  | /" >&2
+				die "the Debian archive $(mirror) cannot be reached: check the network, or name another mirror in MIRROR, then run this again"
 			fi
 			say "  the Debian archive cannot be reached: staying with the kernel that is here"
 			use_part "$found"

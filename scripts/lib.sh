@@ -66,7 +66,10 @@ stop_job() {
 at_exit() {
 	local status=$? i
 	trap '' INT TERM HUP
-	[[ -n $ticker ]] && { kill -KILL "$ticker" 2>/dev/null || true; }
+	if [[ -n $ticker ]]; then
+		kill -KILL "$ticker" 2>/dev/null || true
+		say
+	fi
 	[[ -n $job ]] && stop_job "$job"
 	for ((i = ${#on_exit[@]} - 1; i >= 0; i--)); do
 		${on_exit[i]} || true
@@ -142,6 +145,11 @@ step() {
 	if [[ $status -ne 0 ]]; then
 		say "  $text: failed after $((SECONDS - start)) s. The last lines of $log:"
 		tail -c +$((mark + 1)) "$log" | tail -n 40 | sed "s/^/${SAY:-}  | /" >&2
+		if tail -c +$((mark + 1)) "$log" | grep -q 'No space left on device'; then
+			die "the file system of $cache is full: free some space, or set XDG_CACHE_HOME to a larger one, then run this again"
+		elif tail -c +$((mark + 1)) "$log" | grep -qE 'Temporary failure resolving|Could not (resolve|connect)|Failed to fetch|Unable to connect'; then
+			die "the Debian archive $(mirror) cannot be reached: check the network, or name another mirror in MIRROR, then run this again"
+		fi
 		exit 1
 	fi
 	say "  $text: $((SECONDS - start)) s"
@@ -155,9 +163,9 @@ call() {
 	shift
 	if [[ -z ${!known:-} ]]; then
 		out=$(mktemp)
+		on_exit+=("rm -f $out")
 		run_job "$scripts/$1" "${@:2}" >"$out" || status=$?
 		export "$known=$(<"$out")"
-		rm -f "$out"
 		[[ $status -eq 0 ]] || exit "$status"
 	fi
 	# shellcheck disable=SC2034 # `into` is the caller's variable
@@ -226,12 +234,17 @@ unlock() {
 	unset "locks[$1]"
 }
 
-# use_part DIR: keeps other runs from removing DIR until this script ends.
-use_part() {
+# try_part DIR: keeps other runs from removing the part DIR until this script ends. Fails if it is not there, or not complete.
+try_part() {
 	local fd
-	[[ -e $1/.complete ]] || die "$1 has been removed by another run: run this again"
-	exec {fd}<"$1"
+	[[ -e $1/.complete ]] || return 1
+	exec {fd}<"$1" || return 1
 	flock -s "$fd"
+	[[ -e $1/.complete ]] || return 1
+}
+
+use_part() {
+	try_part "$1" || die "$1 has been removed by another run: run this again"
 }
 
 # part_begin NAME LABEL KEY: sets $part to the directory of the part made from KEY. Returns 1 if it is there already;
@@ -240,10 +253,10 @@ part_begin() {
 	local name=$1 label=$2 hash
 	hash=$(sha256sum <<<"$3" | cut -c 1-12)
 	part=$cache/$name/$label-$hash
+	! try_part "$part" || return 1
 	lock "$name"
-	if [[ -e $part/.complete ]]; then
+	if try_part "$part"; then
 		unlock "$name"
-		use_part "$part"
 		return 1
 	fi
 	making=$part
