@@ -41,18 +41,17 @@ use crate::{
             StaticIdentity, //
         },
         keypairs::Slots,
-        limits::{
-            has_expired,
-            REJECT_AFTER_MESSAGES,
-            REJECT_AFTER_TIME, //
-        },
         messages::{
             HandshakeInitiation,
             HandshakeResponse, //
         },
         noise,
         replay::ReplayWindow,
-        tai64n::Tai64n, //
+        tai64n::Tai64n,
+        timers::{
+            key_has_expired,
+            nonces_may_be_used, //
+        },
     },
 };
 
@@ -179,24 +178,19 @@ impl Keypair {
     }
 
     /// Reserves the counters of `n` messages and returns the first; `None` if the keypair must not be used for them.
-    pub(crate) fn reserve(&self, n: usize, now_ns: u64) -> Option<u64> {
+    pub(crate) fn reserve(&self, n: u32, now_ns: u64) -> Option<u64> {
         if !self.is_sending_valid() {
             return None;
         }
-        if has_expired(self.birthdate(), REJECT_AFTER_TIME, now_ns) {
-            self.expire_sending();
-            return None;
-        }
-        let first = self.sending_counter.fetch_add(n as i64, Relaxed) as u64;
-        // The last counter reserved has to be below the limit, and so have those that others reserve at the same time:
-        // the limit is far enough from where the counter would wrap around.
-        match first.checked_add(n as u64) {
-            Some(end) if end <= REJECT_AFTER_MESSAGES => Some(first),
-            _ => {
-                self.expire_sending();
-                None
+        if !key_has_expired(self.birthdate(), now_ns) {
+            // The limit is far enough from where the counter would wrap around for all that reserve at the same time.
+            let first = self.sending_counter.fetch_add(i64::from(n), Relaxed) as u64;
+            if nonces_may_be_used(first, n) {
+                return Some(first);
             }
         }
+        self.expire_sending();
+        None
     }
 
     /// Whether messages may be received with it.
@@ -204,9 +198,7 @@ impl Keypair {
         if !self.receiving_valid.load(Relaxed) {
             return false;
         }
-        if has_expired(self.birthdate(), REJECT_AFTER_TIME, now_ns)
-            || self.replay.lock().is_exhausted()
-        {
+        if key_has_expired(self.birthdate(), now_ns) || self.replay.lock().is_exhausted() {
             self.receiving_valid.store(false, Relaxed);
             return false;
         }

@@ -91,7 +91,7 @@ impl Peer {
             .load(&guard)
             .and_then(|keypair| keypair.try_get());
         let reserved = keypair.and_then(|keypair| {
-            let first = keypair.reserve(packets.len(), ktime::coarse_boottime_ns())?;
+            let first = keypair.reserve(packets.len() as u32, ktime::coarse_boottime_ns())?;
             Some((keypair, first))
         });
         let Some((keypair, first)) = reserved else {
