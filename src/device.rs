@@ -45,6 +45,12 @@ use crate::{
     debug::dev_dbg,
     linux::{
         cpumask,
+        errno::{
+            EDESTADDRREQ,
+            ENOKEY,
+            ENONET,
+            EPROTONOSUPPORT, //
+        },
         napi::NapiContext,
         net_namespace::{
             Net,

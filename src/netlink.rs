@@ -17,6 +17,7 @@ use kernel::{
 use crate::{
     device::Device,
     linux::{
+        errno::EBADR,
         genetlink::{
             Family,
             Op,

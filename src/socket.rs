@@ -29,6 +29,11 @@ use crate::{
             BhGuard, //
         },
         dst_cache::DstCache,
+        errno::{
+            EADDRINUSE,
+            EAFNOSUPPORT,
+            ENONET, //
+        },
         net_namespace::Net,
         netdevice::NetDevice,
         rcu,

@@ -16,16 +16,11 @@
 //! `memzero_explicit()` of [`include/linux/string.h`](srctree/include/linux/string.h)
 
 use core::mem::MaybeUninit;
-use kernel::{
-    error::code::{
-        EBADMSG,
-        EINVAL, //
-    },
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 use super::{
     bindings,
+    errno::EBADMSG,
     random, //
 };
 

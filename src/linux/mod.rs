@@ -15,6 +15,7 @@ pub(crate) mod crypto;
 pub(crate) mod debug;
 pub(crate) mod delayed_work;
 pub(crate) mod dst_cache;
+pub(crate) mod errno;
 pub(crate) mod genetlink;
 pub(crate) mod ktime;
 pub(crate) mod mm;

@@ -25,6 +25,7 @@ use kernel::{
 
 use super::{
     bindings,
+    errno::EOPNOTSUPP,
     net_namespace::Net,
     netdevice::{
         Driver,

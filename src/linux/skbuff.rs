@@ -26,7 +26,13 @@ use zerocopy::{
     IntoBytes, //
 };
 
-use super::bindings;
+use super::{
+    bindings,
+    errno::{
+        EBADMSG,
+        EPROTONOSUPPORT, //
+    }, //
+};
 
 /// `ETH_P_IP`: the protocol of an IPv4 packet, host byte order.
 pub(crate) const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;

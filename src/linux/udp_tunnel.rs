@@ -50,6 +50,7 @@ use kernel::{
 use super::{
     bindings,
     bottom_half::BhGuard,
+    errno::ENETUNREACH,
     net_namespace::{
         Net,
         PernetDevice,

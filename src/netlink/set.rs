@@ -31,6 +31,10 @@ use crate::{
         Device, //
     },
     linux::{
+        errno::{
+            EADDRINUSE,
+            EPFNOSUPPORT, //
+        },
         genetlink::{
             Access,
             DoOp,
