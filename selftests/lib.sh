@@ -88,7 +88,7 @@ module_debug() {
 
 # Fails when the kernel has complained about anything since boot, and shows it.
 kernel_silent() {
-	! dmesg | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|stall' -A 25
+	! dmesg | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|detected stall|self-detected|soft lockup|hung_task|blocked for more than' -A 25
 }
 
 ## Waiting
@@ -110,6 +110,8 @@ wait_for() {
 ## Namespaces
 
 ns() { ip netns exec "$NS$1" "${@:2}"; }
+# bg NAMESPACE COMMAND…: starts it in the background; its process id is in $BG.
+bg() { ip netns exec "$NS$1" "${@:2}" & BG=$!; }
 ipn() { ip -n "$NS$1" "${@:2}"; }
 
 ns_add() {
@@ -214,18 +216,18 @@ listening() { [[ -n $(ns $1 ss -Hln --$2 "sport = $3") ]]; }
 # iperf NAMESPACE-OF-CLIENT SERVER-ADDRESS OPTION…: one iperf3 run, server at the other side. JSON on stdout with -J.
 iperf() {
 	local server
-	ns ${OTHER[$1]} iperf3 -s -1 -B "$2" > /dev/null & server=$!
+	bg ${OTHER[$1]} iperf3 -s -1 -B "$2" > /dev/null; server=$BG
 	wait_for 'iperf3 listens' listening ${OTHER[$1]} tcp 5201
 	ns $1 timeout 120 iperf3 -c "$2" "${@:3}"
 	wait $server
 }
 
-# capture NAMESPACE FILE FILTER…: tcpdump on eth0, until capture_end.
+# capture NAMESPACE FILE FILTER…: tcpdump on eth0 (or $CAPTURE_IF), until capture_end.
 capture() {
-	ns $1 tcpdump -Z root -i eth0 -n -U --immediate-mode -w "$2" "${@:3}" 2> "$2.log" & CAPTURE=$!
+	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -w "$2" "${@:3}" 2> "$2.log"; CAPTURE=$BG
 	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
 }
-capture_end() { kill -INT $CAPTURE; wait $CAPTURE || true; }
+capture_end() { kill $CAPTURE; wait $CAPTURE || true; }
 
 ## KTAP
 
@@ -240,13 +242,13 @@ skip() { echo "SKIP: $*"; exit 4; }
 # run [NAME…]: the whole script. Called again by itself with --one for each test.
 run() {
 	if [[ ${1:-} == --one ]]; then
-		trap 'ns_del_all' EXIT
+		trap '{ set +x; } 2> /dev/null; ns_del_all' EXIT
 		set -exE
 		"$2"
 		exit 0
 	fi
 	(($# == 0)) || TESTS=("$@")
-	local log rc name
+	local log rc name begun
 
 	[[ -r $KTAP_HELPERS ]] || { echo "Bail out! $KTAP_HELPERS is missing"; exit 1; }
 	. "$KTAP_HELPERS"
@@ -264,9 +266,11 @@ run() {
 	sed 's/^/# /' <<< "$log"
 	for name in "${TESTS[@]}"; do
 		log=/tmp/$name.log
+		begun=$SECONDS
 		timeout -k 10 $LIMIT "$SELF" --one "$name" > "$log" 2>&1
 		rc=$?
 		ns_del_all
+		echo "# $name: $((SECONDS - begun)) s"
 		case $rc in
 		0) ktap_test_pass "${TITLE[$name]}" ;;
 		4) # skip()

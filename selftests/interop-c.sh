@@ -1,0 +1,108 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The module against the kernel's C one in a second guest, over a virtual link. Called with `a` in the guest of the
+# module under test, which runs the tests, and with `b` in the other, which does what `a` tells it.
+#
+# guests: 2
+# timeout: 1200
+# memory: 1024
+
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib-interop.sh"
+
+# `a` sends `b` shell commands over a link of their own addresses, so that a test may change the others at will.
+CONTROL_A=10.99.0.1 CONTROL_B=10.99.0.2 CONTROL_PORT=7
+near_if=wg0
+far_if=wg0
+
+# The virtual network card.
+link() {
+	local dev
+	modprobe virtio_net
+	wait_for 'the network card is there' eval '[[ -n $(link_name) ]]'
+	dev=$(link_name)
+	ip link set "$dev" up
+	ip addr add $1/24 dev "$dev"
+	echo "$dev"
+}
+link_name() {
+	local dev
+	for dev in /sys/class/net/*; do
+		[[ -e $dev/device/driver && $(basename "$(realpath "$dev/device/driver")") == virtio_net ]] && basename "$dev"
+	done
+}
+
+if [[ ${1:-} == b ]]; then
+	WG_MODULE=c
+	echo 'KTAP version 1'
+	echo '1..1'
+	if ! module_load || ! module_prove | sed 's/^/# /' || ((PIPESTATUS[0])) || ! link $CONTROL_B > /tmp/dev; then
+		echo 'not ok 1 the C module is loaded and listens for commands'
+		exit 1
+	fi
+	dev=$(< /tmp/dev)
+	ip addr add $FAR4/24 dev "$dev"
+	ip addr add $FAR6/64 dev "$dev" nodad
+	ncat -l -k $CONTROL_B $CONTROL_PORT -e /bin/bash & agent=$!
+	until [[ -e /run/finished ]]; do
+		kill -0 $agent || { echo 'not ok 1 the C module is loaded and listens for commands'; exit 1; }
+		sleep 0.2
+	done
+	if ! kernel_silent | sed 's/^/# /' || ((PIPESTATUS[0])); then
+		echo 'not ok 1 the C module is loaded and listens for commands'
+		exit 1
+	fi
+	echo 'ok 1 the C module is loaded and listens for commands'
+	exit 0
+fi
+
+near() { "$@"; }
+near_bg() { "$@" & }
+near_new() { ip link del $near_if 2> /dev/null || true; ip link add $near_if type wireguard; }
+near_del() { ip link del $near_if; }
+
+# Sends one line to the shell at the other end and prints what comes back.
+tell() {
+	local link
+	exec {link}<> /dev/tcp/$CONTROL_B/$CONTROL_PORT
+	printf '%s; exit\n' "$1" >&$link
+	cat <&$link
+	exec {link}>&-
+}
+# The words are quoted for that shell; the last line that comes back is the command's status.
+far() {
+	local out
+	out=$(tell "{ ${*@Q}; } 2>&1 < /dev/null; status=\$?; echo; echo \$status")
+	head -n -1 <<< "$out" | sed '${/^$/d}'
+	return "$(tail -n 1 <<< "$out")"
+}
+far_bg() { tell "setsid ${*@Q} > /dev/null 2>&1 < /dev/null & true"; }
+far_new() { far ip link del $far_if > /dev/null || true; far ip link add $far_if type wireguard; }
+far_del() { far ip link del $far_if; }
+
+interop_setup() { interop_keys; }
+
+t other_side 'the other guest runs the C module'
+other_side() {
+	[[ $(far cat /sys/module/wireguard/srcversion) == "$(modinfo -F srcversion "$(modinfo -n wireguard)")" ]]
+	[[ $(far cat /sys/module/wireguard/taint) != *O* ]]
+	must_fail far false
+}
+
+interop_tests
+
+case ${1:-} in
+a)	shift
+	dev=$(link $CONTROL_A) || { echo 'Bail out! no link to the other guest'; exit 1; }
+	ip addr add $NEAR4/24 dev "$dev"
+	ip addr add $NEAR6/64 dev "$dev" nodad
+	WAIT=300 wait_for 'the other guest is ready' far true || { echo 'Bail out! the other guest does not answer'; exit 1; }
+	# What the other guest's network card is called is its own affair.
+	status=0
+	(run "$@") || status=$?
+	far touch /run/finished
+	exit $status ;;
+--one)	run "$@" ;;
+*)	echo "usage: $0 a|b" >&2; exit 2 ;;
+esac

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Looks at WireGuard on the wire and sends what an attacker would.
+
+wire.py show FILE                     the IP packets in a capture, one a line: src dst dsfield protocol length
+                                      and for UDP: sport dport payload-length WireGuard-type
+wire.py replay FILE TYPE ADDR PORT    sends the payloads of that WireGuard type again, from an address and port of our own
+wire.py garbage ADDR PORT             sends datagrams of many lengths that are almost WireGuard messages
+wire.py flood KEY COUNT ADDR PORT     sends initiations with a right mac1 for the public key and nothing else right, and
+                                      prints how many answers of each WireGuard type came back
+"""
+
+import base64
+import hashlib
+import os
+import random
+import socket
+import struct
+import sys
+
+# Where the IP header begins, by the link type of the capture: Ethernet, raw IP twice.
+LINK = {1: 14, 12: 0, 101: 0}
+
+
+def packets(name):
+    """The captured IP packets."""
+    with open(name, "rb") as file:
+        data = file.read()
+    start = LINK[struct.unpack_from("=I", data, 20)[0]]
+    at = 24
+    while at + 16 <= len(data):
+        size = struct.unpack_from("=I", data, at + 8)[0]
+        yield data[at + 16 + start:at + 16 + size]
+        at += 16 + size
+
+
+def split(packet):
+    """(source, destination, DS field, protocol, payload) of an IP packet; the payload ends where the header says."""
+    if packet[0] >> 4 == 4:
+        head, total = (packet[0] & 15) * 4, struct.unpack_from(">H", packet, 2)[0]
+        return (socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]), packet[1], packet[9], packet[head:total])
+    total = struct.unpack_from(">H", packet, 4)[0]
+    field = struct.unpack_from(">H", packet)[0] >> 4 & 255
+    return (socket.inet_ntop(socket.AF_INET6, packet[8:24]), socket.inet_ntop(socket.AF_INET6, packet[24:40]), field,
+            packet[6], packet[40:40 + total])
+
+
+def show(name):
+    for packet in packets(name):
+        source, destination, field, protocol, payload = split(packet)
+        line = f"{source} {destination} {field:#04x} {protocol} {len(payload)}"
+        if protocol == socket.IPPROTO_UDP:
+            sport, dport = struct.unpack_from(">HH", payload)
+            line += f" {sport} {dport} {len(payload) - 8} {payload[8] if len(payload) > 8 else '-'}"
+        print(line)
+
+
+def udp(address, port):
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.connect((address, port))
+    return sock
+
+
+def replay(name, kind, address, port):
+    sock, count = udp(address, port), 0
+    for packet in packets(name):
+        protocol, payload = split(packet)[3:]
+        if protocol == socket.IPPROTO_UDP and payload[8:9] == bytes([kind]):
+            sock.send(payload[8:])
+            count += 1
+    print(count)
+    return count == 0
+
+
+def garbage(address, port):
+    sock, choice = udp(address, port), random.Random(1)
+    lengths = list(range(0, 200)) + [1000, 1419, 1420, 1452, 1472, 9000, 65000]
+    for length in lengths:
+        for head in (b"", b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0", b"\4\0\0\0", b"\5\0\0\0", b"\4\0\0\1", b"\0\0\0\4"):
+            try:
+                sock.send((head + choice.randbytes(length))[:length])
+            except OSError:
+                pass  # an ICMP error that came back
+    # Data for every receiver index that random numbers find, with counters at the edges.
+    for counter in (0, 1, 2**60, 2**64 - 8193, 2**64 - 1):
+        for _ in range(50):
+            sock.send(struct.pack("<IIQ", 4, choice.getrandbits(32), counter) + choice.randbytes(32))
+
+
+def flood(key, count, address, port):
+    mac_key = hashlib.blake2s(b"mac1----" + base64.b64decode(key)).digest()
+    sock = udp(address, port)
+    sock.setblocking(False)
+    answers = {}
+
+    def drain():
+        while True:
+            try:
+                data = sock.recv(2048)
+            except OSError:
+                return
+            answers[data[0]] = answers.get(data[0], 0) + 1
+
+    for _ in range(count):
+        message = b"\1\0\0\0" + os.urandom(112)
+        message += hashlib.blake2s(message, key=mac_key, digest_size=16).digest() + bytes(16)
+        try:
+            sock.send(message)
+        except OSError:
+            pass
+        drain()
+    sock.settimeout(2)
+    try:
+        while True:
+            data = sock.recv(2048)
+            answers[data[0]] = answers.get(data[0], 0) + 1
+    except OSError:
+        pass
+    print(" ".join(f"{kind}:{answers[kind]}" for kind in sorted(answers)))
+
+
+if __name__ == "__main__":
+    command, *words = sys.argv[1:]
+    if command == "show":
+        sys.exit(show(*words))
+    if command == "replay":
+        sys.exit(replay(words[0], int(words[1]), words[2], int(words[3])))
+    if command == "garbage":
+        sys.exit(garbage(words[0], int(words[1])))
+    if command == "flood":
+        sys.exit(flood(words[0], int(words[1]), words[2], int(words[3])))
+    sys.exit(__doc__)
