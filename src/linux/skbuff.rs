@@ -10,10 +10,7 @@
 
 use core::{
     mem::ManuallyDrop,
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr::NonNull, //
 };
 use kernel::{
     error::to_result,
@@ -28,10 +25,15 @@ use zerocopy::{
 
 use super::{
     bindings,
-    errno::{
-        EBADMSG,
-        EPROTONOSUPPORT, //
-    }, //
+    errno::EPROTONOSUPPORT, //
+};
+
+mod aead;
+mod list;
+
+pub(crate) use list::{
+    SkBuffMut,
+    SkbList, //
 };
 
 /// `ETH_P_IP`: the protocol of an IPv4 packet, host byte order.
@@ -40,19 +42,12 @@ pub(crate) const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
 pub(crate) const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
 /// `NET_SKB_PAD`: bytes the networking core keeps in front of a packet, and sets aside again.
 pub(crate) const NET_SKB_PAD: usize = bindings::NET_SKB_PAD;
-/// Bytes of the authentication tag that [`SkBuff::seal`] appends and [`SkBuff::open`] takes away.
-const TAG_LEN: usize = bindings::chacha20poly1305_lengths_CHACHA20POLY1305_AUTHTAG_SIZE as usize;
 /// Most bytes of headroom to ask for: offsets of headers are 16 bits wide.
 const MAX_HEADROOM: usize = 32_767;
-/// Most bytes of padding that [`SkBuff::seal`] puts behind the data.
-const MAX_PAD: usize = 65_535;
-/// Scatterlist entries that fit any packet which `skb_cow_data()` left in pieces.
-const MAX_SG: usize = bindings::MAX_SKB_FRAGS as usize + 8;
 
 // `tail` and `end` are offsets, not pointers (`NET_SKBUFF_DATA_USES_OFFSET`), and the control block is aligned.
 const _: () = assert!(size_of::<usize>() == 8);
 const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
-
 /// An owned `struct sk_buff`.
 ///
 /// # Invariants
@@ -469,156 +464,6 @@ impl SkBuff {
         unsafe { bindings::skb_set_inner_network_header(self.as_raw(), 0) };
     }
 
-    /// Encrypts the data in place and authenticates it with ChaCha20-Poly1305.
-    ///
-    /// `pad` zero bytes are appended first, then the data is encrypted, then the 16-byte tag appended and
-    /// `header`, which is neither encrypted nor authenticated, put in front. The data is copied if somebody
-    /// else refers to it. There must be `header.len()` bytes of headroom: see [`SkBuff::cow_head`].
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if there is not that much headroom or `pad` is more than 65,535, `EMSGSIZE` if the packet is too long
-    /// or in too many pieces, `ENOMEM`. What is in the packet then is not for anyone to see: it is to be dropped.
-    pub(crate) fn seal(&mut self, header: &[u8], pad: usize, nonce: u64, key: &[u8; 32]) -> Result {
-        if pad > MAX_PAD {
-            return Err(EINVAL);
-        }
-        // None of these overflows: the length of a packet has 32 bits.
-        let trailer_len = pad.wrapping_add(TAG_LEN);
-        let plain_len = self.len().wrapping_add(pad);
-        let sealed_len = plain_len.wrapping_add(TAG_LEN);
-        if i32::try_from(sealed_len.saturating_add(header.len())).is_err() {
-            return Err(EMSGSIZE);
-        }
-        let tailbits = trailer_len as i32;
-        let mut trailer = ptr::null_mut();
-        // SAFETY: The buffer is valid and ours; `trailer` is set on success to the last buffer of the packet,
-        // which then has `tailbits` bytes of tailroom, and all data is writable.
-        let frags = unsafe { bindings::skb_cow_data(self.as_raw(), tailbits, &mut trailer) };
-        to_result(frags)?;
-        // SAFETY: `trailer` has `trailer_len` bytes of tailroom (see above), of which `pad` are cleared.
-        unsafe { ptr::write_bytes(bindings::skb_tail_pointer(trailer), 0, pad) };
-        self.push(header.len())?;
-        // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they were
-        // headroom, and `skb_cow_data()` has copied the buffer if it was shared.
-        unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
-        // SAFETY: `trailer` is the last buffer of this packet and has the room.
-        unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
-        if self.skb().data_len == 0 {
-            // SAFETY: The linear part is `header`, `plain_len` bytes and the tag; it is ours alone, and the
-            // library allows to encrypt in place.
-            unsafe {
-                let data = self.skb().data.add(header.len());
-                bindings::chacha20poly1305_encrypt(
-                    data,
-                    data,
-                    plain_len,
-                    ptr::null(),
-                    0,
-                    nonce,
-                    key.as_ptr(),
-                )
-            };
-            return Ok(());
-        }
-        self.with_sg(frags, header.len(), sealed_len, |sg| {
-            // SAFETY: The scatterlist covers the plain text and the tag of this packet.
-            unsafe {
-                bindings::chacha20poly1305_encrypt_sg_inplace(
-                    sg,
-                    plain_len,
-                    ptr::null(),
-                    0,
-                    nonce,
-                    key.as_ptr(),
-                )
-            }
-        })
-    }
-
-    /// Checks the tag of the data and decrypts it in place with ChaCha20-Poly1305.
-    ///
-    /// On success the data is the plain text: the 16-byte tag is gone. Everything from the network header on
-    /// stays in the linear part, before the data. Fails with `EBADMSG` if the tag is wrong.
-    pub(crate) fn open(&mut self, nonce: u64, key: &[u8; 32]) -> Result {
-        // The outer headers are copied along with the data if it has to be copied.
-        let outer = usize::try_from(self.network_offset().wrapping_neg()).map_err(|_| EINVAL)?;
-        self.push(outer)?;
-        let mut trailer = ptr::null_mut();
-        // SAFETY: The buffer is valid and ours; on success all of its data is writable.
-        let frags = unsafe { bindings::skb_cow_data(self.as_raw(), 0, &mut trailer) };
-        self.pull(outer)?;
-        to_result(frags)?;
-        let len = self.len();
-        let ok = if self.skb().data_len == 0 {
-            let data = self.skb().data;
-            // SAFETY: The linear part has `len` bytes that are ours alone, and the library allows to decrypt
-            // in place.
-            unsafe {
-                bindings::chacha20poly1305_decrypt(
-                    data,
-                    data,
-                    len,
-                    ptr::null(),
-                    0,
-                    nonce,
-                    key.as_ptr(),
-                )
-            }
-        } else {
-            self.with_sg(frags, 0, len, |sg| {
-                // SAFETY: The scatterlist covers the data of this packet.
-                unsafe {
-                    bindings::chacha20poly1305_decrypt_sg_inplace(
-                        sg,
-                        len,
-                        ptr::null(),
-                        0,
-                        nonce,
-                        key.as_ptr(),
-                    )
-                }
-            })
-            .is_ok()
-        };
-        if !ok {
-            return Err(EBADMSG);
-        }
-        // The headers are put back for the time of trimming: if it has to move data, they move along.
-        self.push(outer)?;
-        let trimmed = self.trim(self.len().wrapping_sub(TAG_LEN));
-        self.pull(outer)?;
-        trimmed
-    }
-
-    /// Runs `f` on a scatterlist of `len` bytes of the data from `offset` on.
-    fn with_sg(
-        &mut self,
-        frags: i32,
-        offset: usize,
-        len: usize,
-        f: impl FnOnce(*mut bindings::scatterlist) -> bool,
-    ) -> Result {
-        let frags = usize::try_from(frags).map_err(|_| EINVAL)?;
-        if frags > MAX_SG {
-            return Err(EMSGSIZE);
-        }
-        let (offset, len) = (
-            i32::try_from(offset).map_err(|_| EMSGSIZE)?,
-            i32::try_from(len).map_err(|_| EMSGSIZE)?,
-        );
-        let mut sg: [bindings::scatterlist; MAX_SG] = [pin_init::zeroed(); MAX_SG];
-        // SAFETY: `sg` has at least `frags` entries, `skb_cow_data()` said that the packet has no more pieces.
-        unsafe { bindings::sg_init_table(sg.as_mut_ptr(), frags as u32) };
-        // SAFETY: As above; the range lies in the packet, or the function fails.
-        let n = unsafe { bindings::skb_to_sgvec(self.as_raw(), sg.as_mut_ptr(), offset, len) };
-        if n > 0 && f(sg.as_mut_ptr()) {
-            Ok(())
-        } else {
-            Err(EBADMSG)
-        }
-    }
-
     /// Makes a packet that was encapsulated or decapsulated look new: nothing of what the stack noted about it
     /// before stays (mark, routes, offsets, timestamps, connection tracking), its headers start at the data.
     ///
@@ -707,208 +552,5 @@ impl core::ops::Deref for SkBuffRef<'_> {
 
     fn deref(&self) -> &SkBuff {
         &self.skb
-    }
-}
-
-/// A chain of packets, linked by `skb->next`: a batch.
-///
-/// # Invariants
-///
-/// * `head` and `tail` are both null, or the first and the last buffer of a chain that ends with a null
-///   `next`, all of whose buffers this value owns as [`SkBuff`] does.
-/// * `len` is their number.
-pub(crate) struct SkbList {
-    head: *mut bindings::sk_buff,
-    tail: *mut bindings::sk_buff,
-    len: usize,
-}
-
-// SAFETY: The packets of the list belong to whoever holds it.
-unsafe impl Send for SkbList {}
-// SAFETY: Through a shared reference the packets are only read.
-unsafe impl Sync for SkbList {}
-
-/// The link of a chain.
-///
-/// # Safety
-///
-/// `skb` must be valid and owned by the caller.
-unsafe fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
-    // SAFETY: By the safety requirement. Of the union only the list fields are used here.
-    unsafe { &raw mut (*skb).__bindgen_anon_1.__bindgen_anon_1.next }
-}
-
-impl SkbList {
-    /// An empty list.
-    pub(crate) const fn new() -> Self {
-        // INVARIANT: It is empty.
-        Self {
-            head: ptr::null_mut(),
-            tail: ptr::null_mut(),
-            len: 0,
-        }
-    }
-
-    /// Takes over a null-terminated chain.
-    ///
-    /// # Safety
-    ///
-    /// The buffers linked from `first` must be valid, and the caller must own them and give them away.
-    unsafe fn from_raw(first: NonNull<bindings::sk_buff>) -> Self {
-        let mut list = Self::new();
-        let mut next = first.as_ptr();
-        while let Some(ptr) = NonNull::new(next) {
-            // SAFETY: By the safety requirement.
-            unsafe { next = *next_of(ptr.as_ptr()) };
-            // SAFETY: By the safety requirement; it is unlinked by `push_back()`.
-            list.push_back(unsafe { SkBuff::from_raw(ptr) });
-        }
-        list
-    }
-
-    /// Packets in the list.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Appends a packet.
-    pub(crate) fn push_back(&mut self, skb: SkBuff) {
-        let skb = skb.into_raw();
-        // SAFETY: The packet is ours. (`prev` is cleared as well: C takes it for "on a list".)
-        unsafe {
-            *next_of(skb) = ptr::null_mut();
-            (*skb).__bindgen_anon_1.__bindgen_anon_1.prev = ptr::null_mut();
-        }
-        if self.tail.is_null() {
-            self.head = skb;
-        } else {
-            // SAFETY: By the type invariant `tail` is the last packet of the list.
-            unsafe { *next_of(self.tail) = skb };
-        }
-        // INVARIANT: The packet is the new end of the chain.
-        self.tail = skb;
-        self.len = self.len.wrapping_add(1);
-    }
-
-    /// Takes the first packet off the list.
-    pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
-        let skb = NonNull::new(self.head)?;
-        // SAFETY: By the type invariant the packet is ours.
-        let next = unsafe { next_of(skb.as_ptr()) };
-        // INVARIANT: The chain starts at the next packet; if there is none it is empty.
-        // SAFETY: As above.
-        self.head = unsafe { next.replace(ptr::null_mut()) };
-        if self.head.is_null() {
-            self.tail = ptr::null_mut();
-        }
-        self.len = self.len.wrapping_sub(1);
-        // SAFETY: The packet is off the list and its ownership passes on.
-        Some(unsafe { SkBuff::from_raw(skb) })
-    }
-
-    /// Appends the packets of `other`.
-    pub(crate) fn append(&mut self, mut other: SkbList) {
-        if self.head.is_null() {
-            core::mem::swap(self, &mut other);
-            return;
-        }
-        if other.head.is_null() {
-            return;
-        }
-        // SAFETY: By the type invariant `tail` is the last packet of this list.
-        unsafe { *next_of(self.tail) = other.head };
-        // INVARIANT: The chains are joined, and the packets pass from `other` to `self`.
-        self.tail = other.tail;
-        self.len = self.len.wrapping_add(other.len);
-        other.head = ptr::null_mut();
-        other.tail = ptr::null_mut();
-        other.len = 0;
-    }
-
-    /// Takes all packets, leaving an empty list.
-    pub(crate) fn take(&mut self) -> SkbList {
-        core::mem::replace(self, Self::new())
-    }
-
-    /// The packets one after another, in order.
-    pub(crate) fn iter_mut(&mut self) -> IterMut<'_> {
-        IterMut {
-            next: self.head,
-            _p: core::marker::PhantomData,
-        }
-    }
-}
-
-impl Drop for SkbList {
-    fn drop(&mut self) {
-        while let Some(skb) = self.pop_front() {
-            drop(skb);
-        }
-    }
-}
-
-/// Iterator over the packets of a [`SkbList`].
-///
-/// # Invariants
-///
-/// `next` is null or a packet of the list that is borrowed for `'a`, not handed out before.
-pub(crate) struct IterMut<'a> {
-    next: *mut bindings::sk_buff,
-    _p: core::marker::PhantomData<&'a mut SkbList>,
-}
-
-impl<'a> Iterator for IterMut<'a> {
-    type Item = SkBuffMut<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let ptr = NonNull::new(self.next)?;
-        // INVARIANT: The next packet of the list was not handed out yet.
-        // SAFETY: By the type invariant the packet is valid and ours.
-        self.next = unsafe { *next_of(ptr.as_ptr()) };
-        Some(SkBuffMut {
-            // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so it is
-            // used through this value only. `ManuallyDrop` leaves the ownership with the list.
-            skb: ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) }),
-            _p: core::marker::PhantomData,
-        })
-    }
-}
-
-/// A packet of a [`SkbList`], borrowed for changing it in its place.
-///
-/// It derefs to [`SkBuff`] for reading; what changes it is passed through, so that the packet cannot be swapped
-/// for another one behind the list's back.
-pub(crate) struct SkBuffMut<'a> {
-    skb: ManuallyDrop<SkBuff>,
-    _p: core::marker::PhantomData<&'a mut SkbList>,
-}
-
-impl core::ops::Deref for SkBuffMut<'_> {
-    type Target = SkBuff;
-
-    fn deref(&self) -> &SkBuff {
-        &self.skb
-    }
-}
-
-impl SkBuffMut<'_> {
-    /// See [`SkBuff::cb`].
-    pub(crate) fn cb<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
-        self.skb.cb()
-    }
-
-    /// See [`SkBuff::orphan`].
-    pub(crate) fn orphan(&mut self) {
-        self.skb.orphan();
-    }
-
-    /// See [`SkBuff::dst_drop`].
-    pub(crate) fn dst_drop(&mut self) {
-        self.skb.dst_drop();
     }
 }

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Chains of packets.
+
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use zerocopy::{
+    FromBytes,
+    IntoBytes, //
+};
+
+use super::SkBuff;
+use crate::linux::bindings;
+
+/// A chain of packets, linked by `skb->next`: a batch.
+///
+/// # Invariants
+///
+/// * `head` and `tail` are both null, or the first and the last buffer of a chain that ends with a null
+///   `next`, all of whose buffers this value owns as [`SkBuff`] does.
+/// * `len` is their number.
+pub(crate) struct SkbList {
+    head: *mut bindings::sk_buff,
+    tail: *mut bindings::sk_buff,
+    len: usize,
+}
+
+// SAFETY: The packets of the list belong to whoever holds it.
+unsafe impl Send for SkbList {}
+// SAFETY: Through a shared reference the packets are only read.
+unsafe impl Sync for SkbList {}
+
+/// The link of a chain.
+///
+/// # Safety
+///
+/// `skb` must be valid and owned by the caller.
+unsafe fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
+    // SAFETY: By the safety requirement. Of the union only the list fields are used here.
+    unsafe { &raw mut (*skb).__bindgen_anon_1.__bindgen_anon_1.next }
+}
+
+impl SkbList {
+    /// An empty list.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: It is empty.
+        Self {
+            head: ptr::null_mut(),
+            tail: ptr::null_mut(),
+            len: 0,
+        }
+    }
+
+    /// Takes over a null-terminated chain.
+    ///
+    /// # Safety
+    ///
+    /// The buffers linked from `first` must be valid, and the caller must own them and give them away.
+    pub(super) unsafe fn from_raw(first: NonNull<bindings::sk_buff>) -> Self {
+        let mut list = Self::new();
+        let mut next = first.as_ptr();
+        while let Some(ptr) = NonNull::new(next) {
+            // SAFETY: By the safety requirement.
+            unsafe { next = *next_of(ptr.as_ptr()) };
+            // SAFETY: By the safety requirement; it is unlinked by `push_back()`.
+            list.push_back(unsafe { SkBuff::from_raw(ptr) });
+        }
+        list
+    }
+
+    /// Packets in the list.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a packet.
+    pub(crate) fn push_back(&mut self, skb: SkBuff) {
+        let skb = skb.into_raw();
+        // SAFETY: The packet is ours. (`prev` is cleared as well: C takes it for "on a list".)
+        unsafe {
+            *next_of(skb) = ptr::null_mut();
+            (*skb).__bindgen_anon_1.__bindgen_anon_1.prev = ptr::null_mut();
+        }
+        if self.tail.is_null() {
+            self.head = skb;
+        } else {
+            // SAFETY: By the type invariant `tail` is the last packet of the list.
+            unsafe { *next_of(self.tail) = skb };
+        }
+        // INVARIANT: The packet is the new end of the chain.
+        self.tail = skb;
+        self.len = self.len.wrapping_add(1);
+    }
+
+    /// Takes the first packet off the list.
+    pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
+        let skb = NonNull::new(self.head)?;
+        // SAFETY: By the type invariant the packet is ours.
+        let next = unsafe { next_of(skb.as_ptr()) };
+        // INVARIANT: The chain starts at the next packet; if there is none it is empty.
+        // SAFETY: As above.
+        self.head = unsafe { next.replace(ptr::null_mut()) };
+        if self.head.is_null() {
+            self.tail = ptr::null_mut();
+        }
+        self.len = self.len.wrapping_sub(1);
+        // SAFETY: The packet is off the list and its ownership passes on.
+        Some(unsafe { SkBuff::from_raw(skb) })
+    }
+
+    /// Appends the packets of `other`.
+    pub(crate) fn append(&mut self, mut other: SkbList) {
+        if self.head.is_null() {
+            core::mem::swap(self, &mut other);
+            return;
+        }
+        if other.head.is_null() {
+            return;
+        }
+        // SAFETY: By the type invariant `tail` is the last packet of this list.
+        unsafe { *next_of(self.tail) = other.head };
+        // INVARIANT: The chains are joined, and the packets pass from `other` to `self`.
+        self.tail = other.tail;
+        self.len = self.len.wrapping_add(other.len);
+        other.head = ptr::null_mut();
+        other.tail = ptr::null_mut();
+        other.len = 0;
+    }
+
+    /// Takes all packets, leaving an empty list.
+    pub(crate) fn take(&mut self) -> SkbList {
+        core::mem::replace(self, Self::new())
+    }
+
+    /// The packets one after another, in order.
+    pub(crate) fn iter_mut(&mut self) -> IterMut<'_> {
+        IterMut {
+            next: self.head,
+            _p: PhantomData,
+        }
+    }
+}
+
+impl Drop for SkbList {
+    fn drop(&mut self) {
+        while let Some(skb) = self.pop_front() {
+            drop(skb);
+        }
+    }
+}
+
+/// Iterator over the packets of a [`SkbList`].
+///
+/// # Invariants
+///
+/// `next` is null or a packet of the list that is borrowed for `'a`, not handed out before.
+pub(crate) struct IterMut<'a> {
+    next: *mut bindings::sk_buff,
+    _p: PhantomData<&'a mut SkbList>,
+}
+
+impl<'a> Iterator for IterMut<'a> {
+    type Item = SkBuffMut<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let ptr = NonNull::new(self.next)?;
+        // INVARIANT: The next packet of the list was not handed out yet.
+        // SAFETY: By the type invariant the packet is valid and ours.
+        self.next = unsafe { *next_of(ptr.as_ptr()) };
+        Some(SkBuffMut {
+            // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so it is
+            // used through this value only. `ManuallyDrop` leaves the ownership with the list.
+            skb: ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) }),
+            _p: PhantomData,
+        })
+    }
+}
+
+/// A packet of a [`SkbList`], borrowed for changing it in its place.
+///
+/// It derefs to [`SkBuff`] for reading; what changes it is passed through, so that the packet cannot be swapped
+/// for another one behind the list's back.
+pub(crate) struct SkBuffMut<'a> {
+    pub(super) skb: ManuallyDrop<SkBuff>,
+    pub(super) _p: PhantomData<&'a mut SkbList>,
+}
+
+impl core::ops::Deref for SkBuffMut<'_> {
+    type Target = SkBuff;
+
+    fn deref(&self) -> &SkBuff {
+        &self.skb
+    }
+}
+
+impl SkBuffMut<'_> {
+    /// See [`SkBuff::cb`].
+    pub(crate) fn cb<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
+        self.skb.cb()
+    }
+
+    /// See [`SkBuff::orphan`].
+    pub(crate) fn orphan(&mut self) {
+        self.skb.orphan();
+    }
+
+    /// See [`SkBuff::dst_drop`].
+    pub(crate) fn dst_drop(&mut self) {
+        self.skb.dst_drop();
+    }
+}
