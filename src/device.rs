@@ -442,7 +442,10 @@ impl Driver for Device {
 
     fn registered(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
         this.handshakes.attach(this.into());
-        if let (Some(shared), Some(device)) = (registration::DEVICES.get(), ListArc::try_from_arc_borrow(this)) {
+        if let (Some(shared), Some(device)) = (
+            registration::DEVICES.get(),
+            ListArc::try_from_arc_borrow(this),
+        ) {
             shared.list.lock().push_back(device);
         }
         dev_dbg!(this, "Interface created\n");
@@ -580,8 +583,12 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
 fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
     let header = skb.network_header();
     match skb.protocol() {
-        ETH_P_IP => Some(IpAddr::V4((*header.get(16..20)?.first_chunk::<4>()?).into())),
-        ETH_P_IPV6 => Some(IpAddr::V6((*header.get(24..40)?.first_chunk::<16>()?).into())),
+        ETH_P_IP => Some(IpAddr::V4(
+            (*header.get(16..20)?.first_chunk::<4>()?).into(),
+        )),
+        ETH_P_IPV6 => Some(IpAddr::V6(
+            (*header.get(24..40)?.first_chunk::<16>()?).into(),
+        )),
         _ => None,
     }
 }

@@ -22,8 +22,7 @@ use crate::{
     device::Device,
     linux::{
         crypto::Secret,
-        ktime,
-        random,
+        ktime, random,
         rcu::{
             Guard,
             RcuArc,
@@ -343,10 +342,7 @@ impl HandshakeState {
             peer: peer.clone(),
             keypair: RcuPtr::none(),
         };
-        let index = peer
-            .device
-            .index_table
-            .insert_random(entry, GFP_KERNEL)?;
+        let index = peer.device.index_table.insert_random(entry, GFP_KERNEL)?;
         self.index = Some(index);
         Ok(index)
     }
@@ -374,10 +370,11 @@ impl Peer {
         identity.public_key()?;
         let index = handshake.new_index(self).ok()?;
         let (seconds, nanoseconds) = ktime::real();
-        let message =
-            handshake
-                .noise
-                .create_initiation(&identity, Tai64n::from_unix(seconds, nanoseconds), index);
+        let message = handshake.noise.create_initiation(
+            &identity,
+            Tai64n::from_unix(seconds, nanoseconds),
+            index,
+        );
         if message.is_none() {
             handshake.drop_index(&self.device);
         }

@@ -217,9 +217,10 @@ impl Peer {
         }
         let handle = RcuArc::new(peer.clone(), GFP_KERNEL)?;
         config.add_peer(id, handle)?;
-        if let Err(e) = device
-            .peers_by_key
-            .insert(peer.public_key.as_bytes(), peer.clone(), GFP_KERNEL)
+        if let Err(e) =
+            device
+                .peers_by_key
+                .insert(peer.public_key.as_bytes(), peer.clone(), GFP_KERNEL)
         {
             config.remove_peer(id);
             return Err(e);

@@ -12,14 +12,6 @@
 
 use core::net::IpAddr;
 
-use kernel::{
-    list::ListArc,
-    prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc, //
-    },
-};
 use crate::{
     debug::{
         dev_dbg_ratelimited, //
@@ -27,15 +19,13 @@ use crate::{
     device::Device,
     linux::{
         barrier::smp_mb,
-        bottom_half,
-        ktime,
+        bottom_half, ktime,
         napi::NapiContext,
         netdevice::{
             NetDevice,
             Stat, //
         },
-        random,
-        rcu,
+        random, rcu,
         skbuff::{
             SkBuff,
             SkbList,
@@ -55,6 +45,14 @@ use crate::{
         PacketCb, //
     },
     socket::Endpoint, //
+};
+use kernel::{
+    list::ListArc,
+    prelude::*,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
 };
 
 mod handshake;
@@ -99,7 +97,9 @@ impl Device {
             Some(MessageType::Data) => self.consume_data(skb),
             Some(_) => {
                 // Without random numbers no handshake can be answered.
-                if !random::rng_is_initialized() || !self.handshakes.enqueue(skb, &self.handshake_receive_wq) {
+                if !random::rng_is_initialized()
+                    || !self.handshakes.enqueue(skb, &self.handshake_receive_wq)
+                {
                     dev_dbg_ratelimited!(self, "Dropping handshake packet\n");
                 }
             }
@@ -122,7 +122,11 @@ impl Device {
             return;
         };
         let peer = &entry.peer;
-        let Some(keypair) = entry.keypair.load(&guard).and_then(|keypair| keypair.try_get()) else {
+        let Some(keypair) = entry
+            .keypair
+            .load(&guard)
+            .and_then(|keypair| keypair.try_get())
+        else {
             return;
         };
         if peer.is_dead() {
@@ -357,7 +361,10 @@ fn check_inner(
         if len < IPV4_HEADER_LEN {
             return Err(Some(Dishonest::Size));
         }
-        (len, IpAddr::V4([header[12], header[13], header[14], header[15]].into()))
+        (
+            len,
+            IpAddr::V4([header[12], header[13], header[14], header[15]].into()),
+        )
     } else {
         skb.set_protocol(ETH_P_IPV6);
         let header = skb
@@ -369,7 +376,10 @@ fn check_inner(
             .get(8..24)
             .and_then(|source| source.first_chunk::<16>())
             .ok_or(Some(Dishonest::Type))?;
-        (len.saturating_add(IPV6_HEADER_LEN), IpAddr::V6((*source).into()))
+        (
+            len.saturating_add(IPV6_HEADER_LEN),
+            IpAddr::V6((*source).into()),
+        )
     };
     let inner = skb.dsfield();
     skb.ecn_decapsulate(ds, inner);

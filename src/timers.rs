@@ -16,9 +16,7 @@ use kernel::{
 use crate::{
     debug::dev_dbg,
     linux::{
-        ktime,
-        random,
-        rcu,
+        ktime, random, rcu,
         timer::{
             self,
             new_timer,
@@ -231,11 +229,15 @@ impl Peer {
         match change {
             Change::Keep => {}
             Change::Arm(timer, msecs) => match timer {
-                decisions::Timer::RetransmitHandshake => modify::<RETRANSMIT_HANDSHAKE>(this, msecs),
+                decisions::Timer::RetransmitHandshake => {
+                    modify::<RETRANSMIT_HANDSHAKE>(this, msecs)
+                }
                 decisions::Timer::SendKeepalive => modify::<SEND_KEEPALIVE>(this, msecs),
                 decisions::Timer::NewHandshake => modify::<NEW_HANDSHAKE>(this, msecs),
                 decisions::Timer::ZeroKeyMaterial => modify::<ZERO_KEY_MATERIAL>(this, msecs),
-                decisions::Timer::PersistentKeepalive => modify::<PERSISTENT_KEEPALIVE>(this, msecs),
+                decisions::Timer::PersistentKeepalive => {
+                    modify::<PERSISTENT_KEEPALIVE>(this, msecs)
+                }
             },
             Change::Cancel(timer) => match timer {
                 decisions::Timer::RetransmitHandshake => cancel::<RETRANSMIT_HANDSHAKE>(this),

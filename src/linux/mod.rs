@@ -35,5 +35,5 @@ pub(crate) mod sched;
 pub(crate) mod skbuff;
 pub(crate) mod spinlock;
 pub(crate) mod timer;
-pub(crate) mod workqueue;
 pub(crate) mod udp_tunnel;
+pub(crate) mod workqueue;

@@ -20,13 +20,25 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
-    str::{
-        CStr,
-        CStrExt, //
-    }, //
+    str::CStr, //
 };
 
 use super::bindings;
+
+mod extack;
+mod policy;
+mod put;
+
+pub(crate) use extack::ExtAck;
+pub(crate) use policy::{
+    Policy,
+    PolicyRef,
+    Rule, //
+};
+pub(crate) use put::{
+    Nest,
+    Put, //
+};
 
 /// Bytes of an attribute's header (`NLA_HDRLEN`).
 const NLA_HDRLEN: usize = size_of::<bindings::nlattr>();
@@ -34,255 +46,16 @@ const NLA_HDRLEN: usize = size_of::<bindings::nlattr>();
 const NLA_TYPE_MASK: u16 = !((bindings::NLA_F_NESTED | bindings::NLA_F_NET_BYTEORDER) as u16);
 /// The flag of an attribute that contains attributes.
 const NLA_F_NESTED: u16 = bindings::NLA_F_NESTED as u16;
-/// Longest payload whose attribute's length fits the 16 bits it has.
-const MAX_PAYLOAD: usize = u16::MAX as usize - NLA_HDRLEN;
 /// What `NL_VALIDATE_STRICT` stands for.
 const NL_VALIDATE_STRICT: u32 = bindings::netlink_validation_NL_VALIDATE_TRAILING
     | bindings::netlink_validation_NL_VALIDATE_MAXTYPE
     | bindings::netlink_validation_NL_VALIDATE_UNSPEC
     | bindings::netlink_validation_NL_VALIDATE_STRICT_ATTRS
     | bindings::netlink_validation_NL_VALIDATE_NESTED;
-/// Nesting the core accepts (`MAX_POLICY_RECURSION_DEPTH`): what lies deeper was refused.
-const MAX_DEPTH: u8 = 10;
 
 /// The space an attribute takes in a stream (`NLA_ALIGN()`).
 const fn align(len: usize) -> usize {
     len.saturating_add(3) & !3
-}
-
-/// `struct nla_policy`, as it lies in a static table.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct RawRule(bindings::nla_policy);
-
-// SAFETY: Nobody writes to it, and all it points to are other tables of the same kind.
-unsafe impl Sync for RawRule {}
-// SAFETY: As above.
-unsafe impl Send for RawRule {}
-
-/// What the C structure has no place for.
-#[derive(Clone, Copy)]
-struct Note {
-    secret: bool,
-    /// Some attribute is secret, here or further down.
-    holds_secrets: bool,
-    children: Option<PolicyRef>,
-}
-
-/// What an attribute must look like.
-///
-/// To be evaluated at compile time: an argument that makes no sense is a compile error then.
-#[derive(Clone, Copy)]
-pub(crate) struct Rule {
-    raw: RawRule,
-    note: Note,
-}
-
-impl Rule {
-    const fn new(nla_type: u32, len: u16) -> Self {
-        let mut raw: bindings::nla_policy = pin_init::zeroed();
-        raw.type_ = nla_type as u8;
-        raw.len = len;
-        Self {
-            raw: RawRule(raw),
-            note: Note {
-                secret: false,
-                holds_secrets: false,
-                children: None,
-            },
-        }
-    }
-
-    const fn validate(mut self, how: bindings::nla_policy_validation) -> Self {
-        self.raw.0.validation_type = how as u8;
-        self
-    }
-
-    const fn range(mut self, min: u16, max: u16) -> Self {
-        assert!(min <= i16::MAX as u16 && max <= i16::MAX as u16);
-        self.raw.0.__bindgen_anon_1.__bindgen_anon_1 =
-            bindings::nla_policy__bindgen_ty_1__bindgen_ty_1 {
-                min: min as i16,
-                max: max as i16,
-            };
-        self
-    }
-
-    /// A number of one byte.
-    pub(crate) const fn u8() -> Self {
-        Self::new(bindings::NLA_U8, 0)
-    }
-
-    /// A number of two bytes, host byte order.
-    pub(crate) const fn u16() -> Self {
-        Self::new(bindings::NLA_U16, 0)
-    }
-
-    /// A number of four bytes, host byte order.
-    pub(crate) const fn u32() -> Self {
-        Self::new(bindings::NLA_U32, 0)
-    }
-
-    /// A number of eight bytes, host byte order.
-    pub(crate) const fn u64() -> Self {
-        Self::new(bindings::NLA_U64, 0)
-    }
-
-    /// Four bytes of flags, of which those in `mask` may be set.
-    pub(crate) const fn flags(mask: u32) -> Self {
-        let mut rule = Self::u32().validate(bindings::nla_policy_validation_NLA_VALIDATE_MASK);
-        rule.raw.0.__bindgen_anon_1.mask = mask;
-        rule
-    }
-
-    /// A string with its terminating NUL, of at most `max_len` bytes without it.
-    pub(crate) const fn nul_string(max_len: u16) -> Self {
-        Self::new(bindings::NLA_NUL_STRING, max_len)
-    }
-
-    /// Exactly `len` bytes.
-    pub(crate) const fn exact_len(len: u16) -> Self {
-        Self::new(bindings::NLA_BINARY, 0)
-            .validate(bindings::nla_policy_validation_NLA_VALIDATE_RANGE)
-            .range(len, len)
-    }
-
-    /// At least `len` bytes.
-    pub(crate) const fn min_len(len: u16) -> Self {
-        Self::new(bindings::NLA_BINARY, 0)
-            .validate(bindings::nla_policy_validation_NLA_VALIDATE_MIN)
-            .range(len, 0)
-    }
-
-    const fn with_children(mut self, children: PolicyRef) -> Self {
-        self.raw.0.len = children.max_type();
-        self.raw.0.__bindgen_anon_1.nested_policy = children.as_raw();
-        self.note.holds_secrets = children.holds_secrets;
-        self.note.children = Some(children);
-        self
-    }
-
-    /// An attribute that contains attributes.
-    pub(crate) const fn nested(children: PolicyRef) -> Self {
-        Self::new(bindings::NLA_NESTED, 0).with_children(children)
-    }
-
-    /// An attribute that contains a list of attributes, whose types mean nothing and each of which contains
-    /// attributes.
-    pub(crate) const fn nested_array(children: PolicyRef) -> Self {
-        Self::new(bindings::NLA_NESTED_ARRAY, 0).with_children(children)
-    }
-
-    /// Has the attribute's payload zeroed in the request's buffer when its handler is done.
-    pub(crate) const fn secret(mut self) -> Self {
-        self.note.secret = true;
-        self.note.holds_secrets = true;
-        self
-    }
-}
-
-/// The rules of a set of attributes, with the types `1..N`; those without a rule are refused.
-pub(crate) struct Policy<const N: usize> {
-    raw: [RawRule; N],
-    notes: [Note; N],
-    holds_secrets: bool,
-}
-
-impl<const N: usize> Policy<N> {
-    /// Makes a policy of types and their rules. To be evaluated at compile time.
-    pub(crate) const fn new(rules: &[(u16, Rule)]) -> Self {
-        assert!(N > 0 && N <= u16::MAX as usize);
-        let none = Rule::new(bindings::NLA_UNSPEC, 0);
-        let mut policy = Self {
-            raw: [none.raw; N],
-            notes: [none.note; N],
-            holds_secrets: false,
-        };
-        let mut i = 0;
-        while i < rules.len() {
-            let (ty, rule) = rules[i];
-            assert!(ty != 0);
-            policy.raw[ty as usize] = rule.raw;
-            policy.notes[ty as usize] = rule.note;
-            policy.holds_secrets |= rule.note.holds_secrets;
-            i += 1;
-        }
-        policy
-    }
-
-    /// A reference that does not name the number of types.
-    pub(crate) const fn by_ref(&'static self) -> PolicyRef {
-        PolicyRef {
-            raw: &self.raw,
-            notes: &self.notes,
-            holds_secrets: self.holds_secrets,
-        }
-    }
-}
-
-/// A reference to a [`Policy`].
-///
-/// # Invariants
-///
-/// The two slices have the same length, which is not zero and fits 16 bits.
-#[derive(Clone, Copy)]
-pub(crate) struct PolicyRef {
-    raw: &'static [RawRule],
-    notes: &'static [Note],
-    holds_secrets: bool,
-}
-
-impl PolicyRef {
-    /// The table for C.
-    pub(super) const fn as_raw(&self) -> *const bindings::nla_policy {
-        self.raw.as_ptr().cast()
-    }
-
-    /// The highest type that has a rule.
-    pub(super) const fn max_type(&self) -> u16 {
-        // By the type invariants it neither wraps nor truncates.
-        self.raw.len().wrapping_sub(1) as u16
-    }
-
-    /// Zeroes the payload of every secret attribute in a stream, also where an attribute came twice.
-    ///
-    /// # Safety
-    ///
-    /// The bytes of `stream` must be valid for writes, and nothing else may use them meanwhile.
-    pub(super) unsafe fn wipe(&self, stream: Stream) {
-        // SAFETY: By the safety requirement.
-        unsafe { self.wipe_level(stream, 0) }
-    }
-
-    /// # Safety
-    ///
-    /// As for [`PolicyRef::wipe`].
-    unsafe fn wipe_level(&self, stream: Stream, depth: u8) {
-        if !self.holds_secrets || depth >= MAX_DEPTH {
-            return;
-        }
-        for attr in stream {
-            let ty = usize::from(attr.nla_type & NLA_TYPE_MASK);
-            let (Some(raw), Some(note)) = (self.raw.get(ty), self.notes.get(ty)) else {
-                continue;
-            };
-            if note.secret {
-                // SAFETY: The payload is a part of the stream.
-                unsafe { bindings::memzero_explicit(attr.payload.head.cast(), attr.payload.len) };
-            } else if let Some(children) = note.children {
-                let depth = depth.saturating_add(1);
-                if u32::from(raw.0.type_) == bindings::NLA_NESTED_ARRAY {
-                    for element in attr.payload {
-                        // SAFETY: What an element contains is a part of the stream.
-                        unsafe { children.wipe_level(element.payload, depth) };
-                    }
-                } else {
-                    // SAFETY: The payload is a part of the stream.
-                    unsafe { children.wipe_level(attr.payload, depth) };
-                }
-            }
-        }
-    }
 }
 
 /// Bytes in which attributes follow one another.
@@ -372,6 +145,11 @@ impl<'a> Attr<'a> {
         unsafe { self.header.as_ptr().read_unaligned() }
     }
 
+    /// The C structure.
+    fn as_raw(&self) -> *const bindings::nlattr {
+        self.header.as_ptr()
+    }
+
     /// What the attribute contains.
     pub(crate) fn payload(&self) -> &'a [u8] {
         let len = usize::from(self.header().nla_len).saturating_sub(NLA_HDRLEN);
@@ -406,7 +184,7 @@ impl<'a> Attr<'a> {
                 payload.len() as i32,
                 ptr::null(),
                 NL_VALIDATE_STRICT,
-                extack.ptr,
+                extack.as_raw(),
             )
         })?;
         Ok(attrs)
@@ -534,207 +312,5 @@ impl<'a, const N: usize> Attrs<'a, N> {
     /// Whether there is one of that type.
     pub(crate) fn has(&self, ty: u16) -> bool {
         self.attr(ty).is_some()
-    }
-}
-
-/// The extended acknowledgement of a request: what its sender is told about an error.
-///
-/// # Invariants
-///
-/// `ptr` is null or points to a `struct netlink_ext_ack` that is valid during `'a` and that only the thread which
-/// handles the request uses.
-pub(crate) struct ExtAck<'a> {
-    ptr: *mut bindings::netlink_ext_ack,
-    _p: PhantomData<&'a ()>,
-}
-
-impl ExtAck<'_> {
-    /// # Safety
-    ///
-    /// `ptr` must be null or as the type invariant says.
-    pub(super) unsafe fn from_raw(ptr: *mut bindings::netlink_ext_ack) -> Self {
-        // INVARIANT: By the safety requirement.
-        Self {
-            ptr,
-            _p: PhantomData,
-        }
-    }
-
-    /// `NL_SET_ERR_MSG()`: has the sender told why, and returns the error.
-    pub(crate) fn err(&self, errno: Error, message: &'static CStr) -> Error {
-        // SAFETY: The message is a C string. It only goes to a tracepoint.
-        unsafe { bindings::do_trace_netlink_extack(message.as_char_ptr()) };
-        if !self.ptr.is_null() {
-            // SAFETY: By the type invariant. The message is never freed.
-            unsafe { (*self.ptr)._msg = message.as_char_ptr() };
-        }
-        errno
-    }
-
-    /// `NL_SET_ERR_MSG_ATTR()`: has the sender told why and which attribute it was, and returns the error.
-    pub(crate) fn err_attr(&self, errno: Error, attr: &Attr<'_>, message: &'static CStr) -> Error {
-        if !self.ptr.is_null() {
-            // SAFETY: By the type invariant. The core compares this pointer with the bounds of the request, and
-            // does not follow it.
-            unsafe {
-                (*self.ptr).bad_attr = attr.header.as_ptr();
-                (*self.ptr).policy = ptr::null();
-            }
-        }
-        self.err(errno, message)
-    }
-
-    /// As [`ExtAck::err`], unless a message is there already.
-    pub(crate) fn err_weak(&self, errno: Error, message: &'static CStr) -> Error {
-        // SAFETY: By the type invariant, if it is not null.
-        if !self.ptr.is_null() && unsafe { (*self.ptr)._msg.is_null() } {
-            return self.err(errno, message);
-        }
-        errno
-    }
-
-    /// `NL_SET_ERR_ATTR_MISS()`: has the sender told which type of attribute is missing from the request, or from a
-    /// nest of it, and why, and returns the error.
-    pub(crate) fn err_missing(
-        &self,
-        errno: Error,
-        nest: Option<&Attr<'_>>,
-        ty: u16,
-        message: &'static CStr,
-    ) -> Error {
-        if !self.ptr.is_null() {
-            // SAFETY: By the type invariant. The core does not follow `miss_nest`, see `err_attr()`.
-            unsafe {
-                (*self.ptr).miss_nest = nest.map_or(ptr::null(), |nest| nest.header.as_ptr());
-                (*self.ptr).miss_type = ty;
-            }
-        }
-        self.err(errno, message)
-    }
-}
-
-/// Something that attributes can be appended to.
-///
-/// Every function fails with `EMSGSIZE` where the buffer has no room left, and then changes nothing.
-///
-/// # Safety
-///
-/// [`Put::as_raw`] must return a valid, linear buffer that belongs to the caller, the same one each time.
-pub(crate) unsafe trait Put {
-    /// The buffer that is written to.
-    fn as_raw(&mut self) -> *mut bindings::sk_buff;
-
-    /// Appends bytes.
-    fn put(&mut self, ty: u16, payload: &[u8]) -> Result {
-        if payload.len() > MAX_PAYLOAD {
-            return Err(EMSGSIZE);
-        }
-        // SAFETY: The buffer is valid by the safety requirement of the trait, and the payload is for its length. The
-        // function looks for room itself.
-        to_result(unsafe {
-            bindings::nla_put(
-                self.as_raw(),
-                ty.into(),
-                payload.len() as i32,
-                payload.as_ptr().cast(),
-            )
-        })
-    }
-
-    /// Appends a number of one byte.
-    fn put_u8(&mut self, ty: u16, value: u8) -> Result {
-        self.put(ty, &[value])
-    }
-
-    /// Appends a number of two bytes.
-    fn put_u16(&mut self, ty: u16, value: u16) -> Result {
-        self.put(ty, &value.to_ne_bytes())
-    }
-
-    /// Appends a number of four bytes.
-    fn put_u32(&mut self, ty: u16, value: u32) -> Result {
-        self.put(ty, &value.to_ne_bytes())
-    }
-
-    /// Appends a number of eight bytes, with an attribute of type `pad` before it where it takes that to align it
-    /// (`nla_put_u64_64bit()`).
-    fn put_u64_64bit(&mut self, ty: u16, value: u64, pad: u16) -> Result {
-        let value = value.to_ne_bytes();
-        // SAFETY: As in `put()`.
-        to_result(unsafe {
-            bindings::nla_put_64bit(
-                self.as_raw(),
-                ty.into(),
-                value.len() as i32,
-                value.as_ptr().cast(),
-                pad.into(),
-            )
-        })
-    }
-
-    /// Appends a string with its terminating NUL.
-    fn put_string(&mut self, ty: u16, value: &CStr) -> Result {
-        self.put(ty, value.to_bytes_with_nul())
-    }
-
-    /// Appends an attribute that contains those which are then appended to what is returned.
-    fn nest(&mut self, ty: u16) -> Result<Nest<'_>> {
-        let skb = self.as_raw();
-        // SAFETY: The buffer is valid by the safety requirement of the trait.
-        let start = unsafe { (*skb).len };
-        self.put(ty | NLA_F_NESTED, &[])?;
-        // INVARIANT: The header was just put at `start`.
-        Ok(Nest {
-            skb,
-            start,
-            _p: PhantomData,
-        })
-    }
-}
-
-/// An attribute that contains attributes and is being written. If it is dropped and not [ended](Nest::end), it is
-/// taken back with all that was put into it.
-///
-/// # Invariants
-///
-/// * `skb` is a buffer as [`Put`] wants it, borrowed for `'a`.
-/// * The header of an attribute is `start` bytes after the beginning of its data.
-pub(crate) struct Nest<'a> {
-    skb: *mut bindings::sk_buff,
-    start: u32,
-    _p: PhantomData<&'a mut bindings::sk_buff>,
-}
-
-impl Nest<'_> {
-    /// Finishes the attribute.
-    ///
-    /// `EMSGSIZE`: it contains more than its length can say, and was taken back.
-    pub(crate) fn end(self) -> Result {
-        // SAFETY: By the type invariant.
-        let (data, len) = unsafe { ((*self.skb).data, (*self.skb).len) };
-        let nla_len = u16::try_from(len.wrapping_sub(self.start)).map_err(|_| EMSGSIZE)?;
-        // SAFETY: By the type invariant the header is there, and `nla_len` is its first field. The buffer need not be
-        // aligned: its size is the reader's choice and it is filled up to its end.
-        unsafe {
-            data.add(self.start as usize)
-                .cast::<u16>()
-                .write_unaligned(nla_len);
-        }
-        core::mem::forget(self);
-        Ok(())
-    }
-}
-
-// SAFETY: By the type invariants.
-unsafe impl Put for Nest<'_> {
-    fn as_raw(&mut self) -> *mut bindings::sk_buff {
-        self.skb
-    }
-}
-
-impl Drop for Nest<'_> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariants; the function shortens the data and never lengthens it.
-        unsafe { bindings::skb_trim(self.skb, self.start) };
     }
 }

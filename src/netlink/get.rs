@@ -213,20 +213,12 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
 }
 
 /// Puts a peer, or with `resume` what follows of its allowed IPs.
-fn put_peer(
-    peer: &Peer,
-    resume: Option<&Resume>,
-    peers: &mut Nest<'_>,
-) -> Outcome {
+fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> Outcome {
     try_put_peer(peer, resume, peers).unwrap_or(Outcome::Nothing)
 }
 
 /// As [`put_peer`], where an error is [`Outcome::Nothing`].
-fn try_put_peer(
-    peer: &Peer,
-    resume: Option<&Resume>,
-    peers: &mut Nest<'_>,
-) -> Result<Outcome> {
+fn try_put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> Result<Outcome> {
     let mut nest = peers.nest(0)?;
     nest.put(WGPEER_A_PUBLIC_KEY, peer.public_key.as_bytes())?;
     if resume.is_none() {
