@@ -90,25 +90,8 @@ impl<V: Send + Sync + 'static> IndexTable<V> {
         self.table.remove_if(&index, is_it)
     }
 
-    /// Lets `index` stand for `value` if `is_it` says so of what it stands for now: a handshake that has become a
-    /// keypair keeps its index, and no message for it is lost meanwhile.
-    ///
-    /// `ENOENT` if the index is not in use, or for something else: it stays as it is. `ENOMEM` likewise. What it stood for
-    /// is dropped after a grace period. `is_it` may not sleep.
-    ///
-    /// Process and softirq context, with `flags` as the context needs them.
-    pub(crate) fn replace_if(
-        &self,
-        index: u32,
-        value: V,
-        flags: Flags,
-        is_it: impl FnOnce(&V) -> bool,
-    ) -> Result {
-        let entry = Entry::new(index, value, flags)?;
-        self.table.replace_if(entry, is_it).map_err(|_| ENOENT)
-    }
-
     /// The number of indices in use, which others may be changing.
+    #[cfg(CONFIG_KUNIT = "y")]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }
@@ -162,6 +145,7 @@ impl<V: Send + Sync + 'static> PubkeyTable<V> {
     }
 
     /// The number of keys, which others may be changing.
+    #[cfg(CONFIG_KUNIT = "y")]
     pub(crate) fn len(&self) -> usize {
         self.table.len()
     }

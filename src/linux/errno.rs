@@ -15,8 +15,11 @@ use kernel::{
 
 // An `Error` is nothing but the negative number.
 const _: () = assert!(size_of::<Error>() == size_of::<i32>());
-// SAFETY: An `Error` is initialised, and every initialised four bytes are an `i32`.
-const _: () = assert!(unsafe { transmute::<Error, i32>(EINVAL) } == -(bindings::EINVAL as i32));
+const _: () = {
+    // SAFETY: An `Error` is initialised, and every initialised four bytes are an `i32`.
+    let einval = unsafe { transmute::<Error, i32>(EINVAL) };
+    assert!(einval == -(bindings::EINVAL as i32));
+};
 
 /// The error of a C error number. Evaluated by the compiler only.
 const fn error(errno: u32) -> Error {

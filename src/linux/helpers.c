@@ -161,12 +161,6 @@ int helper_rhashtable_remove(struct rhashtable *ht, struct helper_rhashtable_nod
 	return rhashtable_remove_fast(ht, &node->head, helper_rhashtable_params);
 }
 
-int helper_rhashtable_replace(struct rhashtable *ht, struct helper_rhashtable_node *old,
-			      struct helper_rhashtable_node *new)
-{
-	return rhashtable_replace_fast(ht, &old->head, &new->head, helper_rhashtable_params);
-}
-
 void helper_init_deferrable_work(struct delayed_work *work, work_func_t func)
 {
 	INIT_DEFERRABLE_WORK(work, func);

@@ -51,8 +51,6 @@ int helper_rhashtable_init(struct rhashtable *ht, u16 key_len);
 void *helper_rhashtable_lookup(struct rhashtable *ht, const void *key);
 int helper_rhashtable_insert(struct rhashtable *ht, struct helper_rhashtable_node *node);
 int helper_rhashtable_remove(struct rhashtable *ht, struct helper_rhashtable_node *node);
-int helper_rhashtable_replace(struct rhashtable *ht, struct helper_rhashtable_node *old,
-			      struct helper_rhashtable_node *new);
 
 /* delayed_work.rs */
 void helper_init_deferrable_work(struct delayed_work *work, work_func_t func);

@@ -92,31 +92,6 @@ mod cases {
     }
 
     #[test]
-    fn replaced_index_stays_in_use() -> Result {
-        let alive = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
-        let table = KBox::pin_init(IndexTable::new(), GFP_KERNEL)?;
-        let index = table.insert_random(Value::new(1, &alive), GFP_KERNEL)?;
-        let replace = |number, old| {
-            let value = Value::new(number, &alive);
-            table.replace_if(index, value, GFP_KERNEL, |value| value.0 == old)
-        };
-        assert!(replace(3, 2) == Err(ENOENT));
-        assert!(replace(2, 1) == Ok(()));
-        assert_eq!(table.len(), 1);
-        {
-            let guard = Guard::new();
-            assert_eq!(table.lookup(index, &guard).map(|value| value.0), Some(2));
-        }
-        // The owner that was replaced cannot free it any more, the new one can; then it is too late to replace it.
-        assert!(!table.remove_if(index, |value| value.0 == 1));
-        assert!(table.remove_if(index, |value| value.0 == 2));
-        assert!(replace(3, 2) == Err(ENOENT));
-        rcu::barrier();
-        assert_eq!(alive.load(Acquire), 0);
-        Ok(())
-    }
-
-    #[test]
     fn many_indices() -> Result {
         const MANY: u32 = 20_000;
 
