@@ -9,8 +9,10 @@
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 
 use core::{
-    marker::PhantomData,
-    mem::size_of,
+    mem::{
+        forget,
+        size_of, //
+    },
     ptr, //
 };
 use kernel::{
@@ -33,6 +35,7 @@ use super::{
     net_namespace::Net,
     netlink::{
         Attrs,
+        Buffer,
         ExtAck,
         PolicyRef,
         Put,
@@ -123,14 +126,10 @@ impl<'a> Request<'a> {
         let message = self.info.nlhdr;
         // SAFETY: By the type invariants it is the header of the request. The core aligns messages to four bytes.
         let len = unsafe { (*message).nlmsg_len } as usize;
-        // SAFETY: The core accepts no message that is longer than its buffer or shorter than its headers. The family
-        // has no header of its own.
-        unsafe {
-            Stream::from_raw(
-                message.cast::<u8>().add(HEADERS_LEN).cast_mut(),
-                len.saturating_sub(HEADERS_LEN),
-            )
-        }
+        // SAFETY: The core accepts no message that is shorter than its headers. The family has no header of its own.
+        let attrs = unsafe { message.cast::<u8>().add(HEADERS_LEN) };
+        // SAFETY: The core accepts no message that is longer than its buffer.
+        unsafe { Stream::from_raw(attrs.cast_mut(), len.saturating_sub(HEADERS_LEN)) }
     }
 }
 
@@ -179,117 +178,82 @@ pub(crate) trait DumpOp: Sized + Send + 'static {
 }
 
 /// The buffer that messages of a dump are written to.
-///
-/// # Invariants
-///
-/// * `skb` is a linear buffer and `cb` the state of a dump, both valid and used by nobody else during `'a`.
-/// * `info` is what the dump of `cb` was started with.
 pub(crate) struct DumpBuffer<'a> {
-    skb: *mut bindings::sk_buff,
-    cb: *mut bindings::netlink_callback,
+    buffer: Buffer<'a>,
+    cb: &'a mut bindings::netlink_callback,
+    /// What the dump of `cb` was started with.
     info: &'a bindings::genl_info,
     cmd: u8,
-    _p: PhantomData<&'a mut bindings::sk_buff>,
 }
 
 impl DumpBuffer<'_> {
-    fn len(&self) -> u32 {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.skb).len }
-    }
-
     /// Says of which generation the data is that is now dumped.
     ///
     /// If it is not that of the messages before, the messages that follow are marked with `NLM_F_DUMP_INTR`: the
     /// reader has seen something that never was as a whole. Generation 0 is of no use: it counts as not said.
     pub(crate) fn set_generation(&mut self, generation: u32) {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.cb).seq = generation };
+        self.cb.seq = generation;
     }
 
     /// Begins a message.
     ///
     /// `EMSGSIZE`: the buffer has no room for its headers.
     pub(crate) fn message(&mut self) -> Result<Message<'_>> {
-        let start = self.len();
-        // SAFETY: By the type invariants; `family` is the one that the request was sent to, which is registered and
-        // static. The function looks for room itself.
+        let start = self.buffer.len();
+        // What `genl_dump_check_consistent()` does.
+        let mut flags = bindings::NLM_F_MULTI;
+        if self.cb.prev_seq != 0 && self.cb.seq != self.cb.prev_seq {
+            flags |= bindings::NLM_F_DUMP_INTR;
+        }
+        // SAFETY: The buffer is valid by its type invariant. `family` is the one that the request was sent to, which was
+        // registered and is a static. The function looks for room itself.
         let attrs = unsafe {
             bindings::genlmsg_put(
-                self.skb,
+                self.buffer.as_raw(),
                 self.info.snd_portid,
                 self.info.snd_seq,
                 self.info.family,
-                bindings::NLM_F_MULTI as c_int,
+                flags as c_int,
                 self.cmd,
             )
         };
         if attrs.is_null() {
             return Err(EMSGSIZE);
         }
-        // INVARIANT: The headers were just put at `start`; the buffer is borrowed from `self`.
-        let message = Message {
-            skb: self.skb,
+        self.cb.prev_seq = self.cb.seq;
+        Ok(Message {
+            buffer: self.buffer.reborrow(),
             start,
-            _p: PhantomData,
-        };
-        // What `genl_dump_check_consistent()` does.
-        // SAFETY: By the type invariants.
-        let (seq, prev_seq) = unsafe { ((*self.cb).seq, (*self.cb).prev_seq) };
-        if prev_seq != 0 && seq != prev_seq {
-            let header = message.header();
-            // SAFETY: The header is in the buffer; it need not be aligned.
-            unsafe {
-                let flags = &raw mut (*header).nlmsg_flags;
-                flags.write_unaligned(flags.read_unaligned() | bindings::NLM_F_DUMP_INTR as u16);
-            }
-        }
-        // SAFETY: By the type invariants.
-        unsafe { (*self.cb).prev_seq = seq };
-        Ok(message)
+        })
     }
 }
 
 /// A message that is being written. If it is dropped and not [ended](Message::end), it is taken back.
-///
-/// # Invariants
-///
-/// * `skb` is a buffer as [`Put`] wants it, borrowed for `'a`.
-/// * The headers of a message are `start` bytes after the beginning of its data.
 pub(crate) struct Message<'a> {
-    skb: *mut bindings::sk_buff,
+    buffer: Buffer<'a>,
+    /// Where its headers are.
     start: u32,
-    _p: PhantomData<&'a mut bindings::sk_buff>,
 }
 
 impl Message<'_> {
-    fn header(&self) -> *mut bindings::nlmsghdr {
-        // SAFETY: By the type invariants.
-        unsafe { (*self.skb).data.add(self.start as usize).cast() }
-    }
-
     /// Finishes the message.
-    pub(crate) fn end(self) {
-        // SAFETY: By the type invariants.
-        let len = unsafe { (*self.skb).len }.wrapping_sub(self.start);
-        // SAFETY: The header is in the buffer; it need not be aligned, as the buffer's size is the reader's choice and
-        // it is filled up to its end.
-        unsafe { (&raw mut (*self.header()).nlmsg_len).write_unaligned(len) };
-        core::mem::forget(self);
+    pub(crate) fn end(mut self) {
+        let len = self.buffer.len().wrapping_sub(self.start);
+        // The length is the first field of the header.
+        self.buffer.patch(self.start, len.to_ne_bytes());
+        forget(self);
     }
 }
 
-// SAFETY: By the type invariants.
-unsafe impl Put for Message<'_> {
-    fn as_raw(&mut self) -> *mut bindings::sk_buff {
-        self.skb
+impl Put for Message<'_> {
+    fn buffer(&mut self) -> Buffer<'_> {
+        self.buffer.reborrow()
     }
 }
 
 impl Drop for Message<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; the function shortens the data and never lengthens it.
-        unsafe { bindings::skb_trim(self.skb, self.start) };
+        self.buffer.trim(self.start);
     }
 }
 
@@ -365,8 +329,10 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
 ///
 /// `cb` must be the state of a dump of generic netlink.
 unsafe fn dump_info(cb: *mut bindings::netlink_callback) -> *const bindings::genl_info {
-    // SAFETY: By the safety requirement; for these dumps `data` is a `struct genl_dumpit_info`.
-    unsafe { &raw const (*(*cb).data.cast::<bindings::genl_dumpit_info>()).info }
+    // SAFETY: By the safety requirement.
+    let data = unsafe { (*cb).data }.cast::<bindings::genl_dumpit_info>();
+    // SAFETY: That is what `data` of these dumps points to. Only an address is taken.
+    unsafe { &raw const (*data).info }
 }
 
 /// The place where a dump of `T` keeps its state.
@@ -392,8 +358,10 @@ unsafe extern "C" fn start_callback<T: DumpOp>(cb: *mut bindings::netlink_callba
         T::start(&request).and_then(|state| KBox::new(state, GFP_KERNEL).map_err(Error::from));
     match state {
         Ok(state) => {
+            // SAFETY: It is a dump.
+            let place = unsafe { dump_state::<T>(cb) };
             // SAFETY: The place is there and ours.
-            unsafe { *dump_state::<T>(cb) = KBox::into_raw(state) };
+            unsafe { *place = KBox::into_raw(state) };
             0
         }
         Err(errno) => errno.to_errno(),
@@ -411,20 +379,24 @@ unsafe extern "C" fn dumpit_callback<T: DumpOp>(
     let info = unsafe { dump_info(cb) };
     // SAFETY: As in `start_callback()`; the request is kept as long as the dump.
     let request = unsafe { Request::from_raw(info, T::POLICY) };
-    // SAFETY: The dump was started, so its state is there. The core serialises the calls for one dump.
-    let state = unsafe { &mut **dump_state::<T>(cb) };
-    // INVARIANT: The buffer is the core's, new for this call, which has it for itself; so is the dump.
+    // SAFETY: It is a dump.
+    let place = unsafe { dump_state::<T>(cb) };
+    // SAFETY: The dump was started, so the place has its state.
+    let state = unsafe { *place };
+    // SAFETY: As above. The core serialises the calls for one dump.
+    let state = unsafe { &mut *state };
     let mut buffer = DumpBuffer {
-        skb,
-        cb,
+        // SAFETY: The buffer is the core's, linear, empty and for this call alone.
+        buffer: unsafe { Buffer::from_raw(skb) },
+        // SAFETY: So is the dump, the core holds a lock of it.
+        cb: unsafe { &mut *cb },
         info: request.info,
         cmd: T::CMD,
-        _p: PhantomData,
     };
     match state.dump(&request, &mut buffer) {
         Ok(Progress::Done) => 0,
         // The core takes the length for "more to come".
-        Ok(Progress::More) => match c_int::try_from(buffer.len()) {
+        Ok(Progress::More) => match c_int::try_from(buffer.buffer.len()) {
             Ok(len) if len > 0 => len,
             _ => EMSGSIZE.to_errno(),
         },
@@ -436,8 +408,10 @@ unsafe extern "C" fn dumpit_callback<T: DumpOp>(
 ///
 /// To be called by the core only, for a dump of the operation `T` that was started, as its last function.
 unsafe extern "C" fn done_callback<T: DumpOp>(cb: *mut bindings::netlink_callback) -> c_int {
+    // SAFETY: It is a dump.
+    let place = unsafe { dump_state::<T>(cb) };
     // SAFETY: The place is there and ours.
-    let state = unsafe { dump_state::<T>(cb).replace(ptr::null_mut()) };
+    let state = unsafe { place.replace(ptr::null_mut()) };
     if !state.is_null() {
         // SAFETY: It is from `KBox::into_raw()` in `start_callback()`, and was taken from its place.
         drop(unsafe { KBox::from_raw(state) });
@@ -492,10 +466,9 @@ impl Family {
         let claim = Claim(self);
         let raw = self.raw.get();
         // SAFETY: The claim makes it ours, and the core does not have it.
-        unsafe {
-            (*raw).set_netnsok(1);
-            (*raw).module = module.as_ptr();
-        }
+        let family = unsafe { &mut *raw };
+        family.set_netnsok(1);
+        family.module = module.as_ptr();
         // SAFETY: It is a family in a static, with static operations, that is not registered.
         to_result(unsafe { bindings::genl_register_family(raw) })?;
         // INVARIANT: It was just registered.

@@ -36,6 +36,7 @@ pub(crate) use policy::{
     Rule, //
 };
 pub(crate) use put::{
+    Buffer,
     Nest,
     Put, //
 };
@@ -153,11 +154,10 @@ impl<'a> Attr<'a> {
     /// What the attribute contains.
     pub(crate) fn payload(&self) -> &'a [u8] {
         let len = usize::from(self.header().nla_len).saturating_sub(NLA_HDRLEN);
-        // SAFETY: By the type invariant `len` bytes after the header are valid and do not change during `'a`.
-        unsafe {
-            let data = self.header.as_ptr().cast::<u8>().add(NLA_HDRLEN);
-            core::slice::from_raw_parts(data, len)
-        }
+        // SAFETY: By the type invariant the header is there.
+        let data = unsafe { self.header.as_ptr().cast::<u8>().add(NLA_HDRLEN) };
+        // SAFETY: By the type invariant so many bytes after the header are valid and do not change during `'a`.
+        unsafe { core::slice::from_raw_parts(data, len) }
     }
 
     /// The attributes it contains, of the types `1..N`.
@@ -283,8 +283,10 @@ impl<'a, const N: usize> Attrs<'a, N> {
     pub(super) unsafe fn from_raw(table: *const *mut bindings::nlattr, len: usize) -> Self {
         let mut attrs = [None; N];
         for (i, attr) in attrs.iter_mut().enumerate().take(len) {
-            // SAFETY: By the safety requirement.
-            let header = unsafe { table.add(i).read() };
+            // SAFETY: By the safety requirement there are more than `i` places.
+            let place = unsafe { table.add(i) };
+            // SAFETY: As above.
+            let header = unsafe { *place };
             // INVARIANT: By the safety requirement.
             *attr = NonNull::new(header).map(|header| Attr {
                 header,
