@@ -3,7 +3,6 @@
 #
 # A demonstration for people: loads the module, builds a tunnel between two network namespaces and shows that it carries
 # traffic. Exits non-zero if anything it shows is not so. (`make demo` boots a guest and runs it there.)
-#
 
 . "$(dirname "$0")/lib.sh"
 NS=demo-

@@ -345,7 +345,8 @@ roaming_busy() {
 	iperf a 10.8.0.2 -t 6 > /tmp/iperf
 	wait
 	grep receiver /tmp/iperf
-	[[ $(wg_endpoint b) == 10.9.0.1:4007 ]]
+	ping_ok a 10.8.0.2
+	wait_for 'b follows' eval '[[ $(wg_endpoint b) == 10.9.0.1:4007 ]]'
 }
 
 t passive_keepalive 'who only receives says so within ten seconds, with one empty packet, which is not answered'
