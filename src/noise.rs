@@ -335,9 +335,14 @@ impl HandshakeState {
         self.noise.clear();
     }
 
-    /// Takes a new index for the peer.
+    /// Takes a new index for the peer. `ENOENT`: the peer is being removed.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
+        // Nobody would give the index back, and with it the reference to the peer. One that is taken before the peer is dead
+        // goes with the handshake, for which the removal needs the lock that is held here.
+        if peer.is_dead() {
+            return Err(ENOENT);
+        }
         let entry = IndexEntry {
             peer: peer.clone(),
             keypair: RcuPtr::none(),
@@ -394,11 +399,17 @@ impl Peer {
             device.peers_by_key.lookup(&public_key, &guard)?.clone()
         };
         let now_ns = ktime::coarse_boottime_ns();
-        peer.handshake
-            .lock()
+        let mut handshake = peer.handshake.lock();
+        // Who changes the identity clears the handshakes afterwards: this one with the old identity would come too late
+        // for that.
+        if !device.identity.holds(&identity) {
+            return None;
+        }
+        handshake
             .noise
             .consume_initiation(&mut opened, now_ns)
             .ok()?;
+        drop(handshake);
         Some(peer)
     }
 
