@@ -323,7 +323,8 @@ impl HandshakeQueue {
 
     /// How many messages there are.
     fn len(&self) -> u32 {
-        self.ring.len.load(Relaxed) as u32
+        // A worker may have read a message before it was counted.
+        u32::try_from(self.ring.len.load(Relaxed)).unwrap_or(0)
     }
 
     /// Drops the messages.
