@@ -514,6 +514,8 @@ impl Driver for Device {
         this.packet_crypt_wq.flush();
         rcu::synchronize_net();
         this.purge_rx_queues();
+        // A NAPI that had taken a peer off its list before that is done with it by now, and has not put it back.
+        rcu::synchronize_net();
         // With the last of its references each peer goes, and with each peer a reference to the device.
         rcu::barrier();
         dev_dbg!(this, "Interface destroyed\n");
