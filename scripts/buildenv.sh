@@ -28,7 +28,7 @@ packages=(
 
 install_host_tools() {
 	apt-get update
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring procps mount
 }
 
 if [[ ${1:-} == --run ]]; then
@@ -41,10 +41,10 @@ mirror=$(mirror)
 make_root() {
 	local options
 	mapfile -t options < <(apt_proxy_options)
-	in_namespaces mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
 		--aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' "${options[@]}" \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' \
 		trixie "$part" \
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main"
@@ -53,10 +53,13 @@ make_root() {
 if part_begin buildenv trixie "$mirror ${packages[*]} $(declare -f make_root)"; then
 	need_space 12
 	say "making the build environment (once)"
-	if ! command -v mmdebstrap >/dev/null || [[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
-		step "installing mmdebstrap" install_host_tools
+	if ! type -P mmdebstrap pkill mount >/dev/null || [[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
+		step "installing mmdebstrap on this machine" install_host_tools
 	fi
+	scratch run
 	step "making a Debian 13 build environment" make_root
+	# What is made with this environment is keyed by what is in it.
+	chroot "$part" dpkg-query -W >"$part/.packages"
 	part_end
 fi
 

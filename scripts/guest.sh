@@ -28,10 +28,10 @@ mirror=$(mirror)
 make_root() {
 	local options
 	mapfile -t options < <(apt_proxy_options)
-	in_namespaces mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
+	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
 		--aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' "${options[@]}" \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/info/*' \
 		trixie "$part/root" \
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
 }
@@ -75,9 +75,10 @@ collect_kernel() {
 }
 
 start_log
-if part_begin guest system "$mirror ${packages[*]} $env $(declare -f make_root add_tools slim pack)"; then
+if part_begin guest system "$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"; then
 	need_space 4
 	say "making the guests' system"
+	scratch run
 	step "making a Debian 13 system" make_root
 	step "adding wireguard-tools of forky" add_tools
 	slim

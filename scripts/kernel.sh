@@ -135,7 +135,7 @@ if [[ ! -e $(echo "$cache/kernel-$target/$version"-*/.complete) ]]; then
 	find_newest
 fi
 
-if part_begin "kernel-$target" "$version" "$package $env $(declare -f unpack_stock unpack_source compilers prepare)"; then
+if part_begin "kernel-$target" "$version" "$package $(<"$env/.packages") $(declare -f unpack_stock unpack_source compilers prepare)"; then
 	need_space 8
 	say "preparing the kernel $version"
 	step "downloading the kernel and its source" download

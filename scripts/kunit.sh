@@ -35,7 +35,7 @@ build() {
 
 tools=(CC=x86_64-linux-gnu-gcc-14 HOSTCC=x86_64-linux-gnu-gcc-14 CROSS_COMPILE=x86_64-linux-gnu-)
 start_log "kunit-$target"
-if part_begin "kunit-$target" "$(<"$kernel/version")" "$kernel $env $(<"$scripts/kunit.config") $(declare -f configure build)"; then
+if part_begin "kunit-$target" "$(<"$kernel/version")" "$kernel $(<"$scripts/kunit.config") $(declare -f configure build)"; then
 	need_space 5
 	say "making a kernel with KUnit"
 	step "configuring it" configure

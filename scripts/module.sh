@@ -20,7 +20,7 @@ work=$cache/module-$target
 module=$work/wireguard.ko
 lock "module-$target"
 start_log "module-$target"
-made_for "$work" "$kernel $env $tree"
+made_for "$work" "$kernel $tree"
 copy_source "$work"
 step "building the module for $(<"$kernel/version")" \
 	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" modules
