@@ -103,8 +103,8 @@ section 'What it looks like afterwards' '"wg show" tells when the last handshake
 show 'wg shows a' ns a wg show
 show 'wg shows b' ns b wg show
 check 'the last handshake is recent on both sides' eval 'recent a && recent b'
-check 'both sides count megabytes in both directions' \
-	eval '(( $(wg_rx a) > 1000000 && $(wg_tx a) > 1000000 && $(wg_rx b) > 1000000 && $(wg_tx b) > 1000000 ))'
+check 'both sides count the data in both directions' \
+	eval '(( $(wg_rx a) > 100000 && $(wg_tx a) > 100000 && $(wg_rx b) > 100000 && $(wg_tx b) > 100000 ))'
 show 'the interface counts no errors' ipn a -s link show wg0
 check 'no error, no drop on either side' eval \
 	'(( $(stat a rx_errors) + $(stat a tx_errors) + $(stat b rx_errors) + $(stat b tx_errors) == 0 ))'

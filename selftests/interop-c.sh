@@ -62,26 +62,30 @@ near_bg() { "$@" & }
 near_new() { ip link del $near_if 2> /dev/null || true; ip link add $near_if type wireguard; }
 near_del() { ip link del $near_if; }
 
-# Sends one line to the shell at the other end and prints what comes back.
+# Sends a line to the shell at the other end, prints what comes back and returns the status of it, which comes in a last
+# line of its own: the connection may be held open by what was started there.
 tell() {
-	local link
+	local link line status
 	exec {link}<> /dev/tcp/$CONTROL_B/$CONTROL_PORT
-	printf '%s; exit\n' "$1" >&$link
-	cat <&$link
+	printf '%s; printf "\\nstatus %%d\\n" $?; exit\n' "$1" >&$link
+	while IFS= read -r line; do
+		[[ ! $line =~ ^status\ ([0-9]+)$ ]] || exit "${BASH_REMATCH[1]}"
+		printf '%s\n' "$line"
+	done <&$link | sed '${/^$/d}'
+	status=${PIPESTATUS[0]}
 	exec {link}>&-
+	return "$status"
 }
-# The words are quoted for that shell; the last line that comes back is the command's status.
-far() {
-	local out
-	out=$(tell "{ ${*@Q}; } 2>&1 < /dev/null; status=\$?; echo; echo \$status")
-	head -n -1 <<< "$out" | sed '${/^$/d}'
-	return "$(tail -n 1 <<< "$out")"
-}
+# The words are quoted for that shell.
+far() { tell "{ ${*@Q}; } 2>&1 < /dev/null"; }
 far_bg() { tell "setsid ${*@Q} > /dev/null 2>&1 < /dev/null & true"; }
 far_new() { far ip link del $far_if > /dev/null || true; far ip link add $far_if type wireguard; }
 far_del() { far ip link del $far_if; }
 
-interop_setup() { interop_keys; }
+interop_setup() {
+	far pkill -f recv-only || true	# what a test before this one left
+	interop_keys
+}
 
 t other_side 'the other guest runs the C module'
 other_side() {
