@@ -2,9 +2,7 @@
 #
 # The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
 
-SERIES ?= 7.3
-TESTS ?=
-export SERIES
+export SERIES FLAVOUR
 
 .PHONY: module demo test lint kunit shell install clean distclean help
 
@@ -36,9 +34,9 @@ distclean: ## remove everything these targets have made, the cache included
 	@scripts/clean.sh --all
 
 help: ## show this
-	@echo "make [TARGET] [SERIES=7.3]"
+	@echo "make [TARGET] [SERIES=7.3] [FLAVOUR=cloud-amd64]"
 	@echo
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo "SERIES is the series of Debian's kernel to build for and to run on. Everything is kept in"
+	@echo "SERIES and FLAVOUR say which of Debian's kernels to build for and to run on. Everything is kept in"
 	@echo "$${XDG_CACHE_HOME:-~/.cache}/wireguard-rs. Each script in scripts/ runs alone, and explains itself with --help."

@@ -8,6 +8,11 @@
 # Environment: SERIES and FLAVOUR, the kernel (default: the running one's, if it is a kernel of trixie-backports);
 # DESTDIR, put before /lib/modules.
 
+# The running kernel's release, such as 7.3.4+deb13-amd64, says what is wanted.
+if [[ -z ${SERIES:-}${FLAVOUR:-} && $(uname -r) =~ ^([7-9]\.[0-9]+)\.[0-9]+\+deb13-([a-z0-9-]+)$ ]]; then
+	export SERIES=${BASH_REMATCH[1]} FLAVOUR=${BASH_REMATCH[2]}
+fi
+
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
@@ -19,7 +24,7 @@ call kernel kernel.sh
 version=$(<"$kernel/version")
 modules=${DESTDIR:-}/lib/modules/$version
 [[ -n ${DESTDIR:-} || -d $modules ]] ||
-	die "the kernel $version is not installed on this machine: install linux-image-$FLAVOUR from trixie-backports, then run this again"
+	die "the kernel $version is not installed on this machine: install or upgrade linux-image-$FLAVOUR from trixie-backports, then run this again"
 
 mkdir -p "$modules/updates"
 cp "$module" "$modules/updates/wireguard.ko.new"
