@@ -63,8 +63,9 @@ near_new() { ip link del $near_if 2> /dev/null || true; ip link add $near_if typ
 near_del() { ip link del $near_if; }
 
 # Sends a line to the shell at the other end, prints what comes back and returns the status of it, which comes in a last
-# line of its own: the connection may be held open by what was started there.
-tell() {
+# line of its own: the connection may be held open by what was started there. A subshell, since one ends when it cannot
+# connect.
+tell() (
 	local link line status
 	exec {link}<> /dev/tcp/$CONTROL_B/$CONTROL_PORT
 	printf '%s; printf "\\nstatus %%d\\n" $?; exit\n' "$1" >&$link
@@ -73,9 +74,8 @@ tell() {
 		printf '%s\n' "$line"
 	done <&$link | sed '${/^$/d}'
 	status=${PIPESTATUS[0]}
-	exec {link}>&-
-	return "$status"
-}
+	exit "$status"
+)
 # The words are quoted for that shell.
 far() { tell "{ ${*@Q}; } 2>&1 < /dev/null"; }
 far_bg() { tell "setsid ${*@Q} > /dev/null 2>&1 < /dev/null & true"; }

@@ -19,7 +19,7 @@ HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 KO=/root/wireguard.ko
 KTAP_HELPERS=${KTAP_HELPERS:-/selftests-upstream/kselftest/ktap_helpers.sh}
 NS=wgt-
-LIMIT=${LIMIT:-300}	# seconds that one test may take
+LIMIT=${LIMIT:-600}	# seconds that one test may take
 
 ## The module under test
 

@@ -185,7 +185,7 @@ padding() {
 	pair
 	ping_ok a 10.8.0.2
 	for size in 0 4 5 20 21 1000 1391 1392; do
-		capture b /tmp/pcap dst host 10.9.0.2
+		capture b /tmp/pcap udp and dst host 10.9.0.2
 		ns a ping -q -c 1 -W 20 -s $size 10.8.0.2
 		capture_end
 		ip=$(((size + 28 + 15) / 16 * 16))
