@@ -258,7 +258,7 @@ enum Dishonest {
     /// It is not IP.
     Type,
     /// Its source address is not the peer's.
-    Peer,
+    Peer(IpAddr),
 }
 
 fn consume_data_done(
@@ -321,10 +321,11 @@ fn consume_data_done(
                     );
                     dev.stats_add(Stat::RxFrameErrors, 1);
                 }
-                Dishonest::Peer => {
+                Dishonest::Peer(source) => {
                     dev_dbg_ratelimited!(
                         peer.device,
-                        "Packet has unallowed src IP from peer {} ({})\n",
+                        "Packet has unallowed src IP ({}) from peer {} ({})\n",
+                        ::core::format_args!("{source}"),
                         peer.id,
                         endpoint
                     );
@@ -391,7 +392,7 @@ fn check_inner(
     let guard = rcu::Guard::new();
     let owner = peer.device.allowed_ips.lookup(source, &guard);
     if !owner.is_some_and(|owner| Arc::ptr_eq(&owner, peer)) {
-        return Err(Some(Dishonest::Peer));
+        return Err(Some(Dishonest::Peer(source)));
     }
     Ok(())
 }

@@ -64,5 +64,9 @@ impl kernel::InPlaceModule for WireGuard {
             _devices <- device::Registration::new(),
             _netlink: netlink::register(module)?,
         }? Error)
+        .pin_chain(|_| {
+            pr_info!("WireGuard for Rust loaded. See www.wireguard.com for information.\n");
+            Ok(())
+        })
     }
 }
