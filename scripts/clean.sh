@@ -25,6 +25,7 @@ busy=0
 for name in "${names[@]}"; do
 	# shellcheck disable=SC2231 # a pattern
 	for dir in "$cache"/$name; do
+		[[ -d $dir ]] || continue
 		exec {fd}>"$cache/lock/$(basename "$dir")"
 		if ! flock -n "$fd"; then
 			say "another run is busy with $dir: it stays"

@@ -331,9 +331,12 @@ in_env() {
 		done
 		shift
 		for file in resolv.conf hosts; do
-			if [[ -e /etc/$file ]]; then
-				rm -f "$env/etc/$file"
-				cat "/etc/$file" >"$env/etc/$file"
+			# In one move, and only if it has changed: other commands may be running there.
+			if [[ -e /etc/$file ]] && ! cmp -s "/etc/$file" "$env/etc/$file"; then
+				new=$(mktemp "$env/etc/.$file.XXXXXX")
+				cat "/etc/$file" >"$new"
+				chmod 644 "$new"
+				mv -f "$new" "$env/etc/$file"
 			fi
 		done
 		cd "$env"
