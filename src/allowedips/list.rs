@@ -76,7 +76,15 @@ impl AllowedIpList {
     ///
     /// Process context. `ENOMEM` if there is none.
     pub(crate) fn reserve(&mut self) -> Result<Room<'_>> {
-        self.entries.reserve(1, GFP_KERNEL)?;
+        if self.entries.len() == self.entries.capacity() {
+            // By hand: `KVVec::reserve()` has arithmetic that the compiler cannot prove not to panic.
+            let capacity = self.entries.capacity().saturating_mul(2).max(4);
+            let mut entries = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+            for entry in &self.entries {
+                entries.push_within_capacity(*entry).map_err(|_| ENOMEM)?;
+            }
+            self.entries = entries;
+        }
         // INVARIANT: There is room now, and the list cannot change while it is borrowed.
         Ok(Room { list: self })
     }
@@ -84,10 +92,16 @@ impl AllowedIpList {
     /// Removes `prefix` and says whether it was there. The others keep their order.
     pub(crate) fn remove(&mut self, prefix: &AllowedIp) -> bool {
         // From the end, where the newest are.
-        match self.entries.iter().rposition(|entry| entry == prefix) {
-            Some(at) => self.entries.remove(at).is_ok(),
-            None => false,
-        }
+        let found = (0..self.entries.len())
+            .rev()
+            .find(|at| self.entries.get(*at) == Some(prefix));
+        let tail = found.and_then(|at| self.entries.get_mut(at..));
+        let Some(tail @ [_, ..]) = tail else {
+            return false;
+        };
+        tail.copy_within(1.., 0);
+        self.entries.pop();
+        true
     }
 
     /// Takes all prefixes out.
