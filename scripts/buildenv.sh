@@ -52,6 +52,8 @@ make_root() {
 
 if part_begin buildenv trixie "$mirror ${packages[*]} $(declare -f make_root)"; then
 	need_space 12
+	in_namespaces true 2>/dev/null ||
+		die "this machine does not let root make mount and PID namespaces: use a virtual machine, or a container with CAP_SYS_ADMIN"
 	say "making the build environment (once)"
 	if ! type -P mmdebstrap pkill mount >/dev/null || [[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
 		step "installing mmdebstrap on this machine" install_host_tools
