@@ -57,7 +57,7 @@ on_exit+=("rm -f $ktap")
 run_tests() {
 	# shellcheck disable=SC2016 # expanded in the guest
 	"$scripts/boot.sh" --kernel "$kunit/build/arch/x86/boot/bzImage" --ko "$work/wireguard.ko" --timeout 900 \
-		--console "$cache/log/kunit-console.log" -- \
+		--append 'kunit.enable=1 kunit.autorun=1' --console "$cache/log/kunit-console.log" -- \
 		bash -c 'dmesg -C; insmod /root/wireguard.ko; status=$?; dmesg -t; exit $status' | tee "$ktap"
 }
 run_job run_tests || die "the module could not be loaded in the kernel with KUnit"
