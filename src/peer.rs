@@ -289,6 +289,10 @@ impl Peer {
     ///
     /// Process context; it sleeps.
     pub(crate) fn remove_all(device: &Device, config: &mut Config) {
+        // Without peers there are no allowed IPs either, and nothing to wait for.
+        if config.peer_count() == 0 {
+            return;
+        }
         // The allowed IPs go all at once instead of one by one.
         let detached = device.allowed_ips.write().clear();
         for peer in config.peers() {
