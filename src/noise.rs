@@ -487,6 +487,18 @@ impl Peer {
         true
     }
 
+    /// The device has new keys: begins anew with them. Process context.
+    pub(crate) fn change_identity(&self, identity: &StaticIdentity) {
+        {
+            // In one go, so that no handshake is begun with keys that do not belong together.
+            let mut handshake = self.handshake.lock();
+            handshake.noise.precompute_static_static(identity);
+            handshake.clear(&self.device);
+        }
+        self.reset_last_sent_handshake();
+        self.keypairs.expire();
+    }
+
     /// Computes anew what the static keys of both sides have in common. Process context.
     pub(crate) fn precompute_static_static(&self, identity: &StaticIdentity) {
         self.handshake

@@ -24,10 +24,11 @@ use crate::{
         ktime,
         netdevice::Stat,
         rcu,
+        sched,
         skbuff::{
             SkBuff,
             SkbList, //
-        },
+        }, //
     },
     noise::Keypair,
     peer::Peer,
@@ -232,6 +233,7 @@ impl Peer {
                 self.timers_data_sent();
             }
             self.keep_key_fresh();
+            sched::cond_resched();
         });
     }
 

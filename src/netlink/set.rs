@@ -243,8 +243,7 @@ impl Change<'_> {
             .lock()
             .set_identity(identity.public_key());
         for peer in config.peers() {
-            peer.precompute_static_static(&identity);
-            peer.expire_current_keypairs();
+            peer.change_identity(&identity);
             if first && self.running {
                 peer.send_staged_packets();
             }
