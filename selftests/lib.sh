@@ -236,6 +236,9 @@ declare -A TITLE
 
 t() { TESTS+=("$1"); TITLE[$1]=$2; }
 
+# Words that are shown with the result of the test.
+note() { echo "NOTE: $*"; }
+
 # Ends a test that cannot be had here, with the reason.
 skip() { echo "SKIP: $*"; exit 4; }
 
@@ -271,6 +274,7 @@ run() {
 		rc=$?
 		ns_del_all
 		echo "# $name: $((SECONDS - begun)) s"
+		sed -n 's/^NOTE: /# /p' "$log"
 		case $rc in
 		0) ktap_test_pass "${TITLE[$name]}" ;;
 		4) # skip()

@@ -18,18 +18,18 @@ upstream() {
 	local status=0 trace=/tmp/netns.trace
 	set +x
 	module_debug
-	# All steps go to a trace with their lines, so that a failure has a place. What comes after `cleanup` is not of interest.
-	PS4='+${LINENO}: ' BASH_XTRACEFD=9 bash -x "$UPSTREAM" > /tmp/netns.out 2>&1 9> $trace || status=$?
-	echo "$(grep -c '\[+\]' /tmp/netns.out) steps"
-	echo "$(grep -c '\[+\]' /tmp/netns.out)" > /tmp/netns.steps
+	# All steps go to a trace, each with its line in the script, so that a failure has a place. (PS4 of the environment is
+	# ignored for root.) What comes after `cleanup` is not of interest.
+	echo 'PS4='\''+$((${#FUNCNAME[@]} > 1 ? BASH_LINENO[${#FUNCNAME[@]} - 2] : LINENO)): '\' > /tmp/netns.env
+	BASH_ENV=/tmp/netns.env BASH_XTRACEFD=9 bash -x "$UPSTREAM" > /tmp/netns.out 2>&1 9> $trace || status=$?
+	note "$(grep -c '\[+\]' /tmp/netns.out) steps were taken"
 	if ((status)); then
-		echo "it exited with status $status; the last sections and steps:"
-		# What a section is called is a comment in the script: the last ones before the line that failed.
 		local line
-		line=$(sed '/^+*[0-9]*: cleanup$/,$d' $trace | sed -n 's/^+\([0-9]*\): .*/\1/p' | tail -n 1)
-		head -n "${line:-0}" "$UPSTREAM" | grep -n '^# ' | tail -n 1
-		echo "line $line: $(sed -n "${line:-1}p" "$UPSTREAM")"
-		sed '/^+*[0-9]*: cleanup$/,$d' $trace | tail -n 40 | cut -c 1-200
+		line=$(sed -n 's/^+*\([0-9]*\): cleanup$/\1/p' $trace | head -n 1)
+		sed '/^+*[0-9]*: cleanup$/,$d' $trace | tail -n 32 | cut -c 1-200
+		# A section of the script begins with a comment at the start of a line.
+		echo "section: $(head -n "${line:-1}" "$UPSTREAM" | grep '^# ' | tail -n 1)"
+		echo "it exited with status $status in line $line: $(sed -n "${line:-1}p" "$UPSTREAM")"
 		return 1
 	fi
 	grep -q 'Objects that were created were also destroyed' /tmp/netns.out
@@ -42,7 +42,7 @@ objects() {
 		skip 'this module has no debug messages'
 	fi
 	dmesg | grep -cE 'wg[0-9]+: (Interface|Peer [0-9]+|Keypair [0-9]+) (created|destroyed)' > /tmp/objects || true
-	cat /tmp/objects
+	note "$(< /tmp/objects) messages of objects that came or went are in the kernel log"
 	(($(< /tmp/objects) > 100))
 }
 
