@@ -8,6 +8,7 @@
 #     build       the module, and all that the tests need, can be made
 #     lint        scripts/lint.sh
 #     kunit       scripts/kunit.sh
+#     demo        selftests/demo.sh, which passes or fails as a whole
 #     and every program in selftests/ that has a line `# guests: …`, by its name without .sh
 #
 # A selftest runs in a guest of its own. It prints KTAP, and exits with 0 if all is well. Comments at its top say what
@@ -31,8 +32,8 @@ begin "$@"
 declare -A files=()
 names=(build lint kunit)
 for file in "$tree"/selftests/*; do
-	[[ -f $file && -x $file && -n $(declared "$file" guests) ]] || continue
 	name=$(basename "$file" .sh)
+	[[ $name == demo || (-f $file && -x $file && -n $(declared "$file" guests)) ]] || continue
 	names+=("$name")
 	files[$name]=$file
 done
@@ -157,7 +158,7 @@ guest() {
 	esac
 	[[ -z $side ]] || link=(--link "$run/$name-link:$side")
 	command=("/selftests/${file##*/}" ${side:+"$side"})
-	# The demonstration speaks to people: it passes or fails as a whole.
+	# The demonstration speaks to people, not KTAP.
 	[[ $name != demo ]] || command=(bash -o pipefail -c "echo 1..1
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")
 	report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$cache/log/$id-console.log" "${link[@]}" \
