@@ -31,6 +31,7 @@ use kernel::{
     workqueue::{
         impl_has_work,
         new_work,
+        RawWorkItem,
         Work,
         WorkItem, //
     },
@@ -190,12 +191,44 @@ impl OrderQueue {
     }
 }
 
+/// The workers of a ring: one for each CPU that there may be.
+pub(crate) struct Workers<W> {
+    workers: KVec<Arc<W>>,
+    last_cpu: Atomic<u32>,
+}
+
+impl<W> Workers<W>
+where
+    Arc<W>: RawWorkItem<0> + Send + 'static,
+{
+    /// Workers as `make` makes them. Process context.
+    pub(crate) fn new(make: impl Fn() -> Result<Arc<W>>) -> Result<Self> {
+        let mut workers = KVec::new();
+        for _ in 0..cpumask::nr_cpu_ids() {
+            workers.push(make()?, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            workers,
+            last_cpu: Atomic::new(0),
+        })
+    }
+
+    /// Wakes up the worker of another CPU than the last time. Any context.
+    pub(crate) fn wake(&self, wq: &OwnedQueue) {
+        // Two callers may get the same CPU; that does no harm.
+        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        self.last_cpu.store(cpu, Relaxed);
+        if let Some(worker) = self.workers.get(cpu as usize) {
+            // If it is queued already, it will see what there is.
+            let _ = wq.enqueue_on(cpu, worker.clone());
+        }
+    }
+}
+
 /// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or decrypt.
 pub(crate) struct CryptQueue {
     ring: Arc<CryptRing>,
-    /// One for each CPU that there may be.
-    workers: KVec<Arc<CryptWorker>>,
-    last_cpu: Atomic<u32>,
+    workers: Workers<CryptWorker>,
 }
 
 #[pin_data]
@@ -236,24 +269,18 @@ impl CryptQueue {
             }),
             GFP_KERNEL,
         )?;
-        let mut workers = KVec::new();
-        for _ in 0..cpumask::nr_cpu_ids() {
+        let workers = Workers::new(|| {
             let ring = ring.clone();
-            let worker = Arc::pin_init(
+            Arc::pin_init(
                 pin_init!(CryptWorker {
                     ring,
                     crypt,
                     work <- new_work!("wireguard::CryptWorker"),
                 }),
                 GFP_KERNEL,
-            )?;
-            workers.push(worker, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            ring,
-            workers,
-            last_cpu: Atomic::new(0),
-        })
+            )
+        })?;
+        Ok(Self { ring, workers })
     }
 
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
@@ -280,13 +307,7 @@ impl CryptQueue {
             order.packets.add(batch.len, Relaxed);
             batches.push_back(batch);
         }
-        // Two callers may get the same CPU; that does no harm.
-        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
-        self.last_cpu.store(cpu, Relaxed);
-        if let Some(worker) = self.workers.get(cpu as usize) {
-            // If it is queued already, it will see the batch.
-            let _ = wq.enqueue_on(cpu, worker.clone());
-        }
+        self.workers.wake(wq);
         Ok(())
     }
 }

@@ -26,7 +26,6 @@ use crate::{
     device::Device,
     linux::{
         bottom_half,
-        cpumask,
         ktime,
         ptr_ring::PtrRing,
         rcu,
@@ -58,6 +57,7 @@ use crate::{
         },
         timers::is_still_under_load, //
     },
+    queueing::Workers,
     send::send_handshake_cookie,
     socket::Endpoint, //
 };
@@ -237,9 +237,7 @@ fn consume_cookie(device: &Device, reply: &CookieReply) {
 /// Handshake messages that wait to be read.
 pub(crate) struct HandshakeQueue {
     ring: Arc<HandshakeRing>,
-    /// One for each CPU that there may be.
-    workers: KVec<Arc<HandshakeWorker>>,
-    last_cpu: Atomic<u32>,
+    workers: Workers<HandshakeWorker>,
 }
 
 #[pin_data]
@@ -290,23 +288,17 @@ impl HandshakeQueue {
             }),
             GFP_KERNEL,
         )?;
-        let mut workers = KVec::new();
-        for _ in 0..cpumask::nr_cpu_ids() {
+        let workers = Workers::new(|| {
             let ring = ring.clone();
-            let worker = Arc::pin_init(
+            Arc::pin_init(
                 pin_init!(HandshakeWorker {
                     ring,
                     work <- new_work!("wireguard::HandshakeWorker"),
                 }),
                 GFP_KERNEL,
-            )?;
-            workers.push(worker, GFP_KERNEL)?;
-        }
-        Ok(Self {
-            ring,
-            workers,
-            last_cpu: Atomic::new(0),
-        })
+            )
+        })?;
+        Ok(Self { ring, workers })
     }
 
     /// From now on the messages are for `device`.
@@ -346,11 +338,7 @@ impl HandshakeQueue {
             return false;
         }
         self.ring.len.add(1, Relaxed);
-        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
-        self.last_cpu.store(cpu, Relaxed);
-        if let Some(worker) = self.workers.get(cpu as usize) {
-            let _ = wq.enqueue_on(cpu, worker.clone());
-        }
+        self.workers.wake(wq);
         true
     }
 }
