@@ -2,7 +2,7 @@
 #
 # The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
 
-export SERIES FLAVOUR
+export SERIES FLAVOUR MODULE
 
 .PHONY: module demo test lint kunit shell install clean distclean help
 
@@ -12,7 +12,7 @@ module: ## build wireguard.ko and say where it is (the default)
 demo: ## boot Debian's kernel with the module and show a tunnel at work
 	@scripts/demo.sh
 
-test: ## run every test, or those in TESTS="NAME…"
+test: ## run every test, or those in TESTS="NAME…"; MODULE=c: with the kernel's own module
 	@scripts/test.sh $(TESTS)
 
 lint: ## check the formatting, clippy's opinion and the scripts

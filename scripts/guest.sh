@@ -4,8 +4,9 @@
 #
 # Makes the file system of the guests: a Debian 13 system with the tools that configure and try WireGuard, and the modules of
 # the stock kernel, as an initramfs. wireguard-tools are those of forky, since the ones of trixie lack what the upstream
-# selftest uses. The kernel's own selftest is in the guest as its source package has it:
-# /selftests-upstream/wireguard/netns.sh, with the helpers of all selftests in /selftests-upstream/kselftest.
+# selftest uses. What the kernel's source has for them is in the guest as it is there: the selftest
+# /selftests-upstream/wireguard/netns.sh, with the helpers of all selftests in /selftests-upstream/kselftest, and in
+# /usr/src/linux the netlink specifications and their client, tools/net/ynl.
 #
 # Prints the paths of the two parts of the initramfs that seldom change, which are to be concatenated: the system, and
 # what comes with the kernel. scripts/boot.sh adds the rest.
@@ -18,7 +19,7 @@ begin "$@"
 
 packages=(
 	iproute2 iperf3 iputils-ping iputils-arping ncat iptables nftables wireguard-go ethtool tcpdump procps kmod conntrack
-	psmisc python3-minimal
+	psmisc python3 systemd python3-pyroute2 python3-yaml python3-jsonschema
 )
 
 call env buildenv.sh
@@ -64,14 +65,16 @@ pack() {
 	in_env "$part/$1" bash -c 'set -o pipefail; find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >"$1"' pack "$part/$2"
 }
 
-# The modules without the kernel, and the selftests of the kernel's source, unmodified.
+# The modules without the kernel, and what the kernel's source has for its users, unmodified.
 collect_kernel() {
-	local modules=$part/root/usr/lib/modules
-	mkdir -p "$modules" "$part/root/selftests-upstream"
+	local modules=$part/root/usr/lib/modules linux=$part/root/usr/src/linux
+	mkdir -p "$modules" "$part/root/selftests-upstream" "$linux/Documentation" "$linux/tools/net"
 	cp -a "$kernel/stock/usr/lib/modules/$version" "$modules/"
 	rm -f "$modules/$version"/{vmlinuz,System.map,config,build,source}
 	cp -a "$kernel/source/tools/testing/selftests/"{wireguard,kselftest} "$part/root/selftests-upstream/"
 	rm -rf "$part/root/selftests-upstream/wireguard/qemu"
+	cp -a "$kernel/source/Documentation/netlink" "$linux/Documentation/"
+	cp -a "$kernel/source/tools/net/ynl" "$linux/tools/net/"
 }
 
 start_log

@@ -23,7 +23,8 @@
 # A test fails also if its guest panics, is not done in time or prints nothing, if results are missing, and if the
 # kernel reports a bug. The consoles are kept in the log folder of the cache.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). MODULE=c lets single guests load the kernel's own
+# module instead: what a selftest asks of ours, it asks of that one, too.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -154,7 +155,7 @@ guest() {
 	case $side in
 	a) module=rust ;;
 	b) module=c ;;
-	*) module=$(declared "$file" module rust) ;;
+	*) module=${MODULE:-$(declared "$file" module rust)} ;;
 	esac
 	[[ -z $side ]] || link=(--link "$run/$name-link:$side")
 	command=("/selftests/${file##*/}" ${side:+"$side"})
