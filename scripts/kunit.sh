@@ -44,10 +44,7 @@ if part_begin "kunit-$target" "$(<"$kernel/version")" "$kernel $(<"$scripts/kuni
 fi
 kunit=$part
 
-work=$cache/kunit-module-$target
-lock "kunit-module-$target"
-made_for "$work" "$kunit $tree"
-copy_source "$work"
+work_begin "kunit-module-$target" "$kunit"
 step "building the module for it" \
 	in_env "$work" make -C "$kunit/build" M="$work" -j "$(nproc)" "${tools[@]}" modules
 

@@ -41,7 +41,7 @@ die() {
 
 # What scripts put into these names by call, scratch and part_begin.
 # shellcheck disable=SC2034 # each script uses some
-env='' kernel='' module='' run='' part=''
+env='' kernel='' module='' run='' part='' work=''
 
 # ---- stopping -------------------------------------------------------------------------------------------------------
 
@@ -348,20 +348,24 @@ in_env() {
 		"$@"
 }
 
-# made_for DIR KEY: empties the directory DIR, in which builds are repeated, unless it was KEY it was used with before.
-made_for() {
-	if [[ $(cat "$1/.made-for" 2>/dev/null) != "$2" ]]; then
-		remove_tree "$1"
-		mkdir -p "$1"
-		printf '%s\n' "$2" >"$1/.made-for"
+# work_begin NAME KEY: sets $work to the directory in which builds NAME of this tree are repeated, $cache/NAME/HASH, and brings
+# the copy in it of what the module is built from up to date. What was built there stays, unless it was made from another KEY.
+# One tree's builds never meet another's. Locked until `unlock NAME` or the end.
+work_begin() {
+	local old
+	work=$cache/$1/$(sha256sum <<<"$tree" | cut -c 1-12)
+	lock "$1"
+	for old in "$cache/$1"/*/; do
+		[[ ! -d $old || -d $(head -n 1 "$old/.made-for" 2>/dev/null) ]] || remove_tree "$old"
+	done
+	if [[ $(cat "$work/.made-for" 2>/dev/null) != "$tree"$'\n'"$2" ]]; then
+		remove_tree "$work"
+		mkdir -p "$work"
+		printf '%s\n' "$tree" "$2" >"$work/.made-for"
 	fi
-}
-
-# copy_source DIR: brings the copy in DIR of what the module is built from up to date, leaving alone what was built there.
-copy_source() {
 	# Without their times: a file that has not changed must not look changed.
-	in_env "$tree" rsync -rl --checksum --delete --exclude-from=.gitignore --include=/Kbuild --include='/src/***' \
-		--exclude='*' ./ "$1/" >&2
+	in_env "$tree" rsync -rl --checksum --delete --exclude-from=.gitignore --include=/Kbuild \
+		--include='/src/***' --exclude='*' ./ "$work/" >&2
 }
 
 # declared FILE NAME [DEFAULT]: prints what a program in selftests/ declares in a comment `# NAME: VALUE`.

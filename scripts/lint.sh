@@ -17,11 +17,8 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
-work=$cache/lint-$target
-lock "lint-$target"
 start_log "lint-$target"
-made_for "$work" "$kernel $tree"
-copy_source "$work"
+work_begin "lint-$target" "$kernel"
 mapfile -t rust < <(cd "$work" && find src -name '*.rs' ! -name '*_generated.rs' | sort)
 [[ ${#rust[@]} -gt 0 ]] || die "there is no Rust in src/"
 

@@ -16,12 +16,9 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
-work=$cache/module-$target
-module=$work/wireguard.ko
-lock "module-$target"
 start_log "module-$target"
-made_for "$work" "$kernel $tree"
-copy_source "$work"
+work_begin "module-$target" "$kernel"
+module=$work/wireguard.ko
 step "building the module for $(<"$kernel/version")" \
 	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" modules
 sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2
