@@ -65,7 +65,8 @@ impl kernel::InPlaceModule for WireGuard {
             _netlink: netlink::register(module)?,
         }? Error)
         .pin_chain(|_| {
-            pr_info!("WireGuard for Rust loaded. See www.wireguard.com for information.\n");
+            pr_info!("WireGuard 1.0.0 loaded. See www.wireguard.com for information.\n");
+            pr_info!("This is WireGuard in Rust, not the module that comes with the kernel.\n");
             Ok(())
         })
     }
