@@ -19,7 +19,7 @@ begin "$@"
 
 packages=(
 	iproute2 iperf3 iputils-ping iputils-arping ncat iptables nftables wireguard-go ethtool tcpdump procps kmod conntrack
-	psmisc python3 systemd python3-pyroute2 python3-yaml python3-jsonschema
+	psmisc python3 systemd python3-pyroute2 python3-yaml python3-jsonschema python3-cryptography
 )
 
 call env buildenv.sh
