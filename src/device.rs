@@ -303,15 +303,13 @@ impl Device {
 
     fn create(netdev: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
         let shared = registration::DEVICES.get().ok_or(ENODEV)?;
-        let mut rx_queues = KVec::new();
-        for _ in 0..cpumask::nr_cpu_ids() {
-            rx_queues.push(
-                KBox::pin_init(
-                    new_spinlock_bh!(List::new(), "wireguard::Device::rx_queues"),
-                    GFP_KERNEL,
-                )?,
-                GFP_KERNEL,
-            )?;
+        let count = cpumask::nr_cpu_ids();
+        let mut rx_queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for _ in 0..count {
+            let queue = new_spinlock_bh!(List::new(), "wireguard::Device::rx_queues");
+            rx_queues
+                .push_within_capacity(KBox::pin_init(queue, GFP_KERNEL)?)
+                .map_err(|_| ENOMEM)?;
         }
         let identity = RcuArc::new(StaticIdentity::none(), GFP_KERNEL)?;
         let handshake_receive_wq = OwnedQueue::new(

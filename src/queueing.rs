@@ -203,9 +203,10 @@ where
 {
     /// Workers as `make` makes them. Process context.
     pub(crate) fn new(make: impl Fn() -> Result<Arc<W>>) -> Result<Self> {
-        let mut workers = KVec::new();
-        for _ in 0..cpumask::nr_cpu_ids() {
-            workers.push(make()?, GFP_KERNEL)?;
+        let count = cpumask::nr_cpu_ids();
+        let mut workers = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for _ in 0..count {
+            workers.push_within_capacity(make()?).map_err(|_| ENOMEM)?;
         }
         Ok(Self {
             workers,

@@ -71,13 +71,12 @@ impl Set {
                 state: 1 << bindings::NAPI_STATE_SCHED | 1 << bindings::NAPI_STATE_NO_BUSY_POLL,
                 ..pin_init::zeroed()
             };
-            instances.push(
-                Instance {
+            instances
+                .push_within_capacity(Instance {
                     napi: Opaque::new(napi),
                     index,
-                },
-                GFP_KERNEL,
-            )?;
+                })
+                .map_err(|_| ENOMEM)?;
         }
         // INVARIANT: They were numbered in order, are `SCHED` and not added, and nothing grows the vector any more.
         Ok(Self { instances })

@@ -223,10 +223,9 @@ unsafe fn driver_of<D: Driver>(
     if link_ops.is_null() || !core::ptr::eq(ops, Operations::<D>::netdev_ops()) {
         return Err(EOPNOTSUPP);
     }
-    // SAFETY: The kind of a device stays registered until all of its devices are gone.
-    let kind = unsafe { CStr::from_char_ptr((*link_ops).kind) };
     // The operations say that it is one of this module's, and there is only one kind of a name at a time.
-    if kind != D::KIND {
+    // SAFETY: The kind of a device stays registered until all of its devices are gone, and both are terminated.
+    if unsafe { bindings::strcmp((*link_ops).kind, D::KIND.as_char_ptr()) } != 0 {
         return Err(EOPNOTSUPP);
     }
     // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the private memory is
