@@ -3,8 +3,8 @@
 # Usage: scripts/lint.sh
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP: rustfmt with the
-# kernel's settings, clippy with the kernel's, the C compiler's warnings, where `unsafe` is, licence lines, and the scripts
-# with shellcheck. Prints also how many places in the module can panic.
+# kernel's settings, clippy with the kernel's, the C compiler's warnings, that nothing in the module can panic, where `unsafe` is,
+# licence lines, the scripts with shellcheck, and that the tests that README.md names exist.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -76,15 +76,38 @@ licensed() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
+# An index out of bounds, or an overflow, is a BUG in the kernel. Where the compiler cannot rule one out, the object refers to
+# core::panicking.
+never_panics() {
+	local found
+	found=$(in_env "$work" x86_64-linux-gnu-objdump -dr --no-show-raw-insn wireguard.ko) || { echo "$found"; return 1; }
+	found=$(awk '/^[0-9a-f]+ <.*>:$/ { name = $2 } /4core9panicking/ { print name, $NF }' <<<"$found" | sort | uniq -c)
+	echo "references to core::panicking: $(awk '{ n += $1 } END { print n + 0 }' <<<"$found")"
+	[[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+# A link of README.md to a test, [NAME](FILE): the file is there and has a test or a KUnit suite of that name.
+# shellcheck disable=SC2016 # the backquotes are those of the text
+shown_by_tests() {
+	local name file count=0 bad=0
+	while read -r name file; do
+		count=$((count + 1))
+		case $file in
+		selftests/*) [[ -e $tree/$file ]] && "$tree/$file" --list | grep -q "^$name"$'\t' ;;
+		src/*) grep -qs "kunit_tests($name)" "$tree/$file" ;;
+		scripts/*) [[ -x $tree/$file ]] ;;
+		esac || { echo "README.md: there is no test $name in $file"; bad=1; }
+	done < <(grep -oE '\[[^]]*\]\((selftests|src|scripts)/[^)]*\)' "$tree/README.md" | sed 's/^\[`\{0,1\}\([^]`]*\)`\{0,1\}\](\(.*\))$/\1 \2/')
+	[[ $count -gt 0 && $bad -eq 0 ]]
+}
+
 echo 'KTAP version 1'
-echo '1..5'
+echo '1..7'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
+check 'nothing in the module can panic' never_panics
 check 'unsafe is in src/linux/ alone' confined
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
-if [[ -e $work/wireguard.ko ]]; then
-	echo "# references to core::panicking in the module: $(in_env "$work" x86_64-linux-gnu-objdump -r wireguard.ko |
-		grep -c '4core9panicking' || true)"
-fi
+check 'the tests that README.md names are there' shown_by_tests
 [[ $failed -eq 0 ]]

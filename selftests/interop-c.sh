@@ -107,6 +107,6 @@ a)	shift
 	(run "$@") || status=$?
 	far touch /run/finished
 	exit $status ;;
---one)	run "$@" ;;
+--one | --list)	run "$@" ;;
 *)	echo "usage: $0 a|b" >&2; exit 2 ;;
 esac
