@@ -2,9 +2,9 @@
 #
 # The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
 
-export SERIES FLAVOUR MODULE
+export SERIES FLAVOUR KERNEL MODULE JOBS
 
-.PHONY: module demo test lint kunit shell install clean distclean help
+.PHONY: module demo test test-debug lint kunit shell install clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -18,8 +18,12 @@ test: ## run every test, or those in TESTS="NAME…"; MODULE=c: with the kernel'
 lint: ## check the formatting, clippy's opinion and the scripts
 	@scripts/lint.sh
 
-kunit: ## run the unit tests in a kernel with KUnit
-	@scripts/kunit.sh
+test-debug: ## run the tests on kernels that look for mistakes, built for it
+	@KERNEL=kasan scripts/test.sh $(TESTS)
+	@KERNEL=kcsan scripts/test.sh $(TESTS)
+
+kunit: ## run the unit tests
+	@KERNEL=kasan scripts/test.sh kunit
 
 shell: ## boot Debian's kernel with the module and give a shell in it
 	@scripts/boot.sh

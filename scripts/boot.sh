@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/boot.sh [OPTION…] [--] [COMMAND [ARGUMENT…]]
 #
-# Boots the stock kernel in an emulator with our module and selftests/ in its file system, runs COMMAND in it, prints what
+# Boots a kernel in an emulator with our module and selftests/ in its file system, runs COMMAND in it, prints what
 # that prints, and exits with its status. Without a COMMAND there is a shell on the terminal.
 #
 # A guest that panics, is not done in time or ends without saying how its command ended is a failure (status 125),
@@ -17,19 +17,19 @@
 #     --append ARGUMENTS  more kernel arguments
 #     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`, the other with `b`, and the
 #                         same name of a socket, which must not exist
-#     --kernel FILE       boot this kernel instead, without the stock kernel's modules
 #     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
 #
 # In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command runs in /root, with
 # WG_MODULE set.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the default: as Debian ships it), or
+# kasan or kcsan: one that looks for mistakes (scripts/debug-kernel.sh), which has none of the stock kernel's modules.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-role=rust ko='' memory=1024 cpus=2 timeout=600 append='' link='' image='' console=''
+role=rust ko='' memory=1024 cpus=2 timeout=600 append='' link='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) role=$2 ;;
@@ -39,7 +39,6 @@ while [[ $# -gt 0 ]]; do
 	--timeout) timeout=$2 ;;
 	--append) append=$2 ;;
 	--link) link=$2 ;;
-	--kernel) image=$2 ;;
 	--console) console=$2 ;;
 	--) shift; break ;;
 	-*) die "there is no option $1: see $self --help" ;;
@@ -90,11 +89,16 @@ echo "$token" >"$overlay/run-token"
 } >"$overlay/run-command"
 # shellcheck disable=SC2016 # expanded by the inner shell
 in_env "$overlay" bash -c 'find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >../overlay.cpio'
-if [[ -n $image ]]; then
-	cat "${guest[0]}" "$run/overlay.cpio" >"$run/initrd"
-else
-	image=$kernel/stock/usr/lib/modules/$version/vmlinuz
-	cat "${guest[@]}" "$run/overlay.cpio" >"$run/initrd"
+cat "${guest[@]}" "$run/overlay.cpio" >"$run/initrd"
+image=$kernel/stock/usr/lib/modules/$version/vmlinuz
+if [[ $KERNEL != stock ]]; then
+	call debug debug-kernel.sh
+	use_part "$(dirname "$debug")"
+	image=$debug/arch/x86/boot/bzImage
+	# Unit tests run when they are asked for, and not whenever a module is loaded.
+	append="kunit.enable=0 $append"
+	# What watches the memory takes memory.
+	memory=$((memory * 2))
 fi
 
 # On a busy machine an emulated clock ticks unevenly. That must not make the kernel give up on its timer or its clock, nor

@@ -19,7 +19,8 @@ self=$(basename "$0")
 cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
 SERIES=${SERIES:-7.3}
 FLAVOUR=${FLAVOUR:-cloud-amd64}
-export SERIES FLAVOUR
+KERNEL=${KERNEL:-stock}
+export SERIES FLAVOUR KERNEL
 # What parts that depend on the kernel are named by.
 target=$SERIES
 [[ $FLAVOUR == cloud-amd64 ]] || target+=-$FLAVOUR
@@ -41,11 +42,11 @@ die() {
 
 # What scripts put into these names by call, scratch and part_begin.
 # shellcheck disable=SC2034 # each script uses some
-env='' kernel='' module='' run='' part='' work=''
+env='' kernel='' debug='' module='' run='' part='' work=''
 
 # ---- stopping -------------------------------------------------------------------------------------------------------
 
-job=            # PID (and process group) of the command that is running
+declare -A jobs=() # PIDs (and process groups) of the commands that are running, and what to call them
 ticker=         # PID of the clock behind it
 making=         # part being made: removed unless it is completed
 on_exit=()      # commands to run at the end, last one first
@@ -64,13 +65,15 @@ stop_job() {
 }
 
 at_exit() {
-	local status=$? i
+	local status=$? i pid
 	trap '' INT TERM HUP
 	if [[ -n $ticker ]]; then
 		kill -KILL "$ticker" 2>/dev/null || true
 		say
 	fi
-	[[ -n $job ]] && stop_job "$job"
+	for pid in "${!jobs[@]}"; do
+		stop_job "$pid"
+	done
 	for ((i = ${#on_exit[@]} - 1; i >= 0; i--)); do
 		${on_exit[i]} || true
 	done
@@ -100,17 +103,23 @@ start_log() {
 	: >"$log"
 }
 
+# start_job NAME COMMAND…: starts a command in the background of this script, as NAME in `jobs`. $! is its PID.
+start_job() {
+	# A process group of its own, so that it can be stopped as a whole; in a subshell, that of the subshell.
+	[[ $BASHPID != "$$" ]] || set -m
+	"${@:2}" </dev/null &
+	set +m
+	jobs[$!]=$1
+}
+
 # Runs a command in the background of this script and waits for it, so that a signal is acted upon at once.
 # Output is not redirected. Returns the command's status.
 run_job() {
-	local status=0
-	# A process group of its own, so that it can be stopped as a whole; in a subshell, that of the subshell.
-	[[ $BASHPID != "$$" ]] || set -m
-	"$@" </dev/null &
-	job=$!
-	set +m
-	wait "$job" || status=$?
-	job=
+	local status=0 pid
+	start_job "$1" "$@"
+	pid=$!
+	wait "$pid" || status=$?
+	unset "jobs[$pid]"
 	return "$status"
 }
 
@@ -210,6 +219,7 @@ begin() {
 	need_debian
 	need_root
 	[[ $SERIES =~ ^[0-9]+\.[0-9]+$ ]] || die "SERIES=$SERIES is not a kernel series such as 7.3"
+	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] || die "KERNEL=$KERNEL is not stock, kasan or kcsan"
 	mkdir -p "$cache" 2>/dev/null || die "cannot write to $cache: set XDG_CACHE_HOME to a directory that can be written"
 }
 

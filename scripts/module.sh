@@ -3,9 +3,9 @@
 # Usage: scripts/module.sh
 #
 # Builds wireguard.ko from this source tree, in a copy of it in the cache, for the stock kernel that scripts/kernel.sh
-# fetches. Prints the path of the module, which stays the same from build to build.
+# fetches, or the one that scripts/debug-kernel.sh builds. Prints the path of the module, which stays the same from build to build.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the default), kasan or kcsan.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -16,11 +16,16 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
-start_log "module-$target"
-work_begin "module-$target" "$kernel"
+name=module-$target build=$kernel/build text="building the module for $(<"$kernel/version")" tools=()
+if [[ $KERNEL != stock ]]; then
+	call debug debug-kernel.sh
+	use_part "$(dirname "$debug")"
+	name+=-$KERNEL build=$debug text+=" with ${KERNEL^^}" tools=(LLVM=-19)
+fi
+start_log "$name"
+work_begin "$name" "$build"
 module=$work/wireguard.ko
-step "building the module for $(<"$kernel/version")" \
-	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" modules
+step "$text" in_env "$work" make -C "$build" M="$work" -j "$(nproc)" "${tools[@]}" modules
 sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2
 [[ -e $module ]] || die "the build made no wireguard.ko: see $log"
 echo "$module"

@@ -7,7 +7,6 @@
 #
 #     build       the module, and all that the tests need, can be made
 #     lint        scripts/lint.sh
-#     kunit       scripts/kunit.sh
 #     demo        selftests/demo.sh, which passes or fails as a whole
 #     and every program in selftests/ that has a line `# guests: …`, by its name without .sh
 #
@@ -17,13 +16,18 @@
 #     # guests: 1|2         with 2, it runs with the argument `a` in a guest that has our module, and with `b` in one that
 #                           has the kernel's own, and the two are joined by a network card
 #     # module: rust|c      the module that a single guest is to load (default: rust)
+#     # kernels: NAME…      the kernels that it is of use on (default: stock), see below
+#     # append: ARGUMENTS   more kernel arguments
 #     # memory: MB          default: 1024
-#     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); three times that and a minute is granted
+#     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); several times that is granted
 #
 # A test fails also if its guest panics, is not done in time or prints nothing, if results are missing, and if the
 # kernel reports a bug. The consoles are kept in the log folder of the cache.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). MODULE=c lets single guests load the kernel's own
+# Two run at a time, those first that take longest; each is shown when it has ended.
+#
+# Environment: JOBS, how many run at a time. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
+# default), kasan or kcsan: with one of these, the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
 # module instead: what a selftest asks of ours, it asks of that one, too.
 
 # shellcheck source=scripts/lib.sh
@@ -31,10 +35,12 @@
 begin "$@"
 
 declare -A files=()
-names=(build lint kunit)
+names=(build)
+[[ $KERNEL != stock ]] || names+=(lint)
 for file in "$tree"/selftests/*; do
 	name=$(basename "$file" .sh)
 	[[ $name == demo || (-f $file && -x $file && -n $(declared "$file" guests)) ]] || continue
+	[[ " $(declared "$file" kernels stock) " == *" $KERNEL "* ]] || continue
 	names+=("$name")
 	files[$name]=$file
 done
@@ -45,6 +51,9 @@ done
 [[ ${names[0]} == build ]] || names=(build "${names[@]}")
 
 export SAY='# '
+# How many times as long as on a quick machine a test may take. A kernel that watches itself is a slow one.
+patience=3
+[[ $KERNEL == stock ]] || patience=10
 scratch run
 passed=0 failed=0 number=0
 
@@ -88,7 +97,7 @@ count() {
 # Lines of a console with which the kernel reports a mistake. Stalls are left out: on a busy machine they mean nothing, and a
 # guest that does stall is not done in time.
 complaints() {
-	grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KFENCE: |possible (circular|recursive|irq)|panicked at' "$1" |
+	grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: |kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|panicked at' "$1" |
 		grep -av 'soft lockup' | head -n 5
 }
 
@@ -146,7 +155,8 @@ build() {
 	call module module.sh
 	cp "$module" "$run/wireguard.ko"
 	echo "ok 2 the module is built for $(<"$kernel/version")"
-	printf 'export WIREGUARD_RS_%s=%q\n' env "$env" guest "$guest" kernel "$kernel" >"$run/made"
+	[[ $KERNEL == stock ]] || call debug debug-kernel.sh
+	printf 'export WIREGUARD_RS_%s=%q\n' env "$env" guest "$guest" kernel "$kernel" debug "$debug" >"$run/made"
 }
 
 # guest NAME [SIDE]: runs a selftest in a guest, and leaves its status in a file.
@@ -162,8 +172,9 @@ guest() {
 	# The demonstration speaks to people, not KTAP.
 	[[ $name != demo ]] || command=(bash -o pipefail -c "echo 1..1
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")
-	report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$cache/log/$id-console.log" "${link[@]}" \
-		--memory "$(declared "$file" memory 1024)" --timeout $((60 + 3 * $(declared "$file" timeout 300))) \
+	report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$cache/log/$id-$KERNEL-console.log" "${link[@]}" \
+		--memory "$(declared "$file" memory 1024)" --timeout $((60 + patience * $(declared "$file" timeout 300))) \
+		--append "$(declared "$file" append)" \
 		-- "${command[@]}" || status=$?
 	echo "$status" >"$run/$id.status"
 }
@@ -186,46 +197,69 @@ guests() {
 	cat "$run/$1-b.shown"
 }
 
-plan=0
+# Runs one test, whatever it is, and leaves its status, or those of its guests, in files.
+one() {
+	local status=0
+	case $1 in
+	lint)
+		report "$run/$1" "$scripts/$1.sh" || status=$?
+		echo "$status" >"$run/$1.status" ;;
+	*)
+		if [[ $(declared "${files[$1]}" guests) == 2 ]]; then guests "$1"; else guest "$1"; fi ;;
+	esac
+}
+
+# shown NAME: a test that has ended: what it printed, and its results.
+shown() {
+	local file id console
+	echo "# $1: after $SECONDS s"
+	cat "$run/$1.shown"
+	for file in "$run/$1.status" "$run/$1"-[ab].status; do
+		[[ -e $file ]] || continue
+		id=$(basename "$file" .status)
+		console=("$cache/log/$id-$KERNEL-console.log")
+		[[ ${console[0]} -nt $run/made ]] || console=()
+		verdict "$id" "$run/$id" "$(<"$file")" "${console[@]}"
+	done
+}
+
+# How long a test is.
+length() {
+	case $1 in
+	lint) echo 100 ;;
+	*) declared "${files[$1]}" timeout 300 ;;
+	esac
+}
+
+mapfile -t names < <(for name in "${names[@]}"; do
+	[[ $name == build ]] || echo "$(length "$name") $name"
+done | sort -k1,1rn -s | cut -d ' ' -f 2)
+plan=1
 for name in "${names[@]}"; do
 	plan=$((plan + 1))
 	[[ -z ${files[$name]:-} || $(declared "${files[$name]}" guests) != 2 ]] || plan=$((plan + 1))
 done
 echo 'KTAP version 1'
 echo "1..$plan"
-for name in "${names[@]}"; do
-	echo "# $name"
-	status=0
-	case $name in
-	build)
-		run_job report "$run/build" build || status=$?
-		verdict build "$run/build" "$status"
-		if [[ $failed -gt 0 ]]; then
-			echo 'Bail out! what the other tests need cannot be made'
-			break
-		fi
-		. "$run/made"
-		;;
-	lint | kunit)
-		run_job report "$run/$name" "$scripts/$name.sh" || status=$?
-		if [[ $name == kunit && -e $cache/log/kunit-console.log ]]; then
-			verdict "$name" "$run/$name" "$status" "$cache/log/kunit-console.log"
-		else
-			verdict "$name" "$run/$name" "$status"
-		fi
-		;;
-	*)
-		if [[ $(declared "${files[$name]}" guests) == 2 ]]; then
-			run_job guests "$name"
-			for id in "$name-a" "$name-b"; do
-				verdict "$id" "$run/$id" "$(<"$run/$id.status")" "$cache/log/$id-console.log"
-			done
-		else
-			run_job guest "$name"
-			verdict "$name" "$run/$name" "$(<"$run/$name.status")" "$cache/log/$name-console.log"
-		fi
-		;;
-	esac
+echo '# build'
+status=0
+run_job report "$run/build" build || status=$?
+verdict build "$run/build" "$status"
+if [[ $failed -gt 0 ]]; then
+	echo 'Bail out! what the other tests need cannot be made'
+	names=()
+else
+	. "$run/made"
+fi
+while [[ ${#names[@]} -gt 0 || ${#jobs[@]} -gt 0 ]]; do
+	if [[ ${#names[@]} -gt 0 && ${#jobs[@]} -lt ${JOBS:-2} ]]; then
+		start_job "${names[0]}" one "${names[0]}" >"$run/${names[0]}.shown" 2>&1
+		names=("${names[@]:1}")
+	else
+		wait -n -p pid "${!jobs[@]}" || true
+		shown "${jobs[$pid]}"
+		unset "jobs[$pid]"
+	fi
 done
 echo "$passed passed, $failed failed"
 [[ $passed -gt 0 && $failed -eq 0 ]]

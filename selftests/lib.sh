@@ -14,12 +14,15 @@
 set -u
 export LANG=C LC_ALL=C WG_HIDE_KEYS=never
 : "${WG_MODULE:=c}"
+# How much slower than the stock kernel one is that watches itself.
+SLOW=1
+[[ ! -e /sys/kernel/debug/kmemleak && ! -e /sys/kernel/debug/kcsan ]] || SLOW=5
 SELF=$(realpath "${BASH_SOURCE[-1]}")
 HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 KO=/root/wireguard.ko
 KTAP_HELPERS=${KTAP_HELPERS:-/selftests-upstream/kselftest/ktap_helpers.sh}
 NS=wgt-
-LIMIT=${LIMIT:-600}	# seconds that one test may take
+LIMIT=$((${LIMIT:-600} * SLOW))	# seconds that one test may take
 
 ## The module under test
 
@@ -88,14 +91,25 @@ module_debug() {
 
 # Fails when the kernel has complained about anything since boot, and shows it.
 kernel_silent() {
-	! dmesg | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|detected stall|self-detected|soft lockup|hung_task|blocked for more than' -A 25
+	! dmesg | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|UBSAN:|ODEBUG:|kmemleak: [0-9]|INFO: trying|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|detected stall|self-detected|soft lockup|hung_task|blocked for more than' -A 25
+}
+
+# A kernel that looks for leaks: takes the module away, and fails when memory is left that nothing points to, and shows it.
+# Leaks are not looked for in what is younger than five seconds, and only what looks like one twice is believed.
+LEAKS=/sys/kernel/debug/kmemleak
+leaks_none() {
+	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
+	sleep 6
+	echo scan > $LEAKS
+	echo scan > $LEAKS
+	! grep . $LEAKS
 }
 
 ## Waiting
 
 # wait_for WHAT COMMAND…: polls until COMMAND succeeds, at most 60 seconds (or $WAIT).
 wait_for() {
-	local what=$1 end=$((SECONDS + ${WAIT:-60})); shift
+	local what=$1 end=$((SECONDS + ${WAIT:-60} * SLOW)); shift
 	{ local had=$-; set +x; } 2>/dev/null
 	until "$@" &>/dev/null; do
 		if ((SECONDS >= end)); then
@@ -242,8 +256,14 @@ note() { echo "NOTE: $*"; }
 # Ends a test that cannot be had here, with the reason.
 skip() { echo "SKIP: $*"; exit 4; }
 
-# run [NAME…]: the whole script. Called again by itself with --one for each test.
+# run [NAME…]: the whole script. Called again by itself with --one for each test. With --list it prints the names and
+# descriptions of its tests, and does nothing.
 run() {
+	if [[ ${1:-} == --list ]]; then
+		local name
+		for name in "${TESTS[@]}"; do printf '%s\t%s\n' "$name" "${TITLE[$name]}"; done
+		exit 0
+	fi
 	if [[ ${1:-} == --one ]]; then
 		trap '{ set +x; } 2> /dev/null; ns_del_all' EXIT
 		set -exE
@@ -251,7 +271,7 @@ run() {
 		exit 0
 	fi
 	(($# == 0)) || TESTS=("$@")
-	local log rc name begun
+	local log rc name begun checks
 
 	[[ -r $KTAP_HELPERS ]] || { echo "Bail out! $KTAP_HELPERS is missing"; exit 1; }
 	. "$KTAP_HELPERS"
@@ -260,7 +280,9 @@ run() {
 		echo '1..1'
 		ktap_exit_fail_msg "the module cannot be loaded: $log"
 	fi
-	ktap_set_plan $((${#TESTS[@]} + 2))
+	checks=2
+	[[ ! -e $LEAKS ]] || checks=3
+	ktap_set_plan $((${#TESTS[@]} + checks))
 	if log=$(module_prove 2>&1); then
 		ktap_test_pass "the loaded module is the $WG_MODULE one"
 	else
@@ -289,6 +311,14 @@ run() {
 	else
 		ktap_test_fail 'the kernel log has no complaint'
 		tail -n 60 <<< "$log" | sed 's/^/# /'
+	fi
+	if [[ -e $LEAKS ]]; then
+		if log=$(leaks_none 2>&1); then
+			ktap_test_pass 'no memory is lost'
+		else
+			ktap_test_fail 'no memory is lost'
+			head -n 60 <<< "$log" | sed 's/^/# /'
+		fi
 	fi
 	ktap_finished
 }
