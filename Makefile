@@ -4,7 +4,7 @@
 
 export SERIES FLAVOUR KERNEL MODULE JOBS
 
-.PHONY: module demo test test-debug lint kunit shell install clean distclean help
+.PHONY: module demo test test-debug races lint kunit shell install clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -21,6 +21,9 @@ lint: ## check the formatting, clippy's opinion and the scripts
 test-debug: ## run the tests on kernels that look for mistakes, built for it
 	@KERNEL=kasan scripts/test.sh $(TESTS)
 	@KERNEL=kcsan scripts/test.sh $(TESTS)
+
+races: ## change everything under traffic for ten minutes, on a kernel that looks for mistakes
+	@KERNEL=kasan scripts/boot.sh --timeout 9000 -- env RACES=150 /selftests/races.sh
 
 kunit: ## run the unit tests
 	@KERNEL=kasan scripts/test.sh kunit
