@@ -95,8 +95,8 @@ if [[ $KERNEL != stock ]]; then
 	call debug debug-kernel.sh
 	use_part "$(dirname "$debug")"
 	image=$debug/arch/x86/boot/bzImage
-	# Unit tests run when they are asked for, and not whenever a module is loaded.
-	append="kunit.enable=0 $append"
+	# With page tables of five levels KASAN finds fault with the kernel itself, before it has set itself up.
+	append="no5lvl $append"
 	# What watches the memory takes memory.
 	memory=$((memory * 2))
 fi

@@ -5,7 +5,7 @@
 #
 # guests: 1
 # kernels: kasan kcsan
-# append: kunit.enable=1
+# append: kunit.enable=1 kunit.autorun=1
 # timeout: 120
 
 . "$(dirname "$0")/lib.sh"
