@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Looks at WireGuard on the wire and sends what an attacker would.
+"""Looks at WireGuard on the wire and sends what an attacker would; and makes packets, for other programs here.
 
 wire.py show FILE                     the IP packets in a capture, one a line: src dst dsfield protocol length
                                       and for UDP: sport dport payload-length WireGuard-type
+wire.py pieces FILE                   how the IP packets in a capture are fragmented, one a line: length offset more|last,
+                                      and DF for IPv4 packets that must not be
 wire.py replay FILE TYPE ADDR PORT    sends the payloads of that WireGuard type again, from an address and port of our own
 wire.py garbage ADDR PORT             sends datagrams of many lengths that are almost WireGuard messages
 wire.py flood KEY COUNT ADDR PORT     sends initiations with a right mac1 for the public key and nothing else right, and
@@ -54,14 +56,27 @@ def show(name):
         print(line)
 
 
-def udp(address, port):
+def pieces(name):
+    for packet in packets(name):
+        if packet[0] >> 4 == 4:
+            total, field = struct.unpack_from(">H2xH", packet, 2)
+            offset, more, never = (field & 0x1FFF) * 8, field & 0x2000, field & 0x4000
+        else:
+            total, offset, more, never = 40 + struct.unpack_from(">H", packet, 4)[0], 0, 0, 0
+            if packet[6] == socket.IPPROTO_FRAGMENT:
+                field, = struct.unpack_from(">H", packet, 42)
+                offset, more = field & 0xFFF8, field & 1
+        print(total, offset, "more" if more else "last", *(["DF"] if never else []))
+
+
+def connected(address, port):
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
     sock.connect((address, port))
     return sock
 
 
 def replay(name, kind, address, port):
-    sock, count = udp(address, port), 0
+    sock, count = connected(address, port), 0
     for packet in packets(name):
         protocol, payload = split(packet)[3:]
         if protocol == socket.IPPROTO_UDP and payload[8:9] == bytes([kind]):
@@ -72,7 +87,7 @@ def replay(name, kind, address, port):
 
 
 def garbage(address, port):
-    sock, choice = udp(address, port), random.Random(1)
+    sock, choice = connected(address, port), random.Random(1)
     lengths = list(range(0, 200)) + [1000, 1419, 1420, 1452, 1472, 9000, 65000]
     for length in lengths:
         for head in (b"", b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0", b"\4\0\0\0", b"\5\0\0\0", b"\4\0\0\1", b"\0\0\0\4"):
@@ -88,7 +103,7 @@ def garbage(address, port):
 
 def flood(key, count, address, port):
     mac_key = hashlib.blake2s(b"mac1----" + base64.b64decode(key)).digest()
-    sock = udp(address, port)
+    sock = connected(address, port)
     sock.setblocking(False)
     answers = {}
 
@@ -118,10 +133,39 @@ def flood(key, count, address, port):
     print(" ".join(f"{kind}:{answers[kind]}" for kind in sorted(answers)))
 
 
+def checksum(data):
+    data += bytes(len(data) % 2)
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ipv4(source, destination, protocol, payload, length=None, tos=0):
+    """An IPv4 packet, which may be made to lie about its length."""
+    length = 20 + len(payload) if length is None else length
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, tos, length, 0, 0, 64, protocol, 0, socket.inet_aton(source),
+                       socket.inet_aton(destination))
+    return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
+
+
+def ipv6(source, destination, protocol, payload, length=None, tos=0):
+    """The same of IPv6; the length is that of the payload."""
+    return struct.pack(">IHBB", 6 << 28 | tos << 20, len(payload) if length is None else length, protocol, 64) + \
+        socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination) + payload
+
+
+def udp(sport, dport, payload):
+    """A UDP datagram without a checksum: the tunnel vouches for it."""
+    return struct.pack(">HHHH", sport, dport, 8 + len(payload), 0) + payload
+
+
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
     if command == "show":
         sys.exit(show(*words))
+    if command == "pieces":
+        sys.exit(pieces(*words))
     if command == "replay":
         sys.exit(replay(words[0], int(words[1]), words[2], int(words[3])))
     if command == "garbage":

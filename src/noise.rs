@@ -208,6 +208,11 @@ impl Keypair {
     pub(crate) fn accept_counter(&self, counter: u64) -> bool {
         self.replay.lock().validate(counter)
     }
+
+    /// One more than the highest counter of an authentic message so far.
+    pub(crate) fn next_counter(&self) -> u64 {
+        self.replay.lock().next()
+    }
 }
 
 /// The keypairs of a peer.

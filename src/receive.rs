@@ -97,10 +97,15 @@ impl Device {
             Some(MessageType::Data) => self.consume_data(skb),
             Some(_) => {
                 // Without random numbers no handshake can be answered.
-                if !random::rng_is_initialized()
-                    || !self.handshakes.enqueue(skb, &self.handshake_receive_wq)
-                {
-                    dev_dbg_ratelimited!(self, "Dropping handshake packet\n");
+                let refused = if random::rng_is_initialized() {
+                    self.handshakes.enqueue(skb, &self.handshake_receive_wq)
+                } else {
+                    Err(skb)
+                };
+                if let Err(skb) = refused {
+                    if let Some(endpoint) = Endpoint::from_skb(&skb) {
+                        dev_dbg_ratelimited!(self, "Dropping handshake packet from {}\n", endpoint);
+                    }
                 }
             }
             None => {}
@@ -238,7 +243,12 @@ fn deliver(peer: &Arc<Peer>, batch: &Batch, dev: &NetDevice, napi: &NapiContext<
         let cb: &mut PacketCb = skb.cb();
         let (nonce, ds) = (cb.nonce, cb.ds);
         if !keypair.accept_counter(nonce) {
-            dev_dbg_ratelimited!(peer.device, "Packet has invalid nonce {}\n", nonce);
+            dev_dbg_ratelimited!(
+                peer.device,
+                "Packet has invalid nonce {} (max {})\n",
+                nonce,
+                keypair.next_counter()
+            );
             continue;
         }
         let Some(endpoint) = Endpoint::from_skb(&skb) else {

@@ -35,7 +35,10 @@ use crate::{
             ENONET, //
         },
         net_namespace::Net,
-        netdevice::NetDevice,
+        netdevice::{
+            NetDevice,
+            Stat, //
+        },
         rcu,
         rcu_box::RcuBox,
         route::{
@@ -281,9 +284,14 @@ impl Peer {
     /// Sends messages with data to the peer, in order, each with the congestion bits that its control block says.
     ///
     /// Any context but hard interrupts. Returns whether none but keepalives were sent. What cannot be sent is dropped:
-    /// `ip -s link` shows it if the networking core dropped it, but not if there was no way to the peer.
+    /// `ip -s link` shows it if the networking core dropped it or the peer was removed, but not if there was no way to
+    /// the peer.
     pub(crate) fn send_packets(&self, mut packets: SkbList) -> bool {
         let sent_data = self.device.with_sender(|sender| {
+            if self.is_dead() {
+                sender.dev.stats_add(Stat::TxDropped, packets.len());
+                return Err(ENOENT);
+            }
             let path = self.endpoint.path(sender)?;
             let mut sent_data = false;
             while let Some(mut skb) = packets.pop_front() {
@@ -304,6 +312,9 @@ impl Peer {
     pub(crate) fn send_buffer(&self, message: &[u8], ds: u8) {
         // What is wrong is in the log already.
         let _ = self.device.with_sender(|sender| {
+            if self.is_dead() {
+                return Err(ENOENT);
+            }
             let skb = skb_from_bytes(message)?;
             sender.xmit(&self.endpoint.path(sender)?, skb, ds)?;
             self.tx_bytes.add(message.len() as u64, Relaxed);
@@ -325,7 +336,8 @@ impl Device {
         });
     }
 
-    /// Runs `f` with what there is to send with.
+    /// Runs `f` with what there is to send with, in an RCU read-side critical section: who finds in it that a peer is not
+    /// [dead](Peer::is_dead) is done sending before the removal of the peer is.
     fn with_sender<T>(&self, f: impl FnOnce(&Sender<'_>) -> Result<T>) -> Result<T> {
         let rcu = rcu::Guard::new();
         let bh = bottom_half::disable();

@@ -304,6 +304,12 @@ impl Cookie {
         };
     }
 
+    /// Whether there may be an answer to the latest message: one was sent, and has not been
+    /// answered with a cookie yet.
+    pub(crate) fn is_expected(&self) -> bool {
+        self.last_mac1_sent.is_some()
+    }
+
     /// Takes the cookie out of a reply, whose `receiver_index` has led here.
     ///
     /// Returns whether it is the answer to the latest message. There is one cookie for each

@@ -71,6 +71,11 @@ impl ReplayWindow {
         }
     }
 
+    /// One more than the highest counter seen.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// Whether the highest counter that may be used has been seen, so that the key is of no more
     /// use.
     pub(crate) fn is_exhausted(&self) -> bool {

@@ -228,7 +228,8 @@ fn consume_cookie(device: &Device, reply: &CookieReply) {
     };
     if let Some(peer) = peer {
         let now_ns = ktime::coarse_boottime_ns();
-        if !peer.cookie.lock().consume_reply(reply, now_ns) {
+        let mut cookie = peer.cookie.lock();
+        if cookie.is_expected() && !cookie.consume_reply(reply, now_ns) {
             dev_dbg_ratelimited!(device, "Could not decrypt invalid cookie response\n");
         }
     }
@@ -326,19 +327,16 @@ impl HandshakeQueue {
         }
     }
 
-    /// Adds a message; returns whether there was room. Softirq context.
-    pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> bool {
+    /// Adds a message, or gives it back if there is no room. Softirq context.
+    pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> core::result::Result<(), SkBuff> {
         // With the ring half full there are better things to do than to wait for others who flood it, too.
-        let added = if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
-            self.ring.ring.try_produce(skb)
+        if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
+            self.ring.ring.try_produce(skb)?;
         } else {
-            self.ring.ring.produce(skb)
-        };
-        if added.is_err() {
-            return false;
+            self.ring.ring.produce(skb)?;
         }
         self.ring.len.add(1, Relaxed);
         self.workers.wake(wq);
-        true
+        Ok(())
     }
 }

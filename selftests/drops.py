@@ -1,0 +1,750 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Has packets dropped for every reason there is, and looks at what the interface counts and the log says.
+
+drops.py NAME KEY     runs the function NAME below; KEY is the private key of wg0, which is in this namespace, as the far
+                      end of its tunnel is
+"""
+
+import base64
+import errno
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import peer
+import wgnl
+from peer import COOKIE, DATA, INITIATION, LENGTHS, LOW_ORDER, REJECT_AFTER_MESSAGES, RESPONSE, Peer
+from wire import ipv4, ipv6, udp
+
+PORT = 51820
+OURS = ("127.0.0.1", PORT)
+STATISTICS = "/sys/class/net/wg0/statistics/"
+LIMIT = 60  # seconds to wait for what happens at once on a machine that is not busy
+
+
+def wg(*words):
+    return subprocess.run(["wg", *words], check=True, capture_output=True, text=True).stdout
+
+
+def statistics():
+    return {name: int(open(STATISTICS + name).read()) for name in os.listdir(STATISTICS)}
+
+
+def changes(before):
+    return {name: count - before[name] for name, count in statistics().items() if count != before[name]}
+
+
+def until(what, condition):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, f"gave up waiting for {what}"
+        time.sleep(0.02)
+
+
+class Log:
+    """The kernel log from now on."""
+
+    def __init__(self):
+        self.file = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self.file, 0, os.SEEK_END)
+        self.lines = []
+        self.initiations = 0
+
+    def read(self):
+        while True:
+            try:
+                self.lines.append(os.read(self.file, 8192).decode().split(";", 1)[1].split("\n")[0])
+                self.initiations += "Sending handshake initiation" in self.lines[-1]
+            except BrokenPipeError:
+                continue  # some were overwritten
+            except BlockingIOError:
+                return self.lines
+
+    def has(self, pattern):
+        return any(re.search(pattern, line) for line in self.read())
+
+
+LOG = Log()
+SENT_OF_ITSELF = {"tx_packets", "tx_bytes"}
+
+
+def dropped(title, action, log=None, barrier=None, quiet=True, **want):
+    """Checks what `action` changes: exactly the counters in `want`, by that much, with `log` in the log.
+
+    `barrier` follows it, and what that changes is part of `want`. Unless `quiet`, wg0 has a session and may send
+    something of its own accord, so that what it sends does not count.
+    """
+    LOG.read().clear()
+    before = statistics()
+    action()
+    if barrier:
+        barrier()
+
+    def seen():
+        return {name: count for name, count in changes(before).items() if quiet or name not in SENT_OF_ITSELF}
+
+    try:
+        until(title, lambda: (not log or LOG.has(log)) and seen() == want)
+    except AssertionError:
+        print(f"{title}: counted {seen()}, should be {want}; the log should have {log!r}, and has:", *LOG.read(), sep="\n    ")
+        raise
+    print(f"{title}: {want or 'nothing counted'}")
+
+
+def new_peer(private_ours, *allowed, endpoint=False, address=OURS):
+    """A peer of wg0 at the other end of the loopback, which wg0 knows."""
+    ours = peer.public_of(base64.b64decode(private_ours))
+    far = Peer(os.urandom(32), ours, address)
+    options = ["allowed-ips", ",".join(allowed)]
+    if endpoint:
+        options += ["endpoint", at(far)]
+    wg("set", "wg0", "peer", base64.b64encode(far.public).decode(), *options)
+    return far
+
+
+def key_of(far):
+    return base64.b64encode(far.public).decode()
+
+
+def at(far):
+    host = OURS[0] if ":" not in far.address[0] else f"[{far.address[0]}]"
+    return f"{host}:{far.sock.getsockname()[1]}"
+
+
+def name_of(sock):
+    return re.escape(f"127.0.0.1:{sock.getsockname()[1]}")
+
+
+def endpoint_of(far):
+    return dict(line.split("\t") for line in wg("show", "wg0", "endpoints").splitlines())[key_of(far)]
+
+
+def silent(far):
+    """Nothing has come."""
+    far.sock.settimeout(0.2)
+    try:
+        answer = far.sock.recv(2000)
+    except TimeoutError:
+        return
+    raise AssertionError(f"this was answered: {len(answer)} bytes, {answer[:16].hex()}")
+
+
+def told(error, send):
+    """`send` is told of this error."""
+    def action():
+        try:
+            send()
+        except OSError as e:
+            assert e.errno == error, os.strerror(e.errno)
+        else:
+            raise AssertionError("the sender was not told")
+    return action
+
+
+def xmit(key):
+    far = new_peer(key, "10.8.0.2/32", "fd08::2/128")
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+    good4, good6 = ipv4("10.8.0.1", "10.8.0.2", 17, udp(1, 2, b"x")), ipv6("fd08::1", "fd08::2", 17, udp(1, 2, b"x"))
+    for title, protocol, packet in (
+            ("neither IPv4 nor IPv6", 0x88B5, good4),
+            ("ARP", 0x0806, bytes(28)),
+            ("an IPv4 packet that is said to be IPv6", 0x86DD, good4),
+            ("an IPv6 packet that is said to be IPv4", 0x0800, good6),
+            ("an IPv4 packet without all of its header", 0x0800, good4[:19]),
+            ("an IPv6 packet without all of its header", 0x86DD, good6[:39]),
+            ("a packet of version 5", 0x0800, b"\x55" + good4[1:])):
+        dropped(title, told(errno.EPROTONOSUPPORT, lambda: raw.sendto(packet, ("wg0", protocol))),
+                "wireguard: wg0: Invalid IP packet", tx_errors=1)
+
+    v4, v6 = (socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6))
+    for title, sock, to, log in (
+            ("nobody's IPv4 address", v4, "10.8.0.99", r"No peer has allowed IPs matching 10\.8\.0\.99"),
+            ("nobody's IPv6 address", v6, "fd08::99", r"No peer has allowed IPs matching fd08:.*:0*99")):
+        dropped(title, told(errno.ENOKEY, lambda: sock.sendto(b"x", (to, 9))), "wireguard: wg0: " + log, tx_errors=1)
+    for title, sock, to in (("a peer without an endpoint, IPv4", v4, "10.8.0.2"), ("and IPv6", v6, "fd08::2")):
+        dropped(title, told(errno.EDESTADDRREQ, lambda: sock.sendto(b"x", (to, 9))),
+                r"wireguard: wg0: No valid endpoint has been configured or discovered for peer \d+$", tx_errors=1)
+
+    # The sender is told by ICMP, too; and so it is if a packet that was to be segmented has nowhere to go.
+    v4.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
+    v4.setsockopt(socket.SOL_UDP, 103, 1000)  # UDP_SEGMENT
+    dropped("a packet to be segmented, for nobody", told(errno.ENOKEY, lambda: v4.sendto(bytes(5000), ("10.8.0.99", 9))), tx_errors=1)
+    until("the ICMP error", lambda: v4.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH)
+    silent(far)
+
+
+def numbers(far, session, count):
+    """The numbers in the next `count` UDP datagrams."""
+    return [struct.unpack_from(">I", far.receive_data(session), 28)[0] for _ in range(count)]
+
+
+def staged(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_UDP, 103, 8)  # UDP_SEGMENT
+
+    def send(first, last):
+        for number in range(first, last):
+            sock.sendto(struct.pack(">II", number, 0), ("10.8.0.2", 9))
+
+    send(0, 1)
+    until("an initiation", lambda: LOG.read() is not None and LOG.initiations)
+    # There is room for 128. It is made when the next one comes, which is never dropped itself: so 129 may wait.
+    # Initiations that go unanswered are sent again every five seconds.
+    dropped("129 that wait", lambda: send(1, 129), quiet=False)
+    dropped("and 71 more", lambda: send(129, 200), quiet=False, tx_dropped=71)
+    # All 40 in one packet, of which none is dropped at once, but then all those that are too many.
+    dropped("a segmented packet that waits", lambda: sock.sendto(
+        b"".join(struct.pack(">II", number, 0) for number in range(200, 240)), ("10.8.0.2", 9)), quiet=False, tx_dropped=1)
+    dropped("the next one", lambda: send(240, 241), quiet=False, tx_dropped=40)
+
+    session = answered(far)
+    got = numbers(far, session, 129)
+    assert got == list(range(112, 241)), got
+    silent(far)
+
+    # What waits when the interface goes down, or its peer goes, is lost and counted.
+    def down():
+        subprocess.run(["ip", "link", "set", "wg0", "down"], check=True)
+
+    down()
+    subprocess.run(["ip", "link", "set", "wg0", "up"], check=True)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    send(0, 5)
+    dropped("an interface that goes down", down, tx_dropped=5, quiet=False)
+    subprocess.run(["ip", "link", "set", "wg0", "up"], check=True)
+    send(0, 7)
+    dropped("a peer that is removed", lambda: wg("set", "wg0", "peer", key_of(far), "remove"), tx_dropped=7, quiet=False)
+
+
+def established(far):
+    """A session that wg0 knows to be one."""
+    LOG.read().clear()
+    session = far.connect()
+    until("the session", lambda: LOG.has(r"Receiving keepalive packet from peer \d+ \(.*:%d\b" % far.sock.getsockname()[1]))
+    return session
+
+
+def refresh(far, session):
+    """Shows wg0 that we are there, so that it does not ask for a handshake soon."""
+    LOG.read().clear()
+    far.send(session.seal())
+    until("the keepalive", lambda: LOG.has("Receiving keepalive packet"))
+
+
+def latest(far):
+    """The initiation that was sent last: only to that one is a response taken."""
+    message = far.receive(INITIATION)
+    while True:
+        try:
+            message = far.receive(INITIATION, timeout=0)
+        except (TimeoutError, BlockingIOError):
+            return message
+
+
+def answered(far):
+    """A session with wg0 as initiator. It tries again every five seconds; an answer to the try before comes too late."""
+    LOG.read().clear()
+    for _ in range(10):
+        far.consume_initiation(latest(far))
+        message, session = far.response()
+        before = LOG.initiations
+        far.send(message)
+        until("the response, or another initiation", lambda: LOG.has("Receiving handshake response from peer") or LOG.initiations > before)
+        if LOG.has("Receiving handshake response from peer"):
+            return session
+    raise AssertionError("the right response was not taken")
+
+
+def nft(rule):
+    subprocess.run(["nft", rule], check=True)
+
+
+def outside(key):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    nft("add table inet t; add chain inet t o { type filter hook output priority 0; }")
+    # IPv6 counts what the stack refuses as another kind of error than IPv4 does.
+    for version, loopback, lost in ((4, "127.0.0.1", {"tx_dropped": 1}),
+                                    (6, "::1", {"tx_errors": 1, "tx_aborted_errors": 1})):
+        far = new_peer(key, "10.8.0.2/32", endpoint=True, address=(loopback, PORT))
+        session = established(far)
+
+        def send(size=0):
+            sock.sendto(bytes(size), ("10.8.0.2", 9))
+
+        # A packet of 28 bytes is one of 32 with padding, and 64 with what is around it; UDP and IP are not counted.
+        dropped(f"a packet sent over IPv{version}", send, tx_packets=1, tx_bytes=32 + 32)
+        assert len(session.open(far.receive(DATA))[1]) == 32
+        dropped("and a longer one", lambda: send(1392), tx_packets=1, tx_bytes=1420 + 32)
+        far.receive(DATA)
+        refresh(far, session)
+        before = far_bytes(far)
+        nft(f"add rule inet t o udp dport {far.sock.getsockname()[1]} drop")
+        dropped(f"one that is refused outside, IPv{version}", send, **lost)
+        # The peer's own counter is of what was sent towards it.
+        assert far_bytes(far) == before + 64, (far_bytes(far), before)
+        nft("flush chain inet t o")
+        refresh(far, session)
+        # Without a route nothing is counted at all.
+        unreachable = "192.0.2.1" if version == 4 else "2001:db8::1"
+        to = unreachable if version == 4 else f"[{unreachable}]"
+        wg("set", "wg0", "peer", key_of(far), "endpoint", f"{to}:9")
+        before = far_bytes(far)
+        dropped(f"one without a route, IPv{version}", send, r"wireguard: wg0: No route to %s:9.*, error -101$" % re.escape(to))
+        assert far_bytes(far) == before
+        subprocess.run(["ip", "route", "add", "unreachable", unreachable], check=True)
+        dropped(f"one with an unreachable route, IPv{version}", send, r"wireguard: wg0: No route to %s:9.*, error -113$" % re.escape(to))
+        assert far_bytes(far) == before
+        silent(far)
+        wg("set", "wg0", "peer", key_of(far), "remove")
+
+
+def far_bytes(far):
+    """Bytes sent to the peer, as `wg` shows them."""
+    return int({line.split("\t")[0]: line.split("\t")[2] for line in wg("show", "wg0", "transfer").splitlines()}[key_of(far)])
+
+
+def datagrams(key):
+    far = new_peer(key, "10.8.0.2/32")
+    wrong = far.initiation()[:-32] + bytes(32)
+
+    def send(messages):
+        for message in messages:
+            far.send(message)
+
+    for title, messages in (
+            ("nothing or too short", [b"", b"\1", b"\1\0", b"\4\0\0"]),
+            ("no type that there is", [struct.pack("<I", kind) + bytes(144) for kind in (0, 5, 6, 255)]),
+            ("reserved bytes that are not zero", [
+                bytes([kind, *reserved]) + bytes(LENGTHS.get(kind, 64) - 4)
+                for kind in (INITIATION, RESPONSE, COOKIE, DATA) for reserved in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]),
+            ("a wrong length", [
+                struct.pack("<I", kind) + bytes(LENGTHS[kind] - 4 + more)
+                for kind in (INITIATION, RESPONSE, COOKIE) for more in (-1, 1, -60, 1000)]),
+            ("data shorter than it can be", [struct.pack("<I", DATA) + bytes(size) for size in (0, 4, 12, 27)]),
+            ("data for nobody", [struct.pack("<IIQ", DATA, number, 0) + bytes(16) for number in range(100)])):
+        # The last one is in the log, and all others come before it.
+        dropped(title, lambda: send(messages), f"Invalid MAC of handshake, dropping packet from {name_of(far.sock)}$",
+                barrier=lambda: far.send(wrong))
+    silent(far)
+    assert endpoint_of(far) == "(none)"
+
+
+def handshakes(key):
+    far = new_peer(key, "10.8.0.2/32")
+    stranger = Peer(os.urandom(32), far.remote, OURS)
+    source = name_of(far.sock)
+    mac = f"wireguard: wg0: Invalid MAC of handshake, dropping packet from {source}$"
+    initiation = f"wireguard: wg0: Invalid handshake initiation from {source}$"
+    response = f"wireguard: wg0: Invalid handshake response from {source}$"
+    good = far.initiation()
+    for title, message, log in (
+            ("an initiation with a wrong MAC", good[:-17] + bytes([good[-17] ^ 1]) + good[-16:], mac),
+            ("an initiation without a MAC", good[:-32] + bytes(32), mac),
+            ("a response without a MAC", struct.pack("<I", RESPONSE) + bytes(88), mac),
+            ("an initiation with a right MAC and nothing else", far.macs(struct.pack("<I", INITIATION) + bytes(112)), initiation),
+            ("random bytes with a right MAC", far.macs(struct.pack("<I", INITIATION) + os.urandom(112)), initiation),
+            ("an initiation of a stranger", stranger.initiation(), initiation),
+            ("an initiation of who only knows our public key", far.initiation(static_static=bytes(32)), initiation),
+            ("an initiation whose ephemeral key was changed", far.macs(good[:8] + os.urandom(32) + good[40:-32]), initiation),
+            ("an initiation whose timestamp was changed", far.macs(good[:88] + os.urandom(28)), initiation),
+            ("a response to nothing", far.macs(struct.pack("<I", RESPONSE) + os.urandom(56)), response)):
+        dropped(title, lambda: far.send(message), log)
+    # Points of small order make a secret that anybody knows.
+    for number, point in enumerate(LOW_ORDER):
+        dropped(f"an initiation with an ephemeral key of small order, {number}", lambda: far.send(far.initiation(ephemeral=point)), initiation)
+    silent(far)
+    assert endpoint_of(far) == "(none)"
+
+    dropped("an initiation that is right", lambda: far.send(good), f"Receiving handshake initiation from peer \\d+ \\({source}\\)$",
+            rx_packets=1, rx_bytes=148, tx_packets=1, tx_bytes=92)
+    assert len(far.receive(RESPONSE)) == LENGTHS[RESPONSE]
+    assert endpoint_of(far) == at(far)
+    # Who listened has it, too.
+    eve = far.new_socket()
+    again = f"wireguard: wg0: Invalid handshake initiation from {name_of(eve)}$"
+    dropped("the same once more, from elsewhere", lambda: far.send(good, eve), again)
+    dropped("one with an earlier timestamp", lambda: far.send(far.initiation(timestamp=peer.tai64n(time.time() - 100)), eve), again)
+    assert endpoint_of(far) == at(far)
+    silent(far)
+
+    # As initiator.
+    subprocess.run(["ip", "link", "set", "wg0", "down"], check=True)
+    subprocess.run(["ip", "link", "set", "wg0", "up"], check=True)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.sendto(b"x", ("10.8.0.2", 9))
+    initiation = latest(far)
+    for number, point in enumerate(LOW_ORDER):
+        try:
+            initiation = far.receive(INITIATION, timeout=0)
+        except (TimeoutError, BlockingIOError):
+            pass
+        far.consume_initiation(initiation)
+        message, _ = far.response(ephemeral=point)
+        dropped(f"a response with an ephemeral key of small order, {number}", lambda: far.send(message, eve),
+                f"wireguard: wg0: Invalid handshake response from {name_of(eve)}$", quiet=False)
+    assert endpoint_of(far) == at(far)
+    # None of these has taken anything away from the right answer.
+    far.consume_initiation(initiation)
+    message, session = far.response()
+    far.send(message)
+    try:
+        far.receive_data(session, timeout=3)
+    except TimeoutError:  # the next initiation has come before it
+        far.receive_data(answered(far))
+
+    # A peer whose key is such a point is one that nothing can be sent to.
+    for point in LOW_ORDER:
+        public = base64.b64encode(point).decode()
+        far.sock.setblocking(False)
+        wg("set", "wg0", "peer", public, "allowed-ips", "10.8.0.3/32", "endpoint", at(far))
+        if point[31] & 0x80 and public not in wg("show", "wg0", "peers"):
+            continue
+        sock.sendto(b"x", ("10.8.0.3", 9))
+        until("the attempt", lambda: LOG.has(r"Sending handshake initiation to peer \d+ \(%s\)" % source))
+        LOG.read().clear()
+        weak = Peer(os.urandom(32), far.remote, OURS)
+        dropped("an initiation of a peer with such a key", lambda: weak.send(weak.initiation(static=point, static_static=bytes(32))),
+                f"wireguard: wg0: Invalid handshake initiation from {name_of(weak.sock)}$", quiet=False)
+        wg("set", "wg0", "peer", public, "remove")
+        far.sock.settimeout(0.2)
+        try:
+            while True:
+                assert far.sock.recv(2000)[0] != INITIATION, "an initiation was sent with a secret that anybody knows"
+        except TimeoutError:
+            pass
+
+
+def cookies(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    source = name_of(far.sock)
+    received = f"wireguard: wg0: Receiving cookie response from {source}$"
+    unreadable = "wireguard: wg0: Could not decrypt invalid cookie response$"
+    dropped("a cookie reply to nothing", lambda: far.send(struct.pack("<I", COOKIE) + os.urandom(60)), received)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.sendto(b"x", ("10.8.0.2", 9))
+    for attempt in range(10):
+        initiation, before = latest(far), LOG.initiations
+        if attempt and initiation[-16:] != bytes(16):
+            break
+        assert initiation[-16:] == bytes(16)
+        reply = far.cookie_reply(initiation, b"0123456789abcdef")
+        dropped("a cookie reply that was changed", lambda: far.send(reply[:-1] + bytes([reply[-1] ^ 1])), unreadable, quiet=False)
+        dropped("a cookie reply", lambda: far.send(reply), received, quiet=False)
+        # It is taken once, and another one is not looked at before the next initiation.
+        dropped("and again", lambda: far.send(far.cookie_reply(initiation, bytes(16))), received, quiet=False)
+        if LOG.initiations == before:
+            break  # all this was before the next initiation, which would have been another matter
+    assert not LOG.has(unreadable)
+    initiation = far.receive(INITIATION)
+    if initiation[-16:] == bytes(16):
+        initiation = far.receive(INITIATION)  # that one was sent before the reply
+    assert peer.blake2s(initiation[:-16], key=b"0123456789abcdef", size=16) == initiation[-16:]
+    assert endpoint_of(far) == at(far)
+
+
+def data(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    session = established(far)
+    source = name_of(far.sock)
+    keepalive = {"rx_packets": 1, "rx_bytes": 32}
+    log = r"wireguard: wg0: Receiving keepalive packet from peer \d+ \(%s\)$" % source
+
+    def barrier():
+        far.send(session.seal())
+
+    eve = far.new_socket()
+    dropped("a keepalive", barrier, log, quiet=False, **keepalive)
+    packet = ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 9, b"x"))
+    good = session.seal(packet, counter=1000)
+    for title, message in (
+            ("data with a wrong tag", good[:-1] + bytes([good[-1] ^ 1])),
+            ("data with another counter than it was made with", good[:8] + bytes([good[8] ^ 1]) + good[9:]),
+            ("data cut off", good[:-16]),
+            ("data with something appended", good + bytes(16)),
+            ("data for another index", good[:4] + struct.pack("<I", session.remote ^ 1) + good[8:]),
+            ("random bytes", good[:16] + os.urandom(48))):
+        dropped(title, lambda: far.send(message, eve), log, barrier=barrier, quiet=False, **keepalive)
+    replayed = session.seal(counter=2000)
+    dropped("a keepalive", lambda: far.send(replayed), log, quiet=False, **keepalive)
+    dropped("the same once more", lambda: far.send(replayed, eve), r"wireguard: wg0: Packet has invalid nonce 2000 \(max 2001\)$",
+            quiet=False)
+    assert endpoint_of(far) == at(far)
+
+    # A handshake has an index of its own, for which there is no data yet.
+    far.send(far.initiation())
+    following = far.consume_response(far.receive(RESPONSE))
+    unconfirmed = struct.pack("<IIQ", DATA, following.remote, 0) + os.urandom(16)
+    dropped("data for a session not begun", lambda: far.send(unconfirmed, eve), log, barrier=barrier, quiet=False, **keepalive)
+    assert endpoint_of(far) == at(far)
+    # What is authentic moves the endpoint.
+    far.send(following.seal(), eve)
+    until("the endpoint to move", lambda: endpoint_of(far) == f"127.0.0.1:{eve.getsockname()[1]}")
+
+
+def window(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    session = far.connect(confirm=False)
+
+    def taken(counter):
+        dropped(f"counter {counter} is taken", lambda: far.send(session.seal(counter=counter)), "Receiving keepalive packet",
+                quiet=False, rx_packets=1, rx_bytes=32)
+
+    def refused(counter, most):
+        dropped(f"counter {counter} is not", lambda: far.send(session.seal(counter=counter)),
+                rf"Packet has invalid nonce {counter} \(max {most}\)$", quiet=False)
+
+    taken(0)
+    refused(0, 1)
+    taken(8128)
+    refused(0, 8129)
+    taken(1)
+    refused(1, 8129)
+    taken(100000)
+    refused(100000 - 8129, 100001)
+    taken(100000 - 8128)
+    refused(100000 - 8128, 100001)
+    taken(99999)
+    taken(2**40)
+    refused(100000, 2**40 + 1)
+    refused(REJECT_AFTER_MESSAGES, 2**40 + 1)
+    refused(REJECT_AFTER_MESSAGES + 1, 2**40 + 1)
+    refused(2**64 - 1, 2**40 + 1)
+    taken(2**40 - 1)
+    taken(peer.REKEY_AFTER_MESSAGES + 1)
+    # The last one that there is. After it the key is not used any more, whatever the counter.
+    last = REJECT_AFTER_MESSAGES - 1
+    taken(last)
+    other = far.connect(confirm=False)
+
+    def barrier():
+        far.send(other.seal())
+
+    LOG.read().clear()
+    for counter in (last, last - 1, 2**40 + 5, 5):
+        dropped(f"counter {counter} after the last one", lambda: far.send(session.seal(counter=counter)), "Receiving keepalive packet",
+                barrier=barrier, quiet=False, rx_packets=1, rx_bytes=32)
+        assert not LOG.has("invalid nonce")
+
+
+def inner(key):
+    far = new_peer(key, "10.8.0.2/32", "fd08::2/128", endpoint=True)
+    new_peer(key, "10.8.0.77/32", "fd08::77/128")
+    session = established(far)
+    source = name_of(far.sock)
+    kind = r"wireguard: wg0: Packet is neither ipv4 nor ipv6 from peer \d+ \(%s\)$" % source
+    size = r"wireguard: wg0: Packet has incorrect size from peer \d+ \(%s\)$" % source
+    whose = r"wireguard: wg0: Packet has unallowed src IP \(%%s\) from peer \d+ \(%s\)$" % source
+    listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    listener.bind(("10.8.0.1", 5555))
+    listener.settimeout(LIMIT)
+    datagram = udp(9, 5555, b"hello")
+    four, six = ipv4("10.8.0.2", "10.8.0.1", 17, datagram), ipv6("fd08::2", "fd08::1", 59, b"hello")
+
+    def send(packet, pad=True):
+        return lambda: far.send(session.seal(packet, pad=pad))
+
+    dropped("a packet", send(four), quiet=False, rx_packets=1, rx_bytes=48 + 32)
+    assert listener.recv(100) == b"hello"
+    dropped("a packet without padding", send(four, pad=False), quiet=False, rx_packets=1, rx_bytes=33 + 32)
+    assert listener.recv(100) == b"hello"
+    dropped("a packet with far too much padding", send(four + bytes(1000)), quiet=False, rx_packets=1, rx_bytes=1040 + 32)
+    assert listener.recv(100) == b"hello"
+    dropped("an IPv6 packet", send(six), quiet=False, rx_packets=1, rx_bytes=48 + 32)
+
+    frame, length = {"rx_errors": 1, "rx_frame_errors": 1}, {"rx_errors": 1, "rx_length_errors": 1}
+    for title, packet, log, want in (
+            ("a single byte", b"\x45", kind, frame),
+            ("19 bytes of IPv4", four[:19], kind, frame),
+            ("39 bytes of IPv6", six[:39], kind, frame),
+            ("20 bytes of IPv6", six[:20], kind, frame),
+            ("zeros", bytes(32), kind, frame),
+            ("version 5", b"\x55" + four[1:], kind, frame),
+            ("version 15", b"\xf5" + four[1:], kind, frame),
+            ("IPv4 that says 0 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=0), size, length),
+            ("IPv4 that says 19 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=19), size, length),
+            ("IPv4 that says one byte too many", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=len(four) + 1), size, length),
+            ("IPv4 that says 65535 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=65535), size, length),
+            ("IPv6 that says one byte too many", ipv6("fd08::2", "fd08::1", 59, b"hello", length=6), size, length),
+            ("IPv6 that says 65535 bytes", ipv6("fd08::2", "fd08::1", 59, b"hello", length=65535), size, length),
+            # The size comes first.
+            ("another peer's address and a wrong size", ipv4("10.8.0.77", "10.8.0.1", 17, datagram, length=999), size, length),
+            ("another peer's IPv4 address", ipv4("10.8.0.77", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.77", frame),
+            ("nobody's IPv4 address", ipv4("10.8.0.78", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.78", frame),
+            ("our own IPv4 address", ipv4("10.8.0.1", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.1", frame),
+            ("another peer's IPv6 address", ipv6("fd08::77", "fd08::1", 59, b""), whose % "fd08::77", frame),
+            ("nobody's IPv6 address", ipv6("fd08::78", "fd08::1", 59, b""), whose % "fd08::78", frame)):
+        dropped(title, send(packet, pad=False), log, quiet=False, **want)
+    # Where it came from was no lie.
+    elsewhere = far.new_socket()
+    far.sock = elsewhere
+    dropped("from elsewhere", send(bytes(16)), "neither ipv4 nor ipv6 from peer \\d+ \\(%s\\)$" % name_of(elsewhere), quiet=False, **frame)
+    assert endpoint_of(far) == at(far)
+    listener.settimeout(0.2)
+    try:
+        raise AssertionError(listener.recv(100))
+    except TimeoutError:
+        pass
+
+
+class NoWorkers:
+    """While it lasts no worker of the kernel runs, because somebody more important does on each CPU."""
+
+    def __enter__(self):
+        with open("/proc/sys/kernel/sched_rt_runtime_us", "w") as file:
+            file.write("-1")
+        self.cpus, self.children = os.sched_getaffinity(0), []
+        first, *others = sorted(self.cpus)
+        for cpu in others:
+            child = os.fork()
+            if child == 0:
+                self.occupy(cpu)
+                while True:
+                    pass
+            self.children.append(child)
+        self.occupy(first)
+
+    @staticmethod
+    def occupy(cpu):
+        os.sched_setaffinity(0, [cpu])
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+
+    def __exit__(self, *_):
+        for child in self.children:
+            os.kill(child, signal.SIGKILL)
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, self.cpus)
+        for child in self.children:
+            os.waitpid(child, 0)
+
+
+def overflow(key):
+    far = new_peer(key, "10.8.0.2/32")
+    message = struct.pack("<I", INITIATION) + bytes(144)
+    log = f"wireguard: wg0: Dropping handshake packet from {name_of(far.sock)}$"
+    before = statistics()
+    LOG.read().clear()
+    end = time.monotonic() + LIMIT
+    sent = 0
+    with NoWorkers():
+        while sent % 500 or not sent or not LOG.has(log):
+            assert time.monotonic() < end, "none was dropped"
+            far.send(message)
+            sent += 1
+    print(f"one of {sent} was dropped")
+    assert sent > 4096
+    silent(far)
+    assert changes(before) == {}, changes(before)
+    # Who has a right to gets in now, if need be with a cookie.
+    session = established(far)
+    dropped("a keepalive", lambda: far.send(session.seal()), quiet=False, rx_packets=1, rx_bytes=32)
+
+
+def removed(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    far.sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 27)  # SO_RCVBUFFORCE
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, 32, 1 << 27)  # SO_SNDBUFFORCE
+    subprocess.run(["ip", "link", "set", "wg0", "mtu", "16000"], check=True)
+    kernel = wgnl.Socket()
+    remove = wgnl.attr(wgnl.A_IFNAME, "wg0") + wgnl.nest(wgnl.A_PEERS, wgnl.peer(far.public, wgnl.attr(
+        wgnl.P_FLAGS, wgnl.u32(wgnl.REMOVE_ME))))
+
+    def read_all():
+        far.sock.setblocking(False)
+        try:
+            while True:
+                far.sock.recv(70000)
+        except BlockingIOError:
+            pass
+
+    def add():
+        wg("set", "wg0", "peer", key_of(far), "allowed-ips", "10.8.0.2/32", "endpoint", at(far))
+        return established(far)
+
+    for _ in range(4):
+        session = add()
+        before = statistics()
+        # All these still wait to be encrypted when the removal begins. They are sent, or dropped and counted, but not afterwards.
+        with NoWorkers():
+            for _ in range(400):
+                sock.sendto(bytes(15000), ("10.8.0.2", 9))
+        kernel.do(wgnl.SET_DEVICE, remove)
+        sent = int(open(STATISTICS + "tx_packets").read())
+        read_all()
+        silent(far)
+        after = statistics()
+        assert after["tx_packets"] == sent, f"{after['tx_packets'] - sent} were sent after the removal"
+        counted = changes(before)
+        assert counted.get("tx_packets", 0) + counted.get("tx_dropped", 0) == 400, counted
+        print(f"of 400 that were under way, {counted.get('tx_packets', 0)} were sent before the peer was gone")
+        # What it sends itself is not heard any more.
+        dropped("data of a peer that was removed", lambda: far.send(session.seal()),
+                f"Invalid handshake initiation from {name_of(far.sock)}$", barrier=lambda: far.send(far.initiation()))
+        silent(far)
+
+    # The same while data comes in.
+    for _ in range(4):
+        session = add()
+        messages = [session.seal(ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 9, bytes(1000)))) for _ in range(200)]
+        child = os.fork()
+        if child == 0:
+            while True:
+                for message in messages:
+                    far.send(message)
+        before = statistics()
+        until("data to come in", lambda: changes(before).get("rx_packets", 0) > 50)
+        kernel.do(wgnl.SET_DEVICE, remove)
+        sent = int(open(STATISTICS + "tx_packets").read())
+        time.sleep(0.2)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert statistics()["tx_packets"] == sent
+        read_all()
+        silent(far)
+
+
+def field(sock, kind):
+    """TOS or traffic class of the next message of this type."""
+    sock.settimeout(30)
+    while True:
+        message, ancillary, _, _ = sock.recvmsg(2000, 100)
+        if message[0] == kind:
+            return ancillary[0][2][0]
+
+
+def dsfield(key):
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
+    for loopback in ("127.0.0.1", "::1"):
+        far = new_peer(key, "10.8.0.2/32", endpoint=True, address=(loopback, PORT))
+        far.sock.setsockopt(*(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1) if ":" in loopback else (socket.IPPROTO_IP, socket.IP_RECVTOS, 1))
+        sender.sendto(b"x", ("10.8.0.2", 9))
+        seen = {"initiation": field(far.sock, INITIATION)}
+        far.send(far.initiation())
+        seen["response"] = field(far.sock, RESPONSE)
+        session = established(far)
+        seen["data"] = field(far.sock, DATA)
+        wg("set", "wg0", "peer", key_of(far), "persistent-keepalive", "1")
+        seen["keepalive"] = field(far.sock, DATA)
+        other = far.new_socket()
+        with NoWorkers():
+            for _ in range(1000):
+                far.send(struct.pack("<I", INITIATION) + bytes(144), other)
+        far.send(far.initiation())
+        seen["cookie reply"] = field(far.sock, COOKIE)
+        print(loopback, seen)
+        assert seen == {"initiation": 0x88, "response": 0x88, "data": 0, "keepalive": 0, "cookie reply": 0}
+        wg("set", "wg0", "peer", key_of(far), "remove")
+        time.sleep(1.1)  # until it is not under load any more
+
+
+if __name__ == "__main__":
+    name, key = sys.argv[1:]
+    {function.__name__: function for function in (
+        xmit, staged, outside, datagrams, handshakes, cookies, data, window, inner, overflow, removed, dsfield)}[name](key)
