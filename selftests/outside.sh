@@ -1,0 +1,412 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What is around the tunnel: source addresses, routes, path MTUs and fragments, ICMP, offloads, and packets that go to more
+# or less than one host.
+#
+# guests: 1
+# timeout: 400
+
+. "$(dirname "$0")/lib.sh"
+
+wire() { python3 "$HERE/wire.py" "$@"; }
+
+# The address that b hears from, as it sees it, after a has sent something.
+heard() { ping_ok a 10.8.0.2 >&2; wg_endpoint b; }
+
+# talk_to ADDRESS: b talks to that address of a, which answers from it.
+talk_to() {
+	wg_peer b endpoint "$1:$PORT"
+	ping_ok b 10.8.0.1
+	[[ $(heard) == "$1:$PORT" ]]
+}
+
+t sticky4 'an IPv4 answer comes from the address that was talked to, as long as that will do'
+sticky4() { sticky 4 10.9.0.1 10.9.0.50; }
+
+t sticky6 'and an IPv6 answer'
+sticky6() { sticky 6 '[fd09::1]' '[fd09::50]'; }
+
+# sticky 4|6 ADDRESS ANOTHER-ADDRESS
+sticky() {
+	local family=$1 first=$2 second=$3 plain=${3//[\[\]]/} len=24
+	[[ $family == 4 ]] || len=64
+	pair $family
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	ipn a addr add 10.10.0.1/24 dev eth1
+	ipn a addr add fd10::1/64 dev eth1 nodad
+	ipn b addr add 10.10.0.2/24 dev eth1
+	ipn b addr add fd10::2/64 dev eth1 nodad
+	ipn a link set eth1 up
+	ipn b link set eth1 up
+	ping_both
+	[[ $(heard) == "$first:$PORT" ]]
+	ipn a addr add $plain/$len dev eth0 nodad preferred_lft 0
+	talk_to $second
+
+	# The address goes.
+	ipn a addr del $plain/$len dev eth0
+	[[ $(heard) == "$first:$PORT" ]]
+	ipn a addr add $plain/$len dev eth0 nodad preferred_lft 0
+
+	# The configuration says where the other side is, even if it is where it was.
+	talk_to $second
+	wg_peer a endpoint "$(outer b $family):$PORT"
+	[[ $(heard) == "$first:$PORT" ]]
+
+	# The mark changes, by which routes may be chosen.
+	talk_to $second
+	ns a wg set wg0 fwmark 0x77
+	[[ $(heard) == "$first:$PORT" ]]
+	ns a wg set wg0 fwmark 0
+
+	# The port changes.
+	talk_to $second
+	ns a wg set wg0 listen-port 4444
+	[[ $(heard) == "$first:4444" ]]
+	ns a wg set wg0 listen-port $PORT
+
+	# The route goes by another interface: for IPv4 that is another source.
+	talk_to $second
+	if [[ $family == 4 ]]; then
+		ipn a route add 10.9.0.2/32 via 10.10.0.2
+		[[ $(heard) == "10.10.0.1:$PORT" ]]
+		ipn a route del 10.9.0.2/32
+	else
+		wait_for 'the other link is up' ns a ping -q -c 1 -W 1 fd10::2
+		ipn a route add fd09::2/128 via fd10::2
+		[[ $(heard) == "$second:$PORT" ]]
+		ipn a route del fd09::2/128
+	fi
+
+	# An initiation that is not answered makes it try from anywhere, five seconds later.
+	talk_to $second
+	ipn a link set wg0 down
+	ipn a link set wg0 up
+	ns b nft 'add table inet t; add chain inet t i { type filter hook input priority 0; }'
+	ns b nft "add rule inet t i udp dport $PORT ip${family/4/} saddr $plain drop"
+	ns a ping -q -c 1 -W 60 10.8.0.2
+	[[ $(wg_endpoint b) == "$first:$PORT" ]]
+}
+
+t fragments 'what does not fit through the link outside goes in fragments'
+fragments() {
+	local family
+	for family in 4 6; do
+		pair $family
+		ipn a link set eth0 mtu 1280
+		ipn b link set eth0 mtu 1280
+		ping_both
+		capture b /tmp/pcap "dst host $(outer b $family | tr -d '[]')"
+		ns a ping -q -c 2 -i 0.2 -W 20 -s 1392 -M do 10.8.0.2
+		ns a ping -q -c 2 -i 0.2 -W 20 -s 1372 -M do fd08::2
+		capture_end
+		wire pieces /tmp/pcap > /tmp/pieces
+		head -n 20 /tmp/pieces
+		[[ $(grep -c '^[0-9]* [1-9][0-9]* last' /tmp/pieces) -ge 4 ]]
+		[[ $(grep -c '^[0-9]* 0 more' /tmp/pieces) -ge 4 ]]
+		[[ -z $(awk '$1 > 1280 || $4 == "DF"' /tmp/pieces) ]]
+		ns_del a b
+	done
+}
+
+t narrow_path 'or through a link on the way: a router makes fragments of IPv4, and is listened to for IPv6'
+narrow_path() {
+	local n
+	ns_add a b r
+	keys a b
+	for n in a b; do
+		ip link add eth0 netns ${NS}$n type veth peer name to_$n netns ${NS}r
+		ipn $n addr add 10.9.${NUM[$n]}.2/24 dev eth0
+		ipn $n addr add fd09:${NUM[$n]}::2/64 dev eth0 nodad
+		ipn $n link set eth0 up
+		ipn r addr add 10.9.${NUM[$n]}.1/24 dev to_$n
+		ipn r addr add fd09:${NUM[$n]}::1/64 dev to_$n nodad
+		ipn r link set to_$n up
+		ipn $n route add default via 10.9.${NUM[$n]}.1
+		ipn $n route add default via fd09:${NUM[$n]}::1
+		wg_new $n
+	done
+	ns r sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	ipn r link set to_b mtu 1300
+	ipn b link set eth0 mtu 1300
+	wg_peer b
+	wg_peer a endpoint 10.9.2.2:$PORT
+	wait_for 'the way is open' ns a ping -q -c 1 -W 1 10.9.2.2
+	wait_for 'the way is open' ns a ping -q -c 1 -W 1 fd09:2::2
+	ping_both
+	capture b /tmp/pcap "dst host 10.9.2.2"
+	ns a ping -q -c 1 -W 20 -s 1392 10.8.0.2
+	capture_end
+	wire pieces /tmp/pcap | grep '^[0-9]* [1-9][0-9]* last'
+	wg_peer a endpoint "[fd09:2::2]:$PORT"
+	ping_both
+	capture b /tmp/pcap "dst host fd09:2::2"
+	wait_for 'a has learnt of the narrow link' ns a ping -q -c 1 -W 1 -s 1392 10.8.0.2
+	capture_end
+	wire pieces /tmp/pcap | grep '^[0-9]* [1-9][0-9]* last'
+	iperf a 10.8.0.2 -n 1M > /dev/null
+}
+
+# A network behind a: c, with the addresses 10.7.0.2 and fd07::2, and a as its router.
+behind_a() {
+	ns_add c
+	ip link add eth1 netns ${NS}a type veth peer name eth0 netns ${NS}c
+	ipn a addr add 10.7.0.1/24 dev eth1
+	ipn a addr add fd07::1/64 dev eth1 nodad
+	ipn c addr add 10.7.0.2/24 dev eth0
+	ipn c addr add fd07::2/64 dev eth0 nodad
+	ipn a link set eth1 up
+	ipn c link set eth0 up
+	ipn c route add default via 10.7.0.1
+	ipn c route add default via fd07::1
+	ns a sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +10.7.0.0/24,+fd07::/64
+	ipn b route add 10.7.0.0/24 dev wg0
+	ipn b route add fd07::/64 dev wg0
+	wait_for 'the way is open' ns c ping -q -c 1 -W 1 10.8.0.2
+	wait_for 'the way is open' ns c ping -q -c 1 -W 1 fd08::2
+}
+
+# said NAMESPACE TEXT OPTION…: a ping that fails, and that it says TEXT
+said() {
+	must_fail ns $1 ping -c 1 -W 5 "${@:3}" &> /tmp/said
+	cat /tmp/said
+	grep -qF -- "$2" /tmp/said
+}
+
+t too_big 'who sends too big a packet into the tunnel is told its MTU, local or not'
+too_big() {
+	pair
+	ping_both
+	behind_a
+	said a 'essage too long' -M do -s 1393 10.8.0.2
+	said a 'essage too long' -M do -s 1373 fd08::2
+	said c 'From 10.7.0.1 icmp_seq=1 Frag needed and DF set (mtu = 1420)' -M do -s 1393 10.8.0.2
+	said c 'From fd07::1 icmp_seq=1 Packet too big: mtu=1420' -M do -s 1373 fd08::2
+	ns c ping -q -c 1 -W 20 -M do -s 1392 10.8.0.2
+	ns c ping -q -c 1 -W 20 -M do -s 1372 fd08::2
+	# A route may have less. It bounds the padding as well: 1298 bytes would be 1312 otherwise.
+	ipn a route add 10.8.0.2/32 dev wg0 mtu 1300
+	said a 'essage too long' -M do -s 1273 10.8.0.2
+	capture b /tmp/pcap "udp and dst host 10.9.0.2"
+	ns a ping -q -c 1 -W 20 -s 1270 10.8.0.2
+	capture_end
+	wire show /tmp/pcap | grep " $((1300 + 32)) 4$"
+}
+
+t unreachable 'who sends to nobody hears so from the router it sent to, even through address translation'
+unreachable() {
+	pair
+	ping_both
+	behind_a
+	ns a wg set wg0 peer "$(printf '%.0sA' {1..42})E=" allowed-ips 10.8.0.98/32,fd08::98/128
+	local where
+	for where in plain translated; do
+		if [[ $where == translated ]]; then
+			ns a nft 'add table inet t; add chain inet t p { type nat hook postrouting priority 100; }; add rule inet t p oifname wg0 masquerade'
+			ns b wg set wg0 peer "${PUB[a]}" allowed-ips 10.8.0.1/32,fd08::1/128
+			ping_ok c 10.8.0.2
+			ping_ok c fd08::2
+		fi
+		said c 'From 10.7.0.1 icmp_seq=1 Destination Host Unreachable' 10.8.0.99
+		said c 'From 10.7.0.1 icmp_seq=1 Destination Host Unreachable' 10.8.0.98
+		said c 'From fd07::1 icmp_seq=1 Destination unreachable: Address unreachable' fd08::99
+		said c 'From fd07::1 icmp_seq=1 Destination unreachable: Address unreachable' fd08::98
+	done
+	[[ $(stat a tx_errors) == 8 ]]
+}
+
+# big NAMESPACE INTERFACE FILE: what is captured there of packets longer than any datagram outside may be; its process is in $BG.
+big() {
+	local CAPTURE
+	CAPTURE_IF=$2 capture $1 $3 greater 1501
+	BG=$CAPTURE
+}
+# How many of them.
+how_many() { wire pieces $1 | wc -l; }
+
+t segments 'large packets go into the tunnel and come out of it in one, and as datagrams in between'
+segments() {
+	local into between out
+	pair
+	ping_both
+	# Datagrams are not to be put together outside, where they would be taken apart again unseen.
+	ns a ethtool -K eth0 tx-udp-segmentation off
+	big a wg0 /tmp/into; into=$BG
+	big b eth0 /tmp/between; between=$BG
+	big b wg0 /tmp/out; out=$BG
+	iperf a 10.8.0.2 -n 6M > /dev/null
+	iperf a fd08::2 -n 6M > /dev/null
+	kill $into $between $out
+	wait $into $between $out || true
+	note "large packets: $(how_many /tmp/into) in, $(how_many /tmp/out) out"
+	(($(how_many /tmp/into) > 50))
+	(($(how_many /tmp/out) > 0))
+	(($(how_many /tmp/between) == 0))
+	# Each of the two can be switched off.
+	ns b ethtool -K wg0 gro off
+	ns a ethtool -K wg0 tso off gso off
+	big a wg0 /tmp/into; into=$BG
+	big b wg0 /tmp/out; out=$BG
+	iperf a 10.8.0.2 -n 2M > /dev/null
+	kill $into $out
+	wait $into $out || true
+	(($(how_many /tmp/into) + $(how_many /tmp/out) == 0))
+}
+
+t udp_segments 'and so do UDP packets that are to be segmented, of both families'
+udp_segments() {
+	local address into
+	pair
+	ping_both
+	for address in 10.8.0.2 fd08::2; do
+		bg b timeout 60 python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 5555))
+got = [s.recv(70000) for _ in range(41)]
+assert got == [bytes([i]) * 1000 for i in range(40)] + [b"last" * 25], [len(g) for g in got]' $address
+		local receiver=$BG
+		wait_for 'the receiver listens' listening b udp 5555
+		big a wg0 /tmp/into; into=$BG
+		ns a python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.SOL_UDP, 103, 1000)
+s.sendto(b"".join(bytes([i]) * 1000 for i in range(40)) + b"last" * 25, (sys.argv[1], 5555))' $address
+		wait $receiver
+		kill $into
+		wait $into || true
+		(($(how_many /tmp/into) == 1))
+	done
+}
+
+t offloads 'it works without offloads as well, switched off and on again'
+offloads() {
+	local n
+	pair
+	for n in a b; do
+		ns $n ethtool -K wg0 tx off rx off sg off tso off gso off gro off
+	done
+	ping_both
+	iperf a 10.8.0.2 -n 1M > /dev/null
+	iperf b fd08::1 -n 1M > /dev/null
+	for n in a b; do
+		ns $n ethtool -K wg0 tx on rx on sg on tso on gso on gro on
+	done
+	iperf a fd08::2 -n 1M > /dev/null
+	iperf b 10.8.0.1 -n 1M > /dev/null
+	(($(stat a rx_errors) + $(stat b rx_errors) + $(stat a tx_errors) + $(stat b tx_errors) == 0))
+}
+
+t threaded 'NAPI may be moved to threads and back while packets flow'
+threaded() {
+	local n pid
+	pair
+	ping_both
+	bg a ping -q -i 0.02 -c 100 -W 20 10.8.0.2 > /tmp/ping; pid=$BG
+	for n in 1 0 1; do
+		ns a bash -c "echo $n > /sys/class/net/wg0/threaded"
+		ns b bash -c "echo $n > /sys/class/net/wg0/threaded"
+		ping_both
+		[[ $(ns b cat /sys/class/net/wg0/threaded) == "$n" ]]
+	done
+	iperf a 10.8.0.2 -n 1M > /dev/null
+	iperf b fd08::1 -n 1M > /dev/null
+	wait $pid
+	grep ' 0% packet loss' /tmp/ping
+	ns b bash -c 'echo 0 > /sys/class/net/wg0/threaded'
+	ping_both
+}
+
+t empty 'a keepalive is not seen inside'
+empty() {
+	local before
+	pair
+	ping_both
+	CAPTURE_IF=wg0 capture b /tmp/pcap
+	before=$(stat b rx_packets)
+	wg_peer a persistent-keepalive 1
+	wait_for 'some have come' eval '(($(stat b rx_packets) >= before + 3))'
+	capture_end
+	[[ -z $(wire show /tmp/pcap) ]]
+}
+
+t dsfield 'initiations and responses have DSCP AF41; cookie replies, keepalives and data have none'
+dsfield() {
+	module_debug
+	sysctl -q net.core.message_cost=0
+	ns_add a
+	keys a
+	wg_new a
+	ns a timeout 300 python3 "$HERE/drops.py" dsfield "${KEY[a]}"
+}
+
+t groups 'packets for groups, for all, and for one link go to whom they are routed to'
+groups() {
+	local n
+	module_debug
+	sysctl -q net.core.message_cost=0
+	pair
+	ping_both
+	for n in a b; do
+		ipn $n addr add fe80::${NUM[$n]}/64 dev wg0 nodad
+	done
+	# Nobody's at first. With an address like that the stack sends some of its own accord, too, so that counting is no use.
+	must_fail ns a ping -c 1 -W 1 -I wg0 224.0.0.1
+	must_fail ns a ping -c 1 -W 1 -b 10.8.0.255
+	ns a ping -c 1 -W 1 -I wg0 ff02::1 || true	# it hears itself
+	must_fail ns a ping -c 1 -W 1 fe80::2%wg0
+	for n in '224\.0\.0\.1' '10\.8\.0\.255' 'ff02:[0:]*:0*1' 'fe80:[0:]*:0*2'; do
+		dmesg | grep "wireguard: wg0: No peer has allowed IPs matching $n$"
+	done
+	ns a wg set wg0 peer "${PUB[b]}" allowed-ips +224.0.0.0/4,+10.8.0.255/32,+255.255.255.255/32,+ff00::/8,+fe80::2/128
+	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +fe80::1/128
+	CAPTURE_IF=wg0 capture b /tmp/pcap 'dst host 224.0.0.1 or dst host 10.8.0.255 or dst host ff02::1 or dst host fe80::2'
+	ns a ping -q -c 1 -W 1 -I wg0 224.0.0.1 || true	# nobody need answer
+	ns a ping -q -c 1 -W 1 -b 10.8.0.255 || true
+	ns a ping -q -c 1 -W 1 -I wg0 ff02::1 || true
+	capture_end
+	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +fe80::1/128
+	ping_ok a fe80::2%wg0
+	wire show /tmp/pcap > /tmp/shown
+	cat /tmp/shown
+	for n in '10.8.0.1 224.0.0.1' '10.8.0.1 10.8.0.255' ' ff02::1'; do
+		grep -qF "$n" /tmp/shown
+	done
+}
+
+t loop 'a tunnel that is routed into itself comes to rest'
+loop() {
+	local before now=0
+	pair
+	ping_both
+	ns a wg set wg0 peer "${PUB[b]}" allowed-ips +10.9.0.2/32
+	before=$(stat a tx_bytes)
+	ipn a route add 10.9.0.2/32 dev wg0
+	must_fail ns a ping -q -c 1 -W 1 10.8.0.2
+	wait_for 'it is at rest' eval 'now=$(stat a tx_bytes); sleep 0.5; [[ $(stat a tx_bytes) == "$now" ]]'
+	note "$((now - before)) bytes were sent, $(stat a tx_packets) packets, $(stat a tx_errors) errors, $(stat a tx_dropped) dropped"
+	((now - before < 70000))
+	ipn a route del 10.9.0.2/32 dev wg0
+	wait_for 'the tunnel is back' ns a ping -q -c 1 -W 2 10.8.0.2
+	ping_both
+}
+
+t no_ipv6 'with IPv6 switched off outside it is an IPv4 tunnel, and carries both'
+no_ipv6() {
+	pair_link
+	keys a b
+	ns a sysctl -q net.ipv6.conf.eth0.disable_ipv6=1
+	wg_new a
+	wg_new b
+	wg_peer a endpoint "[fd09::2]:$PORT"
+	wg_peer b
+	must_fail ns a ping -q -c 1 -W 2 10.8.0.2
+	wg_peer a endpoint 10.9.0.2:$PORT
+	wait_for 'a session is made' ns a ping -q -c 1 -W 2 10.8.0.2
+	ping_both
+}
+
+run "$@"
