@@ -19,6 +19,9 @@
 #                         same name of a socket, which must not exist
 #     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
 #
+# A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped, saved, and carried on as another
+# virtual machine, which is told so (vmgenid). That works once.
+#
 # In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command runs in /root, with
 # WG_MODULE set.
 #
@@ -109,7 +112,8 @@ qemu=(
 	-accel 'tcg,thread=multi' -cpu max -smp "$cpus" -m "$memory"
 	-kernel "$image" -initrd initrd
 	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $steady $append"
-	-serial file:console -serial stdio
+	-chardev 'file,id=console,path=console,append=on' -serial chardev:console -serial stdio
+	-chardev 'pipe,id=monitor,path=monitor' -mon chardev=monitor -device 'vmgenid,guid=auto'
 )
 case $link in
 # The first of the two may be there before the other, or after it.
@@ -119,10 +123,27 @@ case $link in
 	-device 'virtio-net-pci,netdev=link,mac=52:54:00:00:00:0b,romfile=') ;;
 esac
 
+# Saves the guest and ends the emulator when the guest asks for it. Ends with this script at the latest.
+save_when_asked() {
+	trap - EXIT
+	until grep -aq "guest-fork: $token" "$run/console"; do
+		sleep 1
+		kill -0 $$ 2>/dev/null || return 0
+	done
+	printf '%s\n' 'migrate file:copy' quit >"$run/monitor.in"
+}
+
+mkfifo "$run/monitor.in" "$run/monitor.out"
 : >"$run/console"
 status=0
 if [[ $# -gt 0 ]]; then
+	save_when_asked </dev/null >/dev/null 2>&1 &
+	saver=$!
 	run_job in_env "$run" timeout --signal=KILL "$timeout" "${qemu[@]}" || status=$?
+	kill "$saver" 2>/dev/null || true
+	if [[ -e $run/copy && $status -eq 0 ]]; then
+		run_job in_env "$run" timeout --signal=KILL "$timeout" "${qemu[@]}" -incoming file:copy || status=$?
+	fi
 else
 	in_env "$run" "${qemu[@]}" || status=$?
 fi
