@@ -1,0 +1,485 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# An interface between its namespaces, and what becomes of its sockets, keys, packets and timers when it goes down, its
+# namespaces go away, its port changes, the machine sleeps or is copied.
+#
+# guests: 1
+# timeout: 400
+# memory: 1024
+
+. "$(dirname "$0")/lib.sh"
+
+KA=$(printf '%.0sA' {1..42})E=	# the public key of a peer that is not there
+
+# debug_log: from here on the module says everything, and `logged` looks at that.
+debug_log() {
+	module_debug
+	sysctl -q net.core.message_cost=0
+	LOG_MARK="test-mark-$EPOCHREALTIME"
+	echo "<7>$LOG_MARK" > /dev/kmsg
+}
+log() { dmesg | sed "1,/$LOG_MARK/d"; }
+# logged EXPRESSION: how often.
+logged() { log | grep -Ec "$1" || true; }
+# keypairs created|destroyed
+keypairs() { logged "Keypair [0-9]+ $1 for peer"; }
+
+# counters NAMESPACE: begins to count what it sends to $PORT; sent NAMESPACE [TYPE]: how many messages, or initiations (1) that was.
+counters() {
+	ns $1 nft "add table inet c; add chain inet c o { type filter hook output priority -10; }
+		add rule inet c o udp dport $PORT counter comment \"all\"
+		add rule inet c o udp dport $PORT @th,64,8 1 counter comment \"type1\""
+}
+sent() { ns $1 nft list chain inet c o | sed -n "s/.*counter packets \([0-9]*\) .*comment \"${2:+type}${2:-all}\".*/\1/p"; }
+# handshakes_blocked NAMESPACE…: whoever has a session can use it, and nobody can make another one.
+handshakes_blocked() { local n; for n; do ns $n nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT @th,64,8 1 drop"; done; }
+handshakes_free() { local n; for n; do ns $n nft delete table inet t; done; }
+
+# sockets NAMESPACE: how many UDP sockets there are.
+sockets() { ns $1 ss -Hlnu "${@:2}" | wc -l; }
+# Addresses, and up: after a move nothing else is needed.
+rise() {
+	ipn $1 addr replace 10.8.0.${NUM[$2]}/24 dev wg0
+	ipn $1 addr replace fd08::${NUM[$2]}/64 dev wg0
+	ipn $1 link set wg0 up
+}
+# The interface is gone and was taken apart to the end.
+destroyed() { wait_for "$1 is destroyed" eval "((\$(logged ' $1: Interface destroyed') == ${2:-1}))"; }
+
+t moved 'an interface is moved: it goes down, keeps its configuration, and its sockets stay where it was made'
+moved() {
+	local n conf
+	pair
+	ns_add i j
+	ping_both
+	debug_log
+	conf=$(ns a wg showconf wg0)
+	for n in i j a i; do
+		if [[ $n == i ]]; then at=a; [[ $(ipn j link) != *wg0* ]] || at=j; elif [[ $n == j ]]; then at=i; else at=j; fi
+		ipn $at link set wg0 netns $NS$n
+		must_fail ipn $at link show wg0
+		[[ $(ipn $n link show wg0) == *'<POINTOPOINT,NOARP>'* ]]
+		[[ -z $(ipn $n -o addr show dev wg0) ]]
+		[[ $(ns $n wg showconf wg0) == "$conf" ]]
+		[[ $(sockets a) == 0 ]]
+		must_fail ns b ping -q -c 1 -W 1 10.8.0.1
+		rise $n a
+		[[ $(sockets a "sport = $PORT") == 2 ]]
+		[[ $n == a || $(sockets $n) == 0 ]]
+		ns $n ping -q -c 1 -W 20 10.8.0.2
+		ns b ping -q -c 1 -W 20 fd08::1
+	done
+	# From where it lives now its port can be changed, and errors outside reach nobody inside.
+	ns i wg set wg0 listen-port 4000 fwmark 7
+	[[ $(sockets a 'sport = 4000') == 2 && $(sockets a) == 2 ]]
+	ping_ok i 10.8.0.2
+	[[ $(wg_endpoint b) == 10.9.0.1:4000 ]]
+	# With the namespace in which it lives it goes, not with the one in which it was.
+	ns_del j
+	ping_ok i fd08::2
+	ns_del i
+	destroyed wg0
+	[[ $(sockets a) == 0 ]]
+	wg_new a
+	wg_peer a endpoint 10.9.0.2:$PORT
+	ping_ok a 10.8.0.2
+}
+
+t made_for 'the namespace of the sockets is the one asked for, or the one that the request came from'
+made_for() {
+	local i
+	ns_add a b c
+	ipn b link add wg0 link-netns ${NS}a type wireguard
+	ipn a link add wg1 netns ${NS}b type wireguard
+	ipn c link add wg2 netns ${NS}b link-netns ${NS}a type wireguard
+	ipn c link add wg3 netns ${NS}b type wireguard
+	ipn b link add wg4 type wireguard
+	for i in {0..4}; do
+		ns b wg set wg$i listen-port $((1000 + i))
+		ipn b link set wg$i up
+	done
+	[[ $(ns a ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1000 0.0.0.0:1001 0.0.0.0:1002 [::]:1000 [::]:1001 [::]:1002' ]]
+	[[ $(ns c ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1003 [::]:1003' ]]
+	[[ $(ns b ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1004 [::]:1004' ]]
+	# One port in one namespace, whichever the interface lives in.
+	ns b wg set wg3 listen-port 1000
+	ns b wg set wg0 listen-port 1001 2>&1 | grep -q 'Address already in use'
+}
+
+t orphaned 'an interface whose sockets'"'"' namespace is gone keeps its configuration, has no carrier and cannot go up again'
+orphaned() {
+	local state conf
+	debug_log
+	for state in up down; do
+		ns_add a i j
+		ipn a link add wg0 netns ${NS}i type wireguard
+		ns i wg set wg0 private-key <(wg genkey) listen-port 5 fwmark 9 peer $KA allowed-ips 0.0.0.0/0 endpoint 127.0.0.1:9
+		ipn i addr add 10.8.0.1/24 dev wg0
+		ipn i link set wg0 $state
+		conf=$(ns i wg showconf wg0)
+		ns_del a
+		wait_for 'the module knows' eval "((\$(logged ' wg0: Creating namespace exiting') == $([[ $state == up ]] && echo 1 || echo 2)))"
+		# The namespace's other half comes later.
+		if [[ $state == up ]]; then
+			[[ $(ipn i link show wg0) == *'<NO-CARRIER,POINTOPOINT,NOARP,UP>'* ]]
+			must_fail ns i ping -q -c 1 -W 1 -I wg0 192.0.2.1
+		fi
+		[[ $(ns i wg showconf wg0) == "$conf" ]]
+		ns i wg set wg0 listen-port 6 2>&1 | grep -q 'Operation not permitted'
+		ns i wg set wg0 fwmark 6 2>&1 | grep -q 'Operation not permitted'
+		[[ $(ns i wg showconf wg0) == "$conf" ]]
+		ns i wg set wg0 private-key <(wg genkey) peer $KA remove
+		[[ -z $(ns i wg show wg0 peers) ]]
+		ipn i link set wg0 down
+		ipn i link set wg0 up 2>&1 | grep -q 'Machine is not on the network'
+		[[ $(ipn i link show wg0) != *UP* ]]
+		ipn i link set wg0 name wg1 netns ${NS}j
+		ipn j link set wg1 up 2>&1 | grep -q 'Machine is not on the network'
+		if [[ $state == up ]]; then ipn j link del wg1; else ns_del j; fi
+		destroyed wg1 $([[ $state == up ]] && echo 1 || echo 2)
+		ns_del_all
+	done
+}
+
+t circular 'namespaces that hold interfaces with sockets in each other go away together'
+circular() {
+	local n
+	pair_link
+	ns_add z
+	keys a b
+	debug_log
+	# Each interface is made where the other one lives. The ends of two veth pairs in z tell when the namespaces are gone:
+	# before that, whatever they hold is still there.
+	for n in a b; do
+		ip link add name $n netns ${NS}z type veth peer name up netns $NS$n
+		ipn ${OTHER[$n]} link add wg$n netns $NS$n type wireguard
+		ns $n wg set wg$n private-key <(echo "${KEY[$n]}") listen-port $PORT \
+			peer "${PUB[${OTHER[$n]}]}" allowed-ips 0.0.0.0/0 endpoint "$(outer $n 4):$PORT"
+		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev wg$n
+		ipn $n link set wg$n up
+	done
+	ping_ok a 10.8.0.2
+	ping_ok b 10.8.0.1
+	[[ $(sockets a) == 2 && $(sockets b) == 2 ]]
+	ns_del a b
+	for n in a b; do
+		destroyed wg$n
+		wait_for "namespace $n is gone" eval "! ipn z link show dev $n"
+	done
+	[[ $(logged 'Peer [0-9]+ .*destroyed') == 2 ]]
+	[[ $(keypairs created) -ge 2 && $(keypairs created) == "$(keypairs destroyed)" ]]
+}
+
+t pinned 'neither sockets, routes that peers remember, packets that wait, nor a running handshake keep a namespace'
+pinned() {
+	ns_add a i z
+	debug_log
+	ip link add name a netns ${NS}z type veth peer name eth0 netns ${NS}a
+	ipn z link set dev a up
+	ipn a link set eth0 up
+	ipn a addr add 10.9.0.1/24 dev eth0
+	ipn a link add wg0 netns ${NS}i type wireguard
+	ns i wg set wg0 private-key <(wg genkey) peer $KA allowed-ips 0.0.0.0/0 endpoint 10.9.0.2:$PORT persistent-keepalive 1
+	ipn i addr add 10.8.0.1/24 dev wg0
+	ipn i link set wg0 up
+	counters a
+	must_fail ns i ping -q -c 1 -W 1 192.0.2.1
+	wait_for 'an initiation is on its way' eval '(($(sent a 1) > 0))'
+	ns_del a
+	wait_for 'the namespace is gone' eval '! ipn z link show dev a'
+	ipn i link del wg0
+	destroyed wg0
+}
+
+t down 'an interface that goes down closes its sockets, forgets its keys, drops what waits, and is silent'
+down() {
+	local rx tx before n
+	debug_log
+	pair
+	counters a
+	ping_both
+	rx=$(wg_rx a) tx=$(wg_tx a) before=$(wg_handshake a)
+	ipn a link set wg0 down
+	[[ $(sockets a) == 0 && $(sockets b) == 2 ]]
+	[[ $(ns a wg show wg0 listen-port) == "$PORT" ]]
+	wait_for 'the keys are gone' eval '(($(keypairs destroyed) > 0))'
+	(($(keypairs destroyed) < $(keypairs created)))	# of one side
+	ipn b link set wg0 down
+	wait_for 'the keys are gone' eval '(($(keypairs destroyed) == $(keypairs created)))'
+	# What `wg show` tells of the past stays.
+	[[ $(wg_rx a) == "$rx" && $(wg_tx a) == "$tx" && $(wg_handshake a) == "$before" && $(wg_endpoint a) == "10.9.0.2:$PORT" ]]
+
+	ipn a link set wg0 up
+	[[ $(ns a wg show wg0 listen-port) == "$PORT" && $(sockets a "sport = $PORT") == 2 ]]
+	before=$(sent a)
+	ns a python3 -c '
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(7):
+    s.sendto(b"x", ("10.8.0.2", 5))'
+	wait_for 'an initiation is sent' eval '(($(sent a 1) > before))'
+	[[ $(stat a tx_dropped) == 0 ]]
+	ipn a link set wg0 down
+	[[ $(stat a tx_dropped) == 7 ]]
+	# The initiation would be repeated after 5 seconds, down or up again.
+	before=$(sent a)
+	sleep 3
+	ipn a link set wg0 up
+	sleep 4
+	[[ $(sent a) == "$before" ]]
+	# Nothing that waited is sent either when there is a session.
+	rise b b; rise a a
+	ping_ok a 10.8.0.2
+	[[ $(stat a tx_dropped) == 7 ]]
+	(($(stat b rx_packets) <= $(stat a tx_packets)))
+	[[ $(keypairs created) != "$(keypairs destroyed)" ]]
+	ns_del a b
+	wait_for 'all is gone' eval '(($(keypairs created) == $(keypairs destroyed) && $(logged "Interface destroyed") == 2))'
+}
+
+t up 'an interface that comes up says so where a persistent keepalive is set, and may make a session at once'
+up() {
+	local i
+	pair
+	counters a
+	ipn a link set wg0 down
+	wg_peer a persistent-keepalive 60
+	[[ $(sent a) == 0 ]]
+	rise a a
+	wait_for 'an initiation is sent' eval '(($(sent a 1) > 0))'
+	wait_for 'b has heard of it' eval '(($(wg_handshake b) > 0))'
+	# Between two initiations are 5 seconds, except when the interface was down. On a machine so slow that down and up take
+	# that long, this cannot be seen: then once more.
+	wg_peer a persistent-keepalive 0
+	for i in {1..20}; do
+		ipn a link set wg0 down
+		rise a a
+		before=$(sent a 1) begun=${EPOCHREALTIME/./}
+		ns a ping -q -c 1 -W 20 10.8.0.2
+		ipn a link set wg0 down
+		rise a a
+		ns a ping -q -c 1 -W 20 10.8.0.2
+		if ((${EPOCHREALTIME/./} - begun < 4500000)); then
+			(($(sent a 1) >= before + 2))
+			return
+		fi
+	done
+	skip 'this machine is too slow'
+}
+
+# pm EVENT STATE: sends the machine to sleep, which a notifier that comes after the module's does not allow.
+pm() {
+	local error=/sys/kernel/debug/notifier-error-inject/pm/actions/PM_$1_PREPARE/error
+	[[ -d /sys/module/pm_notifier_error_inject ]] || modprobe pm-notifier-error-inject priority=-1
+	echo -22 > $error
+	echo '<7>test-pm' > /dev/kmsg
+	must_fail bash -c "echo $2 > /sys/power/state" 2> /tmp/pm
+	echo 0 > $error
+	grep -q 'Invalid argument' /tmp/pm
+}
+# keypairs_left: how many there are still of those that were created before pm().
+keypairs_left() {
+	log | awk '
+		/test-pm/ { before = NR }
+		match($0, /Keypair [0-9]+ /) { at[substr($0, RSTART, RLENGTH)] = / created / ? NR : 0 }
+		END { for (i in at) left += at[i] && at[i] < before; print left + 0 }'
+}
+
+t late_answer 'a handshake that was going on is forgotten with the keys: its answer comes too late'
+late_answer() {
+	local way i
+	pair
+	# An initiation is repeated after 5 seconds, and then the answer to the first one is too late in any case. On a machine so slow
+	# that this takes longer it is tried again.
+	for ((i = 0; i < 20; i++)); do
+		if late_answer_counts nothing; then break; fi
+	done
+	((i < 20)) || skip 'this machine is too slow'
+	for way in down sleep; do
+		must_fail late_answer_counts $way
+	done
+	wait_for 'a session is made' ping_ok a 10.8.0.2
+}
+# Whether an answer counts that comes after something else: nothing, down or sleep.
+late_answer_counts() {
+	local n before
+	for n in a b; do
+		ipn $n link set wg0 down
+		rise $n $n
+	done
+	wg_peer a endpoint 10.9.0.2:$PORT	# where an answer that counted came from is no place to send to
+	before=$(wg_rx a)
+	ns a nft "add table inet r; add chain inet r i { type filter hook input priority 0; }; add rule inet r i udp sport $PORT @th,64,8 2 drop"
+	capture b /tmp/pcap "udp and src host 10.9.0.2 and udp[8] == 2"
+	ns a bash -c 'echo > /dev/udp/10.8.0.2/9'
+	# A capture without packets is a header of 24 bytes.
+	wait_for 'the answer is on the wire' eval '(($(wc -c < /tmp/pcap) > 24))'
+	case $1 in
+	down) ipn a link set wg0 down; rise a a ;;
+	sleep) pm SUSPEND freeze ;;
+	esac
+	capture_end
+	ns a nft delete table inet r
+	handshakes_blocked a	# so that there is no other answer
+	ns b python3 "$HERE/wire.py" replay /tmp/pcap 2 10.9.0.1 $PORT
+	sleep 1
+	handshakes_free a
+	# Answers that count are counted.
+	(($(wg_rx a) > before))
+}
+
+t sleeps 'before the machine sleeps all keys are forgotten; interfaces stay up and make new ones'
+sleeps() {
+	local event before n
+	debug_log
+	pair
+	ping_both
+	for event in 'SUSPEND freeze' 'HIBERNATION disk'; do
+		before=$(keypairs created)
+		((before > $(keypairs destroyed)))
+		pm $event
+		[[ $(keypairs_left) == 0 ]]
+		[[ $(sockets a) == 2 && $(wg_handshake a) -gt 0 && $(ipn a link show wg0) == *,UP,* ]]
+		# Another initiation sooner than 5 seconds after the last one has to wait.
+		ping_ok a 10.8.0.2
+		ping_both
+		(($(keypairs created) > before))
+	done
+	# Interfaces that are down, and none, do not mind.
+	ipn a link set wg0 down
+	pm SUSPEND freeze
+	rise a a
+	ping_ok a 10.8.0.2
+	ipn a link del wg0
+	pm SUSPEND freeze
+}
+
+t copied 'a machine that is the copy of another one uses none of its keys to send, and makes new ones'
+copied() {
+	local before destroyed
+	[[ -e /run-token && -n $(echo /sys/bus/acpi/devices/QEMUVGID*) ]] || skip 'nothing here can copy a machine'
+	debug_log
+	pair
+	ping_both
+	handshakes_blocked a b
+	ping_both
+	destroyed=$(keypairs destroyed)
+	echo "<5>guest-fork: $(< /run-token)" > /dev/kmsg
+	wait_for 'the machine is a copy' eval '(($(logged "crng reseeded due to virtual machine fork") == 1))'
+	# The notifiers were called before that was said, or are being.
+	wait_for 'nothing passes' eval '! ns a ping -q -c 1 -W 1 10.8.0.2'
+	must_fail ns b ping -q -c 1 -W 1 10.8.0.1
+	[[ $(keypairs destroyed) == "$destroyed" ]]	# what is under way still arrives
+	before=$(keypairs created)
+	handshakes_free a b
+	wait_for 'a session is made' ping_ok a 10.8.0.2
+	ping_both
+	(($(keypairs created) > before))
+}
+
+# hold NAMESPACE 4|6 PORT…: takes ports of one family; ends with the namespace, or kill $HOLD.
+hold() {
+	bg $1 python3 -c '
+import socket, sys, time
+family = {"4": socket.AF_INET, "6": socket.AF_INET6}[sys.argv[1]]
+held = [socket.socket(family, socket.SOCK_DGRAM) for _ in sys.argv[2:]]
+for sock, port in zip(held, sys.argv[2:]):
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(("", int(port)))
+time.sleep(1000)' "${@:2}"; HOLD=$BG
+	wait_for 'the ports are held' eval '(($(sockets '$1' "sport = '${*: -1}'") > 0))'
+}
+# release: gives them up
+release() { kill $HOLD; wait $HOLD || true; }
+
+t ports 'a port that is taken in either family is refused and changes nothing; the session survives a change'
+ports() {
+	local family
+	pair
+	ping_both
+	handshakes_blocked a b
+	ns a wg set wg0 listen-port 7000
+	[[ $(sockets a 'sport = 7000') == 2 && $(sockets a) == 2 ]]
+	ping_both
+	[[ $(wg_endpoint b) == 10.9.0.1:7000 ]]
+	for family in 4 6; do
+		debug_log
+		hold a $family 6000
+		ns a wg set wg0 listen-port 6000 2>&1 | grep -q 'Address already in use'
+		[[ $(logged "wg0: Could not create IPv$family socket") == 1 ]]
+		[[ $(ns a wg show wg0 listen-port) == 7000 ]]
+		[[ $(sockets a 'sport = 6000') == 1 && $(sockets a 'sport = 7000') == 2 ]]
+		ping_both
+		release
+	done
+	handshakes_free a b
+	for family in 4 6; do
+		ipn a link set wg0 down
+		hold a $family 6000
+		ns a wg set wg0 listen-port 6000
+		ipn a link set wg0 up 2>&1 | grep -q 'Address already in use'
+		[[ $(ipn a link show wg0) != *UP* && $(ns a wg show wg0 listen-port) == 6000 && $(sockets a) == 1 ]]
+		release
+		ipn a link set wg0 up
+		[[ $(sockets a 'sport = 6000') == 2 && $(sockets a) == 2 ]]
+	done
+	rise a a
+	ping_both
+	# A listen-port that is set to what it is touches nothing, not even where nothing could be opened.
+	ns a wg set wg0 listen-port 6000
+	ping_both
+}
+
+t any_port 'without a port an interface finds one that is free in both families, if there is one'
+any_port() {
+	local port i
+	ns_add a
+	ipn a link add wg0 type wireguard
+	ns a sysctl -q net.ipv4.ip_local_port_range='40000 40003'
+	hold a 6 40000 40001 40003
+	for i in 1 2 3; do
+		ipn a link set wg0 up
+		[[ $(ns a wg show wg0 listen-port) == 40002 && $(sockets a 'sport = 40002') == 2 ]]
+		[[ $(sockets a) == 5 ]]
+		ipn a link set wg0 down
+		[[ $(ns a wg show wg0 listen-port) == 40002 ]]	# it stays with that
+		ns a wg set wg0 listen-port 0
+	done
+	hold a 6 40002
+	ipn a link set wg0 up 2>&1 | grep -q 'Address already in use'
+	[[ $(ns a wg show wg0 listen-port) == 0 && $(sockets a) == 4 ]]
+	release
+	ipn a link set wg0 up
+	port=$(ns a wg show wg0 listen-port)
+	ns a sysctl -q net.ipv4.ip_local_port_range='50000 50010'
+	ns a wg set wg0 listen-port 0
+	((port == 40002 && $(ns a wg show wg0 listen-port) >= 50000))
+}
+
+t no_ipv6 'where IPv6 is switched off the tunnel works with IPv4, and again with both where it is switched on'
+no_ipv6() {
+	pair
+	ns a sysctl -q net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	ping_ok a 10.8.0.2
+	ipn a link set wg0 down
+	ipn a link set wg0 up
+	ping_ok a 10.8.0.2
+	must_fail ns a ping -q -c 1 -W 1 fd08::2
+	wg_peer a endpoint "[fd09::2]:$PORT"
+	must_fail ns a ping -q -c 1 -W 2 10.8.0.2
+	ipn a link add wg1 type wireguard
+	ipn a link set wg1 up
+	ns a sysctl -q net.ipv6.conf.all.disable_ipv6=0
+	ipn a addr replace fd09::1/64 dev eth0 nodad
+	rise a a
+	wait_for 'the tunnel works' ping_ok a fd08::2
+	wait_for 'b follows' eval '[[ $(wg_endpoint b) == "[fd09::1]:$PORT" ]]'
+	# Inside only.
+	ns b sysctl -q net.ipv6.conf.wg0.disable_ipv6=1
+	ping_ok a 10.8.0.2
+	must_fail ns a ping -q -c 1 -W 1 fd08::2
+}
+
+run "$@"
