@@ -109,8 +109,38 @@ namespace_busy() {
 	ns b wg set wg0 listen-port 6 2>&1 | grep -q 'Operation not permitted'
 	must_fail ns b ping -q -c 1 -W 1 -I wg0 192.0.2.1
 	ipn b link set wg0 down
-	ipn b link set wg0 up 2>&1 | grep -q . || true
+	ipn b link set wg0 up 2>&1 | grep -q 'Machine is not on the network'
 	ipn b link del wg0
+}
+
+t move_busy 'an interface is moved to and fro under traffic; at last the namespace goes that it was made in'
+move_busy() {
+	local i n
+	pair
+	ns_add c
+	busy
+	for i in 1 2 3; do
+		for n in c a; do
+			ipn ${AT:-a} link set wg0 netns $NS$n; AT=$n
+			ipn $n addr add 10.8.0.1/24 dev wg0
+			ipn $n addr add fd08::1/64 dev wg0
+			ipn $n link set wg0 up
+			wait_for 'the tunnel works' ns $n ping -q -c 1 -W 5 10.8.0.2
+		done
+	done
+	quiet
+	ping_both
+	ipn a link set wg0 netns ${NS}c
+	ipn c addr add 10.8.0.1/24 dev wg0
+	ipn c link set wg0 up
+	bg c ping -q -f 10.8.0.2 > /dev/null; i=$BG
+	wait_for 'the traffic flows' eval '(($(wg_rx c) > 100000))'
+	ns_del a
+	wait_for 'the carrier is gone' eval '[[ $(ns c cat /sys/class/net/wg0/carrier) == 0 ]]'
+	must_fail ns c ping -q -c 1 -W 1 10.8.0.2
+	ipn c link del wg0
+	kill $i; wait $i || true
+	[[ $(ns b ss -Hlnu "sport = $PORT" | wc -l) == 2 ]]
 }
 
 t unload_busy 'the module is unloaded with interfaces up and traffic on them, or refuses; then it is loaded again'
