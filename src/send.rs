@@ -149,7 +149,7 @@ impl Peer {
                 self.device,
                 "Sending keepalive packet to peer {} ({})\n",
                 self.id,
-                self.endpoint
+                self.endpoint.shown()
             );
         }
         self.send_staged_packets();
@@ -180,7 +180,7 @@ impl Peer {
             self.device,
             "Sending handshake initiation to peer {} ({})\n",
             self.id,
-            self.endpoint
+            self.endpoint.shown()
         );
         let Some(mut message) = self.create_initiation() else {
             return;
@@ -202,7 +202,7 @@ impl Peer {
             self.device,
             "Sending handshake response to peer {} ({})\n",
             self.id,
-            self.endpoint
+            self.endpoint.shown()
         );
         let Some(mut message) = self.create_response() else {
             return;

@@ -121,6 +121,12 @@ impl PeerEndpoint {
         self.inner.lock().endpoint
     }
 
+    /// What messages call the endpoint. It is read here, and not where the message is put together, which is done with
+    /// interrupts off.
+    pub(crate) fn shown(&self) -> impl Display {
+        Shown(self.get())
+    }
+
     /// Sets the endpoint, if it is another one than before.
     ///
     /// It seldom is, so that is looked at without the lock. If it is just being changed by somebody else one of the two
@@ -175,9 +181,12 @@ impl PeerEndpoint {
     }
 }
 
-impl Display for PeerEndpoint {
+/// See [`PeerEndpoint::shown`].
+struct Shown(Option<Endpoint>);
+
+impl Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.get() {
+        match &self.0 {
             Some(endpoint) => endpoint.fmt(f),
             None => f.write_str("(einval)"),
         }

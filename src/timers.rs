@@ -97,7 +97,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
                     this.device,
                     "Handshake for peer {} ({}) did not complete after {} attempts, giving up\n",
                     this.id,
-                    this.endpoint,
+                    this.endpoint.shown(),
                     MAX_TIMER_HANDSHAKES.saturating_add(2)
                 );
                 this.purge_staged_packets();
@@ -110,7 +110,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
                     this.device,
                     "Handshake for peer {} ({}) did not complete after {} seconds, retrying (try {})\n",
                     this.id,
-                    this.endpoint,
+                    this.endpoint.shown(),
                     REKEY_TIMEOUT,
                     attempts.saturating_add(1)
                 );
@@ -143,7 +143,7 @@ impl TimerCallback<NEW_HANDSHAKE> for Peer {
             this.device,
             "Retrying handshake with peer {} ({}) because we stopped hearing back after {} seconds\n",
             this.id,
-            this.endpoint,
+            this.endpoint.shown(),
             KEEPALIVE_TIMEOUT.saturating_add(REKEY_TIMEOUT)
         );
         // It may be the source address that does not get through.
@@ -177,7 +177,7 @@ impl WorkItem<{ Peer::CLEAR_WORK }> for Peer {
             this.device,
             "Zeroing out all keys for peer {} ({}), since we haven't received a new one in {} seconds\n",
             this.id,
-            this.endpoint,
+            this.endpoint.shown(),
             REJECT_AFTER_TIME.saturating_mul(3)
         );
         this.clear_handshake();
