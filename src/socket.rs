@@ -392,6 +392,7 @@ impl Sender<'_> {
                 port,
                 src,
                 src_if,
+                ..
             } => {
                 let (route, saddr, daddr) = self.path4((*addr, *port), src, src_if, cache)?;
                 Ok(Path::V4 {

@@ -46,6 +46,8 @@ pub(crate) enum Endpoint {
         src: [u8; 4],
         /// The index of the interface it was heard on, 0 if any will do.
         src_if: i32,
+        /// What the configuration filled the end of its address with, as a rule zeros. It is only given back.
+        padding: [u8; 8],
     },
     /// By IPv6.
     V6 {
@@ -103,6 +105,7 @@ impl Endpoint {
                 port,
                 src: array_at(ip, 16)?,
                 src_if: iif,
+                padding: [0; 8],
             }),
             ETH_P_IPV6 => {
                 let addr = array_at(ip, 8)?;
@@ -129,6 +132,7 @@ impl Endpoint {
                 port,
                 src: [0; 4],
                 src_if: 0,
+                padding: array_at(bytes, 8)?,
             }),
             (AF_INET6, SOCKADDR_IN6_LEN) => Some(Self::V6 {
                 addr: array_at(bytes, 8)?,
@@ -150,10 +154,16 @@ impl Endpoint {
             }
         };
         let len = match self {
-            Self::V4 { addr, port, .. } => {
+            Self::V4 {
+                addr,
+                port,
+                padding,
+                ..
+            } => {
                 put(0, &AF_INET.to_ne_bytes());
                 put(2, &port.to_be_bytes());
                 put(4, &addr);
+                put(8, &padding);
                 SOCKADDR_IN_LEN
             }
             Self::V6 {
@@ -197,6 +207,7 @@ impl Endpoint {
                 port,
                 src,
                 src_if,
+                ..
             } => [
                 first(AF_INET, port, src_if as u32),
                 u64::from(u32::from_be_bytes(addr)),
@@ -267,6 +278,7 @@ mod tests {
         port: 51820,
         src: [198, 51, 100, 7],
         src_if: 3,
+        padding: [0; 8],
     };
     const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     const GLOBAL: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
@@ -340,6 +352,14 @@ mod tests {
         without_src.clear_src();
         assert!(Endpoint::from_sockaddr(&expected) == Some(without_src));
         assert!(without_src != V4);
+        // What is in place of the zeros comes back, but does not make it another endpoint.
+        let mut padded = expected;
+        padded[8..].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        let Some(with_padding) = Endpoint::from_sockaddr(&padded) else {
+            panic!("not an endpoint");
+        };
+        assert!(with_padding == without_src);
+        assert_eq!(with_padding.to_sockaddr().as_bytes(), padded);
     }
 
     #[test]
@@ -395,6 +415,7 @@ mod tests {
             port,
             src,
             src_if,
+            padding: [0; 8],
         };
         let (addr, src) = ([192, 0, 2, 1], [198, 51, 100, 7]);
         assert!(v4(addr, 51820, src, 3) == V4);
