@@ -71,34 +71,32 @@ class Error(Exception):
         self.errno, self.text, self.offset = errno, text, offset
 
 
-class Socket:
-    """A generic netlink socket that knows the family `name`."""
+class Netlink:
+    """A netlink socket of `protocol`, bound, that asks for extended acknowledgements without a copy of the request."""
 
-    def __init__(self, name="wireguard", strict=False):
-        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC)
+    def __init__(self, protocol, strict=False):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self.sock.bind((0, 0))
         self.sock.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self.sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         if strict:
             self.sock.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
         self.seq = 0
-        # CTRL_CMD_GETFAMILY with CTRL_ATTR_FAMILY_NAME; the answer has CTRL_ATTR_FAMILY_ID.
-        self.family = 16
-        answer = dict(parse(self.do(3, attr(2, name))[0]))
-        self.family = struct.unpack("=H", answer[1])[0]
-        self.operations = [dict(parse(op)) for _, op in parse(answer.get(6, b""))]
+        self.buffer = memoryview(bytearray(1 << 16))
 
-    def send(self, command, payload=b"", flags=0, version=1):
+    def send_message(self, kind, flags, body):
+        """Sends a message with these flags, and no others."""
         self.seq += 1
-        body = struct.pack("=BBH", command, version, 0) + payload
-        self.sock.send(struct.pack("=IHHII", 16 + len(body), self.family, NLM_F_REQUEST | flags, self.seq, 0) + body)
+        self.sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, self.seq, 0) + body)
 
-    def messages(self):
-        """One datagram's messages as (type, flags, payload)."""
-        data = self.sock.recv(1 << 20)
+    def messages(self, size=1 << 16):
+        """One datagram's messages as (type, flags, payload), read into a buffer of at most 64 KiB."""
+        data = bytes(self.buffer[:self.sock.recv_into(self.buffer, size)])
         found = []
         while len(data) >= 16:
             size, kind, flags, _, _ = struct.unpack_from("=IHHII", data)
+            if not 16 <= size <= len(data):
+                raise ValueError("a malformed message from the kernel, or one that the buffer is too small for")
             found.append((kind, flags, data[16:size]))
             data = data[(size + 3) & ~3:]
         return found
@@ -117,26 +115,50 @@ class Socket:
         text = tlvs.get(NLMSGERR_ATTR_MSG, b"").rstrip(b"\0").decode()
         raise Error(errno, text, tlvs.get(NLMSGERR_ATTR_OFFS))
 
-    def do(self, command, payload=b"", flags=0, version=1):
-        """A request with an acknowledgement; what came before it is returned, without generic netlink headers."""
-        self.send(command, payload, flags | NLM_F_ACK, version)
+    def acknowledged(self):
+        """The payloads that come before the acknowledgement."""
         answers = []
         while True:
             for kind, flags, body in self.messages():
                 self.check(kind, flags, body)
                 if kind == NLMSG_ERROR:
                     return answers
-                answers.append(body[4:])
+                answers.append(body)
+
+    def dumped(self, size=1 << 16):
+        """The messages of a dump as (flags, payload), read into a buffer of `size` bytes."""
+        while True:
+            for kind, flags, body in self.messages(size):
+                self.check(kind, flags, body)
+                if kind in (NLMSG_DONE, NLMSG_ERROR):
+                    return
+                yield flags, body
+
+
+class Socket(Netlink):
+    """A generic netlink socket that knows the family `name`."""
+
+    def __init__(self, name="wireguard", strict=False):
+        super().__init__(NETLINK_GENERIC, strict)
+        # CTRL_CMD_GETFAMILY with CTRL_ATTR_FAMILY_NAME; the answer has CTRL_ATTR_FAMILY_ID.
+        self.family = 16
+        answer = dict(parse(self.do(3, attr(2, name))[0]))
+        self.family = struct.unpack("=H", answer[1])[0]
+        self.operations = [dict(parse(op)) for _, op in parse(answer.get(6, b""))]
+
+    def send(self, command, payload=b"", flags=0, version=1):
+        self.send_message(self.family, NLM_F_REQUEST | flags, struct.pack("=BBH", command, version, 0) + payload)
+
+    def do(self, command, payload=b"", flags=0, version=1):
+        """A request with an acknowledgement; what came before it is returned, without generic netlink headers."""
+        self.send(command, payload, flags | NLM_F_ACK, version)
+        return [body[4:] for body in self.acknowledged()]
 
     def dump(self, command, payload=b""):
         """A dump, message by message: yields (flags, attributes as bytes)."""
         self.send(command, payload, NLM_F_DUMP)
-        while True:
-            for kind, flags, body in self.messages():
-                self.check(kind, flags, body)
-                if kind == NLMSG_DONE:
-                    return
-                yield flags, body[4:]
+        for flags, body in self.dumped():
+            yield flags, body[4:]
 
 
 def peer(key, *attrs):

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Requests made by chance for parity_netlink.py, the same ones each time: from a seeded generator.
+
+random      whole requests, most of whose parts are right, to an interface that goes up and down
+mutated     right requests some bytes of which were changed, left out or cut off
+"""
+
+import random
+
+from parity_record import *
+from parity_requests import PEER, allowedip, key, public_key, sockaddr_in, sockaddr_in6
+
+PRIVATE = [bytes(32), b"\x10" * 31 + b"\x50", b"\xff" * 32, key(101), key(102)]
+RANDOM_REQUESTS = 1100
+MUTATED_REQUESTS = 900
+
+
+class Maker:
+    """Makes requests."""
+
+    def __init__(self, seed):
+        self.chance = random.Random(seed)
+        # Some of the peers have the interface's own key at times.
+        self.keys = [key(i) for i in range(6)] + [public_key(private) for private in PRIVATE[1:]]
+
+    def maybe(self, probability):
+        return self.chance.random() < probability
+
+    def odd(self, good, probability=0.04):
+        """The good value or, seldom, one of another size."""
+        if not self.maybe(probability):
+            return good
+        return self.chance.choice([b"", good[:-1], good + b"\0", good * 2, self.chance.randbytes(self.chance.randrange(40))])
+
+    def kind(self, kind):
+        """The type of an attribute, which seldom says wrongly whether it holds others."""
+        return kind ^ (NESTED if self.maybe(0.02) else 0)
+
+    def some(self, *attrs):
+        """Attributes with the probability that each of them is there."""
+        present = [self.attr(*rest) for probability, *rest in attrs if self.maybe(probability)]
+        if self.maybe(0.02):
+            present.append(attr(self.chance.randrange(14), self.chance.randbytes(4)))
+        if self.maybe(0.2):
+            self.chance.shuffle(present)
+        return b"".join(present) + (self.chance.randbytes(self.chance.randrange(1, 5)) if self.maybe(0.01) else b"")
+
+    def attr(self, kind, value):
+        return attr(self.kind(kind), value)
+
+    def address(self, family):
+        # Few of them, so that peers take them from each other.
+        if family == V4:
+            address = bytes([10, self.chance.randrange(3), self.chance.randrange(2), self.chance.choice([0, 1, 255])])
+        elif family == V6:
+            address = bytes([0x20, 1, self.chance.randrange(2)]) + bytes(12) + bytes([self.chance.randrange(3)])
+        else:
+            address = self.chance.randbytes(self.chance.choice([4, 16]))
+        return self.chance.choice([address[:3], address + b"\0", bytes(16), bytes(4)]) if self.maybe(0.05) else address
+
+    def allowed_ip(self):
+        family = self.chance.choice([V4, V4, V4, V6, V6, V6, self.chance.randrange(20)])
+        cidr = 32 if family == V4 else 128
+        if self.maybe(0.5):
+            cidr = self.chance.choice([0, 8, 16, 24, 31, 32, 32, 33, 64, 127, 128, 129, 255])
+        return attr(
+            self.kind(self.chance.choice([0, 0, 1, 7]) | NESTED),
+            self.some(
+                (0.97, I_FAMILY, self.odd(u16(family))),
+                (0.97, I_IPADDR, self.address(family)),
+                (0.97, I_CIDR, self.odd(u8(cidr))),
+                (0.3, I_FLAGS, self.odd(u32(self.chance.choice([0, 0, 0, 1, 1, 1, 2, 3])))),
+            ),
+        )
+
+    def endpoint(self):
+        host, port = self.chance.randrange(9), self.chance.randrange(1 << 16)
+        which = self.chance.randrange(6)
+        if which <= 1:
+            zero = self.chance.choice([bytes(8), self.chance.randbytes(8)])
+            return sockaddr_in(f"192.0.2.{host}", port, zero)
+        if which <= 3:
+            flowinfo = self.chance.choice([0, self.chance.randrange(1 << 32)])
+            return sockaddr_in6(f"fe80::{host}", port, flowinfo, self.chance.randrange(3))
+        if which == 4:
+            return struct.pack("=H", self.chance.choice([V4, V6, 1])) + self.chance.randbytes(
+                self.chance.choice([14, 26, 20, 12, 40])
+            )
+        return b"\xee" + self.chance.randbytes(self.chance.choice([14, 15, 27]))
+
+    def list(self, entry):
+        return b"".join(entry() for _ in range(self.chance.randrange(5)))
+
+    def peer(self):
+        flags = self.chance.randrange(8) if self.maybe(0.97) else self.chance.randrange(16)
+        return attr(
+            self.kind(self.chance.choice([0, 0, 3]) | NESTED),
+            self.some(
+                (0.97, P_PUBLIC_KEY, self.odd(self.chance.choice(self.keys), 0.02)),
+                (0.2, P_PRESHARED_KEY, self.odd(self.chance.randbytes(32))),
+                (0.5, P_FLAGS, self.odd(u32(flags))),
+                (0.3, P_ENDPOINT, self.endpoint()),
+                (0.2, P_KEEPALIVE, self.odd(u16(self.chance.choice([0, 1, 25, 65535])))),
+                (0.02, P_LAST_HANDSHAKE, self.odd(bytes(16), 0.3)),
+                (0.01, P_RX_BYTES, self.odd(bytes(8), 0.3)),
+                (0.01, P_TX_BYTES, self.odd(bytes(8), 0.3)),
+                (0.5, P_ALLOWEDIPS | NESTED, self.list(self.allowed_ip)),
+                (0.15, P_PROTOCOL_VERSION, self.odd(u32(self.chance.choice([1, 1, 1, 1, 0, 2])))),
+            ),
+        )
+
+    def device(self):
+        return self.some(
+            (0.1, A_PRIVATE_KEY, self.odd(self.chance.choice(PRIVATE))),
+            (0.03, A_PUBLIC_KEY, self.odd(bytes(32))),
+            (0.1, A_FLAGS, self.odd(u32(self.chance.choice([0, 0, 1, 2])))),
+            (0.1, A_LISTEN_PORT, self.odd(u16(self.chance.choice(sorted(PORTS))))),
+            (0.1, A_FWMARK, self.odd(u32(self.chance.randrange(1 << 32)))),
+            (0.8, A_PEERS | NESTED, self.list(self.peer)),
+        )
+
+    def sound(self):
+        """A request that is right."""
+
+        def entry():
+            return peer(
+                self.chance.choice(self.keys),
+                *(attr(kind, self.chance.choice(good[:2])) for kind, good in PEER.items() if self.maybe(0.4)),
+                nest(
+                    P_ALLOWEDIPS,
+                    *(allowedip(V4, self.address(V4)[:4].ljust(4, b"\0"), 32) for _ in range(self.chance.randrange(3))),
+                ),
+            )
+
+        return (
+            NAME
+            + attr(A_FLAGS, u32(self.chance.randrange(2)))
+            + attr(A_LISTEN_PORT, u16(self.chance.choice(sorted(PORTS))))
+            + attr(A_FWMARK, u32(self.chance.randrange(9)))
+            + nest(A_PEERS, *(entry() for _ in range(self.chance.randrange(1, 4))))
+        )
+
+    def mutate(self, request):
+        request = bytearray(request)
+        for _ in range(self.chance.choice([1, 1, 2, 3, 8])):
+            at, how = self.chance.randrange(len(request)), self.chance.randrange(5)
+            if how == 0:
+                request[at] = self.chance.randrange(256)
+            elif how == 1:
+                request[at] ^= 1 << self.chance.randrange(8)
+            elif how == 2:  # a length, if there is one
+                at &= ~3
+                request[at : at + 2] = u16(
+                    self.chance.choice([0, 1, 3, 4, 5, 8, 36, 65535, len(request), len(request) - at])
+                )
+            elif how == 3 and len(request) > 16:
+                del request[at : at + self.chance.randrange(1, 9)]
+            elif self.maybe(0.2) and at > 16:
+                del request[at:]
+        return bytes(request)
+
+
+def up_or_down(maker, recorder, is_up):
+    """Seldom has the interface go up or down; whether it is up then."""
+    if not maker.maybe(0.02):
+        return is_up
+    recorder.up(not is_up)
+    with open("/sys/class/net/wg0/flags") as flags:
+        return bool(int(flags.read(), 16) & 1)
+
+
+def send_random(maker, recorder):
+    index = attr(A_IFINDEX, u32(socket.if_nametoindex("wg0")))
+    others = [
+        b"",
+        NAME + index,
+        attr(A_IFNAME, "lo"),
+        attr(A_IFNAME, "nosuch"),
+        attr(A_IFNAME, b""),
+        attr(A_IFINDEX, u32(0)),
+    ]
+    is_up = False
+    for i in range(RANDOM_REQUESTS):
+        is_up = up_or_down(maker, recorder, is_up)
+        which = maker.chance.choice([NAME, index]) if maker.maybe(0.97) else maker.chance.choice(others)
+        if maker.maybe(0.95):
+            recorder.set(f"random {i}", maker.device(), name=which)
+        else:
+            recorder.get(f"random {i}", which + (maker.device() if maker.maybe(0.3) else b""))
+
+
+def send_mutated(maker, recorder):
+    is_up = False
+    for i in range(MUTATED_REQUESTS):
+        is_up = up_or_down(maker, recorder, is_up)
+        recorder.set(f"mutated {i}", maker.mutate(maker.sound()), name=b"")
+
+
+PARTS = {"random": send_random, "mutated": send_mutated}
+
+
+def main(which):
+    maker, recorder = Maker(20240607), Recorder()
+    recorder.reset()
+    taken = take_port()
+    PARTS[which](maker, recorder)
+    taken.close()
