@@ -14,6 +14,10 @@
 #     --memory MB         memory of the guest (default: 1024)
 #     --cpus N            processors of the guest (default: 2)
 #     --timeout SECONDS   time it may take from power-on to power-off (default: 600)
+#     --clock host|instructions
+#                         what the guest's clock follows: the time (default), or the instructions that the guest executes, a
+#                         billion of which are a second. Then what it measures does not depend on the machine or on what else
+#                         that is doing; waiting takes no time, and the processors take turns on one of the machine's
 #     --append ARGUMENTS  more kernel arguments
 #     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`, the other with `b`, and the
 #                         same name of a socket, which must not exist
@@ -32,7 +36,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-role=rust ko='' memory=1024 cpus=2 timeout=600 append='' link='' console=''
+role=rust ko='' memory=1024 cpus=2 timeout=600 clock=host append='' link='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) role=$2 ;;
@@ -40,6 +44,7 @@ while [[ $# -gt 0 ]]; do
 	--memory) memory=$2 ;;
 	--cpus) cpus=$2 ;;
 	--timeout) timeout=$2 ;;
+	--clock) clock=$2 ;;
 	--append) append=$2 ;;
 	--link) link=$2 ;;
 	--console) console=$2 ;;
@@ -51,6 +56,12 @@ while [[ $# -gt 0 ]]; do
 	shift 2
 done
 [[ $role == rust || $role == c ]] || die "--module is rust or c"
+case $clock in
+host) accel=(-accel 'tcg,thread=multi' -cpu max) ;;
+# A byte that is copied or cleared would count as much as an instruction; without ERMS and FSRM eight of them do.
+instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu 'max,-erms,-fsrm') ;;
+*) die "--clock is host or instructions" ;;
+esac
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
 
 call env buildenv.sh
@@ -109,7 +120,7 @@ fi
 steady='no_timer_check tsc=reliable watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 qemu=(
 	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
-	-accel 'tcg,thread=multi' -cpu max -smp "$cpus" -m "$memory"
+	"${accel[@]}" -smp "$cpus" -m "$memory"
 	-kernel "$image" -initrd initrd
 	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $steady $append"
 	-chardev 'file,id=console,path=console,append=on' -serial chardev:console -serial stdio

@@ -19,6 +19,7 @@
 #     # kernels: NAME…      the kernels that it is of use on (default: stock), see below
 #     # append: ARGUMENTS   more kernel arguments
 #     # memory: MB          default: 1024
+#     # clock: instructions the clock of a single guest counts instructions instead of time, see scripts/boot.sh
 #     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); several times that is granted
 #
 # A test fails also if its guest panics, is not done in time or prints nothing, if results are missing, and if the
@@ -174,7 +175,7 @@ guest() {
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")
 	report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$cache/log/$id-$KERNEL-console.log" "${link[@]}" \
 		--memory "$(declared "$file" memory 1024)" --timeout $((60 + patience * $(declared "$file" timeout 300))) \
-		--append "$(declared "$file" append)" \
+		--append "$(declared "$file" append)" --clock "$(declared "$file" clock host)" \
 		-- "${command[@]}" || status=$?
 	echo "$status" >"$run/$id.status"
 }

@@ -209,6 +209,26 @@ allowedips() {
 	[[ $(ips) == "$K1 8.8.8.8/32|$K2 (none)|" ]]
 }
 
+t replace_allowedips 'allowed IPs that replace others are those that were given, in their order, whatever both have in common'
+replace_allowedips() {
+	local list
+	one
+	wga set wg0 peer $K1 peer $K2 allowed-ips 10.9.0.0/16
+	for list in 10.1.0.0/16,fd01::/64,10.2.0.0/16 10.1.0.0/16,fd01::/64,10.2.0.0/16 10.1.0.0/16,fd01::/64 \
+		10.1.0.0/16,fd01::/64,10.2.0.0/16,::/0 ::/0,10.2.0.0/16,fd01::/64,10.1.0.0/16 ::/0 ::/1 ::/1,10.9.0.0/16 10.9.0.0/16; do
+		wga set wg0 peer $K1 allowed-ips $list
+		[[ $(wga show wg0 allowed-ips | grep "^$K1") == "$K1	${list//,/ }" ]]
+	done
+	[[ $(wga show wg0 allowed-ips | grep "^$K2") == "$K2	(none)" ]]
+	# What another peer has taken meanwhile comes back.
+	wga set wg0 peer $K1 allowed-ips 10.1.0.0/16,10.2.0.0/16
+	wga set wg0 peer $K2 allowed-ips 10.2.0.0/16
+	wga set wg0 peer $K1 allowed-ips 10.1.0.0/16,10.2.0.0/16
+	[[ $(wga show wg0 allowed-ips) == "$K1	10.1.0.0/16 10.2.0.0/16"$'\n'"$K2	(none)" ]]
+	wga set wg0 peer $K1 allowed-ips ''
+	[[ $(wga show wg0 allowed-ips) == "$K1	(none)"$'\n'"$K2	(none)" ]]
+}
+
 t update_only 'a peer that may only be updated is not made'
 update_only() {
 	one

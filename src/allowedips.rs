@@ -47,11 +47,14 @@ use kernel::{
     }, //
 };
 
-use crate::linux::rcu::{
-    Guard,
-    RcuArc,
-    RcuBorrow,
-    RcuPtr, //
+use crate::linux::{
+    rcu::{
+        Guard,
+        RcuArc,
+        RcuBorrow,
+        RcuPtr, //
+    },
+    sched, //
 };
 
 mod list;
@@ -197,8 +200,9 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
         found
     }
 
-    /// The last node on the way to the prefix, which is the prefix itself if it is there.
-    fn place(&self, bits: A, cidr: u8) -> Option<RcuArc<Node<A, T>>> {
+    /// The last node on the way to the prefix, which is the prefix itself if it is there, and if it is not the node that
+    /// is in its way.
+    fn place(&self, bits: A, cidr: u8) -> (Option<RcuArc<Node<A, T>>>, Option<RcuArc<Node<A, T>>>) {
         let guard = Guard::new();
         let mut last = None;
         let mut next = self.0.load(&guard);
@@ -207,25 +211,28 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
                 break;
             }
             last = Some(node);
-            next = if node.cidr == cidr {
-                None
-            } else {
-                node.get_ref().child(bits).load(&guard)
-            };
+            if node.cidr == cidr {
+                next = None;
+                break;
+            }
+            next = node.get_ref().child(bits).load(&guard);
         }
-        last?.try_get()
+        (
+            last.and_then(RcuBorrow::try_get),
+            next.and_then(RcuBorrow::try_get),
+        )
     }
 
     /// Only one writer at a time may call this.
     fn insert(&self, bits: A, cidr: u8, value: RcuArc<T>) -> Result<Option<RcuArc<T>>> {
-        let parent = self.place(bits, cidr);
+        let (parent, down) = self.place(bits, cidr);
         let slot = match &parent {
             Some(node) if node.cidr == cidr => return Ok(node.value.replace(Some(value))),
             Some(node) => node.child(bits),
             None => &self.0,
         };
         let leaf = Node::new(bits, cidr, Some(value))?;
-        let Some(down) = slot.get() else {
+        let Some(down) = down else {
             slot.replace(Some(leaf));
             return Ok(None);
         };
@@ -265,29 +272,32 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
         let value = node.value.replace(None);
 
         // With two children it stays, as the place where the ways to them part.
-        let child = match (node.zero.get(), node.one.get()) {
+        let child = match (node.zero.load(&guard), node.one.load(&guard)) {
             (Some(_), Some(_)) => return value,
             (child, None) | (None, child) => child,
         };
         let was_leaf = child.is_none();
-        slot.replace(child);
+        slot.replace(child.and_then(RcuBorrow::try_get));
         if let (true, Some((slot, parent))) = (was_leaf, parent) {
             if parent.value.is_none() {
                 // Only one way is left through it.
-                slot.replace(parent.zero.get().or_else(|| parent.one.get()));
+                let left = parent.zero.load(&guard).or(parent.one.load(&guard));
+                slot.replace(left.and_then(RcuBorrow::try_get));
             }
         }
         value
     }
 
-    /// Takes all nodes out, leaves first, so that none of them is dropped while it is the last to hold
-    /// another: a whole trie is then free after one grace period, not after one for each of its levels.
-    fn dismantle(&self) {
-        loop {
+    /// Takes nodes out, leaves first and as many as `limit`, and says whether that was all.
+    ///
+    /// None of them is dropped while it is the last to hold another: a whole trie is then free after one grace period, not
+    /// after one for each of its levels.
+    fn dismantle(&self, limit: usize) -> bool {
+        for _ in 0..limit {
             let guard = Guard::new();
             let mut slot = &self.0;
             let Some(mut node) = slot.load(&guard).map(RcuBorrow::get_ref) else {
-                break;
+                return true;
             };
             loop {
                 let below = match node.zero.load(&guard) {
@@ -302,12 +312,13 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
             }
             slot.replace(None);
         }
+        false
     }
 }
 
 impl<A: Address, T: Send + Sync + 'static> Drop for Root<A, T> {
     fn drop(&mut self) {
-        self.dismantle();
+        while !self.dismantle(usize::MAX) {}
     }
 }
 
@@ -430,8 +441,8 @@ impl<T: Send + Sync + 'static> TrieWriter<'_, T> {
     pub(crate) fn clear(&mut self) -> Detached<T> {
         self.changed();
         Detached {
-            _root4: Root(RcuPtr::new(self.trie.root4.0.replace(None))),
-            _root6: Root(RcuPtr::new(self.trie.root6.0.replace(None))),
+            root4: Root(RcuPtr::new(self.trie.root4.0.replace(None))),
+            root6: Root(RcuPtr::new(self.trie.root6.0.replace(None))),
         }
     }
 }
@@ -441,8 +452,21 @@ impl<T: Send + Sync + 'static> TrieWriter<'_, T> {
 /// A reader that began earlier may still be on its way through them. It is to be dropped after
 /// [`synchronize_net()`](crate::linux::rcu::synchronize_net), which the owners' removal waits for
 /// anyway; sooner than that, such a reader may find a shorter prefix than the longest that was there.
+///
+/// To be dropped in process context: where there are many nodes, others may run meanwhile.
 #[must_use = "to be dropped after a grace period"]
 pub(crate) struct Detached<T: Send + Sync + 'static> {
-    _root4: Root<u32, T>,
-    _root6: Root<u128, T>,
+    root4: Root<u32, T>,
+    root6: Root<u128, T>,
+}
+
+impl<T: Send + Sync + 'static> Drop for Detached<T> {
+    fn drop(&mut self) {
+        /// Nodes that are taken out before others may run.
+        const BATCH: usize = 512;
+
+        while !(self.root4.dismantle(BATCH) && self.root6.dismantle(BATCH)) {
+            sched::cond_resched();
+        }
+    }
 }

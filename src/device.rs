@@ -16,7 +16,10 @@
 //!
 //! The ones up to and including 6 are mutexes, for process context; those under 7 disable bottom halves.
 
-use core::net::IpAddr;
+use core::{
+    net::IpAddr,
+    ops::ControlFlow, //
+};
 
 use kernel::{
     fmt,
@@ -71,6 +74,7 @@ use crate::{
             RcuArc,
             RcuPtr, //
         },
+        sched,
         skbuff::{
             SkBuff,
             SkbList,
@@ -162,11 +166,22 @@ impl Config {
         self.peers.values().map(|handle| &**handle)
     }
 
-    /// The first peer that was created after the one with this number; with 0 the first of all.
-    pub(crate) fn next_peer(&self, id: u64) -> Option<&Arc<Peer>> {
+    /// Passes the peers that were created after the one with this number, with 0 all of them, to `f`, in that order and
+    /// until it breaks off.
+    pub(crate) fn try_for_each_peer_after<B>(
+        &mut self,
+        id: u64,
+        mut f: impl FnMut(&Arc<Peer>) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
         // Numbers begin with 1.
-        let cursor = self.peers.cursor_lower_bound(&id.checked_add(1)?)?;
-        self.peers.get(cursor.current().0).map(|handle| &**handle)
+        let mut next = id
+            .checked_add(1)
+            .and_then(|first| self.peers.cursor_lower_bound_mut(&first));
+        while let Some(cursor) = next {
+            f(cursor.current().1)?;
+            next = cursor.move_next();
+        }
+        ControlFlow::Continue(())
     }
 
     /// What the allowed IPs refer to a peer by.
@@ -459,6 +474,7 @@ impl Driver for Device {
             if peer.persistent_keepalive_interval() != 0 {
                 peer.send_keepalive();
             }
+            sched::cond_resched();
         }
         Ok(())
     }
@@ -467,6 +483,7 @@ impl Driver for Device {
         let config = this.update.lock();
         for peer in config.peers() {
             peer.stop();
+            sched::cond_resched();
         }
         this.handshakes.purge();
         this.sockets.close();

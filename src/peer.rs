@@ -266,7 +266,7 @@ impl Peer {
 
     /// The first half of a removal: nobody finds the peer any more, and nothing new begins. Process context.
     pub(crate) fn detach(&self, config: &mut Config) {
-        self.remove_allowed_ips(config);
+        self.remove_allowed_ips(config, |_| true);
         self.make_dead();
         config.remove_peer(self.id);
     }
@@ -297,6 +297,7 @@ impl Peer {
         let detached = device.allowed_ips.write().clear();
         for peer in config.peers() {
             peer.make_dead();
+            sched::cond_resched();
         }
         rcu::synchronize_net();
         while let Some(peer) = config.take_first_peer() {
@@ -357,19 +358,20 @@ impl Peer {
         );
     }
 
-    /// Routes `prefix` to this peer, whoever had it before.
+    /// Routes `prefix` to this peer, whoever had it before. `handle` is the peer's in the configuration.
     ///
     /// Process context. `ENOMEM`: nothing has changed.
     pub(crate) fn insert_allowed_ip(
         self: &Arc<Self>,
-        config: &Config,
+        _config: &Config,
+        handle: &RcuArc<Arc<Self>>,
         prefix: AllowedIp,
     ) -> Result {
-        let handle = config.handle(self.id).ok_or(ENOENT)?;
         let old = {
             let mut list = self.allowed_ips.lock();
             let room = list.reserve()?;
-            let old = self.device.allowed_ips.write().insert(prefix, handle)?;
+            let mut trie = self.device.allowed_ips.write();
+            let old = trie.insert(prefix, handle.clone())?;
             let (ours, others) = match old {
                 Some(old) if Arc::ptr_eq(&old, self) => (true, None),
                 old => (false, old),
@@ -395,16 +397,20 @@ impl Peer {
         }
     }
 
-    /// Routes nothing to this peer.
-    pub(crate) fn remove_allowed_ips(&self, _config: &Config) {
-        let prefixes = self.allowed_ips.lock().take();
-        if prefixes.is_empty() {
+    /// Routes those of its prefixes to this peer no more of which `which` says so. Process context; it may not sleep.
+    pub(crate) fn remove_allowed_ips(&self, _config: &Config, which: impl Fn(&AllowedIp) -> bool) {
+        let mut prefixes = self.allowed_ips.lock();
+        if prefixes.as_slice().is_empty() {
             return;
         }
         let mut trie = self.device.allowed_ips.write();
-        for prefix in &prefixes {
-            trie.remove(prefix, |owner| owner.id == self.id);
-        }
+        prefixes.retain(|prefix| {
+            let remove = which(prefix);
+            if remove {
+                trie.remove(prefix, |owner| owner.id == self.id);
+            }
+            !remove
+        });
     }
 }
 

@@ -104,6 +104,28 @@ impl AllowedIpList {
         true
     }
 
+    /// Removes the prefixes that `keep` does not want to keep. The others keep their order.
+    ///
+    /// The room of a few is kept for those that come next.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&AllowedIp) -> bool) {
+        let mut kept = 0usize;
+        for at in 0..self.entries.len() {
+            let Some(entry) = self.entries.get(at).copied() else {
+                break;
+            };
+            if keep(&entry) {
+                if let Some(place) = self.entries.get_mut(kept) {
+                    *place = entry;
+                }
+                kept = kept.saturating_add(1);
+            }
+        }
+        self.entries.truncate(kept);
+        if kept == 0 && self.entries.capacity() > 16 {
+            self.take();
+        }
+    }
+
     /// Takes all prefixes out.
     pub(crate) fn take(&mut self) -> KVVec<AllowedIp> {
         core::mem::replace(&mut self.entries, KVVec::new())

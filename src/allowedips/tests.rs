@@ -393,6 +393,24 @@ mod cases {
         assert!(list.as_slice() == [b, a]);
         assert_eq!(list.take().len(), 2);
         assert!(list.as_slice().is_empty());
+        // The room of a few is kept, that of many is not.
+        for count in [3, 200] {
+            for number in 0..count {
+                list.reserve()?
+                    .put(AllowedIp::new(v4(10, number, 0, 0), 16)?, false);
+            }
+            assert_eq!(list.as_slice().len(), usize::from(count));
+            let second = AllowedIp::new(v4(10, 1, 0, 0), 16)?;
+            list.retain(|prefix| *prefix == second);
+            assert!(list.as_slice() == [second]);
+            list.reserve()?.put(b, false);
+            assert!(list.as_slice() == [second, b]);
+            list.retain(|_| false);
+            assert!(list.as_slice().is_empty());
+            list.reserve()?.put(b, false);
+            assert!(list.as_slice() == [b]);
+            list.retain(|_| false);
+        }
         Ok(())
     }
 

@@ -7,7 +7,10 @@
 //! meanwhile. Each message says whether what it belongs to has changed since the one before
 //! ([`DumpBuffer::set_generation`]), and readers ask again then.
 
-use core::net::IpAddr;
+use core::{
+    net::IpAddr,
+    ops::ControlFlow, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -121,7 +124,7 @@ impl DumpOp for GetDevice {
         // So that the name is that of the index, and neither changes. Released last, see the lock order.
         let _rtnl = (!self.begun).then(rtnetlink::lock);
         let device = self.device.clone();
-        let config = device.update.lock();
+        let mut config = device.update.lock();
         buffer.set_generation(config.generation);
         let mut message = buffer.message()?;
 
@@ -139,7 +142,7 @@ impl DumpOp for GetDevice {
             self.begun = true;
         }
 
-        let (progress, any) = self.put_peers(&config, &mut message)?;
+        let (progress, any) = self.put_peers(&mut config, &mut message)?;
         if begun && !any && matches!(progress, Progress::More) {
             // The buffer is too small for a single peer: it will not be larger the next time.
             return Err(request
@@ -155,20 +158,18 @@ impl GetDevice {
     /// Puts as many peers as there is room for; returns how far it got, and whether it put anything.
     fn put_peers(
         &mut self,
-        config: &Config,
+        config: &mut Config,
         message: &mut Message<'_>,
     ) -> Result<(Progress, bool)> {
         let mut peers = message.nest(WGDEVICE_A_PEERS)?;
         let mut any = false;
-        let progress = loop {
-            let Some(peer) = config.next_peer(self.last_peer) else {
-                break Progress::Done;
-            };
+        let full = config.try_for_each_peer_after(self.last_peer, |peer| {
             let resume = self.resume.take().filter(|resume| resume.peer == peer.id);
             match put_peer(peer, resume.as_ref(), &mut peers) {
                 Outcome::Whole => {
                     any = true;
                     self.last_peer = peer.id;
+                    return ControlFlow::Continue(());
                 }
                 Outcome::Part(allowed_ips) => {
                     any |= resume.is_none_or(|resume| resume.allowed_ips != allowed_ips);
@@ -177,13 +178,14 @@ impl GetDevice {
                         allowed_ips,
                         seq: self.device.allowed_ips.seq(),
                     });
-                    break Progress::More;
                 }
-                Outcome::Nothing => {
-                    self.resume = resume;
-                    break Progress::More;
-                }
+                Outcome::Nothing => self.resume = resume,
             }
+            ControlFlow::Break(())
+        });
+        let progress = match full {
+            ControlFlow::Break(()) => Progress::More,
+            ControlFlow::Continue(()) => Progress::Done,
         };
         if any {
             peers.end()?;

@@ -70,6 +70,9 @@ use crate::{
     socket::Endpoint, //
 };
 
+/// How many allowed IPs of a peer are looked at together.
+const FEW: usize = 16;
+
 /// Peers that are being removed by a request: that is finished for all of them together, which takes one grace period and
 /// not one each.
 struct Removed(RBTree<u64, Arc<Peer>>);
@@ -324,15 +327,8 @@ impl Change<'_> {
                 peer.endpoint.set(&endpoint);
             }
         }
-        if flags & WGPEER_F_REPLACE_ALLOWEDIPS != 0 {
-            peer.remove_allowed_ips(config);
-        }
-        if let Some(allowed_ips) = attrs.attr(WGPEER_A_ALLOWEDIPS) {
-            for allowed_ip in allowed_ips.elements() {
-                self.set_allowed_ip(config, &peer, &allowed_ip)?;
-                sched::cond_resched();
-            }
-        }
+        let replace = flags & WGPEER_F_REPLACE_ALLOWEDIPS != 0;
+        self.set_allowed_ips(config, &peer, attrs.attr(WGPEER_A_ALLOWEDIPS), replace)?;
         if let Some(interval) = attrs.get::<u16>(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL)? {
             let was_off = peer.persistent_keepalive_interval() == 0;
             peer.set_persistent_keepalive_interval(interval);
@@ -363,7 +359,8 @@ impl Change<'_> {
         })
     }
 
-    fn set_allowed_ip(&self, config: &mut Config, peer: &Arc<Peer>, attr: &Attr<'_>) -> Result {
+    /// Reads an allowed IP: the prefix, and the flags that say what to do with it.
+    fn allowed_ip(&self, attr: &Attr<'_>) -> Result<(AllowedIp, u32)> {
         let attrs = attr.nested::<ALLOWEDIP_ATTRS>(self.extack)?;
         let missing = |ty, message| self.extack.err_missing(EINVAL, Some(attr), ty, message);
         let family = attrs
@@ -390,14 +387,79 @@ impl Change<'_> {
                     c"family, address and mask of an allowed IP do not fit together",
                 )
             })?;
-        if flags & WGALLOWEDIP_F_REMOVE_ME != 0 {
-            peer.remove_allowed_ip(config, &prefix);
+        Ok((prefix, flags))
+    }
+
+    /// Gives allowed IPs to a peer, or takes them away from it; with `replace` it then has no others.
+    fn set_allowed_ips(
+        &self,
+        config: &mut Config,
+        peer: &Arc<Peer>,
+        attr: Option<Attr<'_>>,
+        replace: bool,
+    ) -> Result {
+        let Some(attr) = attr else {
+            if replace {
+                peer.remove_allowed_ips(config, |_| true);
+            }
             return Ok(());
+        };
+        let handle = config.handle(peer.id).ok_or(ENOENT)?;
+        let insert = |config: &Config, attr: &Attr<'_>, prefix: AllowedIp| {
+            peer.insert_allowed_ip(config, &handle, prefix)
+                .map_err(|errno| {
+                    self.extack
+                        .err_attr(errno, attr, c"no memory for an allowed IP")
+                })
+        };
+        if replace {
+            let mut wanted = [None; FEW];
+            if let Some(wanted) = self.few_allowed_ips(&attr, &mut wanted) {
+                // A peer keeps what it has and is to have: packets find it all the time, and who sets a large configuration
+                // again for a small change pays for the change.
+                if !wanted
+                    .iter()
+                    .flatten()
+                    .eq(peer.allowed_ips.lock().as_slice())
+                {
+                    peer.remove_allowed_ips(config, |prefix| !wanted.contains(&Some(*prefix)));
+                    for prefix in wanted.iter().flatten() {
+                        insert(config, &attr, *prefix)?;
+                    }
+                }
+                return Ok(());
+            }
+            peer.remove_allowed_ips(config, |_| true);
         }
-        peer.insert_allowed_ip(config, prefix).map_err(|errno| {
-            self.extack
-                .err_attr(errno, attr, c"no memory for an allowed IP")
-        })
+        for attr in attr.elements() {
+            let (prefix, flags) = self.allowed_ip(&attr)?;
+            if flags & WGALLOWEDIP_F_REMOVE_ME != 0 {
+                peer.remove_allowed_ip(config, &prefix);
+            } else {
+                insert(config, &attr, prefix)?;
+            }
+            sched::cond_resched();
+        }
+        Ok(())
+    }
+
+    /// Reads the allowed IPs of a peer if they are few, and there is nothing special about them.
+    fn few_allowed_ips<'b>(
+        &self,
+        attr: &Attr<'_>,
+        few: &'b mut [Option<AllowedIp>; FEW],
+    ) -> Option<&'b [Option<AllowedIp>]> {
+        let mut number = 0usize;
+        for attr in attr.elements() {
+            let place = few.get_mut(number)?;
+            number = number.wrapping_add(1);
+            // What is wrong with it is said once those before it have been set.
+            match self.allowed_ip(&attr) {
+                Ok((prefix, 0)) => *place = Some(prefix),
+                _ => return None,
+            }
+        }
+        few.get(..number)
     }
 }
 
@@ -405,6 +467,7 @@ impl Change<'_> {
 fn clear_sources(config: &Config) {
     for peer in config.peers() {
         peer.endpoint.clear_src();
+        sched::cond_resched();
     }
 }
 
