@@ -13,8 +13,7 @@
 
 # `a` sends `b` shell commands over a link of their own addresses, so that a test may change the others at will.
 CONTROL_A=10.99.0.1 CONTROL_B=10.99.0.2 CONTROL_PORT=7
-near_if=wg0
-far_if=wg0
+FAR_NAME=wg
 
 # The virtual network card.
 link() {
@@ -42,8 +41,8 @@ if [[ ${1:-} == b ]]; then
 		exit 1
 	fi
 	dev=$(< /tmp/dev)
-	ip addr add $FAR4/24 dev "$dev"
-	ip addr add $FAR6/64 dev "$dev" nodad
+	ip addr add ${OUT4[far]}/24 dev "$dev"
+	ip addr add ${OUT6[far]}/64 dev "$dev" nodad
 	ncat -l -k $CONTROL_B $CONTROL_PORT -e /bin/bash & agent=$!
 	until [[ -e /run/finished ]]; do
 		kill -0 $agent || { echo 'not ok 1 the C module is loaded and listens for commands'; exit 1; }
@@ -59,8 +58,12 @@ fi
 
 near() { "$@"; }
 near_bg() { "$@" & }
-near_new() { ip link del $near_if 2> /dev/null || true; ip link add $near_if type wireguard; }
-near_del() { ip link del $near_if; }
+near_new() { ip link del $1 2> /dev/null || true; ip link add $1 type wireguard; }
+near_del() { ip link del $1; }
+near_reload() {
+	rmmod wireguard
+	module_load
+}
 
 # Sends a line to the shell at the other end, prints what comes back and returns the status of it, which comes in a last
 # line of its own: the connection may be held open by what was started there. A subshell, since one ends when it cannot
@@ -79,12 +82,14 @@ tell() (
 # The words are quoted for that shell.
 far() { tell "{ ${*@Q}; } 2>&1 < /dev/null"; }
 far_bg() { tell "setsid ${*@Q} > /dev/null 2>&1 < /dev/null & true"; }
-far_new() { far ip link del $far_if > /dev/null || true; far ip link add $far_if type wireguard; }
-far_del() { far ip link del $far_if; }
+far_new() { far bash -c "ip link del $1 2> /dev/null; ip link add $1 type wireguard"; }
+far_del() { far ip link del $1; }
+far_reload() { far bash -ec 'rmmod wireguard; modprobe wireguard'; }
 
+# Ends what a test before this one left in the current tunnel: all such processes are told an inner address.
 interop_setup() {
-	far pkill -f recv-only || true	# what a test before this one left
-	interop_keys
+	near pkill -f "10[.]8[.]$TUNNEL[.]|fd08:$TUNNEL::" || true
+	far pkill -f "10[.]8[.]$TUNNEL[.]|fd08:$TUNNEL::" || true
 }
 
 t other_side 'the other guest runs the C module'
@@ -99,8 +104,8 @@ interop_tests
 case ${1:-} in
 a)	shift
 	dev=$(link $CONTROL_A) || { echo 'Bail out! no link to the other guest'; exit 1; }
-	ip addr add $NEAR4/24 dev "$dev"
-	ip addr add $NEAR6/64 dev "$dev" nodad
+	ip addr add ${OUT4[near]}/24 dev "$dev"
+	ip addr add ${OUT6[near]}/64 dev "$dev" nodad
 	WAIT=300 wait_for 'the other guest is ready' far true || { echo 'Bail out! the other guest does not answer'; exit 1; }
 	# What the other guest's network card is called is its own affair.
 	status=0

@@ -10,26 +10,30 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib-interop.sh"
 
-near_if=wg0
-far_if=go0	# `wg` finds wireguard-go by a socket named after it, so the names must differ
+FAR_NAME=go	# `wg` finds wireguard-go by a socket named after the interface, so the names must differ from the near ones
+declare -A GO	# process ids, by interface
 
 near() { ns a "$@"; }
 far() { ns b "$@"; }
 near_bg() { bg a "$@"; }
 far_bg() { bg b "$@"; }
-near_new() { ipn a link add $near_if type wireguard; }
-near_del() { ipn a link del $near_if; }
-far_new() {
-	rm -f /var/run/wireguard/$far_if.sock	# of one that was killed
-	LOG_LEVEL=error bg b wireguard-go --foreground $far_if > /dev/null; GO=$BG
-	wait_for 'wireguard-go answers' ns b wg show $far_if
+near_new() { ipn a link add $1 type wireguard; }
+near_del() { ipn a link del $1; }
+near_reload() {
+	rmmod wireguard
+	module_load
 }
-far_del() { kill $GO; wait $GO || true; }
+far_new() {
+	rm -f /var/run/wireguard/$1.sock	# of one that was killed
+	LOG_LEVEL=error bg b wireguard-go --foreground $1 > /dev/null 2>&1; GO[$1]=$BG
+	wait_for 'wireguard-go answers' ns b wg show $1
+}
+far_del() { kill ${GO[$1]}; wait ${GO[$1]} || true; }
+far_reload() { :; }	# a process that has ended is all that there was
 
 interop_setup() {
 	[[ -e /dev/net/tun ]] || modprobe tun
-	pair_link
-	interop_keys
+	[[ -e /run/netns/${NS}a ]] || pair_link
 }
 
 interop_tests

@@ -4,6 +4,11 @@
 # The kernel's own selftest for WireGuard, tools/testing/selftests/wireguard/netns.sh of the kernel's source, unmodified,
 # with the module's debug messages on (its last check reads them).
 #
+# With a number first among its arguments, it is run that many times in a row on one and the same module. The last check
+# reads the whole kernel log, that of the runs before included, which must not have lost its beginning by then:
+#
+#     scripts/boot.sh --timeout 2400 --append log_buf_len=4M -- /selftests/netns-upstream.sh 3
+#
 # guests: 1
 # timeout: 1200
 # memory: 1024
@@ -13,7 +18,10 @@ LIMIT=3000
 
 UPSTREAM=${UPSTREAM:-/selftests-upstream/wireguard/netns.sh}
 
-t upstream 'netns.sh passes'
+if [[ ${1:-} == [1-9]* ]]; then
+	export RUNS=$1
+	shift
+fi
 upstream() {
 	local status=0 trace=/tmp/netns.trace
 	set +x
@@ -34,6 +42,11 @@ upstream() {
 	fi
 	grep -q 'Objects that were created were also destroyed' /tmp/netns.out
 }
+t upstream 'netns.sh passes'
+for ((n = 2; n <= ${RUNS:-1}; n++)); do
+	eval "upstream_$n() { upstream; }"
+	t upstream_$n "netns.sh passes once more ($n of $RUNS)"
+done
 
 t objects 'its last check saw the objects that came and went'
 objects() {
