@@ -86,8 +86,7 @@ never_panics() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
-# A link of README.md to a test, [NAME](FILE): the file is there and has a test or a KUnit suite of that name.
-# shellcheck disable=SC2016 # the backquotes are those of the text
+# A link of README.md to a test, [WHERE: NAME](FILE): the file is there and has a test or a KUnit suite of that name.
 shown_by_tests() {
 	local name file count=0 bad=0
 	while read -r name file; do
@@ -95,9 +94,8 @@ shown_by_tests() {
 		case $file in
 		selftests/*) [[ -e $tree/$file ]] && "$tree/$file" --list | grep "^$name"$'\t' >/dev/null ;;
 		src/*) grep -qs "kunit_tests($name)" "$tree/$file" ;;
-		scripts/*) [[ -x $tree/$file ]] ;;
 		esac || { echo "README.md: there is no test $name in $file"; bad=1; }
-	done < <(grep -oE '\[[^]]*\]\((selftests|src|scripts)/[^)]*\)' "$tree/README.md" | sed 's/^\[`\{0,1\}\([^]`]*\)`\{0,1\}\](\(.*\))$/\1 \2/')
+	done < <(grep -oE '\[[^]]*: [a-z0-9_]+\]\((selftests|src)/[^)]*\)' "$tree/README.md" | sed 's/^\[.*: \(.*\)\](\(.*\))$/\1 \2/')
 	[[ $count -gt 0 && $bad -eq 0 ]]
 }
 
