@@ -222,6 +222,8 @@ pub(crate) fn poll(
             queue.lock().push_back(peer);
             break;
         }
+        // From here on another NAPI may have the peer. It must not overtake what this one still keeps.
+        napi.gro_flush();
         let peer = peer.into_arc();
         // Against a batch that became decrypted after the last look, whose worker saw the peer still on the list.
         smp_mb();

@@ -15,6 +15,7 @@
 #include <net/addrconf.h>
 #include <net/dst_cache.h>
 #include <net/dst_metadata.h>
+#include <net/gro.h>
 #include <net/icmp.h>
 #include <net/ip_tunnels.h>
 #include <net/ipv6.h>
@@ -285,6 +286,19 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), 0,
 			     inet_sk(sk)->inet_sport, dport, false, 0);
 	return 0;
+}
+
+/* The kernel does not export gro_normal_list(), the second half of this. */
+void helper_napi_gro_flush(struct napi_struct *napi)
+{
+	struct gro_node *gro = &napi->gro;
+
+	napi_gro_flush(napi, false);
+	if (gro->rx_count) {
+		netif_receive_skb_list(&gro->rx_list);
+		INIT_LIST_HEAD(&gro->rx_list);
+		gro->rx_count = 0;
+	}
 }
 
 void helper_smp_mb(void)

@@ -14,6 +14,7 @@
 struct dst_cache;
 struct dst_entry;
 struct in6_addr;
+struct napi_struct;
 struct net_device;
 struct rtable;
 struct sk_buff;
@@ -32,6 +33,9 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len);
 void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
 void helper_netdev_no_neighbours(struct net_device *dev);
+
+/* napi.rs */
+void helper_napi_gro_flush(struct napi_struct *napi);
 
 /* barrier.rs */
 void helper_smp_mb(void);

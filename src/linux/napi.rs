@@ -210,6 +210,13 @@ impl<'a> NapiContext<'a> {
         unsafe { bindings::napi_complete_done(self.napi(), done) };
     }
 
+    /// What `napi_complete_done()` does first: passes on to the stack all that [`NapiContext::gro_receive`] keeps in the hope
+    /// that more comes to merge it with.
+    pub(crate) fn gro_flush(&self) {
+        // SAFETY: By the type invariant we own the instance, and softirqs are off.
+        unsafe { bindings::helper_napi_gro_flush(self.napi()) };
+    }
+
     /// `napi_gro_receive()`: hands a packet to the network stack as received by the device. Its data starts with the
     /// network header, its protocol is set.
     ///
