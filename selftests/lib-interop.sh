@@ -192,14 +192,18 @@ pings_end() {
 	local file=/tmp/pings-$1-$TUNNEL-$2
 	$1 cat $file | awk -v time=$3 -v words="tunnel $TUNNEL: pings from the $1 side" '
 		match($0, /icmp_seq=[0-9]+/) {
-			seq = substr($0, RSTART + 9, RLENGTH - 9)
-			if (seq != last + 1)
-				wrong = wrong " " seq " after " last
-			last = seq
+			seq = substr($0, RSTART + 9, RLENGTH - 9) + 0
+			came[seq]++
+			late += seq < last
+			if (seq > last)
+				last = seq
 			at = substr($1, 2, length($1) - 2) + 0
 		}
 		END {
-			print "NOTE: " words ": " last " came back, " (wrong ? "but" wrong : "none was lost")
+			for (seq = 1; seq <= last; seq++)
+				if (came[seq] != 1)
+					wrong = wrong " " seq " came " came[seq] + 0 " times"
+			print "NOTE: " words ": " last " came back, " late + 0 " of them late, " (wrong ? "but" wrong : "none was lost")
 			exit wrong != "" || at < time
 		}'
 }
