@@ -4,10 +4,10 @@
 # The same requests to the kernel's own module and to ours: what comes of them is the same.
 #
 # guests: 1
-# timeout: 300
+# timeout: 400
 # memory: 1024
 
-LIMIT=${LIMIT:-900}	# the first test sends all requests
+LIMIT=${LIMIT:-1200}	# the first test sends all requests
 . "$(dirname "$0")/lib.sh"
 
 OUT=/tmp/parity-netlink
