@@ -88,8 +88,8 @@ far_reload() { far bash -ec 'rmmod wireguard; modprobe wireguard'; }
 
 # Ends what a test before this one left in the current tunnel: all such processes are told an inner address.
 interop_setup() {
-	near pkill -f "10[.]8[.]$TUNNEL[.]|fd08:$TUNNEL::" || true
-	far pkill -f "10[.]8[.]$TUNNEL[.]|fd08:$TUNNEL::" || true
+	near pkill -f "10[.]8[.]${TUNNEL}[.]|fd08:$TUNNEL::" || true
+	far pkill -f "10[.]8[.]${TUNNEL}[.]|fd08:$TUNNEL::" || true
 }
 
 t other_side 'the other guest runs the C module'

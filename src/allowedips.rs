@@ -180,6 +180,14 @@ impl<A: Address, T: Send + Sync + 'static> Node<A, T> {
 /// The trie of one address family.
 struct Root<A: Address, T: Send + Sync + 'static>(RcuPtr<Node<A, T>>);
 
+/// The place of a prefix in a trie.
+struct Place<A: Address, T: Send + Sync + 'static> {
+    /// The last node on the way to the prefix, which is the prefix itself if it is there.
+    parent: Option<RcuArc<Node<A, T>>>,
+    /// If it is not there, the node that is in its way.
+    down: Option<RcuArc<Node<A, T>>>,
+}
+
 impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
     fn new() -> Self {
         Self(RcuPtr::new(None))
@@ -200,9 +208,8 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
         found
     }
 
-    /// The last node on the way to the prefix, which is the prefix itself if it is there, and if it is not the node that
-    /// is in its way.
-    fn place(&self, bits: A, cidr: u8) -> (Option<RcuArc<Node<A, T>>>, Option<RcuArc<Node<A, T>>>) {
+    /// Where the prefix is, or belongs.
+    fn place(&self, bits: A, cidr: u8) -> Place<A, T> {
         let guard = Guard::new();
         let mut last = None;
         let mut next = self.0.load(&guard);
@@ -217,15 +224,15 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
             }
             next = node.get_ref().child(bits).load(&guard);
         }
-        (
-            last.and_then(RcuBorrow::try_get),
-            next.and_then(RcuBorrow::try_get),
-        )
+        Place {
+            parent: last.and_then(RcuBorrow::try_get),
+            down: next.and_then(RcuBorrow::try_get),
+        }
     }
 
     /// Only one writer at a time may call this.
     fn insert(&self, bits: A, cidr: u8, value: RcuArc<T>) -> Result<Option<RcuArc<T>>> {
-        let (parent, down) = self.place(bits, cidr);
+        let Place { parent, down } = self.place(bits, cidr);
         let slot = match &parent {
             Some(node) if node.cidr == cidr => return Ok(node.value.replace(Some(value))),
             Some(node) => node.child(bits),
