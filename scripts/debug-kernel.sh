@@ -1,17 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Usage: KERNEL=kasan|kcsan scripts/debug-kernel.sh
+# Usage: KERNEL=kasan scripts/debug-kernel.sh
 #
-# Builds a kernel that looks for mistakes in memory and locking (kasan) or for data races (kcsan) from the source of Debian's, with
-# KUnit in it and without modules: scripts/debug.config and the configuration of that name. Prints the directory of the build;
-# the kernel is its arch/x86/boot/bzImage. It is built with clang, since Rust has neither of the two with gcc.
+# Builds a kernel that looks for mistakes in memory and locking from the source of Debian's, with
+# KUnit in it and without modules: scripts/debug.config and scripts/kasan.config. Prints the directory of the build;
+# the kernel is its arch/x86/boot/bzImage. It is built with clang, since Rust does not have KASAN with gcc.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
-[[ $KERNEL != stock ]] || die "say in KERNEL which kernel: kasan or kcsan"
+[[ $KERNEL != stock ]] || die "say in KERNEL which kernel: kasan"
 
 call kernel kernel.sh
 call env buildenv.sh

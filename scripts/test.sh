@@ -28,7 +28,7 @@
 # Two run at a time, those first that take longest; each is shown when it has ended.
 #
 # Environment: JOBS, how many run at a time. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
-# default), kasan or kcsan: with one of these, the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
+# default) or kasan: then the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
 # module instead: what a selftest asks of ours, it asks of that one, too.
 
 # shellcheck source=scripts/lib.sh

@@ -4,7 +4,7 @@
 # The unit tests. They are part of the module where the kernel has KUnit, and run when it is loaded.
 #
 # guests: 1
-# kernels: kasan kcsan
+# kernels: kasan
 # append: kunit.enable=1 kunit.autorun=1
 # timeout: 120
 

@@ -16,7 +16,7 @@ export LANG=C LC_ALL=C WG_HIDE_KEYS=never
 : "${WG_MODULE:=c}"
 # How much slower than the stock kernel one is that watches itself.
 SLOW=1
-[[ ! -e /sys/kernel/debug/kmemleak && ! -e /sys/kernel/debug/kcsan ]] || SLOW=5
+[[ ! -e /sys/kernel/debug/kmemleak ]] || SLOW=5
 SELF=$(realpath "${BASH_SOURCE[-1]}")
 HERE=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 KO=/root/wireguard.ko

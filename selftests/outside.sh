@@ -105,7 +105,7 @@ fragments() {
 		head -n 20 /tmp/pieces
 		[[ $(grep -c '^[0-9]* [1-9][0-9]* last' /tmp/pieces) -ge 4 ]]
 		[[ $(grep -c '^[0-9]* 0 more' /tmp/pieces) -ge 4 ]]
-		[[ -z $(awk '$1 > 1280 || $4 == "DF"' /tmp/pieces) ]]
+		[[ -z $(awk '($2 > 0 || $3 == "more") && $1 > 1280 || $4 == "DF"' /tmp/pieces) ]]
 		ns_del a b
 	done
 }
