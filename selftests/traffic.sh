@@ -298,11 +298,18 @@ garbage() {
 
 t cookie 'under a load of handshakes a cookie is asked for, and who has one gets in'
 cookie() {
-	local answers
+	local answers flood
 	pair
 	ping_both
 	ipn a addr add 10.9.0.66/24 dev eth0
-	answers=$(ns a python3 "$HERE/wire.py" flood "${PUB[b]}" 3000 10.9.0.2 $PORT)
+	# Held back and let go at once: that they pile up does not depend on who is the faster, the sender or the receiver.
+	ns a tc qdisc add dev eth0 root plug limit 10000000
+	ns a python3 "$HERE/wire.py" flood "${PUB[b]}" 3000 10.9.0.2 $PORT > /tmp/answers & flood=$!
+	wait_for 'all are held back' eval 'ns a tc -s qdisc show dev eth0 | grep -E "backlog .* 3[0-9]{3}p"'
+	ns a tc qdisc change dev eth0 root plug release_indefinite
+	wait $flood
+	ns a tc qdisc del dev eth0 root
+	answers=$(< /tmp/answers)
 	echo "answers by type: $answers"
 	[[ $answers =~ ^3:[0-9]+$ ]]	# cookie replies, and nothing else
 	[[ $(wg_endpoint b) == "10.9.0.1:$PORT" ]]
