@@ -43,7 +43,9 @@ if [[ ${1:-} == b ]]; then
 	dev=$(< /tmp/dev)
 	ip addr add ${OUT4[far]}/24 dev "$dev"
 	ip addr add ${OUT6[far]}/64 dev "$dev" nodad
-	ncat -l -k $CONTROL_B $CONTROL_PORT -e /bin/bash & agent=$!
+	# The shell writes to the connection itself: ncat in between would lose what the other end is slow to take.
+	systemd-socket-activate --accept --inetd --setenv=LC_ALL --setenv=WG_HIDE_KEYS --listen=$CONTROL_B:$CONTROL_PORT \
+		/bin/bash --norc 2> /dev/null & agent=$!
 	until [[ -e /run/finished ]]; do
 		kill -0 $agent || { echo 'not ok 1 the C module is loaded and listens for commands'; exit 1; }
 		sleep 0.2
