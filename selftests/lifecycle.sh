@@ -129,6 +129,8 @@ move_busy() {
 		done
 	done
 	quiet
+	# A connection that is still sending after its end would keep the namespace.
+	wait_for 'no connection is left' eval '[[ -z $(ns a ss -Hnt state connected exclude time-wait) ]]'
 	ping_both
 	ipn a link set wg0 netns ${NS}c
 	ipn c addr add 10.8.0.1/24 dev wg0
