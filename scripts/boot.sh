@@ -30,7 +30,7 @@
 # WG_MODULE set.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the default: as Debian ships it), or
-# kasan: one that looks for mistakes (scripts/debug-kernel.sh), which has none of the stock kernel's modules.
+# kasan or kcsan: one that looks for mistakes (scripts/debug-kernel.sh), which has none of the stock kernel's modules.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

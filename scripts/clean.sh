@@ -10,7 +10,7 @@
 begin "$@"
 
 names=(module-\* lint-\*)
-[[ ${1:-} == --all ]] && names+=(buildenv guest guest-\* kernel-\* kasan-\* run log)
+[[ ${1:-} == --all ]] && names+=(buildenv guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
 
 # What a build with M=<this tree> leaves here.
 in_tree() {

@@ -1,27 +1,38 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Usage: KERNEL=kasan scripts/debug-kernel.sh
+# Usage: KERNEL=kasan|kcsan scripts/debug-kernel.sh
 #
-# Builds a kernel that looks for mistakes in memory and locking from the source of Debian's, with
-# KUnit in it and without modules: scripts/debug.config and scripts/kasan.config. Prints the directory of the build;
-# the kernel is its arch/x86/boot/bzImage. It is built with clang, since Rust does not have KASAN with gcc.
+# Builds a kernel that looks for mistakes from the source of Debian's, with KUnit in it and without modules: kasan for those
+# in memory and locking, kcsan for those of processors that work at once. They are configured by scripts/debug.config and
+# scripts/kasan.config or scripts/kcsan.config. Prints the directory of the build; the kernel is its arch/x86/boot/bzImage. It is
+# built with clang, since Rust has neither with gcc.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
-[[ $KERNEL != stock ]] || die "say in KERNEL which kernel: kasan"
+[[ $KERNEL != stock ]] || die "say in KERNEL which kernel: kasan or kcsan"
 
 call kernel kernel.sh
 call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
+# A copy of the source, of links. KCSAN can watch Rust as it watches C, but the kernel does not tell the compiler yet that this
+# target may have it.
+copy_source() {
+	local target=scripts/generate_rust_target.rs
+	cp -al "$kernel/source" "$part/source"
+	sed 's/"kernel-address"\]/"kernel-address", "thread"]/' "$kernel/source/$target" >"$part/target.rs"
+	! cmp -s "$part/target.rs" "$kernel/source/$target" || return
+	mv -f "$part/target.rs" "$part/source/$target"
+}
+
 configure() {
 	mkdir -p "$part/build"
 	cat "$scripts/debug.config" "$scripts/$KERNEL.config" >"$part/asked.config"
-	in_env "$part" make -C "$kernel/source" O="$part/build" KCONFIG_ALLCONFIG="$part/asked.config" LLVM=-19 allnoconfig || return
+	in_env "$part" make -C "$part/source" O="$part/build" KCONFIG_ALLCONFIG="$part/asked.config" LLVM=-19 allnoconfig || return
 	# Something that was asked for and did not come about would otherwise be noticed late, or never.
 	local missing
 	missing=$(grep '^CONFIG_' "$part/asked.config" | grep -vxFf "$part/build/.config") || return 0
@@ -36,9 +47,10 @@ build() {
 
 start_log "$KERNEL-$target"
 if part_begin "$KERNEL-$target" "$(<"$kernel/version")" \
-	"$kernel $(<"$scripts/debug.config") $(<"$scripts/$KERNEL.config") $(declare -f configure build)"; then
+	"$kernel $(<"$scripts/debug.config") $(<"$scripts/$KERNEL.config") $(declare -f copy_source configure build)"; then
 	need_space 5
 	say "making a kernel with ${KERNEL^^}"
+	step "copying its source" copy_source
 	step "configuring it" configure
 	step "building it" build
 	part_end

@@ -219,7 +219,7 @@ begin() {
 	need_debian
 	need_root
 	[[ $SERIES =~ ^[0-9]+\.[0-9]+$ ]] || die "SERIES=$SERIES is not a kernel series such as 7.3"
-	[[ $KERNEL =~ ^(stock|kasan)$ ]] || die "KERNEL=$KERNEL is neither stock nor kasan"
+	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] || die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
 	mkdir -p "$cache" 2>/dev/null || die "cannot write to $cache: set XDG_CACHE_HOME to a directory that can be written"
 }
 

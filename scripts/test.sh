@@ -28,7 +28,7 @@
 # Two run at a time, those first that take longest; each is shown when it has ended.
 #
 # Environment: JOBS, how many run at a time. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
-# default) or kasan: then the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
+# default), kasan or kcsan: then the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
 # module instead: what a selftest asks of ours, it asks of that one, too.
 
 # shellcheck source=scripts/lib.sh
@@ -98,7 +98,8 @@ count() {
 # Lines of a console with which the kernel reports a mistake. Stalls are left out: on a busy machine they mean nothing, and a
 # guest that does stall is not done in time.
 complaints() {
-	grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: |kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|panicked at' "$1" |
+	awk -f "$tree/selftests/kcsan.awk" "$1" |
+		grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: |kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|panicked at' |
 		grep -av 'soft lockup' | head -n 5
 }
 

@@ -8,6 +8,7 @@
 # The reasons are in drops.py, which is the far end of the tunnel as well.
 #
 # guests: 1
+# kernels: stock kasan
 
 . "$(dirname "$0")/lib.sh"
 

@@ -4,6 +4,7 @@
 # Coming and going under traffic: interfaces, peers, namespaces and the module itself.
 #
 # guests: 1
+# kernels: stock kasan kcsan
 # timeout: 900
 # memory: 1024
 

@@ -5,6 +5,8 @@
 # namespaces go away, its port changes, the machine sleeps or is copied.
 #
 # guests: 1
+# kernels: stock kasan
+# append: pm_notifier_error_inject.priority=-1
 # timeout: 400
 # memory: 1024
 

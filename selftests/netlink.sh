@@ -4,6 +4,7 @@
 # The configuration interface: what `ip link` and `wg` set is what they show, and what is wrong is refused.
 #
 # guests: 1
+# kernels: stock kasan
 # timeout: 600
 # memory: 1024
 

@@ -10,6 +10,7 @@
 #     scripts/boot.sh --timeout 2400 --append log_buf_len=4M -- /selftests/netns-upstream.sh 3
 #
 # guests: 1
+# kernels: stock kasan
 # timeout: 1200
 # memory: 1024
 

@@ -5,6 +5,7 @@
 # or less than one host.
 #
 # guests: 1
+# kernels: stock kasan
 # timeout: 400
 
 . "$(dirname "$0")/lib.sh"

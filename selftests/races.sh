@@ -5,7 +5,7 @@
 # for the seconds that RACES says.
 #
 # guests: 1
-# kernels: kasan
+# kernels: kasan kcsan
 # timeout: 300
 # memory: 1024
 

@@ -5,6 +5,7 @@
 # sends some of its own accord.
 #
 # guests: 1
+# kernels: stock kasan kcsan
 # timeout: 1200
 # memory: 1024
 

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Reads a kernel log and prints it without the reports of KCSAN that are not about the module: in its strict form, of which the
+# rest of the kernel has many. A report is about the module if one of the two accesses is made by it, or by a function that it calls.
+
+function end_report() {
+	if (ours)
+		printf "%s", report
+	inside = 0
+}
+/BUG: KCSAN:/ {
+	if (inside)
+		end_report()
+	inside = 1
+	ours = 0
+	report = ""
+	frame = 99
+}
+!inside { print; next }
+{ report = report $0 "\n" }
+/ by (task|interrupt|NMI)[^:]* on cpu [0-9]+:|value changed|race at unknown origin/ { frame = 0; next }
+++frame <= 2 && /\[wireguard\]/ { ours = 1 }
+/======/ { end_report() }
+END {
+	if (inside)
+		end_report()
+}
