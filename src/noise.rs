@@ -340,7 +340,7 @@ impl HandshakeState {
         self.noise.clear();
     }
 
-    /// Takes a new index for the peer. `ENOENT`: the peer is being removed.
+    /// Takes a new index for the peer. `ENOENT`: the peer is being removed. `ENOMEM`: there is no room for one right now.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
         // Nobody would give the index back, and with it the reference to the peer. One that is taken before the peer is dead
@@ -352,7 +352,11 @@ impl HandshakeState {
             peer: peer.clone(),
             keypair: RcuPtr::none(),
         };
-        let index = peer.device.index_table.insert_random(entry, GFP_KERNEL)?;
+        let index = peer
+            .device
+            .index_table
+            .insert_random(entry, GFP_KERNEL)
+            .map_err(|_| ENOMEM)?;
         self.index = Some(index);
         Ok(index)
     }
@@ -372,13 +376,15 @@ impl Peer {
     }
 
     /// The first message of a handshake. Process context.
-    pub(crate) fn create_initiation(self: &Arc<Self>) -> Option<HandshakeInitiation> {
+    ///
+    /// `ENOMEM`: there was no memory, and may be the next time. Other errors do not pass by themselves.
+    pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<HandshakeInitiation> {
         // Before the lock is taken: it may have to wait.
-        random::wait_for_random_bytes().ok()?;
+        random::wait_for_random_bytes()?;
         let mut handshake = self.handshake.lock();
-        let identity = self.device.identity.get()?;
-        identity.public_key()?;
-        let index = handshake.new_index(self).ok()?;
+        let identity = self.device.identity.get().ok_or(EINVAL)?;
+        identity.public_key().ok_or(EINVAL)?;
+        let index = handshake.new_index(self)?;
         let (seconds, nanoseconds) = ktime::real();
         let message = handshake.noise.create_initiation(
             &identity,
@@ -388,7 +394,7 @@ impl Peer {
         if message.is_none() {
             handshake.drop_index(&self.device);
         }
-        message
+        message.ok_or(EINVAL)
     }
 
     /// Reads the first message of a handshake and returns who sent it. Process context.

@@ -182,8 +182,15 @@ impl Peer {
             self.id,
             self.endpoint.shown()
         );
-        let Some(mut message) = self.create_initiation() else {
-            return;
+        let mut message = match self.create_initiation() {
+            Ok(message) => message,
+            Err(error) => {
+                // It counts as one that got lost, or nobody would try again for what waits.
+                if error == ENOMEM {
+                    self.timers_handshake_initiated();
+                }
+                return;
+            }
         };
         self.cookie
             .lock()

@@ -191,7 +191,10 @@ impl TimerCallback<PERSISTENT_KEEPALIVE> for Peer {
     }
 
     fn expired(this: Arc<Self>) {
-        if decisions::persistent_keepalive_expired(this.persistent_keepalive_interval()) {
+        let interval = this.persistent_keepalive_interval();
+        if decisions::persistent_keepalive_expired(interval) {
+            // What is sent arms the timer again. Before that, so that the next one is sent if this one finds no memory.
+            this.apply(decisions::any_authenticated_packet_traversal(interval));
             this.send_keepalive();
         }
     }
