@@ -18,8 +18,9 @@ test: ## run every test, or those in TESTS="NAME…"; MODULE=c: with the kernel'
 lint: ## check the formatting, clippy's opinion and the scripts
 	@scripts/lint.sh
 
-test-debug: ## run the unit tests, and changes under traffic, on a kernel that looks for mistakes
-	@KERNEL=kasan scripts/test.sh $(TESTS)
+test-debug: ## run the tests on kernels that look for mistakes: kasan and kcsan, or the one in KERNEL
+	@status=0; for kernel in $(or $(filter-out stock,$(KERNEL)),kasan kcsan); do \
+		KERNEL=$$kernel scripts/test.sh $(TESTS) || status=1; done; exit $$status
 
 races: ## change everything under traffic for ten minutes, on a kernel that looks for mistakes
 	@KERNEL=kasan scripts/boot.sh --timeout 9000 -- env RACES=150 /selftests/races.sh
