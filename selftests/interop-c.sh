@@ -10,27 +10,11 @@
 
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib-interop.sh"
+. "$(dirname "$0")/lib-guests.sh"
 
-# `a` sends `b` shell commands over a link of their own addresses, so that a test may change the others at will.
-CONTROL_A=10.99.0.1 CONTROL_B=10.99.0.2 CONTROL_PORT=7
+# `a` sends `b` shell commands over the link's addresses CONTROL_*, so that a test may change the others at will.
+CONTROL_PORT=7
 FAR_NAME=wg
-
-# The virtual network card.
-link() {
-	local dev
-	modprobe virtio_net
-	wait_for 'the network card is there' eval '[[ -n $(link_name) ]]'
-	dev=$(link_name)
-	ip link set "$dev" up
-	ip addr add $1/24 dev "$dev"
-	echo "$dev"
-}
-link_name() {
-	local dev
-	for dev in /sys/class/net/*; do
-		[[ -e $dev/device/driver && $(basename "$(realpath "$dev/device/driver")") == virtio_net ]] && basename "$dev"
-	done
-}
 
 if [[ ${1:-} == b ]]; then
 	WG_MODULE=c
