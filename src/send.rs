@@ -312,8 +312,6 @@ pub(crate) fn encrypt(batch: &Batch) {
 }
 
 fn encrypt_packet(skb: &mut SkBuff, keypair: &Keypair) -> Result {
-    // The hash of the inner flow, while it can be seen.
-    skb.compute_hash();
     let cb: &mut PacketCb = skb.cb();
     let (nonce, mtu) = (cb.nonce, cb.mtu);
     let pad = padding(skb.len() as u32, mtu) as usize;

@@ -343,13 +343,6 @@ impl SkBuff {
         unsafe { bindings::skb_dst_drop(self.as_raw()) };
     }
 
-    /// Makes sure that the flow hash has been computed, from the headers as they are now.
-    #[inline]
-    pub(crate) fn compute_hash(&mut self) {
-        // SAFETY: The buffer is valid and ours.
-        unsafe { bindings::skb_get_hash(self.as_raw()) };
-    }
-
     /// `skb_cow_head()`: makes the header writable, with `headroom` bytes in front.
     ///
     /// # Errors
