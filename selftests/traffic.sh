@@ -62,7 +62,7 @@ both_ways() {
 t order 'a stream of datagrams arrives in the order it was sent'
 order() {
 	pair
-	iperf a 10.8.0.2 -u -b 30M -l 300 -t 3 -J --get-server-output > /tmp/json
+	iperf a 10.8.0.2 -u -b 30M -l 300 -k $((10000 / SLOW)) -J --get-server-output > /tmp/json
 	python3 - <<-'PY'
 	import re
 	# iperf3's JSON (no json module here): the count is in the sums of both sides.
