@@ -8,13 +8,15 @@
 #
 # guests: 1
 # kernels: stock kasan
-# timeout: 300
+# timeout: 400
 # memory: 1024
 
+# What all the tests are about happens in the first.
+LIMIT=1500
 . "$(dirname "$0")/lib.sh"
 
 : "${SEED:=$RANDOM$RANDOM}"
-REQUESTS=$((52000 / SLOW))	# about so many
+REQUESTS=$((51000 / SLOW))	# about so many
 OUT=/tmp/storm
 OTHER+=([c]=e [e]=c) NUM+=([c]=1 [e]=2)
 
@@ -24,7 +26,7 @@ again() {
 		set +xe
 		until [[ -e $OUT/over ]]; do
 			"$@"
-			sleep 0.$((5 + RANDOM % 5))
+			sleep $((1 + RANDOM % 2)).$((RANDOM % 10))
 		done
 	) &> /dev/null &
 	LOOPS+=($!)
@@ -162,7 +164,7 @@ begin() {
 	[[ ! -e /tmp/storm.begun ]] || { cat /tmp/storm.done; return; }
 	touch /tmp/storm.begun
 	note "made from SEED=$SEED"
-	storm $((REQUESTS / 10))
+	storm $((REQUESTS / 20))
 	wait_for 'the namespaces are gone' namespaces_gone
 	in_use > /tmp/before
 	storm $REQUESTS
@@ -184,7 +186,7 @@ requests() {
 	done = {role["role"]: role["answers"].get("done", 0) for role in roles}
 	assert len(roles) == 8
 	# Where it was allowed, something was done.
-	assert all(done[role] >= 20 for role in ("root", "links", "owner", "creator")), done
+	assert all(done[role] >= 5 for role in ("root", "links", "owner", "creator")), done
 	PY
 	(($(< /tmp/sent) >= 50000 / SLOW))
 }
@@ -208,7 +210,7 @@ traffic() {
 	for way in 4 6; do
 		note "$(grep transmitted $OUT/ping$way)"
 		# The last one may have been on its way.
-		awk '/transmitted/ { ok = $1 > 100 && $1 - $4 <= 1 } END { exit !ok }' $OUT/ping$way
+		awk '/transmitted/ { ok = $1 > 10 && $1 - $4 <= 1 } END { exit !ok }' $OUT/ping$way
 	done
 }
 

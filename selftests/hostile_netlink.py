@@ -59,11 +59,11 @@ def deep(kind, levels):
 
 # Where each of the senders begins, and which part of the requests it sends, in percent.
 ROLES = {
-    "root": ("c", 22),
+    "root": ("c", 16),
     "links": ("d", 2),
     "dumps": ("c", 1),
-    "nobody": ("a", 27),
-    "unmapped": ("a", 20),
+    "nobody": ("a", 30),
+    "unmapped": ("a", 23),
     "owner": ("a", 8),
     "creator": ("a", 8),
     "outside": ("a", 12),

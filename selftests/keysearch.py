@@ -231,6 +231,8 @@ class Far:
                 if not line:
                     return
                 say(control, self.answer(json.loads(line)))
+                # What else there was to be read may have been.
+                break
 
 
 def far(address):
@@ -333,7 +335,7 @@ def find(needles):
                     size = len(needle.words) + 7
                     near_by.read(begin, size)
                     there = [struct.unpack_from("<Q", near_by.buffer, i)[0] ^ WORD_MASK for i in range(size - 7)]
-                    # The longest piece of it.
+                    # The longest piece of it counts.
                     same = "".join("x" if a == b else " " for a, b in zip(there, needle.words))
                     found.setdefault(needle.name, {})[begin] = max(map(len, same.split(" "))) + 7
             memory.clear()
@@ -453,7 +455,7 @@ class Near:
         for needle in needles:
             whole = max([size for _, size in found.get(needle.name, ())], default=0)
             should = None if needle.dies > phase and not needle.lives else needle.dies > phase
-            places = len(found.get(needle.name, ()))
+            places = sum(size >= FIND for _, size in found.get(needle.name, ()))
             results.append([phase, needle.name, needle.group, should, whole, places])
         return results, found
 
