@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the kernel's memory is used for.
+
+memory.py save FILE             writes it down
+memory.py compare FILE COUNT    waits until no kind of object has grown by more than COUNT objects since, nor all memory by more
+                                than 4 MiB, and fails if that does not come to be; prints what has grown most
+
+What is only kept at hand, for the next one who needs it, is given back first.
+"""
+
+import json
+import os
+import sys
+import time
+
+SLAB = "/sys/kernel/slab/"
+# Grows with files and processes, and shrinks when there is need.
+OF_FILES = ("dentry", "inode", "radix_tree", "kernfs", "vma", "vm_area", "anon_vma", "maple", "filp", "lsm_", "task", "pid", "cred",
+            "signal", "sighand", "mm_struct", "shmem", "page->ptl", "fs_cache", "files_cache", "bio", "buffer_head")
+# How many kilobytes more there may be: of all memory, and of that for variables of each processor, stacks and big tables.
+KILOBYTES = {"in use": 4096, "Percpu": 128, "KernelStack": 256, "VmallocUsed": 1024}
+
+
+def shrink():
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("3")
+    for name in os.listdir(SLAB):
+        if not os.path.islink(SLAB + name):
+            try:
+                with open(SLAB + name + "/shrink", "w") as file:
+                    file.write("1")
+            except OSError:
+                pass
+
+
+def objects():
+    """Objects in use, by kind."""
+    found = {}
+    with open("/proc/slabinfo") as file:
+        for line in file.read().splitlines()[2:]:
+            name, active, *_ = line.split()
+            if not name.startswith(OF_FILES) and "inode_cache" not in name:
+                found[name] = found.get(name, 0) + int(active)
+    return found
+
+
+def kilobytes():
+    with open("/proc/meminfo") as file:
+        info = {line.split(":")[0]: int(line.split()[1]) for line in file}
+    with open("/proc/zoneinfo") as file:
+        at_hand = sum(4 * int(line.split()[1]) for line in file if line.split()[0] == "count:")
+    # Of pages that are free each processor keeps some, which are not counted as such.
+    return {"in use": info["MemTotal"] - info["MemAvailable"] - at_hand, **{name: info[name] for name in KILOBYTES if name in info}}
+
+
+def now():
+    shrink()
+    return {"objects": objects(), "kilobytes": kilobytes()}
+
+
+def save(name):
+    time.sleep(2)  # what is freed after a grace period
+    with open(name, "w") as file:
+        json.dump(now(), file)
+
+
+def compare(name, count):
+    with open(name) as file:
+        before = json.load(file)
+    end = time.monotonic() + 60
+    while True:
+        after = now()
+        more = {name: number - before["objects"].get(name, 0) for name, number in after["objects"].items()}
+        pages = {name: number - before["kilobytes"][name] for name, number in after["kilobytes"].items()}
+        good = max(more.values()) <= int(count) and all(pages[name] <= most for name, most in KILOBYTES.items())
+        if good or time.monotonic() > end:
+            break
+        time.sleep(1)
+    print(*(f"{name}: {more[name]:+}," for name in sorted(more, key=more.get)[:-6:-1]), *(f"{name}: {number:+} kB" for name, number in pages.items()))
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    command, *words = sys.argv[1:]
+    sys.exit({"save": save, "compare": compare}[command](*words))
