@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Floods wg0, which is in this namespace, with handshake initiations, and measures how much data it receives meanwhile.
+
+flood.py KEY PORT KIND…     KEY is the public key of wg0. First without a flood, then with one of each KIND
+
+What comes from outside comes over the loopback here: what it costs wg0 is the same. The flood is one of whole trains of
+messages, which one system call sends and the kernel takes apart on arrival, so that next to nothing of the time is the sender's.
+"""
+
+import mmap
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+
+from peer import INITIATION, Peer
+
+RECEIVED = "/sys/class/net/wg0/statistics/rx_bytes"
+UDP_SEGMENT = 103
+SETTLE, SECONDS = 0.2, 0.5
+
+
+def messages(far, count, mac):
+    """Initiations of which nothing is right, but the first MAC if `mac`."""
+    for _ in range(count):
+        message = struct.pack("<I", INITIATION) + os.urandom(112)
+        yield far.macs(message) if mac else message + os.urandom(32)
+
+
+def flood(far, sent, sources, mac):
+    """Sends for ever, and counts in `sent`."""
+    train = list(messages(far, 64, mac))
+    length = 64 if sources == 1 else 8
+    socks = []
+    for number in range(sources):
+        sock = far.new_socket((f"127.66.{number >> 8}.{number & 255}", 0))
+        sock.setsockopt(socket.SOL_UDP, UDP_SEGMENT, len(train[0]))
+        sock.connect(far.address)
+        sock.setblocking(True)
+        socks.append(sock)
+    trains = [b"".join(train[first:first + length]) for first in range(0, 64, length)]
+    while True:
+        for part in trains:
+            for sock in socks:
+                sock.send(part)
+                sent[0] += length
+
+
+KINDS = {
+    "one_source": (1, True),
+    "many_sources": (400, True),
+    "no_mac": (1, False),
+}
+
+
+def received():
+    with open(RECEIVED) as file:
+        return int(file.read())
+
+
+def measure(kind, sent):
+    """Prints the kilobytes a second that wg0 receives, and the messages a second that the flood is of."""
+    time.sleep(SETTLE)
+    begun, before = time.monotonic_ns(), (received(), sent[0])
+    time.sleep(SECONDS)
+    bytes, messages = received() - before[0], sent[0] - before[1]
+    time_ns = time.monotonic_ns() - begun
+    print(f"{kind}={bytes * 10**6 // time_ns}\nflood_{kind}={messages * 10**9 // time_ns}", flush=True)
+
+
+def main(key, port, *kinds):
+    far = Peer(os.urandom(32), key, ("127.0.0.1", int(port)))
+    sent = memoryview(mmap.mmap(-1, 8)).cast("Q")
+    first = received()
+    while received() < first + 3 * 10**6:
+        time.sleep(0.01)
+    measure("quiet", sent)
+    for kind in kinds:
+        child = os.fork()
+        if child == 0:
+            flood(far, sent, *KINDS[kind])
+        try:
+            measure(kind, sent)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        time.sleep(SETTLE)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,87 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The flooded responder: what is left of a tunnel's throughput while somebody sends its end handshake initiations as fast as he
+# can, beside what is left of it with the kernel's own module.
+#
+# The clock of the guest counts instructions, so that the figures are about the same on any machine, busy or not. A second is
+# the time of 10^9 of them on each processor.
+#
+# guests: 1
+# clock: instructions
+# timeout: 300
+
+. "$(dirname "$0")/lib.sh"
+
+KINDS='one_source many_sources no_mac'
+FILE=/tmp/figures
+
+# use rust|c: has that module loaded, and the other one not.
+use() {
+	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
+	WG_MODULE=$1
+	module_load
+	module_prove
+}
+
+# measure c|rust: leaves what flood.py says, lines NAME=NUMBER, in $FILE.MODULE.
+measure() {
+	local measuring
+	use $1
+	pair
+	ping_both
+	bg b iperf3 -s -1 > /dev/null
+	wait_for 'iperf3 listens' listening b tcp 5201
+	# That takes its time to begin, without which the stream goes on for as much longer.
+	bg b python3 "$HERE/flood.py" "${PUB[b]}" $PORT $KINDS > $FILE.new; measuring=$BG
+	bg a iperf3 -c 10.8.0.2 -t 3600 > /dev/null
+	wait $measuring
+	mv $FILE.new $FILE.$1
+	ns_del a b
+	wait
+}
+
+# Has both measured if that has not been done. FIGURES[MODULE,NAME] is what flood.py says, and FIGURES[MODULE,kept,KIND] what is left
+# to the stream in a flood of that kind, in thousandths.
+declare -A FIGURES=()
+figures() {
+	local module kind name value
+	for module in c rust; do
+		[[ -e $FILE.$module ]] || measure $module
+		while IFS='=' read -r name value; do
+			FIGURES[$module,$name]=$value
+		done < $FILE.$module
+		for kind in $KINDS; do
+			FIGURES[$module,kept,$kind]=$((1000 * ${FIGURES[$module,$kind]} / ${FIGURES[$module,quiet]}))
+		done
+	done
+}
+
+# shown c|rust KIND
+shown() {
+	local kept=${FIGURES[$1,kept,$2]}
+	echo "${FIGURES[$1,quiet]} kB/s without the flood, ${FIGURES[$1,$2]} kB/s with it, which is $((kept / 10)).$((kept % 10)) %" \
+		"(a flood of ${FIGURES[$1,flood_$2]} messages a second)"
+}
+
+# kept KIND: a stream keeps at least the part of its throughput that it keeps with the kernel's own module.
+kept() {
+	figures
+	note "ours: $(shown rust $1)"
+	note "C:    $(shown c $1)"
+	# There was a flood, and it was felt.
+	((${FIGURES[rust,flood_$1]} > 1000 && ${FIGURES[rust,kept,$1]} < 950))
+	# A few interrupts more or less are no difference.
+	((${FIGURES[rust,kept,$1]} >= ${FIGURES[c,kept,$1]} * 97 / 100))
+}
+
+t one_source 'a flood with right MACs from one address takes no more of the throughput than with the C module'
+one_source() { kept one_source; }
+
+t many_sources 'nor does one from 400 addresses'
+many_sources() { kept many_sources; }
+
+t no_mac 'nor one without right MACs'
+no_mac() { kept no_mac; }
+
+run "$@"
