@@ -419,7 +419,7 @@ def inner(scene):
     lies = [packet(scene.random, lie=True) for _ in scene.many(4000)]
     for lie in lies:
         deliver(lie)
-    for _ in scene.many(24000):
+    for _ in scene.many(8000):
         plain = bytearray(scene.random.choice(lies))
         plain[int(scene.random.random() ** 2 * min(len(plain), 100))] = scene.random.getrandbits(8)
         deliver(bytes(plain))
