@@ -174,10 +174,20 @@ guest() {
 	# The demonstration speaks to people, not KTAP.
 	[[ $name != demo ]] || command=(bash -o pipefail -c "echo 1..1
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")
-	report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$cache/log/$id-$KERNEL-console.log" "${link[@]}" \
-		--memory "$(declared "$file" memory 1024)" --timeout $((60 + patience * $(declared "$file" timeout 300))) \
-		--append "$(declared "$file" append)" --clock "$(declared "$file" clock host)" \
-		-- "${command[@]}" || status=$?
+	local console=$cache/log/$id-$KERNEL-console.log again
+	for again in yes no; do
+		status=0
+		report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$console" "${link[@]}" \
+			--memory "$(declared "$file" memory 1024)" --timeout $((60 + patience * $(declared "$file" timeout 300))) \
+			--append "$(declared "$file" append)" --clock "$(declared "$file" clock host)" \
+			-- "${command[@]}" || status=$?
+		# Very rarely the emulator does not notice that the kernel has patched its code, and executes the breakpoint that stood
+		# there meanwhile. It has been seen before the module was loaded.
+		if [[ $again == no || -n $side || $status -ne 125 ]] || ! grep -aq 'Oops: int3' "$console"; then
+			break
+		fi
+		echo '  # the emulator executed code that the kernel had replaced: once more'
+	done
 	echo "$status" >"$run/$id.status"
 }
 
