@@ -304,6 +304,21 @@ MODES = {
 }
 
 
+def both_ways(least):
+    """A stream and 300 datagrams from each side; the streams go on for that many bytes. Returns how many these carried, and the
+    flows of datagrams, some of which may be on their way still."""
+    group = [Stream("a", 4), Stream("b", 6)]
+    both = flows(size=300)
+    for _ in range(20):
+        for flow in both:
+            flow.send(15)
+            flow.arrived()
+        time.sleep(0.02)
+    for one in group:
+        one.goes_on(least)
+    return end(group), both
+
+
 def lossy():
     """Whatever the link does, data are what they were, and each datagram comes once at most."""
     works()
@@ -312,16 +327,7 @@ def lossy():
         netem(*words.split())
         came, sent = counted("b", "came"), counted("a", "sent")
         wrong = sum(udp_counter(name, "InCsumErrors") for name in "ab")
-        group = [Stream("a", 4), Stream("b", 6)]
-        both = flows(size=300)
-        for _ in range(20):
-            for flow in both:
-                flow.send(15)
-                flow.arrived()
-            time.sleep(0.02)
-        for one in group:
-            one.goes_on(400_000)
-        total = end(group)
+        total, both = both_ways(400_000)
         if mode in ("reordering", "duplication"):
             for flow in both:
                 flow.complete()
@@ -347,16 +353,7 @@ def lossy():
     came = counted("b", "came")
     wrong = sum(udp_counter(name, "InCsumErrors") for name in "ab")
     endpoint = ns("b", "wg", "show", "wg0", "endpoints")
-    group = [Stream("a", 4), Stream("b", 6)]
-    both = flows(size=300)
-    for _ in range(20):
-        for flow in both:
-            flow.send(15)
-            flow.arrived()
-        time.sleep(0.02)
-    for one in group:
-        one.goes_on(300_000)
-    total = end(group)
+    total, both = both_ways(300_000)
     for flow in both:
         assert 150 <= flow.arrived() < flow.sent, flow.arrived()
         flow.close()

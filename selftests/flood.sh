@@ -14,20 +14,12 @@
 . "$(dirname "$0")/lib.sh"
 
 KINDS='one_source many_sources no_mac'
-FILE=/tmp/figures
-
-# use rust|c: has that module loaded, and the other one not.
-use() {
-	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
-	WG_MODULE=$1
-	module_load
-	module_prove
-}
+FILE=/tmp/flood
 
 # measure c|rust: leaves what flood.py says, lines NAME=NUMBER, in $FILE.MODULE.
 measure() {
 	local measuring
-	use $1
+	module_use $1
 	pair
 	ping_both
 	bg b iperf3 -s -1 > /dev/null

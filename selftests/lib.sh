@@ -68,6 +68,14 @@ module_prove() {
 	fi
 }
 
+# module_use rust|c: has that module loaded, and the other one not.
+module_use() {
+	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
+	WG_MODULE=$1
+	module_load
+	module_prove
+}
+
 # Prints the build id found in a .note.gnu.build-id section or in a file that has one.
 module_build_id() {
 	python3 - "$1" <<-'EOF'

@@ -21,14 +21,6 @@ C_DELETED=$((PEERS / 10))
 MAX_PEERS=$((1 << 20))
 FIGURES=/tmp/figures
 
-# use rust|c: has that module loaded, and the other one not.
-use() {
-	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
-	WG_MODULE=$1
-	module_load
-	module_prove
-}
-
 processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
 # Of these there is one for each NAPI of the interface, when it is threaded.
 napi_threads() { grep -l '^napi/wg0-' /proc/[0-9]*/comm 2> /dev/null | wc -l; }
@@ -61,7 +53,7 @@ shown() { wg show wg0 dump | sort; }
 # /tmp/shown-NAME.MODULE.
 measure() {
 	local module=$1 deleted=$PEERS before before_slab after after_slab processes
-	use $module
+	module_use $module
 	ip link add wg0 type wireguard
 	ip link set wg0 up
 	wg setconf wg0 <(python3 $HERE/scale.py conf 0 10 0)
@@ -190,7 +182,7 @@ impatient() {
 t hundred_thousand '100,000 peers are set, dumped, replaced and removed without a stall'
 hundred_thousand() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module would start 100,000 threads'
-	use rust
+	module_use rust
 	impatient
 	ip link add wg0 type wireguard
 	ip link set wg0 up
@@ -208,7 +200,7 @@ hundred_thousand() {
 t limit 'an interface has at most 2^20 peers, and removes them without a stall'
 limit() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module would start a million threads'
-	use rust
+	module_use rust
 	impatient
 	ip link add wg0 type wireguard
 	note "$(took set python3 $HERE/scale.py fill wg0 $MAX_PEERS 0) ms"
