@@ -198,8 +198,9 @@ impl Peer {
         self.timers_any_authenticated_packet_traversal();
         self.timers_any_authenticated_packet_sent();
         self.handshake_is_sent();
-        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
+        // Before it leaves: the response may be here before this function goes on, and is what stops the timer.
         self.timers_handshake_initiated();
+        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
     }
 
     /// Answers a handshake initiation that has just been consumed. Process context.
@@ -235,10 +236,7 @@ impl Peer {
             }
             self.timers_any_authenticated_packet_traversal();
             self.timers_any_authenticated_packet_sent();
-            let only_keepalives = self.send_packets(packets);
-            if !only_keepalives {
-                self.timers_data_sent();
-            }
+            self.send_packets(packets);
             self.keep_key_fresh();
             sched::cond_resched();
         });

@@ -292,27 +292,28 @@ impl Sockets {
 impl Peer {
     /// Sends messages with data to the peer, in order, each with the congestion bits that its control block says.
     ///
-    /// Any context but hard interrupts. Returns whether none but keepalives were sent. What cannot be sent is dropped:
-    /// `ip -s link` shows it if the networking core dropped it or the peer was removed, but not if there was no way to
-    /// the peer.
-    pub(crate) fn send_packets(&self, mut packets: SkbList) -> bool {
-        let sent_data = self.device.with_sender(|sender| {
+    /// Any context but hard interrupts. What cannot be sent is dropped: `ip -s link` shows it if the networking core
+    /// dropped it or the peer was removed, but not if there was no way to the peer.
+    pub(crate) fn send_packets(self: &Arc<Self>, mut packets: SkbList) {
+        // What is wrong is in the log already.
+        let _ = self.device.with_sender(|sender| {
             if self.is_dead() {
                 sender.dev.stats_add(Stat::TxDropped, packets.len());
                 return Err(ENOENT);
             }
             let path = self.endpoint.path(sender)?;
-            let mut sent_data = false;
+            // Before they leave: the answer may be here before this function goes on, and is what stops the timer.
+            if packets.iter_mut().any(|skb| !is_keepalive(skb.len())) {
+                self.timers_data_sent();
+            }
             while let Some(mut skb) = packets.pop_front() {
                 let (len, ds) = (skb.len(), skb.cb::<PacketCb>().ds);
                 if sender.xmit(&path, skb, ds).is_ok() {
                     self.tx_bytes.add(len as u64, Relaxed);
-                    sent_data |= !is_keepalive(len);
                 }
             }
-            Ok(sent_data)
+            Ok(())
         });
-        !sent_data.unwrap_or(false)
     }
 
     /// Sends a handshake message to the peer, with TOS byte or traffic class `ds`.
