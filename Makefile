@@ -2,9 +2,9 @@
 #
 # The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
 
-export SERIES FLAVOUR KERNEL MODULE JOBS
+export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE
 
-.PHONY: module demo test test-debug races lint kunit shell install clean distclean help
+.PHONY: module demo test test-debug races lint kunit bench shell install clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -27,6 +27,9 @@ races: ## change everything under traffic for ten minutes, on a kernel that look
 
 kunit: ## run the unit tests
 	@KERNEL=kasan scripts/test.sh kunit
+
+bench: ## measure what traffic costs beside the C module, or the parts in BENCH="NAME…"; PROFILE=1: by function, too
+	@scripts/bench.sh $(BENCH)
 
 shell: ## boot Debian's kernel with the module and give a shell in it
 	@scripts/boot.sh

@@ -21,6 +21,8 @@
 #     --append ARGUMENTS  more kernel arguments
 #     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`, the other with `b`, and the
 #                         same name of a socket, which must not exist
+#     --plugin FILE[,ARGUMENT…]
+#                         a plugin of the emulator, which sees what the guest executes; FILE is in the cache
 #     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
 #
 # A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped, saved, and carried on as another
@@ -36,7 +38,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-role=rust ko='' memory=1024 cpus=2 timeout=600 clock=host append='' link='' console=''
+role=rust ko='' memory=1024 cpus=2 timeout=600 clock=host append='' link='' plugin='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) role=$2 ;;
@@ -47,6 +49,7 @@ while [[ $# -gt 0 ]]; do
 	--clock) clock=$2 ;;
 	--append) append=$2 ;;
 	--link) link=$2 ;;
+	--plugin) plugin=$2 ;;
 	--console) console=$2 ;;
 	--) shift; break ;;
 	-*) die "there is no option $1: see $self --help" ;;
@@ -133,6 +136,7 @@ case $link in
 *:b) qemu+=(-netdev "stream,id=link,server=off,reconnect-ms=200,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
 	-device 'virtio-net-pci,netdev=link,mac=52:54:00:00:00:0b,romfile=') ;;
 esac
+[[ -z $plugin ]] || qemu+=(-plugin "$plugin")
 
 # Saves the guest and ends the emulator when the guest asks for it. Ends with this script at the latest.
 save_when_asked() {

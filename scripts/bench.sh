@@ -1,0 +1,80 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/bench.sh [PART…]
+#        scripts/bench.sh --show FILE
+#
+# Measures what traffic costs with the kernel's own module, with ours, with wireguard-go and without a tunnel, side by side: in
+# one guest, so with the same kernel, tools and settings, the C module first and last. Prints tables, and where the results are
+# as JSON. Without a PART, measures all there are:
+#
+#     tcp1, tcp8      instructions of the kernel per byte of one and of eight TCP flows
+#
+# Instructions are counted by a plugin of the emulator, scripts/bench/instructions.c; the guest has one processor, whose clock
+# counts instructions, too. So the figures do not depend on the machine, or on what else that is doing. Both ends of the
+# tunnel are in the guest, and both are counted. Only the kernel's instructions are, unless it says so. What belongs to what is
+# in scripts/bench/classes. "spread" is how far apart the runs with the same module are.
+#
+# With --show, prints the tables of results that are there.
+#
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). PROFILE=1: shows the functions, too, that most
+# instructions were executed in. ROUNDS: who takes turns in which order (default: c rust go none rust c).
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+counted=(tcp1 tcp8)
+
+show=''
+if [[ ${1:-} == --show ]]; then
+	[[ -n ${2:-} && -r $2 ]] || die "--show needs a file of results"
+	show=$(readlink -f "$2")
+	shift 2
+fi
+parts=("$@")
+[[ $# -gt 0 ]] || parts=("${counted[@]}")
+for part in "${parts[@]}"; do
+	[[ " ${counted[*]} " == *" $part "* ]] || die "there is no part $part; there are: ${counted[*]}"
+done
+
+call env buildenv.sh
+use_part "$env"
+scratch run
+
+report() { in_env "$run" python3 "$scripts/bench/report.py" "$@"; }
+
+# Functions have their names in the source: Rust's are mangled.
+tables() {
+	cp "$1" "$run/shown.json"
+	report table shown.json ${PROFILE:+profile} | in_env "$run" c++filt | sed 's/\[[0-9a-f]*\]::/::/g'
+}
+
+if [[ -n $show ]]; then
+	tables "$show"
+	exit
+fi
+
+call kernel kernel.sh
+call module module.sh
+use_part "$kernel"
+cp "$module" "$run/wireguard.ko"
+
+start_log
+mkdir -p "$cache/bench"
+plugin=$run/instructions.so
+step 'building the plugin that counts' in_env "$run" gcc-14 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -shared -fPIC \
+	-fvisibility=hidden -o "$plugin" "$scripts/bench/instructions.c"
+
+# measure OPTION… -- COMMAND…: in a guest. What it says to people is shown, the rest goes to $run/messages.
+measure() {
+	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 3600 --memory 2048 "$@" |
+		tee -a "$run/messages" | sed -u '/^SYMBOLS /d; /^BENCH /d; s/^# /  /' >&2
+}
+
+measure --cpus 1 --clock instructions --append nokaslr --plugin "$plugin,out=$run/counts" \
+	-- env ROUNDS="${ROUNDS:-c rust go none rust c}" /selftests/bench.sh count "${parts[@]}"
+report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
+results=$cache/bench/$(date -u +%Y%m%d-%H%M%S).json
+mv "$run/results.json" "$results"
+tables "$results"
+printf '\n%s\n' "$results"
