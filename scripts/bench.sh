@@ -7,12 +7,27 @@
 # one guest, so with the same kernel, tools and settings, the C module first and last. Prints tables, and where the results are
 # as JSON. Without a PART, measures all there are:
 #
-#     tcp1, tcp8      instructions of the kernel per byte of one and of eight TCP flows
+# instructions of the kernel
+#     tcp1, tcp8              per byte of one and of eight TCP flows, MTU 1420 inside
+#     tcp1_big, tcp8_big      the same with an MTU of 8920
+#     tcp1_plain              one flow over a link that does not cut datagrams up itself, as most network cards do not
+#     udp64, udp1400          per datagram, as many as go
+#     ping                    per round trip, one at a time
+#     handshake               per handshake: only the module's side, that which answers and that which begins
+#     peers                   per datagram that one interface receives from, or sends to, 1,000 peers in turn, or one of them
+# by the clock, on two processors
+#     rtt                     round trip when nothing else happens
+#     rate_tcp1, rate_tcp8, rate_udp64, rate_udp1400, rate_tunnels
+#                             what goes through in a second; tunnels: eight of them, each with one TCP flow
+#     handshakes              that are answered in a second
+#     rate_peers              datagrams in a second out of a burst from 1,000 peers in turn, or from one of them
+#     memory                  that a peer takes
 #
 # Instructions are counted by a plugin of the emulator, scripts/bench/instructions.c; the guest has one processor, whose clock
 # counts instructions, too. So the figures do not depend on the machine, or on what else that is doing. Both ends of the
 # tunnel are in the guest, and both are counted. Only the kernel's instructions are, unless it says so. What belongs to what is
-# in scripts/bench/classes. "spread" is how far apart the runs with the same module are.
+# in scripts/bench/classes. What is measured by the clock depends on the machine, and on what else that is doing. "spread" is how far
+# apart the rounds with the same module are.
 #
 # With --show, prints the tables of results that are there.
 #
@@ -23,7 +38,13 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-counted=(tcp1 tcp8)
+declare -A kind
+for part in tcp1 tcp8 tcp1_big tcp8_big tcp1_plain udp64 udp1400 ping handshake peers; do
+	kind[$part]=count
+done
+for part in rtt rate_tcp1 rate_tcp8 rate_udp64 rate_udp1400 rate_tunnels handshakes rate_peers memory; do
+	kind[$part]='time'
+done
 
 show=''
 if [[ ${1:-} == --show ]]; then
@@ -31,10 +52,14 @@ if [[ ${1:-} == --show ]]; then
 	show=$(readlink -f "$2")
 	shift 2
 fi
-parts=("$@")
-[[ $# -gt 0 ]] || parts=("${counted[@]}")
-for part in "${parts[@]}"; do
-	[[ " ${counted[*]} " == *" $part "* ]] || die "there is no part $part; there are: ${counted[*]}"
+count=() time=()
+[[ $# -gt 0 ]] || set -- "${!kind[@]}"
+for part; do
+	case ${kind[$part]:-} in
+	count) count+=("$part") ;;
+	time) time+=("$part") ;;
+	*) die "there is no part $part: see $self --help" ;;
+	esac
 done
 
 call env buildenv.sh
@@ -67,12 +92,17 @@ step 'building the plugin that counts' in_env "$run" gcc-14 -O2 -Wall -Wextra -W
 
 # measure OPTION… -- COMMAND…: in a guest. What it says to people is shown, the rest goes to $run/messages.
 measure() {
-	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 3600 --memory 2048 "$@" |
+	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 3600 --memory 2048 --console "$cache/log/bench-console.log" "$@" |
 		tee -a "$run/messages" | sed -u '/^SYMBOLS /d; /^BENCH /d; s/^# /  /' >&2
 }
 
-measure --cpus 1 --clock instructions --append nokaslr --plugin "$plugin,out=$run/counts" \
-	-- env ROUNDS="${ROUNDS:-c rust go none rust c}" /selftests/bench.sh count "${parts[@]}"
+rounds=${ROUNDS:-c rust go none rust c}
+: >"$run/counts"
+[[ ${#count[@]} -eq 0 ]] ||
+	measure --cpus 1 --clock instructions --append nokaslr --plugin "$plugin,out=$run/counts" \
+		-- env ROUNDS="$rounds" /selftests/bench.sh count "${count[@]}"
+[[ ${#time[@]} -eq 0 ]] ||
+	measure --cpus 2 -- env ROUNDS="$rounds" /selftests/bench.sh time "${time[@]}"
 report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
 results=$cache/bench/$(date -u +%Y%m%d-%H%M%S).json
 mv "$run/results.json" "$results"

@@ -5,7 +5,8 @@
                                 or end counting instructions (scripts/bench/instructions.c), and answers with a line
     bench.py symbols NAME all|modules
                                 prints where the functions of the kernel or of its modules are, for scripts/bench/report.py
-    bench.py iperf FILE         prints what a run of `iperf3 -J` carried: bytes and, of UDP, datagrams sent and received
+    bench.py iperf FILE         prints what a run of `iperf3 -J` carried: bytes of TCP, or datagrams of UDP, received and sent
+    bench.py rate FILE          prints how much that was a second: the unit, and the number
 """
 
 import base64
@@ -39,13 +40,22 @@ def symbols(name, which):
 def iperf(name):
     with open(name) as file:
         end = json.load(file)["end"]
-    if "packets" in end["sum_received"]:
-        # What the server says; the client only knows what it sent.
-        print(end["sum_received"]["bytes"], end["sum_sent"]["packets"], end["sum_received"]["packets"] - end["sum_received"]["lost_packets"])
+    received = end["sum_received"]
+    if "packets" in received:
+        print(received["packets"] - received["lost_packets"], received["packets"])
     else:
-        print(end["sum_received"]["bytes"])
+        print(received["bytes"])
+
+
+def rate(name):
+    with open(name) as file:
+        received = json.load(file)["end"]["sum_received"]
+    if "packets" in received:
+        print("datagrams/s", round((received["packets"] - received["lost_packets"]) / received["seconds"]))
+    else:
+        print("Mbit/s", round(received["bits_per_second"] / 1e6, 1))
 
 
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
-    {"markers": markers, "symbols": symbols, "iperf": iperf}[command](*words)
+    {"markers": markers, "symbols": symbols, "iperf": iperf, "rate": rate}[command](*words)

@@ -5,6 +5,7 @@
 # the guests that this runs in, and makes a table of what it prints:
 #
 #     bench.sh count PART…    has the instructions counted that the work of these parts takes
+#     bench.sh time PART…     measures how fast things are, and how much memory they take
 #
 # A line `# …` is for people; `SYMBOLS …` and `BENCH {JSON}` are for scripts/bench/report.py.
 #
@@ -28,33 +29,44 @@ use() {
 	esac
 }
 
-# `wg` finds wireguard-go by a socket that is named after the interface, so names differ.
+# device a|b NAME VARIANT: makes an interface.
+device() {
+	if [[ $3 == go ]]; then
+		rm -f /run/wireguard/$2.sock	# of one that was killed
+		bg $1 env LOG_LEVEL=error wireguard-go --foreground $2 &> /tmp/go.log
+		wait_for 'wireguard-go answers' ns $1 wg show $2
+	else
+		ipn $1 link add $2 type wireguard
+	fi
+}
+
+# tunnel NUMBER VARIANT: interfaces and addresses of its own. The addresses are 10.8.NUMBER.1 (a) and 10.8.NUMBER.2 (b), the
+# interfaces wg0, wg2, … (a) and wg1, wg3, … (b): `wg` finds wireguard-go by a socket that is named after the interface.
+tunnel() {
+	local n o name
+	keys a b
+	for n in a b; do
+		o=${OTHER[$n]} name=wg$((2 * $1 + NUM[$n] - 1))
+		device $n $name $2
+		ipn $n addr add 10.8.$1.${NUM[$n]}/24 dev $name
+		ns $n wg set $name private-key <(echo "${KEY[$n]}") listen-port $((PORT + $1)) peer "${PUB[$o]}" \
+			allowed-ips 10.8.$1.${NUM[$o]}/32 endpoint "$(outer $o 4)":$((PORT + $1))
+		ipn $n link set $name up
+	done
+	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.$1.2
+}
+
 declare -A DEVICE
 
 # set_up VARIANT: two namespaces, and what traffic between them is to go through: DEVICE on each side. ADDRESS is b's in there.
 set_up() {
-	local n
 	pair_link
 	if [[ $1 == none ]]; then
 		ADDRESS=10.9.0.2 DEVICE=([a]=eth0 [b]=eth0)
-		return
+	else
+		ADDRESS=10.8.0.2 DEVICE=([a]=wg0 [b]=wg1)
+		tunnel 0 $1
 	fi
-	ADDRESS=10.8.0.2 DEVICE=([a]=wg0 [b]=wg1)
-	keys a b
-	for n in a b; do
-		if [[ $1 == go ]]; then
-			rm -f /run/wireguard/${DEVICE[$n]}.sock
-			bg $n env LOG_LEVEL=error wireguard-go --foreground ${DEVICE[$n]} &> /tmp/go.log
-			wait_for 'wireguard-go answers' ns $n wg show ${DEVICE[$n]}
-		else
-			ipn $n link add ${DEVICE[$n]} type wireguard
-		fi
-		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev ${DEVICE[$n]}
-		ns $n wg set ${DEVICE[$n]} private-key <(echo "${KEY[$n]}") listen-port $PORT peer "${PUB[${OTHER[$n]}]}" \
-			allowed-ips 10.8.0.${NUM[${OTHER[$n]}]}/32 endpoint "$(outer ${OTHER[$n]} 4)":$PORT
-		ipn $n link set ${DEVICE[$n]} up
-	done
-	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 $ADDRESS
 }
 
 # set_mtu BYTES: what a packet inside may have; outside there is room for 80 more.
@@ -66,11 +78,63 @@ set_mtu() {
 	done
 }
 
+# segmentation on|off: whether what is outside takes datagrams that have yet to be cut up, or wants them cut, as most hardware.
+segmentation() {
+	local n
+	for n in a b; do
+		ns $n ethtool -K eth0 tx-udp-segmentation $1
+	done
+}
+
 serve() {
 	bg b iperf3 -s -B $ADDRESS &> /dev/null
 	SERVER=$BG
 	wait_for 'iperf3 listens' listening b tcp 5201
 }
+
+## A thousand peers
+
+PEERS=1000 MORE_PEERS=500
+
+# One interface, wg1, in b, whose peers are all in one program in a. That does what `farm COMMAND…` says.
+farm_up() {
+	local limit
+	# Otherwise a link takes no more than 1000 packets at a time.
+	sysctl -q net.core.netdev_max_backlog=100000
+	pair_link
+	keys b
+	ipn b link add wg1 type wireguard
+	ipn b addr add 10.8.0.2/24 dev wg1
+	ns b wg set wg1 private-key <(echo "${KEY[b]}") listen-port $PORT
+	ipn b link set wg1 up
+	ipn b route add 10.7.0.0/16 dev wg1
+	rm -f /tmp/farm.in /tmp/farm.out
+	mkfifo /tmp/farm.in /tmp/farm.out
+	NS=$NS python3 $HERE/bench_peers.py "${PUB[b]}" $PORT $((PEERS + MORE_PEERS)) < /tmp/farm.in > /tmp/farm.out &
+	FARM_PID=$!
+	exec 7> /tmp/farm.in 8< /tmp/farm.out
+	read -r -u 8
+	ns b wg addconf wg1 /tmp/peers
+	CONNECTED=0
+}
+farm_down() {
+	kill $FARM_PID
+	wait $FARM_PID || true
+	ns_del_all
+}
+farm() {
+	echo "$@" >&7
+	read -r -u 8 FARM_SAID || { echo 'the peers have given up'; return 1; }
+}
+farm_units() { echo ${!#}; }
+# All that are to send are connected.
+all_connected() {
+	((CONNECTED >= PEERS)) || farm connect $((PEERS - CONNECTED))
+	CONNECTED=$PEERS
+}
+# opens MICROSECONDS: what a sends waits outside, and is let in that often, as network cards deliver it.
+opens() { ns a tc qdisc replace dev eth0 root netem limit 100000 slot ${1}us ${1}us; }
+opens_always() { ns a tc qdisc del dev eth0 root; }
 
 ## Counting
 
@@ -81,10 +145,10 @@ mark() {
 
 INTERVALS=0
 # counted PART UNIT SMALL BIG COMMAND…: has the instructions counted that COMMAND and its last argument, an amount, takes: for a
-# small amount and for a big one, so that what does not depend on the amount can be taken away. `units`, a function,
+# small amount and for a big one, so that what does not depend on the amount can be taken away. The function COMMAND_units
 # prints how many units that really were, from what COMMAND has printed.
 counted() {
-	local part=$1 unit=$2 amount done=()
+	local part=$1 unit=$2 amount units done=() more=()
 	# Everything is there that the first packets of a connection need.
 	"${@:5}" $3 > /tmp/out
 	for amount in $3 $4; do
@@ -92,43 +156,201 @@ counted() {
 		"${@:5}" $amount > /tmp/out
 		mark end
 		INTERVALS=$((INTERVALS + 1))
-		done+=("$(units)")
+		units=$(${5}_units "${@:6}" $amount)
+		done+=(${units%% *})
+		more+=("[${units// /, }]")
 	done
 	say "$VARIANT: $part"
 	record "\"part\": \"$part\", \"variant\": \"$VARIANT\", \"round\": $ROUND, \"unit\": \"$unit\", \"symbols\": \"$ROUND\",
-		\"intervals\": [$((INTERVALS - 1)), $INTERVALS], \"units\": [${done[0]}, ${done[1]}]" | tr -d '\n\t'
+		\"intervals\": [$((INTERVALS - 1)), $INTERVALS], \"units\": [${done[0]}, ${done[1]}], \"more\": [${more[0]}, ${more[1]}]" | tr -d '\n\t'
 	echo
 }
 
 # client OPTION… -n AMOUNT
 # When all is sent iperf3 looks at its clock until the interval that it reports is over, so that should be a short one.
-client() { ns a iperf3 -c $ADDRESS -J -i 0.1 "$@"; }
-units() { python3 $HERE/bench.py iperf /tmp/out | cut -d ' ' -f 1; }
+client() { ns a iperf3 -c $ADDRESS -J -i 0.1 "$@" 2> /tmp/err; }
+client_units() { python3 $HERE/bench.py iperf /tmp/out; }
+
+# datagrams BYTES RATE NUMBER
+datagrams() { client -u -l $1 -b $2 -k $3; }
+datagrams_units() { python3 $HERE/bench.py iperf /tmp/out; }
+
+pings() { ns a ping -q -i 0.01 -c $1 $ADDRESS; }
+pings_units() { sed -n 's/.* \([0-9]*\) received.*/\1/p' /tmp/out; }
 
 count_tcp1() { set_mtu 1420; counted tcp1 byte 1M 25M client -n; }
 count_tcp8() { set_mtu 1420; counted tcp8 byte 4M 28M client -P 8 -n; }
+count_tcp1_big() { set_mtu 8920; counted tcp1_big byte 1M 49M client -n; }
+count_tcp8_big() { set_mtu 8920; counted tcp8_big byte 4M 52M client -P 8 -n; }
+count_tcp1_plain() {
+	set_mtu 1420
+	segmentation off
+	counted tcp1_plain byte 1M 25M client -n
+	segmentation on
+}
+count_udp64() { set_mtu 1420; counted udp64 datagram 500 10500 datagrams 64 0; }
+count_udp1400() { set_mtu 1420; counted udp1400 datagram 500 10500 datagrams 1392 0; }
+count_ping() { set_mtu 1420; counted ping 'round trip' 50 550 pings; }
+
+
+count_handshake() {
+	counted handshake_answered handshake 20 120 farm connect
+	CONNECTED=$((CONNECTED + 160))
+	counted handshake_begun handshake 20 120 farm answer
+}
+count_peers() {
+	all_connected
+	opens 500
+	counted in_1000 datagram 1000 5000 farm send $PEERS
+	counted in_1 datagram 1000 5000 farm send 1
+	opens_always
+	counted out_1000 datagram 1000 5000 farm receive $PEERS
+	counted out_1 datagram 1000 5000 farm receive 1
+}
 
 count() {
-	local part
 	coproc MARKERS { exec python3 $HERE/bench.py markers; }
 	python3 $HERE/bench.py symbols all all
+	rounds count "$@"
+}
+
+## Measuring time and memory
+
+# measured PART UNIT VALUE
+measured() {
+	say "$VARIANT: $1: $3 $2"
+	record "\"part\": \"$1\", \"variant\": \"$VARIANT\", \"round\": $ROUND, \"unit\": \"$2\", \"value\": $3"
+}
+
+time_rtt() {
+	local all
+	set_mtu 1420
+	ns a ping -q -i 0.02 -c 20 $ADDRESS > /tmp/out
+	mapfile -t all < <(ns a ping -i 0.02 -c 400 $ADDRESS | sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n)
+	measured rtt_median ms ${all[${#all[@]} / 2]}
+	measured rtt_p99 ms ${all[${#all[@]} * 99 / 100]}
+}
+# rate NAME OPTION…: how much a flow carries, or several do.
+rate() {
+	ns a iperf3 -c $ADDRESS -J -t 5 -O 1 "${@:2}" > /tmp/out 2> /tmp/err
+	measured $1 $(python3 $HERE/bench.py rate /tmp/out)
+}
+time_rate_tcp1() { set_mtu 1420; rate rate_tcp1; }
+time_rate_tcp8() { set_mtu 1420; rate rate_tcp8 -P 8; }
+time_rate_udp64() { set_mtu 1420; rate rate_udp64 -u -l 64 -b 0; }
+time_rate_udp1400() { set_mtu 1420; rate rate_udp1400 -u -l 1392 -b 0; }
+time_rate_tunnels() {
+	local i pids=() sum=0
+	[[ $VARIANT != none ]] || return 0
+	for i in {1..8}; do
+		((TUNNELS >= i)) || tunnel $i $VARIANT
+		bg b iperf3 -s -1 -B 10.8.$i.2 &> /dev/null
+		wait_for 'iperf3 listens' listening_at 10.8.$i.2
+	done
+	TUNNELS=8
+	for i in {1..8}; do
+		bg a iperf3 -c 10.8.$i.2 -J -t 5 -O 1 > /tmp/out.$i
+		pids+=($BG)
+	done
+	wait "${pids[@]}"
+	for i in {1..8}; do
+		sum=$(python3 -c 'import sys; print(round(sum(map(float, sys.argv[1:])), 1))' $sum $(python3 $HERE/bench.py rate /tmp/out.$i | cut -d ' ' -f 2))
+	done
+	measured rate_tunnels Mbit/s $sum
+}
+listening_at() { [[ -n $(ns b ss -Hltn "src $1:5201") ]]; }
+
+time_handshakes() {
+	farm flood 20
+	farm flood 250
+	measured rate_handshakes handshakes/s $FARM_SAID
+}
+time_rate_peers() {
+	all_connected
+	opens 1000000
+	for peers in $PEERS 1; do
+		farm burst $peers 900
+		farm burst $peers 900
+		measured rate_in_$peers datagrams/s ${FARM_SAID% *}
+		measured lost_in_$peers datagrams $((900 - ${FARM_SAID#* }))
+	done
+	opens_always
+}
+
+# Kilobytes of small objects, stacks of threads, and variables that each processor has of its own.
+in_use() {
+	sync
+	echo 3 > /proc/sys/vm/drop_caches
+	sleep 2
+	awk '/^(Slab|KernelStack|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo
+}
+time_memory() {
+	local before after count=2000
+	ip link add wg9 type wireguard
+	ip link set wg9 up
+	wg setconf wg9 <(python3 $HERE/scale.py conf 0 10 0)
+	wg setconf wg9 /dev/null
+	before=$(in_use)
+	wg setconf wg9 <(python3 $HERE/scale.py conf 0 $count 0)
+	after=$(in_use)
+	measured memory_peer bytes $(((after - before) * 1024 / count))
+	ip link del wg9
+}
+
+## All of it
+
+# Parts that need what farm_up makes, and parts that need nothing.
+OF_FARM=' handshake peers handshakes rate_peers '
+OF_NOTHING=' memory '
+
+# rounds count|time PART…
+rounds() {
+	local what=$1 part pair=() farm=() nothing=()
+	shift
+	for part; do
+		if [[ $OF_FARM == *" $part "* ]]; then
+			farm+=($part)
+		elif [[ $OF_NOTHING == *" $part "* ]]; then
+			nothing+=($part)
+		else
+			pair+=($part)
+		fi
+	done
 	ROUND=0
 	for VARIANT in $ROUNDS; do
 		ROUND=$((ROUND + 1))
+		TUNNELS=0
 		use $VARIANT
-		python3 $HERE/bench.py symbols $ROUND modules
-		set_up $VARIANT
-		serve
-		for part; do
-			count_$part
+		[[ $what != count ]] || python3 $HERE/bench.py symbols $ROUND modules
+		if ((${#pair[@]} > 0)); then
+			set_up $VARIANT
+			serve
+			for part in "${pair[@]}"; do
+				${what}_$part
+			done
+			kill $SERVER
+			wait $SERVER || true
+			ns_del_all
+		fi
+		[[ $VARIANT == c || $VARIANT == rust ]] || continue
+		for part in "${nothing[@]}"; do
+			${what}_$part
 		done
-		kill $SERVER
-		wait $SERVER || true
-		ns_del_all
+		if ((${#farm[@]} > 0)); then
+			farm_up
+			for part in "${farm[@]}"; do
+				${what}_$part
+			done
+			farm_down
+		fi
 	done
 }
 
 trap 'ns_del_all' EXIT
 set -eE
-trap 'echo "bench.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
-"$@"
+trap 'echo "bench.sh: line $LINENO failed: $BASH_COMMAND"; cat /tmp/err 2> /dev/null' ERR
+case ${1:-} in
+count) count "${@:2}" ;;
+time) rounds "$@" ;;
+*) echo "Usage: bench.sh count|time PART…"; exit 2 ;;
+esac

@@ -17,8 +17,33 @@ import zlib
 CLASSES = ["crypto", "module", "network", "scheduling", "memory", "other"]
 VARIANTS = {"c": "C module", "rust": "this module", "go": "wireguard-go", "none": "no tunnel"}
 TITLES = {
-    "tcp1": "one TCP flow",
-    "tcp8": "eight TCP flows",
+    "tcp1": "one TCP flow, MTU 1420",
+    "tcp8": "eight TCP flows, MTU 1420",
+    "tcp1_big": "one TCP flow, MTU 8920",
+    "tcp8_big": "eight TCP flows, MTU 8920",
+    "tcp1_plain": "one TCP flow, MTU 1420, the link outside cuts nothing up",
+    "udp64": "UDP, 64 bytes",
+    "udp1400": "UDP, 1,400 bytes",
+    "ping": "ping, one at a time",
+    "handshake_answered": "handshake that is answered, one side",
+    "handshake_begun": "handshake that is begun, one side",
+    "in_1000": "UDP, 64 bytes, in from 1,000 peers in turn",
+    "in_1": "UDP, 64 bytes, in from one peer",
+    "out_1000": "UDP, 64 bytes, out to 1,000 peers in turn",
+    "out_1": "UDP, 64 bytes, out to one peer",
+    "rate_tcp1": "one TCP flow",
+    "rate_tcp8": "eight TCP flows",
+    "rate_tunnels": "eight tunnels, one TCP flow each",
+    "rate_udp64": "UDP, 64 bytes",
+    "rate_udp1400": "UDP, 1,400 bytes",
+    "rtt_median": "round trip when idle, median",
+    "rtt_p99": "round trip when idle, 99 %",
+    "rate_handshakes": "handshakes answered",
+    "rate_in_1000": "burst from 1,000 peers in turn",
+    "lost_in_1000": "  lost of 900",
+    "rate_in_1": "burst from one peer",
+    "lost_in_1": "  lost of 900",
+    "memory_peer": "memory of a peer with 4 allowed IPs",
 }
 TOP = 60  # functions that are kept
 
@@ -117,50 +142,82 @@ def collect(classes, out, messages, counts, kernel):
 
 # ---- tables ----
 
-def pick(records, part, variant, get):
-    return [get(record) for record in records if record["part"] == part and record["variant"] == variant]
-
-
 def digits(value):
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
-def table(path, profile=False):
+def spread(found):
+    """How far apart values are: half of what is between the least and the greatest, of their mean."""
+    mean = statistics.mean(found) if found else 0
+    return f"±{100 * (max(found) - min(found)) / 2 / mean:.1f} %" if len(found) > 1 and mean else ""
+
+
+class Table:
+    """Rows of one value for each variant, and the ratio of both modules."""
+
+    def __init__(self, records, width, head=""):
+        self.records, self.width = records, width
+        self.variants = [variant for variant in VARIANTS if any(record["variant"] == variant for record in records)]
+        self.line(head, [VARIANTS[variant] for variant in self.variants], "ratio")
+
+    def line(self, title, cells, last=""):
+        print(f"{title:{self.width}}" + "".join(f"{cell:>15}" for cell in cells) + f"{last:>8}")
+
+    def row(self, title, get, average=statistics.mean, with_spread=False):
+        values = [[value for value in map(get, self.of(variant)) if value is not None] for variant in self.variants]
+        mean = {variant: average(found) if found else None for variant, found in zip(self.variants, values)}
+        ratio = mean["rust"] / mean["c"] if mean.get("rust") and mean.get("c") else None
+        self.line(title, map(digits, mean.values()), digits(ratio))
+        if with_spread:
+            self.line("  spread", map(spread, values))
+
+    def of(self, variant):
+        return [record for record in self.records if record["variant"] == variant]
+
+
+def parts_of(records):
+    return dict.fromkeys(record["part"] for record in records)
+
+
+def title(part):
+    return TITLES.get(part, part)
+
+
+def counted_tables(records, profile):
+    for part in parts_of(records):
+        found = [record for record in records if record["part"] == part]
+        unit = found[0]["unit"]
+        print(f"\n{title(part)}: instructions of the kernel per {unit}")
+        table = Table(found, 18)
+        table.row("all", lambda record: record["kernel"], with_spread=True)
+        for kind in CLASSES:
+            table.row("  " + kind, lambda record: record["classes"][kind])
+        if "go" in table.variants:
+            table.row("and in user mode", lambda record: record["user"] if record["variant"] == "go" else None)
+        for variant in table.variants if profile else []:
+            record = table.of(variant)[-1]
+            print(f"\n{title(part)}, {VARIANTS[variant]}: instructions per {unit}, by function")
+            for name, kind, count in record["functions"]:
+                print(f"{count:12.4f} {100 * count / record['kernel']:5.1f} %  {kind:10}  {name}")
+
+
+def measured_table(records):
+    if records:
+        print("\nmedian of the rounds, by the clock, two processors")
+        table = Table(records, 54)
+    for part in parts_of(records):
+        unit = next(record["unit"] for record in records if record["part"] == part)
+        table.row(f"{title(part)}, {unit}", lambda record: record["value"] if record["part"] == part else None, statistics.median, True)
+
+
+def table(path, profile=""):
     with open(path) as file:
         results = json.load(file)
-    records = results["records"]
     print(f"kernel {results['kernel']}")
-    variants = [variant for variant in VARIANTS if any(record["variant"] == variant for record in records)]
-    for part in dict.fromkeys(record["part"] for record in records):
-        unit = next(record["unit"] for record in records if record["part"] == part)
-        print(f"\n{TITLES.get(part, part)}: instructions of the kernel per {unit}")
-        print(f"{'':24}" + "".join(f"{VARIANTS[variant]:>14}" for variant in variants) + f"{'ratio':>10}")
-
-        def row(title, get):
-            values = {variant: pick(records, part, variant, get) for variant in variants}
-            values = {variant: [value for value in found if value is not None] for variant, found in values.items()}
-            mean = {variant: statistics.mean(found) if found else None for variant, found in values.items()}
-            ratio = mean["rust"] / mean["c"] if mean.get("rust") and mean.get("c") else None
-            print(f"{title:24}" + "".join(f"{digits(mean[variant]):>14}" for variant in variants) + f"{digits(ratio):>10}")
-            return values
-
-        values = row("all", lambda record: record["kernel"])
-        print(f"{'  spread':24}" + "".join(
-            f"{'±' + format(100 * (max(found) - min(found)) / 2 / statistics.mean(found), '.1f') + ' %' if len(found) > 1 else '':>14}"
-            for found in values.values()))
-        for kind in CLASSES:
-            row("  " + kind, lambda record: record["classes"][kind])
-        if "go" in variants:
-            row("and in user mode", lambda record: record["user"] if record["variant"] == "go" else None)
-        if profile:
-            for variant in variants:
-                last = [record for record in records if record["part"] == part and record["variant"] == variant][-1:]
-                for record in last:
-                    print(f"\n{TITLES.get(part, part)}, {VARIANTS[variant]}: instructions per {unit}, by function")
-                    for name, kind, count in record["functions"]:
-                        print(f"{count:12.4f} {100 * count / record['kernel']:5.1f} %  {kind:10}  {name}")
+    counted_tables([record for record in results["records"] if "kernel" in record], profile)
+    measured_table([record for record in results["records"] if "value" in record])
 
 
 if __name__ == "__main__":
