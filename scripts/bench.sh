@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/bench.sh [PART…]
-#        scripts/bench.sh --show FILE
+#        scripts/bench.sh --show FILE.json
+#        scripts/bench.sh --picture FILE.json >FILE.svg
 #
 # Measures what traffic costs with the kernel's own module, with ours, with wireguard-go and without a tunnel, side by side: in
 # one guest, so with the same kernel, tools and settings, the C module first and last. Prints tables, and where the results are
@@ -29,7 +30,8 @@
 # in scripts/bench/classes. What is measured by the clock depends on the machine, and on what else that is doing. "spread" is how far
 # apart the rounds with the same module are.
 #
-# With --show, prints the tables of results that are there.
+# With --show, prints the tables of results that are there, with --picture, a picture of them. Several files can be given: what they
+# have is put together.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). PROFILE=1: shows the functions, too, that most
 # instructions were executed in. ROUNDS: who takes turns in which order (default: c rust go none rust c).
@@ -38,44 +40,51 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-declare -A kind
-for part in tcp1 tcp8 tcp1_big tcp8_big tcp1_plain udp64 udp1400 ping handshake peers; do
-	kind[$part]=count
-done
-for part in rtt rate_tcp1 rate_tcp8 rate_udp64 rate_udp1400 rate_tunnels handshakes rate_peers memory; do
-	kind[$part]='time'
-done
+counted=(tcp1 tcp8 tcp1_big tcp8_big tcp1_plain udp64 udp1400 ping handshake peers)
+timed=(rtt rate_tcp1 rate_tcp8 rate_tunnels rate_udp64 rate_udp1400 handshakes rate_peers memory)
 
-show=''
-if [[ ${1:-} == --show ]]; then
-	[[ -n ${2:-} && -r $2 ]] || die "--show needs a file of results"
-	show=$(readlink -f "$2")
-	shift 2
-fi
+of_results=''
+case ${1:-} in
+--show | --picture)
+	of_results=$1
+	shift
+	[[ $# -gt 0 ]] || die "$of_results needs a file of results"
+	for file; do
+		[[ -r $file ]] || die "$file cannot be read"
+	done ;;
+esac
+[[ $# -gt 0 ]] || set -- "${counted[@]}" "${timed[@]}"
 count=() time=()
-[[ $# -gt 0 ]] || set -- "${!kind[@]}"
 for part; do
-	case ${kind[$part]:-} in
-	count) count+=("$part") ;;
-	time) time+=("$part") ;;
-	*) die "there is no part $part: see $self --help" ;;
-	esac
+	if [[ -n $of_results ]]; then
+		break
+	elif [[ " ${counted[*]} " == *" $part "* ]]; then
+		count+=("$part")
+	elif [[ " ${timed[*]} " == *" $part "* ]]; then
+		time+=("$part")
+	else
+		die "there is no part $part: see $self --help"
+	fi
 done
 
 call env buildenv.sh
 use_part "$env"
 scratch run
 
-report() { in_env "$run" python3 "$scripts/bench/report.py" "$@"; }
+# program NAME ARGUMENT…: one of those in scripts/bench/.
+program() { in_env "$run" python3 -B "$scripts/bench/$1.py" "${@:2}"; }
 
 # Functions have their names in the source: Rust's are mangled.
-tables() {
-	cp "$1" "$run/shown.json"
-	report table shown.json ${PROFILE:+profile} | in_env "$run" c++filt | sed 's/\[[0-9a-f]*\]::/::/g'
-}
+tables() { program report table results.json ${PROFILE:+profile} | in_env "$run" c++filt | sed 's/\[[0-9a-f]*\]::/::/g'; }
 
-if [[ -n $show ]]; then
-	tables "$show"
+if [[ -n $of_results ]]; then
+	copies=()
+	for file; do
+		copies+=("${#copies[@]}.json")
+		cp "$file" "$run/${copies[-1]}"
+	done
+	program report join results.json "${copies[@]}"
+	if [[ $of_results == --show ]]; then tables; else program picture results.json; fi
 	exit
 fi
 
@@ -103,8 +112,8 @@ rounds=${ROUNDS:-c rust go none rust c}
 		-- env ROUNDS="$rounds" /selftests/bench.sh count "${count[@]}"
 [[ ${#time[@]} -eq 0 ]] ||
 	measure --cpus 2 -- env ROUNDS="$rounds" /selftests/bench.sh time "${time[@]}"
-report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
+program report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
 results=$cache/bench/$(date -u +%Y%m%d-%H%M%S).json
-mv "$run/results.json" "$results"
-tables "$results"
+cp "$run/results.json" "$results"
+tables
 printf '\n%s\n' "$results"

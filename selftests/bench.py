@@ -2,7 +2,8 @@
 """What selftests/bench.sh needs besides a shell.
 
     bench.py markers            for each line `begin` or `end` on standard input, executes the marker that has the emulator begin
-                                or end counting instructions (scripts/bench/instructions.c), and answers with a line
+                                or end counting instructions (scripts/bench/instructions.c), and answers with a line;
+                                `check` executes both, and 2 * CHECK instructions between them
     bench.py symbols NAME all|modules
                                 prints where the functions of the kernel or of its modules are, for scripts/bench/report.py
     bench.py iperf FILE         prints what a run of `iperf3 -J` carried: bytes of TCP, or datagrams of UDP, received and sent
@@ -14,18 +15,23 @@ import ctypes
 import json
 import mmap
 import os
+import struct
 import sys
 import zlib
 
+CHECK = 10**7
+
 
 def markers():
-    # xchg %rcx,%rcx; ret, and xchg %rdx,%rdx; ret
+    begin, end, ret = b"\x48\x87\xc9", b"\x48\x87\xd2", b"\xc3"  # xchg %rcx,%rcx; xchg %rdx,%rdx; ret
+    loop = b"\xb9" + struct.pack("<I", CHECK) + b"\xff\xc9\x75\xfc"  # mov $CHECK,%ecx; 1: dec %ecx; jnz 1b
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    page.write(b"\x48\x87\xc9\xc3" + b"\x48\x87\xd2\xc3")
-    at = ctypes.addressof(ctypes.c_char.from_buffer(page))
-    mark = {b"begin\n": ctypes.CFUNCTYPE(None)(at), b"end\n": ctypes.CFUNCTYPE(None)(at + 4)}
+    functions = {}
+    for name, code in (b"begin\n", begin + ret), (b"end\n", end + ret), (b"check\n", begin + loop + end + ret):
+        functions[name] = ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)) + page.tell())
+        page.write(code)
     while line := os.read(0, 16):
-        mark[line]()
+        functions[line]()
         os.write(1, b"\n")
 
 

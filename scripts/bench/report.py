@@ -3,7 +3,8 @@
 
     report.py collect CLASSES OUT MESSAGES COUNTS KERNEL   joins what selftests/bench.sh has printed and what the plugin has counted,
                                                     and writes it to OUT, as JSON
-    report.py table FILE [profile]                  prints OUT as tables
+    report.py join OUT FILE…                        puts several of such together
+    report.py table FILE [profile]                  prints one as tables
 """
 
 import base64
@@ -21,10 +22,11 @@ TITLES = {
     "tcp8": "eight TCP flows, MTU 1420",
     "tcp1_big": "one TCP flow, MTU 8920",
     "tcp8_big": "eight TCP flows, MTU 8920",
-    "tcp1_plain": "one TCP flow, MTU 1420, the link outside cuts nothing up",
+    "tcp1_plain": "one TCP flow, no segmentation outside",
     "udp64": "UDP, 64 bytes",
     "udp1400": "UDP, 1,400 bytes",
     "ping": "ping, one at a time",
+    "ping_way": "ping, from sending to receiving, user mode included",
     "handshake_answered": "handshake that is answered, one side",
     "handshake_begun": "handshake that is begun, one side",
     "in_1000": "UDP, 64 bytes, in from 1,000 peers in turn",
@@ -121,6 +123,10 @@ def collect(classes, out, messages, counts, kernel):
                 records.append(json.loads(line[6:]))
     intervals = read_counts(counts)
     for record in records:
+        if "must_be" in record:
+            found = intervals[record["interval"]]["user"]
+            if not record["must_be"] <= found <= record["must_be"] * 1.01:
+                sys.exit(f"the plugin has counted {found} instructions where there are {record['must_be']}")
         if "intervals" not in record:
             continue
         small, big = (intervals[number] for number in record.pop("intervals"))
@@ -137,7 +143,18 @@ def collect(classes, out, messages, counts, kernel):
         record["unmatched"] = [[name, count] for count, name in others[:20]]
         del record["symbols"]
     with open(out, "w") as file:
-        json.dump({"kernel": kernel, "records": records}, file, indent=1)
+        json.dump({"kernel": kernel, "records": [record for record in records if "part" in record]}, file, indent=1)
+
+
+def join(out, *names):
+    files = []
+    for name in names:
+        with open(name) as file:
+            files.append(json.load(file))
+    if len({file["kernel"] for file in files}) != 1:
+        sys.exit("these results are of different kernels")
+    with open(out, "w") as file:
+        json.dump({"kernel": files[0]["kernel"], "records": [record for one in files for record in one["records"]]}, file, indent=1)
 
 
 # ---- tables ----
@@ -170,7 +187,7 @@ class Table:
         mean = {variant: average(found) if found else None for variant, found in zip(self.variants, values)}
         ratio = mean["rust"] / mean["c"] if mean.get("rust") and mean.get("c") else None
         self.line(title, map(digits, mean.values()), digits(ratio))
-        if with_spread:
+        if with_spread and any(len(found) > 1 for found in values):
             self.line("  spread", map(spread, values))
 
     def of(self, variant):
@@ -178,7 +195,9 @@ class Table:
 
 
 def parts_of(records):
-    return dict.fromkeys(record["part"] for record in records)
+    """The parts that there are, in the order that TITLES has."""
+    order = list(TITLES)
+    return sorted({record["part"] for record in records}, key=lambda part: (order.index(part) if part in order else len(order), part))
 
 
 def title(part):
@@ -203,13 +222,13 @@ def counted_tables(records, profile):
                 print(f"{count:12.4f} {100 * count / record['kernel']:5.1f} %  {kind:10}  {name}")
 
 
-def measured_table(records):
+def measured_table(records, text):
     if records:
-        print("\nmedian of the rounds, by the clock, two processors")
-        table = Table(records, 54)
+        print(f"\n{text}")
+        table = Table(records, 58)
     for part in parts_of(records):
         unit = next(record["unit"] for record in records if record["part"] == part)
-        table.row(f"{title(part)}, {unit}", lambda record: record["value"] if record["part"] == part else None, statistics.median, True)
+        table.row(f"{title(part)}, {unit}" if unit != "instructions" else title(part), lambda record: record["value"] if record["part"] == part else None, statistics.median, True)
 
 
 def table(path, profile=""):
@@ -217,9 +236,11 @@ def table(path, profile=""):
         results = json.load(file)
     print(f"kernel {results['kernel']}")
     counted_tables([record for record in results["records"] if "kernel" in record], profile)
-    measured_table([record for record in results["records"] if "value" in record])
+    values = [record for record in results["records"] if "value" in record]
+    measured_table([record for record in values if record["unit"] == "instructions"], "instructions, one processor")
+    measured_table([record for record in values if record["unit"] != "instructions"], "by the clock, two processors, median of the rounds")
 
 
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
-    {"collect": collect, "table": table}[command](*words)
+    {"collect": collect, "join": join, "table": table}[command](*words)

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Draws what scripts/bench.sh has measured, as SVG on standard output: picture.py FILE.json
+
+On top, what was counted: a pair of bars for each part, the C module's and ours, as long as they cost, the C module's being 100, and
+made of what the instructions belong to. Below, what was measured by the clock: ours, where the C module's is 100.
+"""
+
+import json
+import statistics
+import sys
+from html import escape
+
+from report import CLASSES, parts_of, title
+
+COLORS = {"crypto": "#4477aa", "module": "#ee6677", "network": "#228833", "scheduling": "#ccbb44", "memory": "#66ccee", "other": "#bbbbbb"}
+OURS = "#aa3377"
+WIDTH, LEFT, TOP, BAR, SCALE = 920, 350, 70, 13, 3.9  # pixels; SCALE is of one hundredth
+# What is better when there is less of it.
+LESS = ("rtt_", "memory_", "lost_")
+LEFT_OUT = ("lost_", "ping_way")
+
+
+class Picture:
+    def __init__(self):
+        self.items, self.y = [], TOP
+
+    def text(self, x, y, words, size=12, anchor="start", weight="normal"):
+        self.items.append(f'<text x="{x}" y="{y}" font-size="{size}" text-anchor="{anchor}" font-weight="{weight}">{escape(words)}</text>')
+
+    def box(self, x, y, width, height, color):
+        self.items.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height}" fill="{color}"/>')
+
+    def line(self, percent, top, bottom):
+        x = LEFT + percent * SCALE
+        self.items.append(f'<line x1="{x}" y1="{top}" x2="{x}" y2="{bottom}" stroke="#888" stroke-dasharray="3,3"/>')
+
+    def __str__(self):
+        height = self.y + 20
+        return "\n".join([
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
+            'font-family="sans-serif" fill="#222">',
+            "<!-- SPDX-License-Identifier: GPL-2.0; made by scripts/bench.sh -->",
+            f'<rect width="{WIDTH}" height="{height}" fill="white"/>', *self.items, "</svg>", ""])
+
+
+def mean(records, get):
+    found = [get(record) for record in records]
+    return statistics.mean(found) if found else None
+
+
+def counted(picture, records):
+    top = picture.y
+    for part in parts_of(records):
+        both = {name: [record for record in records if record["part"] == part and record["variant"] == name] for name in ("c", "rust")}
+        if not all(both.values()):
+            continue
+        whole = mean(both["c"], lambda record: record["kernel"])
+        picture.text(LEFT - 60, picture.y + BAR + 3, title(part), anchor="end")
+        for name, label in ("c", "C"), ("rust", "Rust"):
+            x = LEFT
+            for kind in CLASSES:
+                length = SCALE * 100 * mean(both[name], lambda record: record["classes"][kind]) / whole
+                picture.box(x, picture.y, length, BAR - 1, COLORS[kind])
+                x += length
+            picture.text(LEFT - 8, picture.y + BAR - 3, label, 11, "end")
+            if name == "rust":
+                picture.text(x + 6, picture.y + BAR - 3, f"{100 * mean(both[name], lambda record: record['kernel']) / whole:.0f}", 11)
+            picture.y += BAR
+        picture.y += 9
+    picture.line(100, top - 4, picture.y - 5)
+
+
+def measured(picture, records):
+    top = picture.y
+    for part in parts_of(records):
+        both = [statistics.median(found) if found else None for name in ("c", "rust")
+                for found in [[record["value"] for record in records if record["part"] == part and record["variant"] == name]]]
+        if part.startswith(LEFT_OUT) or not all(both):
+            continue
+        percent = 100 * both[1] / both[0]
+        picture.text(LEFT - 8, picture.y + BAR - 2, title(part) + (" (less is better)" if part.startswith(LESS) else ""), anchor="end")
+        picture.box(LEFT, picture.y, min(percent, 130) * SCALE, BAR, OURS)
+        picture.text(LEFT + min(percent, 130) * SCALE + 6, picture.y + BAR - 2, f"{percent:.0f}", 11)
+        picture.y += BAR + 7
+    picture.line(100, top - 4, picture.y - 2)
+
+
+def main(path):
+    with open(path) as file:
+        results = json.load(file)
+    picture = Picture()
+    picture.text(16, 26, f"WireGuard in Rust beside the C module, kernel {results['kernel']}", 16, weight="bold")
+    first = [record for record in results["records"] if "kernel" in record]
+    second = [record for record in results["records"] if "value" in record]
+    if first:
+        picture.text(16, 48, "Instructions of the kernel; the C module's are 100 (less is better):", 13)
+        x = 450
+        for kind in CLASSES:
+            picture.box(x, 38, 11, 11, COLORS[kind])
+            picture.text(x + 15, 48, kind, 12)
+            x += 30 + 6.6 * len(kind)
+        counted(picture, first)
+        picture.y += 34
+    if second:
+        picture.text(16, picture.y - 12, "By the clock, two processors; the C module's is 100 (more is better, unless it says so):", 13)
+        picture.y += 4
+        measured(picture, second)
+    print(picture, end="")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
