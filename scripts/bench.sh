@@ -101,17 +101,17 @@ step 'building the plugin that counts' in_env "$run" gcc-14 -O2 -Wall -Wextra -W
 
 # measure OPTION… -- COMMAND…: in a guest. What it says to people is shown, the rest goes to $run/messages.
 measure() {
-	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 3600 --memory 2048 --console "$cache/log/bench-console.log" "$@" |
+	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 21600 --memory 2048 --console "$cache/log/bench-console.log" "$@" |
 		tee -a "$run/messages" | sed -u '/^SYMBOLS /d; /^BENCH /d; s/^# /  /' >&2
 }
 
 rounds=${ROUNDS:-c rust go none rust c}
 : >"$run/counts"
 [[ ${#count[@]} -eq 0 ]] ||
-	measure --cpus 1 --clock instructions --append nokaslr --plugin "$plugin,out=$run/counts" \
+	run_job measure --cpus 1 --clock instructions --append nokaslr --plugin "$plugin,out=$run/counts" \
 		-- env ROUNDS="$rounds" /selftests/bench.sh count "${count[@]}"
 [[ ${#time[@]} -eq 0 ]] ||
-	measure --cpus 2 -- env ROUNDS="$rounds" /selftests/bench.sh time "${time[@]}"
+	run_job measure --cpus 2 -- env ROUNDS="$rounds" /selftests/bench.sh time "${time[@]}"
 program report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
 results=$cache/bench/$(date -u +%Y%m%d-%H%M%S).json
 cp "$run/results.json" "$results"

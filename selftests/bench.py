@@ -6,7 +6,8 @@
                                 `check` executes both, and 2 * CHECK instructions between them
     bench.py symbols NAME all|modules
                                 prints where the functions of the kernel or of its modules are, for scripts/bench/report.py
-    bench.py iperf FILE         prints what a run of `iperf3 -J` carried: bytes of TCP, or datagrams of UDP, received and sent
+    bench.py iperf FILE         prints what a run of `iperf3 -J` carried: of TCP, bytes and what was sent twice; of UDP, datagrams received
+                                and sent
     bench.py rate FILE          prints how much that was a second: the unit, and the number
 """
 
@@ -50,7 +51,7 @@ def iperf(name):
     if "packets" in received:
         print(received["packets"] - received["lost_packets"], received["packets"])
     else:
-        print(received["bytes"])
+        print(received["bytes"], end["sum_sent"]["retransmits"])
 
 
 def rate(name):

@@ -180,18 +180,18 @@ datagrams_units() { python3 $HERE/bench.py iperf /tmp/out; }
 pings() { ns a ping -q -i 0.01 -c $1 $ADDRESS; }
 pings_units() { sed -n 's/.* \([0-9]*\) received.*/\1/p' /tmp/out; }
 
-count_tcp1() { set_mtu 1420; counted tcp1 byte 1M 25M client -n; }
-count_tcp8() { set_mtu 1420; counted tcp8 byte 4M 28M client -P 8 -n; }
-count_tcp1_big() { set_mtu 8920; counted tcp1_big byte 1M 49M client -n; }
-count_tcp8_big() { set_mtu 8920; counted tcp8_big byte 4M 52M client -P 8 -n; }
+count_tcp1() { set_mtu 1420; counted tcp1 byte 1M 9M client -n; }
+count_tcp8() { set_mtu 1420; counted tcp8 byte 8M 32M client -P 8 -n; }
+count_tcp1_big() { set_mtu 8920; counted tcp1_big byte 1M 17M client -n; }
+count_tcp8_big() { set_mtu 8920; counted tcp8_big byte 8M 32M client -P 8 -n; }
 count_tcp1_plain() {
 	set_mtu 1420
 	segmentation off
-	counted tcp1_plain byte 1M 25M client -n
+	counted tcp1_plain byte 1M 9M client -n
 	segmentation on
 }
-count_udp64() { set_mtu 1420; counted udp64 datagram 500 10500 datagrams 64 0; }
-count_udp1400() { set_mtu 1420; counted udp1400 datagram 500 10500 datagrams 1392 0; }
+count_udp64() { set_mtu 1420; counted udp64 datagram 300 3300 datagrams 64 0; }
+count_udp1400() { set_mtu 1420; counted udp1400 datagram 300 3300 datagrams 1392 0; }
 count_ping() {
 	set_mtu 1420
 	counted ping 'round trip' 30 230 pings
@@ -202,18 +202,18 @@ count_ping() {
 
 
 count_handshake() {
-	counted handshake_answered handshake 20 120 farm connect
-	CONNECTED=$((CONNECTED + 160))
-	counted handshake_begun handshake 20 120 farm answer
+	counted handshake_answered handshake 10 60 farm connect
+	CONNECTED=$((CONNECTED + 80))
+	counted handshake_begun handshake 10 60 farm answer
 }
 count_peers() {
 	all_connected
 	opens 500
-	counted in_1000 datagram 1000 5000 farm send $PEERS
-	counted in_1 datagram 1000 5000 farm send 1
+	counted in_1000 datagram 1000 3000 farm send $PEERS
+	counted in_1 datagram 1000 3000 farm send 1
 	opens_always
-	counted out_1000 datagram 1000 5000 farm receive $PEERS
-	counted out_1 datagram 1000 5000 farm receive 1
+	counted out_1000 datagram 1000 3000 farm receive $PEERS
+	counted out_1 datagram 1000 3000 farm receive 1
 }
 
 count() {
