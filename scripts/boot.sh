@@ -116,6 +116,9 @@ if [[ $KERNEL != stock ]]; then
 	append="no5lvl $append"
 	# What watches the memory takes memory.
 	memory=$((memory * 2))
+	# The allocator looks at its lists, and for what was written beyond an object: by code, too, that KASAN does not see, such as
+	# ciphers in assembly. Who had the memory, and writing to what was freed, are KASAN's.
+	[[ $KERNEL != kasan ]] || append="slab_debug=FZ $append"
 fi
 
 # On a busy machine an emulated clock ticks unevenly. That must not make the kernel give up on its timer or its clock, nor

@@ -29,9 +29,14 @@ copy_source() {
 	mv -f "$part/target.rs" "$part/source/$target"
 }
 
+# What is asked for, without the words about it.
+settings() {
+	grep -hE '^(# )?CONFIG_' "$scripts/debug.config" "$scripts/$KERNEL.config"
+}
+
 configure() {
 	mkdir -p "$part/build"
-	cat "$scripts/debug.config" "$scripts/$KERNEL.config" >"$part/asked.config"
+	settings >"$part/asked.config"
 	in_env "$part" make -C "$part/source" O="$part/build" KCONFIG_ALLCONFIG="$part/asked.config" LLVM=-19 allnoconfig || return
 	# Something that was asked for and did not come about would otherwise be noticed late, or never.
 	local missing
@@ -47,7 +52,7 @@ build() {
 
 start_log "$KERNEL-$target"
 if part_begin "$KERNEL-$target" "$(<"$kernel/version")" \
-	"$kernel $(<"$scripts/debug.config") $(<"$scripts/$KERNEL.config") $(declare -f copy_source configure build)"; then
+	"$kernel $(settings) $(declare -f copy_source configure build)"; then
 	need_space 5
 	say "making a kernel with ${KERNEL^^}"
 	step "copying its source" copy_source
