@@ -17,6 +17,7 @@
 #                           has the kernel's own, and the two are joined by a network card
 #     # module: rust|c      the module that a single guest is to load (default: rust)
 #     # kernels: NAME…      the kernels that it is of use on (default: stock), see below
+#     # kasan|kcsan: TEST…  the tests of it that are run on that kernel, which takes several times as long (default: all)
 #     # append: ARGUMENTS   more kernel arguments
 #     # memory: MB          default: 1024
 #     # clock: instructions the clock of a single guest counts instructions instead of time, see scripts/boot.sh
@@ -163,7 +164,7 @@ build() {
 
 # guest NAME [SIDE]: runs a selftest in a guest, and leaves its status in a file.
 guest() {
-	local name=$1 side=${2:-} file=${files[$1]} module id=$1${2:+-$2} status=0 link=() command
+	local name=$1 side=${2:-} file=${files[$1]} module id=$1${2:+-$2} status=0 link=() some command
 	case $side in
 	a) module=rust ;;
 	b) module=c ;;
@@ -171,6 +172,8 @@ guest() {
 	esac
 	[[ -z $side ]] || link=(--link "$run/$name-link:$side")
 	command=("/selftests/${file##*/}" ${side:+"$side"})
+	read -ra some <<<"$(declared "$file" "$KERNEL")"
+	command+=("${some[@]}")
 	# The demonstration speaks to people, not KTAP.
 	[[ $name != demo ]] || command=(bash -o pipefail -c "echo 1..1
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")

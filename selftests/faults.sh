@@ -8,6 +8,7 @@
 #
 # guests: 1
 # kernels: stock kasan
+# kasan: hotplug queues
 # timeout: 400
 # memory: 1024
 

@@ -4,7 +4,6 @@
 # A kernel that was booted without IPv6: an interface has one socket instead of two, and is otherwise as good.
 #
 # guests: 1
-# kernels: stock kasan
 # append: ipv6.disable=1
 
 . "$(dirname "$0")/lib.sh"

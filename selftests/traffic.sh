@@ -6,6 +6,8 @@
 #
 # guests: 1
 # kernels: stock kasan kcsan
+# kasan: first_packets order garbage replay cookie roaming_busy new_psk
+# kcsan: first_packets order
 # timeout: 1200
 # memory: 1024
 
