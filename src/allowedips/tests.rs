@@ -198,6 +198,33 @@ mod cases {
     use super::*;
 
     #[test]
+    fn subnet_of_another_peer_is_refused() -> Result {
+        // Who has a network does not have the part of it that is another's, on whichever side of it, and whoever came first.
+        for (wide, narrow) in [(0, 1), (1, 0)] {
+            let t = Fixture::new(2)?;
+            for first in [wide, narrow] {
+                let cidr = if first == wide { 8 } else { 16 };
+                t.insert(v4(10, 1, 0, 0), cidr, first)?;
+                t.insert(v6(1, 0, 0), if first == wide { 32 } else { 64 }, first)?;
+            }
+            for (ip, owner) in [
+                (v4(10, 1, 0, 0), narrow),
+                (v4(10, 1, 255, 255), narrow),
+                (v4(10, 0, 255, 255), wide),
+                (v4(10, 2, 0, 0), wide),
+                (v6(1, 7, 7), narrow),
+                (v6(0, 7, 7), wide),
+                (v6(2, 7, 7), wide),
+            ] {
+                assert_eq!(t.lookup(ip), Some(owner as u64));
+            }
+            assert_eq!(t.lookup(v4(11, 1, 0, 0)), None);
+            assert_eq!(t.left(), 0);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn longest_prefix_wins() -> Result {
         let t = Fixture::new(8)?;
         let [a, b, c, d, e, f, g, h] = [0, 1, 2, 3, 4, 5, 6, 7];

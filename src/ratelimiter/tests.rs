@@ -93,6 +93,24 @@ mod cases {
     }
 
     #[test]
+    fn limit_is_for_each_source_alone() -> Result {
+        // However many messages one sends, and however many of them there are: another has its whole burst.
+        let sources = KBox::pin_init(Sources::new(1024), GFP_KERNEL)?;
+        for _ in 0..1000 {
+            sources.allow(v4(1), NETNS, 0);
+        }
+        for other in 2..500 {
+            sources.allow(v4(other), NETNS, 0);
+        }
+        assert!(!sources.allow(v4(1), NETNS, 0));
+        for _ in 0..PACKETS_BURSTABLE {
+            assert!(sources.allow(v4(1000), NETNS, 0));
+        }
+        assert!(!sources.allow(v4(1000), NETNS, 0));
+        Ok(())
+    }
+
+    #[test]
     fn families_do_not_meet() -> Result {
         let sources = KBox::pin_init(Sources::new(16), GFP_KERNEL)?;
         for _ in 0..PACKETS_BURSTABLE {
