@@ -27,7 +27,6 @@ use kernel::{
         impl_list_arc_safe,
         impl_list_item,
         AtomicTracker,
-        List,
         ListArc,
         ListLinks,
         TryNewListArc, //
@@ -81,10 +80,6 @@ use crate::{
             ETH_P_IP,
             ETH_P_IPV6, //
         },
-        spinlock::{
-            new_spinlock_bh,
-            SpinLockBh, //
-        },
         udp_tunnel::EncapReceive,
         workqueue::{
             Flags,
@@ -111,7 +106,9 @@ use crate::{
     },
     queueing::{
         CryptQueue,
-        PacketCb, //
+        PacketCb,
+        RxQueue,
+        Staged, //
     },
     ratelimiter::RateLimiter,
     receive::{
@@ -131,6 +128,8 @@ pub(crate) use registration::Registration;
 
 /// The outer headers of a data message: IPv6, UDP and its own.
 const OVERHEAD: u32 = 40 + 8 + MESSAGE_MINIMUM_LENGTH as u32;
+/// Segments that a packet has at most if it is not to be split before it is encrypted.
+const MAX_SEGMENTS: usize = 64;
 /// The MTU of Ethernet.
 const ETH_DATA_LEN: u32 = 1500;
 
@@ -211,9 +210,6 @@ impl Config {
     }
 }
 
-/// What one CPU's NAPI has to do: peers with decrypted packets.
-pub(crate) type RxQueue = Pin<KBox<SpinLockBh<List<Peer>>>>;
-
 /// A WireGuard interface.
 #[pin_data]
 pub(crate) struct Device {
@@ -258,7 +254,7 @@ pub(crate) struct Device {
     /// Handshake messages to be read.
     pub(crate) handshakes: HandshakeQueue,
     /// For each CPU that there may be what its NAPI has to do.
-    pub(crate) rx_queues: KVec<RxQueue>,
+    pub(crate) rx_queues: KVec<Pin<KBox<RxQueue>>>,
     /// Runs the workers of the crypt queues.
     pub(crate) packet_crypt_wq: OwnedQueue,
     /// Runs the workers that read handshake messages.
@@ -321,9 +317,8 @@ impl Device {
         let count = cpumask::nr_cpu_ids();
         let mut rx_queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
-            let queue = new_spinlock_bh!(List::new(), "wireguard::Device::rx_queues");
             rx_queues
-                .push_within_capacity(KBox::pin_init(queue, GFP_KERNEL)?)
+                .push_within_capacity(KBox::pin_init(RxQueue::new(), GFP_KERNEL)?)
                 .map_err(|_| ENOMEM)?;
         }
         let identity = RcuArc::new(StaticIdentity::none(), GFP_KERNEL)?;
@@ -406,12 +401,7 @@ impl Device {
     /// Drops what NAPIs have not delivered yet.
     fn purge_rx_queues(&self) {
         for queue in &self.rx_queues {
-            loop {
-                let Some(peer) = queue.lock().pop_front() else {
-                    break;
-                };
-                while peer.rx_queue.pop_done().is_some() {}
-            }
+            queue.purge();
         }
     }
 }
@@ -487,6 +477,9 @@ impl Driver for Device {
         }
         this.handshakes.purge();
         this.sockets.close();
+        for queue in &this.rx_queues {
+            drop(queue.take_arrived());
+        }
     }
 
     fn start_xmit(this: ArcBorrow<'_, Self>, dev: &NetDevice, skb: SkBuff) -> Result {
@@ -570,7 +563,12 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
     }
 
     let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
-    let mut packets = if skb.is_gso() {
+    let segments = skb.tcp_gso().map_or(1, |gso| gso.count());
+    let mut packets = if !skb.is_gso() || (2..=MAX_SEGMENTS).contains(&segments) {
+        let mut single = SkbList::new();
+        single.push_back(skb);
+        single
+    } else {
         match skb.gso_segment() {
             Ok(segments) => segments,
             Err((e, mut skb)) => {
@@ -578,20 +576,26 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
                 return Err(e);
             }
         }
-    } else {
-        let mut single = SkbList::new();
-        single.push_back(skb);
-        single
     };
-    // The segments are as little anybody else's as the packet was.
-    for mut skb in packets.iter_mut() {
+    let more = if packets.len() == 1 {
+        segments.wrapping_sub(1)
+    } else {
+        0
+    };
+    let mut staged = Staged::new();
+    while let Some(mut skb) = packets.pop_front() {
         // The route was kept for ICMP errors, for which it is too late now.
         skb.dst_drop();
+        // Of the inner header's byte the outer one shows the congestion bits only.
+        let ds = send::ecn_encapsulate(skb.dsfield());
         let cb: &mut PacketCb = skb.cb();
         *cb = PacketCb::default();
         cb.mtu = mtu;
+        cb.ds = ds;
+        cb.more = more as u16;
+        staged.push_back(skb);
     }
-    peer.stage(packets);
+    peer.stage(staged);
     peer.send_staged_packets();
     Ok(())
 }

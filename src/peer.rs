@@ -53,7 +53,6 @@ use crate::{
             RcuArc, //
         },
         sched,
-        skbuff::SkbList,
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -72,7 +71,11 @@ use crate::{
             last_sent_long_ago, //
         },
     },
-    queueing::OrderQueue,
+    queueing::{
+        OrderQueue,
+        Staged, //
+    },
+    send::Pace,
     socket::PeerEndpoint,
     timers::Timers, //
 };
@@ -104,9 +107,11 @@ pub(crate) struct Peer {
     #[pin]
     pub(crate) keypairs: Keypairs,
 
-    /// Packets that wait for a key.
+    /// Packets that wait for a key, or to be sent together.
     #[pin]
-    pub(crate) staged: SpinLockBh<SkbList>,
+    pub(crate) staged: SpinLockBh<Staged>,
+    /// How often packets were sent at once.
+    pub(crate) pace: Pace,
     /// Packets on their way out, from when they have a counter until they are sent.
     #[pin]
     pub(crate) tx_queue: OrderQueue,
@@ -136,6 +141,8 @@ pub(crate) struct Peer {
     handshake_work: Work<Peer, { Peer::HANDSHAKE_WORK }>,
     #[pin]
     clear_work: Work<Peer, { Peer::CLEAR_WORK }>,
+    #[pin]
+    tx_work: Work<Peer, { Peer::TX_WORK }>,
 
     /// The prefixes that are routed to the peer and that it may send from, in the order they are listed in.
     ///
@@ -156,6 +163,7 @@ impl_list_item! {
 impl_has_work! {
     impl HasWork<Peer, { Peer::HANDSHAKE_WORK }> for Peer { self.handshake_work }
     impl HasWork<Peer, { Peer::CLEAR_WORK }> for Peer { self.clear_work }
+    impl HasWork<Peer, { Peer::TX_WORK }> for Peer { self.tx_work }
 }
 
 impl Peer {
@@ -163,6 +171,8 @@ impl Peer {
     pub(crate) const HANDSHAKE_WORK: u64 = 0;
     /// Work item that forgets all keys.
     pub(crate) const CLEAR_WORK: u64 = 1;
+    /// Work item that sends what waits.
+    pub(crate) const TX_WORK: u64 = 2;
 
     /// Creates a peer of `device`.
     ///
@@ -188,7 +198,8 @@ impl Peer {
                 cookie <- new_mutex!(Cookie::new(public_key), "wireguard::Peer::cookie"),
                 last_sent_handshake: Atomic::new(last_sent_long_ago(now_ns) as i64),
                 keypairs <- Keypairs::new(),
-                staged <- new_spinlock_bh!(SkbList::new(), "wireguard::Peer::staged"),
+                pace: Pace::new(),
+                staged <- new_spinlock_bh!(Staged::new(), "wireguard::Peer::staged"),
                 tx_queue <- OrderQueue::new(),
                 rx_queue <- OrderQueue::new(),
                 rx_links <- ListLinks::new(),
@@ -201,6 +212,7 @@ impl Peer {
                 persistent_keepalive_interval: Atomic::new(0),
                 handshake_work <- new_work!("wireguard::Peer::handshake_work"),
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
+                tx_work <- new_work!("wireguard::Peer::tx_work"),
                 allowed_ips <- new_mutex!(AllowedIpList::new(), "wireguard::Peer::allowed_ips"),
                 _obituary: Obituary {
                     id: *id,
@@ -320,8 +332,8 @@ impl Peer {
     /// Drops the packets that wait for a key.
     pub(crate) fn purge_staged_packets(&self) {
         let packets = self.staged.lock().take();
-        if !packets.is_empty() {
-            self.device.stats_add(Stat::TxDropped, packets.len());
+        if packets.messages() != 0 {
+            self.device.stats_add(Stat::TxDropped, packets.messages());
         }
     }
 

@@ -49,7 +49,11 @@ use crate::{
         ptr_ring::PtrRing,
         rcu::RcuArc,
         sched,
-        skbuff::SkbList,
+        skbuff::{
+            SkBuff,
+            SkBuffMut,
+            SkbList, //
+        },
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -57,20 +61,80 @@ use crate::{
         workqueue::OwnedQueue, //
     },
     noise::Keypair,
+    peer::Peer,
     protocol::limits::MAX_QUEUED_PACKETS, //
 };
 
 /// What the module notes about a packet in its control block.
-#[derive(Default, FromBytes, IntoBytes, Immutable)]
+#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(crate) struct PacketCb {
     /// The counter of the data message.
     pub(crate) nonce: u64,
     /// MTU of the route inside the tunnel, which padding does not exceed; zero: no limit.
     pub(crate) mtu: u32,
+    /// How many segments it has besides the first; their messages have the counters that follow.
+    pub(crate) more: u16,
     /// TOS or traffic class of the outer header.
     pub(crate) ds: u8,
-    _pad: [u8; 3],
+    _pad: u8,
+}
+
+impl PacketCb {
+    /// How many messages it becomes.
+    pub(crate) fn messages(&self) -> usize {
+        usize::from(self.more).wrapping_add(1)
+    }
+}
+
+/// Packets that wait, some of which may have several segments.
+pub(crate) struct Staged {
+    packets: SkbList,
+    messages: usize,
+}
+
+impl Staged {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self {
+            packets: SkbList::new(),
+            messages: 0,
+        }
+    }
+
+    /// How many messages they become.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Appends a packet, the control block of which is set.
+    pub(crate) fn push_back(&mut self, mut skb: SkBuff) {
+        self.messages = self.messages.wrapping_add(skb.cb::<PacketCb>().messages());
+        self.packets.push_back(skb);
+    }
+
+    /// Takes the first packet.
+    pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
+        let mut skb = self.packets.pop_front()?;
+        self.messages = self.messages.wrapping_sub(skb.cb::<PacketCb>().messages());
+        Some(skb)
+    }
+
+    /// Appends others.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.messages = self.messages.wrapping_add(other.messages);
+        self.packets.append(other.packets);
+    }
+
+    /// Takes all of them.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new())
+    }
+
+    /// One after another, in order.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = SkBuffMut<'_>> {
+        self.packets.iter_mut()
+    }
 }
 
 /// Packets of one keypair that stay together from one end of the module to the other.
@@ -78,7 +142,7 @@ pub(crate) struct PacketCb {
 pub(crate) struct Batch {
     /// The keypair that encrypts or decrypts the packets.
     pub(crate) keypair: RcuArc<Keypair>,
-    /// How many packets there were at the start.
+    /// How many messages they are.
     len: i32,
     /// Set once the packets are encrypted or decrypted.
     done: Atomic<bool>,
@@ -98,14 +162,15 @@ impl_list_item! {
 }
 
 impl Batch {
-    /// A batch of `packets`, which are dropped if there is no memory.
+    /// A batch of packets, which are dropped if there is no memory.
     ///
     /// May be called from any context.
-    pub(crate) fn new(keypair: RcuArc<Keypair>, packets: SkbList) -> Result<ListArc<Self>> {
+    pub(crate) fn new(keypair: RcuArc<Keypair>, packets: Staged) -> Result<ListArc<Self>> {
+        let Staged { packets, messages } = packets;
         let batch = UniqueArc::pin_init(
             pin_init!(Self {
                 keypair,
-                len: packets.len() as i32,
+                len: messages as i32,
                 done: Atomic::new(false),
                 packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
                 links <- ListLinks::new(),
@@ -148,6 +213,18 @@ impl OrderQueue {
         })
     }
 
+    /// Appends a batch, after `and` was called with it, under the lock of the queue.
+    fn push(&self, batch: ListArc<Batch>, and: impl FnOnce(&ListArc<Batch>) -> Result) -> Result {
+        let mut batches = self.batches.lock();
+        if self.packets.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
+            return Err(ENOSPC);
+        }
+        and(&batch)?;
+        self.packets.add(batch.len, Relaxed);
+        batches.push_back(batch);
+        Ok(())
+    }
+
     /// Takes the first batch if it is done.
     pub(crate) fn pop_done(&self) -> Option<ListArc<Batch>> {
         let mut batches = self.batches.lock();
@@ -169,24 +246,78 @@ impl OrderQueue {
             .is_some_and(|batch| batch.done.load(Acquire))
     }
 
-    /// Passes the batches that are done to `consume`, in order, by one caller at a time.
+    /// Passes batches that are done to `consume`, in order and at most `limit` of them, by one caller at a time. Returns whether
+    /// there are more, which then nobody sees to.
     ///
     /// A caller that finds another one at it returns at once: the other one sees to what this one has added.
-    pub(crate) fn drain(&self, mut consume: impl FnMut(&Batch)) {
+    pub(crate) fn drain(&self, limit: usize, mut consume: impl FnMut(&Batch)) -> bool {
+        let mut left = limit;
         loop {
             // A full barrier: what the caller marked as done is seen by whoever has the flag.
             if self.draining.xchg(true, Full) {
-                return;
+                return false;
             }
-            while let Some(batch) = self.pop_done() {
+            while left != 0 {
+                let Some(batch) = self.pop_done() else {
+                    break;
+                };
                 consume(&batch);
+                left = left.wrapping_sub(1);
             }
             self.draining.store(false, Release);
             // Against a batch that became done after the last look, whose worker saw the flag still set.
             smp_mb();
             if !self.is_first_done() {
-                return;
+                return false;
             }
+            if left == 0 {
+                return true;
+            }
+        }
+    }
+}
+
+/// What the NAPI of one CPU has to do.
+#[pin_data]
+pub(crate) struct RxQueue {
+    /// Data messages that came in on the CPU, in the order in which they did.
+    #[pin]
+    arrived: SpinLockBh<SkbList>,
+    /// Peers with decrypted packets.
+    #[pin]
+    pub(crate) peers: SpinLockBh<List<Peer>>,
+}
+
+impl RxQueue {
+    /// An empty queue.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            arrived <- new_spinlock_bh!(SkbList::new(), "wireguard::RxQueue::arrived"),
+            peers <- new_spinlock_bh!(List::new(), "wireguard::RxQueue::peers"),
+        })
+    }
+
+    /// Adds messages, which are dropped if there are too many already.
+    pub(crate) fn arrive(&self, messages: SkbList) {
+        let mut arrived = self.arrived.lock();
+        if arrived.len() < MAX_QUEUED_PACKETS as usize {
+            arrived.append(messages);
+        }
+    }
+
+    /// Takes the messages that came in.
+    pub(crate) fn take_arrived(&self) -> SkbList {
+        self.arrived.lock().take()
+    }
+
+    /// Drops what is there.
+    pub(crate) fn purge(&self) {
+        drop(self.take_arrived());
+        loop {
+            let Some(peer) = self.peers.lock().pop_front() else {
+                break;
+            };
+            while peer.rx_queue.pop_done().is_some() {}
         }
     }
 }
@@ -228,6 +359,7 @@ where
 
 /// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or decrypt.
 pub(crate) struct CryptQueue {
+    crypt: fn(&Batch),
     ring: Arc<CryptRing>,
     workers: Workers<CryptWorker>,
 }
@@ -281,7 +413,11 @@ impl CryptQueue {
                 GFP_KERNEL,
             )
         })?;
-        Ok(Self { ring, workers })
+        Ok(Self {
+            crypt,
+            ring,
+            workers,
+        })
     }
 
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
@@ -294,21 +430,23 @@ impl CryptQueue {
         batch: ListArc<Batch>,
         wq: &OwnedQueue,
     ) -> Result {
-        {
-            // Both under one lock: the order is that of the peer's queue, and a worker that is done with the batch at
-            // once waits for the lock before it looks for it there.
-            let mut batches = order.batches.lock();
-            if order.packets.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
-                return Err(ENOSPC);
-            }
+        // Both under one lock: the order is that of the peer's queue, and a worker that is done with the batch at once waits
+        // for the lock before it looks for it there.
+        order.push(batch, |batch| {
             self.ring
                 .ring
                 .produce(batch.clone_arc())
-                .map_err(|_| ENOSPC)?;
-            order.packets.add(batch.len, Relaxed);
-            batches.push_back(batch);
-        }
+                .map_err(|_| ENOSPC)
+        })?;
         self.workers.wake(wq);
+        Ok(())
+    }
+
+    /// Puts a batch into the queue of its peer and sees to it at once, in the caller's context. As [`Self::enqueue`].
+    pub(crate) fn run(&self, order: &OrderQueue, batch: ListArc<Batch>) -> Result {
+        let shared = batch.clone_arc();
+        order.push(batch, |_| Ok(()))?;
+        (self.crypt)(&shared);
         Ok(())
     }
 }

@@ -6,9 +6,10 @@
 //!
 //! 1. [`Device::receive_packet`]: sorted by the type of the message. Handshake messages go to a [queue of their
 //!    own](HandshakeQueue).
-//! 2. [`Device::consume_data`]: data messages become a batch of the keypair that their index stands for.
-//! 3. [`decrypt`]: a worker decrypts the batch.
-//! 4. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs.
+//! 2. [`Device::consume_data`]: data messages wait for the NAPI of the CPU, and for those that come right behind them.
+//! 3. [`Device::sort`]: those of one keypair become a batch.
+//! 4. [`decrypt`]: the batch is decrypted, at once if there is little to do, or by a worker.
+//! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs.
 
 use core::net::IpAddr;
 
@@ -19,7 +20,11 @@ use crate::{
     device::Device,
     linux::{
         barrier::smp_mb,
-        bottom_half, ktime,
+        bottom_half::{
+            self,
+            BhGuard, //
+        },
+        ktime,
         napi::NapiContext,
         netdevice::{
             NetDevice,
@@ -42,7 +47,8 @@ use crate::{
     },
     queueing::{
         Batch,
-        PacketCb, //
+        PacketCb,
+        Staged, //
     },
     socket::Endpoint, //
 };
@@ -59,6 +65,10 @@ mod handshake;
 
 pub(crate) use handshake::HandshakeQueue;
 
+/// Messages that arrive together at most, for them to be decrypted where they do.
+const MAX_DECRYPTED_AT_ONCE: usize = 2;
+/// Messages in a batch at most, so that other CPUs have something to do, too.
+const MAX_BATCH: usize = 64;
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: usize = 8;
 /// Bytes of an IPv4 header without options.
@@ -91,60 +101,107 @@ fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
 }
 
 impl Device {
-    /// Takes in a datagram from the socket. Softirq context.
-    pub(crate) fn receive_packet(&self, mut skb: SkBuff) {
-        match prepare_header(&mut skb) {
-            Some(MessageType::Data) => self.consume_data(skb),
-            Some(_) => {
-                // Without random numbers no handshake can be answered.
-                let refused = if random::rng_is_initialized() {
-                    self.handshakes.enqueue(skb, &self.handshake_receive_wq)
-                } else {
-                    Err(skb)
-                };
-                if let Err(skb) = refused {
-                    if let Some(endpoint) = Endpoint::from_skb(&skb) {
-                        dev_dbg_ratelimited!(self, "Dropping handshake packet from {}\n", endpoint);
-                    }
+    /// Takes in a packet from the socket, of one or several datagrams. Softirq context.
+    pub(crate) fn receive_packet(&self, skb: SkBuff) {
+        let bh = bottom_half::disable();
+        let mut data = SkbList::new();
+        for mut skb in skb.datagrams(&bh) {
+            match prepare_header(&mut skb) {
+                Some(MessageType::Data) => data.push_back(skb),
+                Some(_) => self.consume_handshake(skb),
+                None => {}
+            }
+        }
+        if !data.is_empty() {
+            self.consume_data(data, &bh);
+        }
+    }
+
+    /// Has a worker read a handshake message.
+    fn consume_handshake(&self, skb: SkBuff) {
+        // Without random numbers no handshake can be answered.
+        let refused = if random::rng_is_initialized() {
+            self.handshakes.enqueue(skb, &self.handshake_receive_wq)
+        } else {
+            Err(skb)
+        };
+        if let Err(skb) = refused {
+            if let Some(endpoint) = Endpoint::from_skb(&skb) {
+                dev_dbg_ratelimited!(self, "Dropping handshake packet from {}\n", endpoint);
+            }
+        }
+    }
+
+    /// Leaves data messages to the NAPI of this CPU, which has its turn when what else arrives together with them is there,
+    /// too.
+    fn consume_data(&self, data: SkbList, bh: &BhGuard) {
+        let index = self.netdev.napi_index_local(bh);
+        if let Some(queue) = self.rx_queues.get(index as usize) {
+            queue.arrive(data);
+            self.netdev.napi_schedule_local(bh);
+        }
+    }
+
+    /// Makes batches of the data messages that arrived together: of each row of them that belong to one keypair. Softirq
+    /// context.
+    fn sort(&self, mut arrived: SkbList) {
+        // Few are decrypted here and now; with more it is worth it to have other CPUs help.
+        let few = arrived.len() <= MAX_DECRYPTED_AT_ONCE;
+        let guard = rcu::Guard::new();
+        while let Some(first) = arrived.pop_front() {
+            let Some(header) = first.read_head::<DataHeader>() else {
+                continue;
+            };
+            let mut packets = Staged::new();
+            packets.push_back(with_cb(first));
+            while packets.messages() < MAX_BATCH
+                && arrived
+                    .front_mut()
+                    .and_then(|next| next.read_head::<DataHeader>())
+                    .is_some_and(|next| next.key_idx == header.key_idx)
+            {
+                if let Some(next) = arrived.pop_front() {
+                    packets.push_back(with_cb(next));
                 }
             }
-            None => {}
+            let Some(entry) = self.index_table.lookup(header.key_idx.get(), &guard) else {
+                continue;
+            };
+            let peer = &entry.peer;
+            let Some(keypair) = entry
+                .keypair
+                .load(&guard)
+                .and_then(|keypair| keypair.try_get())
+            else {
+                continue;
+            };
+            if peer.is_dead() {
+                continue;
+            }
+            // If there is no memory or no room the packets are dropped, as on any full queue of a router.
+            let _ = Batch::new(keypair, packets).and_then(|batch| {
+                if few {
+                    self.decrypt_queue.run(&peer.rx_queue, batch)
+                } else {
+                    self.decrypt_queue
+                        .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
+                }
+            });
         }
     }
+}
 
-    fn consume_data(&self, mut skb: SkBuff) {
-        let Some(header) = skb.read_head::<DataHeader>() else {
-            return;
-        };
-        let ds = skb.dsfield();
-        let cb: &mut PacketCb = skb.cb();
-        *cb = PacketCb::default();
-        cb.nonce = header.counter.get();
-        cb.ds = ds;
-
-        let guard = rcu::Guard::new();
-        let Some(entry) = self.index_table.lookup(header.key_idx.get(), &guard) else {
-            return;
-        };
-        let peer = &entry.peer;
-        let Some(keypair) = entry
-            .keypair
-            .load(&guard)
-            .and_then(|keypair| keypair.try_get())
-        else {
-            return;
-        };
-        if peer.is_dead() {
-            return;
-        }
-        let mut packets = SkbList::new();
-        packets.push_back(skb);
-        // If there is no memory or no room, the packet is dropped, as on any full queue of a router.
-        let _ = Batch::new(keypair, packets).and_then(|batch| {
-            self.decrypt_queue
-                .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
-        });
-    }
+/// A data message with what is to be known of it noted in its control block.
+fn with_cb(mut skb: SkBuff) -> SkBuff {
+    let ds = skb.dsfield();
+    let nonce = skb
+        .read_head::<DataHeader>()
+        .map_or(0, |header| header.counter.get());
+    let cb: &mut PacketCb = skb.cb();
+    *cb = PacketCb::default();
+    cb.nonce = nonce;
+    cb.ds = ds;
+    skb
 }
 
 /// Counts a message for the device and the peer. Bottom halves are off.
@@ -153,7 +210,7 @@ fn count_received(dev: &NetDevice, peer: &Peer, len: usize) {
     peer.rx_bytes.add(len as u64, Relaxed);
 }
 
-/// Decrypts a batch and lets a NAPI deliver it. Process context.
+/// Decrypts a batch and lets a NAPI deliver it. Process or softirq context.
 pub(crate) fn decrypt(batch: &Batch) {
     let keypair = &batch.keypair;
     let mut decrypted = SkbList::new();
@@ -186,7 +243,7 @@ fn schedule(peer: &Arc<Peer>) {
     let bh = bottom_half::disable();
     let index = device.netdev.napi_index_local(&bh);
     if let Some(queue) = device.rx_queues.get(index as usize) {
-        queue.lock().push_back(claimed);
+        queue.peers.lock().push_back(claimed);
         device.netdev.napi_schedule_local(&bh);
     }
 }
@@ -203,9 +260,10 @@ pub(crate) fn poll(
     let Some(queue) = device.rx_queues.get(cpu as usize) else {
         return 0;
     };
+    device.sort(queue.take_arrived());
     let mut done: usize = 0;
     while done < budget {
-        let Some(peer) = queue.lock().pop_front() else {
+        let Some(peer) = queue.peers.lock().pop_front() else {
             break;
         };
         while done < budget {
@@ -219,7 +277,7 @@ pub(crate) fn poll(
             done = done.saturating_add(deliver(&peer.clone_arc(), &batch, dev, napi));
         }
         if done >= budget {
-            queue.lock().push_back(peer);
+            queue.peers.lock().push_back(peer);
             break;
         }
         // From here on another NAPI may have the peer. It must not overtake what this one still keeps.
@@ -229,7 +287,7 @@ pub(crate) fn poll(
         smp_mb();
         if peer.rx_queue.is_first_done() {
             if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
-                queue.lock().push_back(claimed);
+                queue.peers.lock().push_back(claimed);
             }
         }
     }

@@ -4,15 +4,22 @@
 //!
 //! A packet's way through this file, from the device's transmit function:
 //!
-//! 1. [`Peer::stage`]: it waits with the peer, with what else there is.
-//! 2. [`Peer::send_staged_packets`]: all of it gets counters and becomes one batch, or goes on waiting while a handshake is
-//!    asked for.
-//! 3. [`encrypt`]: a worker encrypts the batch.
+//! 1. [`Peer::stage`]: it waits with the peer, with what else there is. A packet of many TCP segments stays one.
+//! 2. [`Peer::send_staged_packets`]: what waits gets counters and becomes one batch, at once or with what else comes until a
+//!    worker has its turn; or it goes on waiting while a handshake is asked for.
+//! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, else by a worker. What can walk the stack together
+//!    becomes one packet of many datagrams on the way.
 //! 4. [`Peer::transmit`]: the batches of a peer go to the socket in order.
 
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
     workqueue::WorkItem, //
 };
 use zerocopy::IntoBytes;
@@ -21,13 +28,18 @@ use crate::{
     debug::dev_dbg_ratelimited,
     device::Device,
     linux::{
+        bottom_half,
         ktime,
-        netdevice::Stat,
+        netdevice::{
+            xmit_recursion_level,
+            Stat, //
+        },
         rcu,
-        sched,
         skbuff::{
+            Segments,
             SkBuff,
-            SkbList, //
+            SkbList,
+            Text, //
         }, //
     },
     noise::Keypair,
@@ -47,7 +59,8 @@ use crate::{
     },
     queueing::{
         Batch,
-        PacketCb, //
+        PacketCb,
+        Staged, //
     },
     socket::{
         Endpoint,
@@ -59,18 +72,60 @@ use crate::{
 pub(crate) const DATA_PACKET_HEAD_ROOM: usize =
     (size_of::<DataHeader>() + SKB_HEADER_LEN).next_multiple_of(4);
 
+/// So many packets are worth waking up another CPU for.
+const MIN_SHARED: usize = 32;
+/// So many packets at most are encrypted and sent by the caller, before he goes on.
+const MAX_AT_ONCE: usize = 2;
+/// How often that happens in a tick of the clock, before packets are left to a worker, which sends more of them at a time.
+const STEPS_A_TICK: u32 = 8;
+/// Batches that whoever encrypted one of them sends at most, before he goes on.
+const MAX_BATCHES_AT_ONCE: usize = 16;
+
+/// How often packets to a peer were sent at once lately.
+pub(crate) struct Pace {
+    tick: Atomic<u32>,
+    steps: Atomic<u32>,
+}
+
+impl Pace {
+    /// None was.
+    pub(crate) const fn new() -> Self {
+        Self {
+            tick: Atomic::new(0),
+            steps: Atomic::new(0),
+        }
+    }
+
+    /// Whether it may be done once more. (It does no harm if two ask at the same time and are counted as one.)
+    fn step(&self) -> bool {
+        let now = ktime::jiffies() as u32;
+        let steps = if self.tick.load(Relaxed) == now {
+            self.steps.load(Relaxed)
+        } else {
+            self.tick.store(now, Relaxed);
+            0
+        };
+        if steps >= STEPS_A_TICK {
+            return false;
+        }
+        self.steps.store(steps.wrapping_add(1), Relaxed);
+        true
+    }
+}
+
 impl Peer {
     /// Puts packets from inside the tunnel to those that wait.
     ///
     /// There is a bound on how many; the oldest make place.
-    pub(crate) fn stage(&self, packets: SkbList) {
+    pub(crate) fn stage(&self, packets: Staged) {
         let mut dropped: usize = 0;
         {
             let mut staged = self.staged.lock();
             // Before the new ones are added, so that none of a packet that was segmented is lost at once.
-            while staged.len() > MAX_STAGED_PACKETS as usize {
-                drop(staged.pop_front());
-                dropped = dropped.wrapping_add(1);
+            while staged.messages() > MAX_STAGED_PACKETS as usize {
+                if let Some(mut oldest) = staged.pop_front() {
+                    dropped = dropped.wrapping_add(oldest.cb::<PacketCb>().messages());
+                }
             }
             staged.append(packets);
         }
@@ -80,9 +135,45 @@ impl Peer {
     }
 
     /// Sends the packets that wait, if there is a key; asks for a handshake otherwise.
+    ///
+    /// Process and softirq context. A few are encrypted and sent at once, by the caller: who sends little is not to wait for
+    /// a worker. Many are left to the workers of other CPUs. What comes in between, again and again, waits for a worker
+    /// of this CPU, to be joined by what else comes until that has its turn.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
+        let waiting = self.staged.lock().messages();
+        if waiting == 0 {
+            return;
+        }
+        if waiting >= MIN_SHARED {
+            self.encrypt_staged_packets(false);
+            return;
+        }
+        let bh = bottom_half::disable();
+        // Inside of other tunnels' transmit functions there may not be much stack left.
+        if waiting <= MAX_AT_ONCE && xmit_recursion_level(&bh) <= 1 && self.pace.step() {
+            self.encrypt_staged_packets(true);
+        } else {
+            self.queue_tx_work();
+        }
+    }
+
+    /// Has a worker of this CPU send what waits.
+    fn queue_tx_work(self: &Arc<Self>) {
+        let _guard = rcu::Guard::new();
+        if !self.is_dead() {
+            // If it is queued already, it will do.
+            let _ = self
+                .device
+                .packet_crypt_wq
+                .enqueue::<_, { Peer::TX_WORK }>(self.clone());
+        }
+    }
+
+    /// Makes a batch of the packets that wait, and encrypts it `here`, or has workers do that.
+    fn encrypt_staged_packets(self: &Arc<Self>, here: bool) {
         let mut packets = self.staged.lock().take();
-        if packets.is_empty() {
+        let messages = packets.messages();
+        if messages == 0 {
             return;
         }
         let guard = rcu::Guard::new();
@@ -92,7 +183,7 @@ impl Peer {
             .load(&guard)
             .and_then(|keypair| keypair.try_get());
         let reserved = keypair.and_then(|keypair| {
-            let first = keypair.reserve(packets.len() as u32, ktime::coarse_boottime_ns())?;
+            let first = keypair.reserve(messages as u32, ktime::coarse_boottime_ns())?;
             Some((keypair, first))
         });
         let Some((keypair, first)) = reserved else {
@@ -112,37 +203,37 @@ impl Peer {
         };
         let mut nonce = first;
         for mut skb in packets.iter_mut() {
-            // Of the inner header's byte the outer one shows the congestion bits only.
-            let ds = ecn_encapsulate(skb.dsfield());
             let cb: &mut PacketCb = skb.cb();
             cb.nonce = nonce;
-            cb.ds = ds;
-            nonce = nonce.wrapping_add(1);
+            nonce = nonce.wrapping_add(cb.messages() as u64);
         }
-        let len = packets.len();
         let queued = Batch::new(keypair, packets).and_then(|batch| {
             if self.is_dead() {
                 return Err(ENOENT);
             }
             let device = &self.device;
-            device
-                .encrypt_queue
-                .enqueue(&self.tx_queue, batch, &device.packet_crypt_wq)
+            if here {
+                device.encrypt_queue.run(&self.tx_queue, batch)
+            } else {
+                device
+                    .encrypt_queue
+                    .enqueue(&self.tx_queue, batch, &device.packet_crypt_wq)
+            }
         });
         if queued.is_err() {
-            self.device.stats_add(Stat::TxDropped, len);
+            self.device.stats_add(Stat::TxDropped, messages);
         }
     }
 
     /// Sends a message without contents, if nothing waits to be sent that does as well.
     pub(crate) fn send_keepalive(self: &Arc<Self>) {
-        if self.staged.lock().is_empty() {
+        if self.staged.lock().messages() == 0 {
             let Ok(mut skb) = SkBuff::alloc(DATA_PACKET_HEAD_ROOM, MESSAGE_MINIMUM_LENGTH) else {
                 return;
             };
             let cb: &mut PacketCb = skb.cb();
             *cb = PacketCb::default();
-            let mut packets = SkbList::new();
+            let mut packets = Staged::new();
             packets.push_back(skb);
             self.stage(packets);
             dev_dbg_ratelimited!(
@@ -227,9 +318,9 @@ impl Peer {
         }
     }
 
-    /// Sends the batches that are encrypted, in order. Process context.
+    /// Sends the batches that are encrypted, in order. Process and softirq context.
     fn transmit(self: &Arc<Self>) {
-        self.tx_queue.drain(|batch| {
+        let more = self.tx_queue.drain(MAX_BATCHES_AT_ONCE, |batch| {
             let packets = batch.take();
             if packets.is_empty() {
                 return;
@@ -238,8 +329,10 @@ impl Peer {
             self.timers_any_authenticated_packet_sent();
             self.send_packets(packets);
             self.keep_key_fresh();
-            sched::cond_resched();
         });
+        if more {
+            self.queue_tx_work();
+        }
     }
 
     /// Asks for a handshake if the current key has been used for long enough.
@@ -259,6 +352,15 @@ impl Peer {
         if rekey {
             self.send_queued_handshake_initiation(false);
         }
+    }
+}
+
+impl WorkItem<{ Peer::TX_WORK }> for Peer {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.encrypt_staged_packets(true);
+        this.transmit();
     }
 }
 
@@ -294,19 +396,138 @@ pub(crate) fn send_handshake_cookie(
     }
 }
 
-/// Encrypts a batch, and sends what is encrypted of its peer. Process context.
+/// Encrypts a batch, and sends what is encrypted of its peer. Process and softirq context.
 pub(crate) fn encrypt(batch: &Batch) {
     let keypair = &batch.keypair;
     let mut encrypted = SkbList::new();
+    let mut dropped: usize = 0;
     let mut packets = batch.take();
     while let Some(mut skb) = packets.pop_front() {
+        let cb: PacketCb = *skb.cb();
+        if cb.more != 0 {
+            dropped = dropped.wrapping_add(encrypt_segments(skb, &cb, keypair, &mut encrypted));
+            continue;
+        }
+        let len = message_len(skb.len(), cb.mtu);
+        if follows(&mut packets, len, cb.ds) {
+            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, packets.len().wrapping_add(1)) {
+                match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
+                    None => continue,
+                    // For want of memory.
+                    Some(left) => skb = left,
+                }
+            }
+        }
         match encrypt_packet(&mut skb, keypair) {
             Ok(()) => encrypted.push_back(skb),
-            Err(_) => keypair.peer.device.stats_add(Stat::TxDropped, 1),
+            Err(_) => dropped = dropped.wrapping_add(1),
         }
+    }
+    if dropped != 0 {
+        keypair.peer.device.stats_add(Stat::TxDropped, dropped);
     }
     batch.finish(encrypted);
     keypair.peer.transmit();
+}
+
+/// Length of the message that a packet of `len` bytes becomes, where the route has this MTU.
+fn message_len(len: usize, mtu: u32) -> usize {
+    message_data_len(len.saturating_add(padding(len as u32, mtu) as usize))
+}
+
+/// Whether the first of `packets` can follow one whose message has `len` bytes and the congestion bits `ds`, in a row.
+fn follows(packets: &mut SkbList, len: usize, ds: u8) -> bool {
+    packets.front_mut().is_some_and(|mut next| {
+        let cb: PacketCb = *next.cb();
+        cb.more == 0 && cb.ds == ds && message_len(next.len(), cb.mtu) <= len
+    })
+}
+
+/// Encrypts the segments of a packet as one packet, or as few as can be. Returns how many segments were dropped for want of
+/// memory.
+fn encrypt_segments(
+    skb: SkBuff,
+    cb: &PacketCb,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> usize {
+    let count = cb.messages();
+    let mut next = 0;
+    if let Some(gso) = skb.tcp_gso() {
+        let segment = |index| gso.segment(index).filter(|_| index < count);
+        while let Some(first) = segment(next) {
+            let len = message_len(first.len(), cb.mtu);
+            let Ok(mut run) = Segments::new(SKB_HEADER_LEN, len, count.wrapping_sub(next)) else {
+                break;
+            };
+            while let Some(text) = segment(next) {
+                let nonce = cb.nonce.wrapping_add(next as u64);
+                if message_len(text.len(), cb.mtu) > run.room()
+                    || seal(&mut run, &text, nonce, cb.mtu, keypair).is_err()
+                {
+                    break;
+                }
+                next = next.wrapping_add(1);
+            }
+            let Some(run) = run.finish(&skb) else {
+                break;
+            };
+            encrypted.push_back(with_ds(run, cb.ds));
+        }
+    }
+    // Or the socket that it came from might be made to send more in here.
+    let _bh = bottom_half::disable();
+    skb.consume();
+    count.wrapping_sub(next)
+}
+
+/// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be the next in it but was not,
+/// for want of memory.
+fn encrypt_run(
+    mut run: Segments,
+    skb: SkBuff,
+    packets: &mut SkbList,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> Option<SkBuff> {
+    let mut sealed = SkbList::new();
+    let mut left = None;
+    let mut next = Some(skb);
+    while let Some(mut skb) = next.take() {
+        let cb: PacketCb = *skb.cb();
+        if seal(&mut run, &skb, cb.nonce, cb.mtu, keypair).is_err() {
+            left = Some(skb);
+            break;
+        }
+        if follows(packets, run.room(), cb.ds) {
+            next = packets.pop_front();
+        }
+        sealed.push_back(skb);
+    }
+    if let Some(mut first) = sealed.front_mut() {
+        let ds = first.cb::<PacketCb>().ds;
+        if let Some(run) = run.finish(&first) {
+            encrypted.push_back(with_ds(run, ds));
+        }
+    }
+    // The socket that they came from is told of all of them at once, and not made to send more after each.
+    let _bh = bottom_half::disable();
+    sealed.consume();
+    left
+}
+
+/// A packet with the congestion bits of its outer header noted.
+fn with_ds(mut skb: SkBuff, ds: u8) -> SkBuff {
+    let cb: &mut PacketCb = skb.cb();
+    *cb = PacketCb::default();
+    cb.ds = ds;
+    skb
+}
+
+fn seal(run: &mut Segments, text: &impl Text, nonce: u64, mtu: u32, keypair: &Keypair) -> Result {
+    let pad = padding(text.len() as u32, mtu) as usize;
+    let header = DataHeader::new(keypair.remote_index(), nonce);
+    run.push(text, header.as_bytes(), pad, nonce, keypair.sending_key())
 }
 
 fn encrypt_packet(skb: &mut SkBuff, keypair: &Keypair) -> Result {
@@ -329,7 +550,7 @@ pub(crate) fn is_keepalive(len: usize) -> bool {
 
 /// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the full-functionality
 /// option of RFC 3168, section 9.1.1.
-fn ecn_encapsulate(inner: u8) -> u8 {
+pub(crate) fn ecn_encapsulate(inner: u8) -> u8 {
     const ECT_0: u8 = 2;
     const CE: u8 = 3;
     match inner & 3 {

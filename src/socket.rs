@@ -298,7 +298,9 @@ impl Peer {
         // What is wrong is in the log already.
         let _ = self.device.with_sender(|sender| {
             if self.is_dead() {
-                sender.dev.stats_add(Stat::TxDropped, packets.len());
+                while let Some(skb) = packets.pop_front() {
+                    sender.dev.stats_add(Stat::TxDropped, skb.segments());
+                }
                 return Err(ENOENT);
             }
             let path = self.endpoint.path(sender)?;

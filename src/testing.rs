@@ -45,6 +45,15 @@ impl Numbers {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// Fills `bytes`.
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            for (byte, random) in chunk.iter_mut().zip(self.next().to_le_bytes()) {
+                *byte = random;
+            }
+        }
+    }
+
     /// A number below `ceil`, or 0.
     pub(crate) fn below(&mut self, ceil: u64) -> u64 {
         (self.next() >> 16).checked_rem(ceil).unwrap_or(0)

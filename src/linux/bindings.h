@@ -43,8 +43,10 @@
 #include <net/udp.h>
 #include <net/udp_tunnel.h>
 #include <crypto/blake2s.h>
+#include <crypto/chacha.h>
 #include <crypto/chacha20poly1305.h>
 #include <crypto/curve25519.h>
+#include <crypto/poly1305.h>
 #include <crypto/utils.h>
 #include <uapi/linux/wireguard.h>
 

@@ -34,6 +34,10 @@ pub(crate) const BLAKE2S_KEY_SIZE: usize = 32;
 pub(crate) const CHACHA20POLY1305_KEY_SIZE: usize = 32;
 /// Length of the tag that both add to the plaintext, in bytes (`CHACHA20POLY1305_AUTHTAG_SIZE`).
 pub(crate) const CHACHA20POLY1305_AUTHTAG_SIZE: usize = 16;
+/// Length of the blocks that ChaCha20 makes, in bytes (`CHACHA_BLOCK_SIZE`).
+pub(crate) const CHACHA_BLOCK_SIZE: usize = 64;
+/// Rounds of the ChaCha that all of these use.
+const CHACHA_ROUNDS: i32 = 20;
 /// Length of an XChaCha20-Poly1305 nonce, in bytes (`XCHACHA20POLY1305_NONCE_SIZE`).
 pub(crate) const XCHACHA20POLY1305_NONCE_SIZE: usize = 24;
 /// Length of a Curve25519 scalar or point, in bytes (`CURVE25519_KEY_SIZE`).
@@ -324,6 +328,181 @@ pub(crate) fn chacha20poly1305_decrypt_in_place<'a>(
     } else {
         Err(EBADMSG)
     }
+}
+
+/// Encrypts the `len` bytes of text in `buf` where they are, in one pass with the key of the authenticator.
+///
+/// In front of the text `buf` has [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used meanwhile and are as before
+/// afterwards, behind it [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes that become the tag. It is quicker if there are as many
+/// bytes behind that, which are written to. The result is that of [`chacha20poly1305_encrypt`] without additional data;
+/// but the library makes the authenticator's key by itself, with the slow code for a single block. RFC 8439, section
+/// 2.8.
+///
+/// # Errors
+///
+/// `EINVAL` when `buf` is shorter than what has to be there, or too long; nothing is written then.
+pub(crate) fn chacha20poly1305_seal(
+    buf: &mut [u8],
+    len: usize,
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(buf.len())?;
+    let (block, sealed) = buf
+        .split_first_chunk_mut::<CHACHA_BLOCK_SIZE>()
+        .ok_or(EINVAL)?;
+    if !tag_fits(sealed, len) {
+        return Err(EINVAL);
+    }
+    let before = core::mem::replace(block, [0; CHACHA_BLOCK_SIZE]);
+    let mut state = ChachaState::new(nonce, key);
+    let start = block.as_mut_ptr();
+    let bytes = CHACHA_BLOCK_SIZE.wrapping_add(len) as u32;
+    // SAFETY: `block` and right behind it the text are that many bytes that are ours. The cipher reads each block before it
+    // writes it.
+    unsafe { bindings::chacha_crypt(&mut state.0, start, start, bytes, CHACHA_ROUNDS) };
+    let tag = poly1305(block, sealed, len);
+    if let Some(place) = sealed
+        .get_mut(len..)
+        .and_then(|rest| rest.first_chunk_mut())
+    {
+        *place = tag;
+    }
+    // With this the authenticator's key is gone, too.
+    *block = before;
+    Ok(())
+}
+
+/// Checks the tag behind the first `len` bytes of `buf` and decrypts them where they are. As [`chacha20poly1305_seal`], it makes
+/// the authenticator's key with the quick code, and writes to what is behind the text, too.
+///
+/// # Errors
+///
+/// `EBADMSG` when the tag is not right, `EINVAL` when `buf` is too short or too long. The text is as it was then.
+pub(crate) fn chacha20poly1305_open(
+    buf: &mut [u8],
+    len: usize,
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(buf.len())?;
+    let tag: [u8; CHACHA20POLY1305_AUTHTAG_SIZE] = *buf
+        .get(len..)
+        .and_then(|rest| rest.first_chunk())
+        .ok_or(EINVAL)?;
+    let mut state = ChachaState::new(nonce, key);
+    // One block more than is wanted: for a single one the library has no quick code.
+    let mut blocks = Secret::<{ 2 * CHACHA_BLOCK_SIZE }>::zeroed();
+    let start = blocks.0.as_mut_ptr();
+    let bytes = blocks.0.len() as u32;
+    // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
+    unsafe { bindings::chacha_crypt(&mut state.0, start, start, bytes, CHACHA_ROUNDS) };
+    let block = blocks.0.first_chunk().ok_or(EINVAL)?;
+    if !ct_eq(&poly1305(block, buf, len), &tag) {
+        return Err(EBADMSG);
+    }
+    state.set_counter(1);
+    let start = buf.as_mut_ptr();
+    // SAFETY: As above; by the look for the tag there are `len` bytes.
+    unsafe { bindings::chacha_crypt(&mut state.0, start, start, len as u32, CHACHA_ROUNDS) };
+    Ok(())
+}
+
+/// Whether there is room for a tag behind the first `len` bytes of `sealed`.
+fn tag_fits(sealed: &[u8], len: usize) -> bool {
+    sealed
+        .len()
+        .checked_sub(len)
+        .is_some_and(|rest| rest >= CHACHA20POLY1305_AUTHTAG_SIZE)
+}
+
+/// The state of ChaCha20, zeroed when dropped.
+struct ChachaState(bindings::chacha_state);
+
+impl ChachaState {
+    /// The state before the first block. RFC 8439, section 2.3, with `nonce` as in [`chacha20poly1305_encrypt`].
+    fn new(nonce: u64, key: &[u8; CHACHA20POLY1305_KEY_SIZE]) -> Self {
+        let [k0, k1, k2, k3, k4, k5, k6, k7]: [zerocopy::little_endian::U32; 8] =
+            zerocopy::transmute!(*key);
+        let [n0, n1]: [zerocopy::little_endian::U32; 2] = zerocopy::transmute!(nonce.to_le_bytes());
+        Self(bindings::chacha_state {
+            x: [
+                bindings::chacha_constants_CHACHA_CONSTANT_EXPA,
+                bindings::chacha_constants_CHACHA_CONSTANT_ND_3,
+                bindings::chacha_constants_CHACHA_CONSTANT_2_BY,
+                bindings::chacha_constants_CHACHA_CONSTANT_TE_K,
+                k0.get(),
+                k1.get(),
+                k2.get(),
+                k3.get(),
+                k4.get(),
+                k5.get(),
+                k6.get(),
+                k7.get(),
+                0,
+                0,
+                n0.get(),
+                n1.get(),
+            ],
+        })
+    }
+
+    /// Says which block is the next, from 0 on.
+    fn set_counter(&mut self, block: u32) {
+        let [.., counter, _, _, _] = &mut self.0.x;
+        *counter = block;
+    }
+}
+
+impl Drop for ChachaState {
+    fn drop(&mut self) {
+        // SAFETY: The state is valid for writes, and of whole numbers only.
+        unsafe {
+            bindings::memzero_explicit((&raw mut self.0).cast(), size_of_val(&self.0));
+        }
+    }
+}
+
+/// The tag of the ciphertext without additional data that the first `len` bytes of `sealed` are. What is behind them is written
+/// to. RFC 8439, section 2.8, where `block` is what ChaCha20 made of its first block; the first half of that is the key.
+fn poly1305(
+    block: &[u8; CHACHA_BLOCK_SIZE],
+    sealed: &mut [u8],
+    len: usize,
+) -> [u8; CHACHA20POLY1305_AUTHTAG_SIZE] {
+    // What fills the last block up, and the two lengths, of which the first is 0.
+    let mut tail = [0; 32];
+    if let Some(last) = tail.last_chunk_mut::<8>() {
+        *last = (len as u64).to_le_bytes();
+    }
+    let tail = tail
+        .get(16_usize.wrapping_sub(len.wrapping_neg() & 15)..)
+        .unwrap_or_default();
+    // If it can be put behind the text all is one piece: pieces are what takes time here.
+    let (text, tail) = match sealed
+        .get_mut(len..)
+        .and_then(|rest| rest.get_mut(..tail.len()))
+    {
+        Some(behind) => {
+            behind.copy_from_slice(tail);
+            let len = len.wrapping_add(tail.len());
+            (sealed.get(..len).unwrap_or_default(), [].as_slice())
+        }
+        None => (sealed.get(..len).unwrap_or_default(), tail),
+    };
+    let mut ctx = MaybeUninit::<bindings::poly1305_desc_ctx>::uninit();
+    let mut tag = [0; CHACHA20POLY1305_AUTHTAG_SIZE];
+    // SAFETY: The key is 32 bytes, and the first function initialises what the others look at; texts are valid for reads of
+    // their lengths, which fit an `u32` by `check_len()`, and the tag for writes. The last one zeroes `ctx`.
+    unsafe {
+        bindings::poly1305_init(ctx.as_mut_ptr(), block.as_ptr());
+        bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32);
+        if !tail.is_empty() {
+            bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32);
+        }
+        bindings::poly1305_final(ctx.as_mut_ptr(), tag.as_mut_ptr());
+    }
+    tag
 }
 
 /// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag

@@ -11,6 +11,7 @@
 #include <linux/printk.h>
 #include <linux/rhashtable.h>
 #include <linux/sched.h>
+#include <linux/sizes.h>
 #include <linux/skbuff.h>
 #include <net/addrconf.h>
 #include <net/dst_cache.h>
@@ -19,7 +20,9 @@
 #include <net/icmp.h>
 #include <net/ip_tunnels.h>
 #include <net/ipv6.h>
+#include <net/netdev_lock.h>
 #include <net/route.h>
+#include <net/udp.h>
 #include <net/udp_tunnel.h>
 
 #include "helpers.h"
@@ -66,6 +69,105 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 	skb_reset_inner_headers(skb);
 }
 
+/*
+ * A copy of a datagram of a packet: of its outer headers from the network header on, and of `len` bytes
+ * at `offset` behind the UDP header, in one piece of memory that GRO can take over. Softirqs are off.
+ */
+struct sk_buff *helper_skb_datagram(const struct sk_buff *skb, u32 offset, u32 len)
+{
+	const unsigned int outer = skb_transport_header(skb) + sizeof(struct udphdr) -
+				   skb_network_header(skb);
+	/* With some room behind for the cipher to work with. */
+	const size_t size = SKB_HEAD_ALIGN(NET_SKB_PAD + outer + (size_t)len + 16);
+	struct sk_buff *copy;
+	struct udphdr *udp;
+	void *data;
+
+	if (likely(size <= SKB_MAX_ORDER(0, 0))) {
+		data = napi_alloc_frag(size);
+		if (unlikely(!data))
+			return NULL;
+		copy = napi_build_skb(data, size);
+		if (unlikely(!copy)) {
+			skb_free_frag(data);
+			return NULL;
+		}
+	} else {
+		copy = alloc_skb(NET_SKB_PAD + outer + len, GFP_ATOMIC);
+		if (unlikely(!copy))
+			return NULL;
+	}
+	skb_reserve(copy, NET_SKB_PAD);
+	skb_reset_network_header(copy);
+	__skb_put_data(copy, skb_network_header(skb), outer);
+	skb_set_transport_header(copy, outer - sizeof(struct udphdr));
+	__skb_pull(copy, outer - sizeof(struct udphdr));
+	udp = udp_hdr(copy);
+	udp->len = htons(min_t(u32, sizeof(struct udphdr) + len, U16_MAX));
+	if (unlikely(skb_copy_bits(skb, skb_transport_offset(skb) + sizeof(struct udphdr) + offset,
+				   __skb_put(copy, len), len))) {
+		kfree_skb(copy);
+		return NULL;
+	}
+	copy->protocol = skb->protocol;
+	copy->skb_iif = skb->skb_iif;
+	return copy;
+}
+
+/*
+ * Pages in one piece for a fragment of a packet: enough for the bytes that are wanted, or if there are
+ * no such pages, for those that are needed. Says how many bytes they have.
+ */
+struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
+{
+	const gfp_t gfp = GFP_ATOMIC | __GFP_COMP | __GFP_NOWARN;
+	unsigned int order = get_order(wanted);
+	struct page *page = NULL;
+
+	if (order)
+		page = alloc_pages(gfp | __GFP_NORETRY, order);
+	if (!page) {
+		order = get_order(needed);
+		page = alloc_pages(gfp, order);
+	}
+	*size = PAGE_SIZE << order;
+	return page;
+}
+
+/* Adds bytes to the last fragment of a packet, which are there, right behind it. */
+void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	skb_frag_size_add(&shinfo->frags[shinfo->nr_frags - 1], len);
+	skb->len += len;
+	skb->data_len += len;
+}
+
+/* Has the socket that sent one packet wait for another one, too. */
+void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
+{
+	if (!like->sk || !is_skb_wmem(like))
+		return;
+	skb_orphan(skb);
+	skb->sk = like->sk;
+	skb->destructor = like->destructor;
+	refcount_add(skb->truesize, &skb->sk->sk_wmem_alloc);
+}
+
+/* The checksum is where that of the UDP header in front of the data will be. */
+void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	shinfo->gso_size = size;
+	shinfo->gso_segs = segs;
+	shinfo->gso_type = SKB_GSO_UDP_L4;
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_headroom(skb) - sizeof(struct udphdr);
+	skb->csum_offset = offsetof(struct udphdr, check);
+}
+
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len)
 {
 	local_bh_disable();
@@ -93,6 +195,11 @@ void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev)
 		skb->dev = NULL;
 	}
 	rcu_read_unlock();
+}
+
+void helper_netdev_lockdep_set_classes(struct net_device *dev)
+{
+	netdev_lockdep_set_classes(dev);
 }
 
 void helper_netdev_no_neighbours(struct net_device *dev)
@@ -232,6 +339,14 @@ struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_a
 	return dst;
 }
 
+/* Whether helper_skb_set_udp_gso() was called for it, and nothing changed since. */
+static bool udp_gso_prepared(const struct sk_buff *skb)
+{
+	return skb_is_gso(skb) && skb_shinfo(skb)->gso_type == SKB_GSO_UDP_L4 &&
+	       skb_checksum_start_offset(skb) == -(int)sizeof(struct udphdr) &&
+	       skb->csum_offset == offsetof(struct udphdr, check);
+}
+
 /*
  * Prepares a packet for udp_tunnel_xmit_skb(), which neither looks for the headroom nor whether the
  * device has statistics. Those are there from registration to one grace period after the beginning of
@@ -242,8 +357,12 @@ static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, 
 {
 	if (unlikely(READ_ONCE(dev->reg_state) != NETREG_REGISTERED))
 		return -ENODEV;
-	/* The outer checksum is made from the inner one, if that is yet to be made: it has to be inside. */
-	if (unlikely(skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_start_offset(skb) < 0))
+	/*
+	 * The outer checksum is made from the inner one, if that is yet to be made: it has to be inside. Or the packet stands for
+	 * several, and it is the place of the outer one.
+	 */
+	if (unlikely(skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_start_offset(skb) < 0) &&
+	    !udp_gso_prepared(skb))
 		return -EINVAL;
 	if (unlikely(skb_cow_head(skb, headroom)))
 		return -ENOMEM;
@@ -254,10 +373,32 @@ static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, 
 	return 0;
 }
 
+/* iptunnel_xmit() counts one packet, whatever it stands for. */
+struct udp_tunnel_sent {
+	u64 packets;
+	u16 segs;
+};
+
+static struct udp_tunnel_sent udp_tunnel_sent(const struct sk_buff *skb, struct net_device *dev)
+{
+	return (struct udp_tunnel_sent) {
+		.packets = u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets),
+		.segs = skb_is_gso(skb) ? skb_shinfo(skb)->gso_segs : 1,
+	};
+}
+
+static void udp_tunnel_count(const struct udp_tunnel_sent *sent, struct net_device *dev)
+{
+	if (sent->segs > 1 &&
+	    u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets) != sent->packets)
+		dev_sw_netstats_tx_add(dev, sent->segs - 1, 0);
+}
+
 int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
 			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,
 			    __be16 dport)
 {
+	struct udp_tunnel_sent sent;
 	int err = udp_tunnel_xmit_prepare(skb, dev, mark,
 					  sizeof(struct iphdr) + sizeof(struct udphdr));
 
@@ -266,8 +407,10 @@ int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *
 		return err;
 	}
 	dst_hold(&rt->dst);
+	sent = udp_tunnel_sent(skb, dev);
 	udp_tunnel_xmit_skb(rt, sk, skb, saddr, daddr, ds, ip4_dst_hoplimit(&rt->dst), 0,
 			    inet_sk(sk)->inet_sport, dport, false, false, 0);
+	udp_tunnel_count(&sent, dev);
 	return 0;
 }
 
@@ -275,6 +418,7 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 			    struct net_device *dev, u32 mark, u8 ds, const struct in6_addr *saddr,
 			    const struct in6_addr *daddr, __be16 dport)
 {
+	struct udp_tunnel_sent sent;
 	int err = udp_tunnel_xmit_prepare(skb, dev, mark,
 					  sizeof(struct ipv6hdr) + sizeof(struct udphdr));
 
@@ -283,9 +427,56 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 		return err;
 	}
 	dst_hold(dst);
+	sent = udp_tunnel_sent(skb, dev);
 	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), 0,
 			     inet_sk(sk)->inet_sport, dport, false, 0);
+	udp_tunnel_count(&sent, dev);
 	return 0;
+}
+
+/*
+ * Has the datagrams of a socket wait in its queue, those of a flow in one packet if they came so; ready()
+ * is called when there are some. (A socket with encap_rcv gets each alone, whatever they came in.)
+ */
+void helper_udp_sock_setup(struct sock *sk, void *user_data, void (*ready)(struct sock *sk))
+{
+	inet_clear_bit(MC_LOOP, sk);
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	/* Who takes datagrams out is in a softirq, and does not wait for them. */
+	WRITE_ONCE(sk->sk_ll_usec, 0);
+#endif
+	/* They stay there for no longer than it takes to take them out. */
+	WRITE_ONCE(sk->sk_rcvbuf, SZ_16M);
+	rcu_assign_sk_user_data(sk, user_data);
+	WRITE_ONCE(sk->sk_data_ready, ready);
+	udp_set_bit(GRO_ENABLED, sk);
+	udp_set_bit(ACCEPT_L4, sk);
+	udp_tunnel_encap_enable(sk);
+}
+
+/* Takes the next packet out of the queue: its data begin with the UDP header, whose checksum is right. */
+struct sk_buff *helper_udp_recv(struct sock *sk)
+{
+	const bool v4 = sk->sk_family == AF_INET;
+	struct sk_buff *skb;
+	int off = 0, err;
+
+	while ((skb = __skb_recv_udp(sk, MSG_DONTWAIT, &off, &err))) {
+		/* The queue kept its notes there. */
+		skb->dev = NULL;
+		if (likely(!udp_lib_checksum_complete(skb)))
+			break;
+		SNMP_INC_STATS(__UDPX_MIB(sk, v4), UDP_MIB_CSUMERRORS);
+		SNMP_INC_STATS(__UDPX_MIB(sk, v4), UDP_MIB_INERRORS);
+		udp_drops_inc(sk);
+		kfree_skb_reason(skb, SKB_DROP_REASON_UDP_CSUM);
+	}
+	if (skb) {
+		SNMP_ADD_STATS(__UDPX_MIB(sk, v4), UDP_MIB_INDATAGRAMS,
+			       max_t(u16, skb_shinfo(skb)->gso_segs, 1));
+		__skb_push(skb, sizeof(struct udphdr));
+	}
+	return skb;
 }
 
 /* The kernel does not export gro_normal_list(), the second half of this. */

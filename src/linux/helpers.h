@@ -16,6 +16,7 @@ struct dst_entry;
 struct in6_addr;
 struct napi_struct;
 struct net_device;
+struct page;
 struct rtable;
 struct sk_buff;
 struct sock;
@@ -28,10 +29,16 @@ struct sock;
 void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
+struct sk_buff *helper_skb_datagram(const struct sk_buff *skb, u32 offset, u32 len);
+struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);
+void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
+void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
+void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
 
 /* netdevice.rs */
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len);
 void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
+void helper_netdev_lockdep_set_classes(struct net_device *dev);
 void helper_netdev_no_neighbours(struct net_device *dev);
 
 /* napi.rs */
@@ -72,6 +79,8 @@ bool helper_debug(const void *args, bool ratelimited);
 int helper_dst_ifindex(const struct dst_entry *dst);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
+void helper_udp_sock_setup(struct sock *sk, void *user_data, void (*ready)(struct sock *sk));
+struct sk_buff *helper_udp_recv(struct sock *sk);
 int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
 			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,
 			    __be16 dport);

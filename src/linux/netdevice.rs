@@ -81,6 +81,12 @@ impl fmt::Display for Name {
     }
 }
 
+/// `dev_recursion_level()`: how many devices' transmit functions this CPU is in, one called by another.
+pub(crate) fn xmit_recursion_level(_bh: &BhGuard) -> u32 {
+    // SAFETY: It reads a variable of this CPU, which with bottom halves off stays this one.
+    unsafe { bindings::dev_recursion_level() as u32 }
+}
+
 /// A counter of errors that `ip -s link` shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stat {

@@ -30,10 +30,16 @@ use super::{
 
 mod aead;
 mod list;
+mod segments;
+mod tcp;
 
 pub(crate) use list::{
     SkBuffMut,
     SkbList, //
+};
+pub(crate) use segments::{
+    Segments,
+    Text, //
 };
 
 /// `ETH_P_IP`: the protocol of an IPv4 packet, host byte order.
@@ -95,6 +101,12 @@ impl SkBuff {
     fn skb_mut(&mut self) -> &mut bindings::sk_buff {
         // SAFETY: By the type invariant this value is the only one that uses the structure.
         unsafe { self.ptr.as_mut() }
+    }
+
+    fn shinfo(&self) -> &bindings::skb_shared_info {
+        // SAFETY: The structure lies at the end of the linear part, and by the type invariant nobody writes to it while the
+        // buffer is borrowed.
+        unsafe { &*self.skb().head.add(self.skb().end as usize).cast() }
     }
 
     fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
@@ -205,8 +217,13 @@ impl SkBuff {
 
     #[inline]
     fn offset_of(&self, header: u16) -> isize {
-        let headroom = (self.skb().data as isize).wrapping_sub(self.skb().head as isize);
-        (header as isize).wrapping_sub(headroom)
+        (header as isize).wrapping_sub(self.headroom() as isize)
+    }
+
+    /// `skb_headroom()`: bytes in front of the data.
+    #[inline]
+    fn headroom(&self) -> usize {
+        (self.skb().data as usize).wrapping_sub(self.skb().head as usize)
     }
 
     /// `skb->protocol` in host byte order.
@@ -283,14 +300,21 @@ impl SkBuff {
         unsafe { bindings::skb_is_gso(self.as_raw()) }
     }
 
-    /// `skb_gso_segment()`: splits a GSO packet into packets of the segment size, checksums done. A packet that is
-    /// not GSO is the only one of the list.
+    /// How many packets it stands for.
+    #[inline]
+    pub(crate) fn segments(&self) -> usize {
+        usize::from(self.shinfo().gso_segs).max(1)
+    }
+
+    /// `skb_gso_segment()`: splits a GSO packet into packets of the segment size, which may share its memory and have their
+    /// checksums left to [`SkBuff::checksum_help`]. A packet that is not GSO is the only one of the list.
     ///
     /// # Errors
     ///
     /// The packet comes back with `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6, with `EINVAL` if its headers are
     /// not what they should be, and with what the function says.
     pub(crate) fn gso_segment(self) -> Result<SkbList, (Error, SkBuff)> {
+        const FEATURES: u64 = 1 << bindings::NETIF_F_SG_BIT | 1 << bindings::NETIF_F_HW_CSUM_BIT;
         if !self.is_gso() {
             let mut list = SkbList::new();
             list.push_back(self);
@@ -305,7 +329,7 @@ impl SkBuff {
         // SAFETY: The buffer is valid. What the function pulls off unchecked is what lies in front of the network
         // header, which is linear (see above); there is no VLAN header in between, by the protocol. It leaves the
         // buffer to us and returns a list of new ones.
-        let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), 0, true) };
+        let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), FEATURES, true) };
         match kernel::error::from_err_ptr(segs) {
             Err(e) => Err((e, self)),
             Ok(segs) => match NonNull::new(segs) {
@@ -366,6 +390,14 @@ impl SkBuff {
         to_result(unsafe { bindings::skb_checksum_help(self.as_raw()) })
     }
 
+    /// Whether the place from which on a checksum is yet to be made, if there is one, is in the linear part.
+    fn has_linear_checksum(&self) -> bool {
+        u32::from(self.headers().ip_summed()) != bindings::CHECKSUM_PARTIAL
+            // SAFETY: The buffer is valid.
+            || usize::try_from(unsafe { bindings::skb_checksum_start_offset(self.as_raw()) })
+                .is_ok_and(|start| start <= self.headlen())
+    }
+
     /// `pskb_may_pull()`: makes the first `len` bytes of the data linear.
     #[inline]
     pub(crate) fn may_pull(&mut self, len: usize) -> bool {
@@ -404,11 +436,10 @@ impl SkBuff {
     /// Puts the last `len` bytes of the headroom back in front of the data.
     #[inline]
     pub(crate) fn push(&mut self, len: usize) -> Result {
-        let skb = self.skb_mut();
-        let headroom = (skb.data as usize).wrapping_sub(skb.head as usize);
-        if len > headroom {
+        if len > self.headroom() {
             return Err(EINVAL);
         }
+        let skb = self.skb_mut();
         skb.len = skb
             .len
             .checked_add(u32::try_from(len).map_err(|_| EINVAL)?)
@@ -547,3 +578,6 @@ impl core::ops::Deref for SkBuffRef<'_> {
         &self.skb
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

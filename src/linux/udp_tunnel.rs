@@ -49,7 +49,10 @@ use kernel::{
 
 use super::{
     bindings,
-    bottom_half::BhGuard,
+    bottom_half::{
+        self,
+        BhGuard, //
+    },
     errno::ENETUNREACH,
     net_namespace::{
         Net,
@@ -75,9 +78,6 @@ use super::{
 pub(crate) const AF_INET: u16 = bindings::AF_INET as u16;
 /// `AF_INET6`: the address family of IPv6, as in `sa_family`.
 pub(crate) const AF_INET6: u16 = bindings::AF_INET6 as u16;
-
-/// `udp_sock::encap_type`: any value but 0 has datagrams go to `encap_rcv`; ours is told apart by the function.
-const ENCAP_TYPE: u8 = 1;
 
 /// The open sockets of this module. Created and removed in process context.
 struct OpenSockets {
@@ -195,7 +195,8 @@ unsafe fn close(sk: *mut bindings::sock) {
 
 /// Where the datagrams of a [`UdpTunnelSocket`] go.
 pub(crate) trait EncapReceive: Send + Sync + 'static {
-    /// Takes a datagram. The data of `skb` begins with the UDP header, whose checksum is right.
+    /// Takes a datagram, or [several in one packet](SkBuff::datagrams). The data of `skb` begin with the UDP header, whose
+    /// checksum is right.
     ///
     /// Softirq context, in an RCU read-side critical section; may run on several CPUs at once.
     fn receive(&self, skb: SkBuff);
@@ -306,12 +307,7 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
             bindings::sk_set_memalloc(sk);
             u16::from_be((*sk.cast::<bindings::inet_sock>()).inet_sport)
         };
-        let mut cfg = bindings::udp_tunnel_sock_cfg {
-            sk_user_data: Arc::as_ptr(&receiver).cast_mut().cast(),
-            encap_type: ENCAP_TYPE,
-            encap_rcv: Some(Self::encap_rcv),
-            ..Default::default()
-        };
+        let user_data = Arc::as_ptr(&receiver).cast_mut().cast();
         slot.sk.store(sk, Release);
         // INVARIANT: The slot is for this socket, whose user data is about to be set to what the receiver holds. The
         // namespace is alive for the time of this function, and it is in `OPEN` on a successful return.
@@ -323,9 +319,16 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
                 data: Some(receiver),
             },
         };
-        // SAFETY: The socket is new and ours, in this namespace. The callback has the type of the user data, which
-        // stays valid for as long as callbacks run: see `drop()`.
-        unsafe { bindings::setup_udp_tunnel_sock(net.as_raw(), sk, &mut cfg) };
+        // SAFETY: The socket is new and ours. The callback has the type of the user data, which stays valid for as long as
+        // callbacks run: see `drop()`.
+        unsafe { bindings::helper_udp_sock_setup(sk, user_data, Some(Self::data_ready)) };
+        {
+            // What has come since it was bound nobody was told of.
+            let _rcu = rcu::Guard::new();
+            let _bh = bottom_half::disable();
+            // SAFETY: It is our socket, and this is as good as a softirq.
+            unsafe { Self::data_ready(sk) };
+        }
 
         let mut open = OPEN.lock();
         if !open.registered {
@@ -389,34 +392,31 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         self.receiver.grace = Some(unsafe { bindings::get_state_synchronize_rcu() });
     }
 
-    /// The callback of the socket.
+    /// The callback of the socket: datagrams are in its queue.
     ///
     /// # Safety
     ///
-    /// `sk` must be a socket made by [`Self::create`], and `skb` a datagram that the function may keep. In an RCU
-    /// read-side critical section.
-    unsafe extern "C" fn encap_rcv(sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
+    /// `sk` must be a socket made by [`Self::create`]. In softirq context and an RCU read-side critical section.
+    unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
         // SAFETY: By the safety requirement. The field is written while we look, so it is read atomically.
         let data: *mut c_void =
             unsafe { Atomic::from_ptr(&raw mut (*sk).sk_user_data).load(Acquire) };
-        let Some(skb) = NonNull::new(skb) else {
-            return 0;
+        // Without a receiver they go with the socket.
+        let Some(data) = NonNull::new(data.cast::<T>()) else {
+            return;
         };
-        // SAFETY: The datagram is ours. It is taken off the list that it may have come on, and what it refers to, for
-        // the time of the critical section only, is forgotten: the device it came in by, and its route.
-        let skb = unsafe {
-            (*skb.as_ptr()).__bindgen_anon_1.__bindgen_anon_1.next = ptr::null_mut();
-            bindings::skb_dst_drop(skb.as_ptr());
-            let mut skb = SkBuff::from_raw(skb);
-            skb.set_dev(ptr::null_mut());
-            skb
-        };
-        if let Some(data) = NonNull::new(data.cast::<T>()) {
-            // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is
-            // dropped after a grace period that begins when the socket has been closed.
-            unsafe { data.as_ref() }.receive(skb);
+        // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is dropped
+        // after a grace period that begins when the socket has been closed.
+        let receiver = unsafe { data.as_ref() };
+        // SAFETY: By the safety requirement. What it returns is ours.
+        while let Some(skb) = NonNull::new(unsafe { bindings::helper_udp_recv(sk) }) {
+            // SAFETY: As above. Its route, which is valid for the time of the critical section only, is forgotten, and its
+            // device is by now.
+            receiver.receive(unsafe {
+                bindings::skb_dst_drop(skb.as_ptr());
+                SkBuff::from_raw(skb)
+            });
         }
-        0
     }
 }
 

@@ -3,7 +3,10 @@
 //! Tests of the faces of the crypto library against published vectors, and of what they refuse.
 
 use super::*;
-use crate::testing::hex;
+use crate::testing::{
+    hex,
+    Numbers, //
+};
 
 /// The bytes that the self-test of RFC 7693, appendix E, hashes.
 fn selftest_seq(out: &mut [u8], seed: u32) {
@@ -150,6 +153,54 @@ mod cases {
                     == Err(EBADMSG)
             );
         }
+    }
+
+    #[test]
+    fn chacha20poly1305_seal_is_the_librarys_encryption_at_any_length() -> Result {
+        let mut numbers = Numbers::new(1);
+        let lengths = Iterator::chain(0..600, [1023, 1420, 1424, 1456, 4095, 8920, 65_503]);
+        for len in lengths {
+            let mut key = [0; 32];
+            numbers.fill(&mut key);
+            let nonce = numbers.next();
+            let mut plain = KVec::from_elem(0, len, GFP_KERNEL)?;
+            numbers.fill(&mut plain);
+            let mut wanted = KVec::from_elem(0, len + 16, GFP_KERNEL)?;
+            chacha20poly1305_encrypt(&mut wanted, &plain, &[], nonce, &key)?;
+            // Whatever room there is behind the tag, and whatever is in it and in front.
+            for room in [0, 15, 40] {
+                let mut buf = KVec::from_elem(0, 64 + len + 16 + room, GFP_KERNEL)?;
+                numbers.fill(&mut buf);
+                let mut front = [0; 64];
+                front.copy_from_slice(&buf[..64]);
+                buf[64..64 + len].copy_from_slice(&plain);
+                chacha20poly1305_seal(&mut buf, len, nonce, &key)?;
+                assert!(buf[..64] == front);
+                assert!(buf[64..64 + len + 16] == wanted[..]);
+
+                let sealed = &mut buf[64..];
+                let bit = numbers.below((len as u64 + 16) * 8) as usize;
+                sealed[bit / 8] ^= 1 << (bit % 8);
+                assert!(chacha20poly1305_open(sealed, len, nonce, &key) == Err(EBADMSG));
+                // The tag may have been written over.
+                sealed[len..len + 16].copy_from_slice(&wanted[len..]);
+                if bit / 8 < len {
+                    sealed[bit / 8] ^= 1 << (bit % 8);
+                }
+                assert!(sealed[..len + 16] == wanted[..]);
+                assert!(chacha20poly1305_open(sealed, len, nonce ^ 1, &key) == Err(EBADMSG));
+                sealed[len..len + 16].copy_from_slice(&wanted[len..]);
+                chacha20poly1305_open(sealed, len, nonce, &key)?;
+                assert!(sealed[..len] == plain[..]);
+            }
+        }
+        let mut buf = [0; 100];
+        assert!(chacha20poly1305_seal(&mut buf, 21, 0, &[0; 32]) == Err(EINVAL));
+        assert!(chacha20poly1305_seal(&mut buf[..63], 0, 0, &[0; 32]) == Err(EINVAL));
+        assert!(chacha20poly1305_open(&mut buf, 85, 0, &[0; 32]) == Err(EINVAL));
+        assert!(chacha20poly1305_open(&mut buf, usize::MAX, 0, &[0; 32]) == Err(EINVAL));
+        assert!(buf == [0; 100]);
+        Ok(())
     }
 
     #[test]

@@ -257,6 +257,7 @@ pub(in super::super) struct Operations<D>(PhantomData<D>);
 
 impl<D: Driver> Operations<D> {
     const NETDEV_OPS: bindings::net_device_ops = bindings::net_device_ops {
+        ndo_init: Some(Self::init),
         ndo_open: Some(Self::open),
         ndo_stop: Some(Self::stop),
         ndo_start_xmit: Some(Self::start_xmit),
@@ -297,6 +298,16 @@ impl<D: Driver> Operations<D> {
         dev.set_pcpu_stat_type(bindings::netdev_stat_type_NETDEV_PCPU_STAT_TSTATS);
         // The core frees the device after `priv_destructor()`.
         dev.needs_free_netdev = true;
+    }
+
+    /// # Safety
+    ///
+    /// `dev` must be valid and about to be registered.
+    unsafe extern "C" fn init(dev: *mut bindings::net_device) -> c_int {
+        // A packet may be sent by the transmit function, through another device: to lockdep the locks of that one are others.
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::helper_netdev_lockdep_set_classes(dev) };
+        0
     }
 
     /// # Safety

@@ -103,6 +103,11 @@ impl SkbList {
         self.len = self.len.wrapping_add(1);
     }
 
+    /// The first packet.
+    pub(crate) fn front_mut(&mut self) -> Option<SkBuffMut<'_>> {
+        self.iter_mut().next()
+    }
+
     /// Takes the first packet off the list.
     pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
         let skb = NonNull::new(self.head)?;
@@ -141,6 +146,13 @@ impl SkbList {
     /// Takes all packets, leaving an empty list.
     pub(crate) fn take(&mut self) -> SkbList {
         core::mem::replace(self, Self::new())
+    }
+
+    /// Frees the packets as [`SkBuff::consume`] does.
+    pub(crate) fn consume(mut self) {
+        while let Some(skb) = self.pop_front() {
+            skb.consume();
+        }
     }
 
     /// The packets one after another, in order.

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Datagrams of one size that walk the stack as one packet: [`Segments`] makes such a packet while it encrypts, and
+//! [`SkBuff::datagrams`] takes one apart.
+//!
+//! It is what a program gets with `UDP_SEGMENT` and `UDP_GRO`: the packet is split when it leaves by a device that does not
+//! do that itself, and wherever the datagrams have to be seen or fragmented; and those that arrive are put together.
+//!
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_UDP_L4`)
+
+use core::{
+    ptr::{
+        self,
+        NonNull, //
+    },
+    slice, //
+};
+use kernel::prelude::*;
+
+use super::SkBuff;
+use crate::linux::{
+    bindings,
+    bottom_half::BhGuard,
+    crypto::{
+        chacha20poly1305_seal,
+        CHACHA20POLY1305_AUTHTAG_SIZE,
+        CHACHA20POLY1305_KEY_SIZE,
+        CHACHA_BLOCK_SIZE, //
+    },
+};
+
+/// Most bytes that are asked for in one piece; the page allocator is quick with that many.
+const MAX_CHUNK: usize = 32_768;
+/// Most bytes that the datagrams of a packet can have, less the largest headers.
+const MAX_BYTES: usize = 65_535 - 8 - 40;
+/// Bytes behind a datagram that the cipher works with if it may.
+const SLACK: usize = CHACHA20POLY1305_AUTHTAG_SIZE;
+/// `UDP_MAX_SEGMENTS`: most datagrams of a packet.
+const MAX_SEGMENTS: usize = 128;
+
+/// Several datagrams, to be sent as one packet.
+///
+/// # Invariants
+///
+/// * The data of `skb` are `count` datagrams in its fragments, all of `segment_len` bytes but the last, which may be shorter.
+///   Nobody else refers to the memory of the fragments.
+/// * `chunk` is null, and `used` is `size`; or it is memory of `size` bytes, the first `used` of which, less
+///   [`CHACHA_BLOCK_SIZE`], are the last fragment.
+pub(crate) struct Segments {
+    skb: SkBuff,
+    segment_len: usize,
+    count: usize,
+    /// How many there are to be.
+    wanted: usize,
+    chunk: *mut u8,
+    used: usize,
+    size: usize,
+    /// No other can follow.
+    complete: bool,
+}
+
+impl Segments {
+    /// To be filled with about `wanted` datagrams of `segment_len` bytes, with `headroom` bytes in front for the headers that
+    /// they will share.
+    ///
+    /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, `ENOMEM`.
+    pub(crate) fn new(headroom: usize, segment_len: usize, wanted: usize) -> Result<Self> {
+        let wanted = wanted
+            .min(MAX_SEGMENTS)
+            .min(MAX_BYTES.checked_div(segment_len).ok_or(EINVAL)?);
+        if wanted == 0 || segment_len > MAX_CHUNK - CHACHA_BLOCK_SIZE {
+            return Err(EINVAL);
+        }
+        let mut skb = SkBuff::alloc(headroom, 0)?;
+        skb.set_inner_network_header();
+        // INVARIANT: There are no data and no memory.
+        Ok(Self {
+            skb,
+            segment_len,
+            count: 0,
+            wanted,
+            chunk: ptr::null_mut(),
+            used: 0,
+            size: 0,
+            complete: false,
+        })
+    }
+
+    /// How long the next datagram may be; nothing can be if it is 0.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        if self.complete {
+            0
+        } else {
+            self.segment_len
+        }
+    }
+
+    /// Appends a datagram: `header`, then `text` and `pad` zero bytes, both encrypted with ChaCha20-Poly1305, then the tag.
+    ///
+    /// Any context but hard interrupts. `EINVAL` if the datagram is longer than [`Self::room`] or the text cannot be had that
+    /// way, `ENOMEM`; nothing was appended then.
+    pub(crate) fn push(
+        &mut self,
+        text: &impl Text,
+        header: &[u8],
+        pad: usize,
+        nonce: u64,
+        key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+    ) -> Result {
+        let overhead = header
+            .len()
+            .checked_add(pad)
+            .and_then(|len| len.checked_add(CHACHA20POLY1305_AUTHTAG_SIZE))
+            .ok_or(EINVAL)?;
+        let text_len = text.len();
+        let len = overhead.checked_add(text_len).ok_or(EINVAL)?;
+        if len > self.room() || header.len() > CHACHA_BLOCK_SIZE {
+            return Err(EINVAL);
+        }
+        if self.size.wrapping_sub(self.used) < len {
+            self.grow(len)?;
+        }
+        let unused = self.size.wrapping_sub(self.used);
+        // SAFETY: By the type invariant these are bytes of `chunk`: at least `len` of them are not used yet, and there is a
+        // block's worth in front of them. Any bytes of C are as good as others.
+        let memory = unsafe {
+            slice::from_raw_parts_mut(
+                self.chunk.add(self.used.wrapping_sub(CHACHA_BLOCK_SIZE)),
+                CHACHA_BLOCK_SIZE.wrapping_add(unused.min(len.wrapping_add(SLACK))),
+            )
+        };
+        // What is sealed is the text with a block's worth in front of it, which the header is the end of.
+        let sealed = memory.get_mut(header.len()..).ok_or(EINVAL)?;
+        let (data, rest) = sealed
+            .get_mut(CHACHA_BLOCK_SIZE..)
+            .and_then(|plain| plain.split_at_mut_checked(text_len))
+            .ok_or(EINVAL)?;
+        text.write(data).ok_or(EINVAL)?;
+        rest.get_mut(..pad).ok_or(EINVAL)?.fill(0);
+        let plain_len = text_len.wrapping_add(pad);
+        chacha20poly1305_seal(sealed, plain_len, nonce, key)?;
+        memory
+            .get_mut(CHACHA_BLOCK_SIZE..)
+            .and_then(|datagram| datagram.get_mut(..header.len()))
+            .ok_or(EINVAL)?
+            .copy_from_slice(header);
+
+        // SAFETY: The buffer is ours. By the type invariant the new datagram comes right behind the last fragment, of the memory
+        // that is accounted for that.
+        unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
+        // INVARIANT: It is one datagram more, in the last fragment; if it is shorter it stays the last.
+        self.used = self.used.wrapping_add(len);
+        self.count = self.count.wrapping_add(1);
+        self.complete = len < self.segment_len || self.count >= self.wanted;
+        Ok(())
+    }
+
+    /// Gets memory for a datagram of `len` bytes, and for those that are to follow it.
+    fn grow(&mut self, len: usize) -> Result {
+        let index = usize::from(self.skb.shinfo().nr_frags);
+        if index >= bindings::MAX_SKB_FRAGS as usize {
+            self.complete = true;
+            return Err(ENOMEM);
+        }
+        let left = self.wanted.wrapping_sub(self.count);
+        let whole = (MAX_CHUNK - CHACHA_BLOCK_SIZE)
+            .checked_div(self.segment_len)
+            .unwrap_or(0)
+            .min(left)
+            .wrapping_mul(self.segment_len);
+        let mut size = 0;
+        // SAFETY: `size` may be written.
+        let page = unsafe {
+            bindings::helper_alloc_frag(
+                CHACHA_BLOCK_SIZE.wrapping_add(whole.max(len)) as u32,
+                CHACHA_BLOCK_SIZE.wrapping_add(len) as u32,
+                &mut size,
+            )
+        };
+        if page.is_null() {
+            return Err(ENOMEM);
+        }
+        let size = size as usize;
+        // INVARIANT: It is new memory, and a fragment of no bytes that begins behind the first block's worth of it.
+        // SAFETY: These are pages of the kernel's direct map, which are given to the buffer; it has a place for them.
+        let chunk = unsafe {
+            bindings::skb_add_rx_frag(
+                self.skb.as_raw(),
+                index as i32,
+                page,
+                CHACHA_BLOCK_SIZE as i32,
+                0,
+                size as u32,
+            );
+            bindings::lowmem_page_address(page).cast()
+        };
+        self.chunk = chunk;
+        self.used = CHACHA_BLOCK_SIZE;
+        self.size = size;
+        Ok(())
+    }
+
+    /// The packet, to be sent as UDP; nothing if there is no datagram.
+    ///
+    /// It has the flow hash of `like`, and the socket which that came from is charged for it.
+    pub(crate) fn finish(self, like: &SkBuff) -> Option<SkBuff> {
+        let Self {
+            skb,
+            segment_len,
+            count,
+            ..
+        } = self;
+        if count == 0 {
+            return None;
+        }
+        // SAFETY: Both buffers are valid, and the new one is ours; by the type invariant it is made of that many datagrams of
+        // that length, neither of which has more than 16 bits.
+        unsafe {
+            bindings::skb_copy_hash(skb.as_raw(), like.as_raw());
+            bindings::helper_skb_charge_like(skb.as_raw(), like.as_raw());
+            if count > 1 {
+                bindings::helper_skb_set_udp_gso(skb.as_raw(), segment_len as u16, count as u16);
+            }
+        }
+        Some(skb)
+    }
+}
+
+/// What [`Segments`] encrypts.
+pub(crate) trait Text {
+    /// Bytes of it.
+    fn len(&self) -> usize;
+
+    /// Writes it to `out`, which is that long.
+    fn write(&self, out: &mut [u8]) -> Option<()>;
+}
+
+impl Text for SkBuff {
+    fn len(&self) -> usize {
+        SkBuff::len(self)
+    }
+
+    /// A checksum that was left to the device is made on the way.
+    fn write(&self, out: &mut [u8]) -> Option<()> {
+        if out.len() != self.len() || !self.has_linear_checksum() {
+            return None;
+        }
+        // SAFETY: There is room for all of the data, and the place of the checksum is in the linear part.
+        unsafe { bindings::skb_copy_and_csum_dev(self.as_raw(), out.as_mut_ptr()) };
+        Some(())
+    }
+}
+
+/// Bytes of a UDP header.
+const UDP_HEADER_LEN: usize = 8;
+
+/// The datagrams of a packet: see [`SkBuff::datagrams`].
+pub(crate) struct Datagrams<'a> {
+    /// The packet, until all was taken from it.
+    packet: Option<SkBuff>,
+    /// How many bytes behind the UDP header the next one begins.
+    offset: usize,
+    _bh: &'a BhGuard,
+}
+
+impl SkBuff {
+    /// The datagrams that a packet from a UDP socket stands for, each as a packet of its own and in one piece of memory that
+    /// nobody else refers to. The data of all of them begin with their UDP header.
+    ///
+    /// What there is no memory for is left out.
+    pub(crate) fn datagrams(self, bh: &BhGuard) -> Datagrams<'_> {
+        Datagrams {
+            packet: Some(self),
+            offset: 0,
+            _bh: bh,
+        }
+    }
+
+    /// Whether it is in one piece that nobody else refers to.
+    fn is_private(&self) -> bool {
+        // SAFETY: The buffer is valid.
+        self.skb().data_len == 0 && unsafe { bindings::skb_cloned(self.as_raw()) } == 0
+    }
+}
+
+impl Iterator for Datagrams<'_> {
+    type Item = SkBuff;
+
+    fn next(&mut self) -> Option<SkBuff> {
+        loop {
+            let packet = self.packet.take()?;
+            let size = usize::from(packet.shinfo().gso_size);
+            if size == 0 && self.offset == 0 && packet.is_private() {
+                return Some(packet);
+            }
+            let start = usize::try_from(packet.transport_offset())
+                .ok()?
+                .checked_add(UDP_HEADER_LEN)?;
+            let left = packet.len().checked_sub(start)?.checked_sub(self.offset)?;
+            let len = match size {
+                0 => left,
+                size => left.min(size),
+            };
+            let headers = packet.headers();
+            if headers.network_header > headers.transport_header
+                || packet.transport_header().len() < UDP_HEADER_LEN
+            {
+                return None;
+            }
+            // SAFETY: The buffer is valid, its headers are linear and in order, and so many bytes are there. Bottom halves are
+            // off. None of it is more than a packet can have, which fits an `u32`.
+            let copy = unsafe {
+                bindings::helper_skb_datagram(packet.as_raw(), self.offset as u32, len as u32)
+            };
+            if len < left {
+                self.offset = self.offset.wrapping_add(len);
+                self.packet = Some(packet);
+            } else {
+                packet.consume();
+            }
+            if let Some(copy) = NonNull::new(copy) {
+                // SAFETY: It is a new buffer.
+                return Some(unsafe { SkBuff::from_raw(copy) });
+            }
+        }
+    }
+}

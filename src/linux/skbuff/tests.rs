@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tests of packets that stand for several: what is made of them is what the kernel makes of them.
+
+use super::*;
+use crate::{
+    linux::{
+        bottom_half,
+        crypto::chacha20poly1305_encrypt, //
+    },
+    testing::Numbers, //
+};
+
+/// Bytes in front of the packets here.
+const HEADROOM: usize = 128;
+
+/// A packet of these bytes, which begin with a network header.
+fn packet(bytes: &[u8], protocol: u16, network_len: usize) -> Result<SkBuff> {
+    let mut skb = SkBuff::alloc(HEADROOM, bytes.len())?;
+    skb.put(bytes)?;
+    skb.set_protocol(protocol);
+    let start = skb.headroom();
+    let headers = skb.headers_mut();
+    headers.mac_header = start as u16;
+    headers.network_header = start as u16;
+    headers.transport_header = (start + network_len) as u16;
+    Ok(skb)
+}
+
+/// Declares it one of TCP segments of `mss` bytes.
+fn set_tcp_gso(skb: &mut SkBuff, kind: u32, mss: u16) {
+    let start = skb.transport_offset() as u16;
+    // SAFETY: The buffer is ours.
+    unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start, 16) };
+    let shinfo = core::ptr::from_ref(skb.shinfo()).cast_mut();
+    // SAFETY: The buffer is ours.
+    unsafe {
+        (*shinfo).gso_type = kind;
+        (*shinfo).gso_size = mss;
+    }
+}
+
+/// The sum of the 16-bit words, folded.
+fn words(parts: &[&[u8]]) -> u16 {
+    let mut sum: u32 = 0;
+    for part in parts {
+        for word in part.chunks(2) {
+            let low = word.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([word[0], low]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// A TCP packet of random contents with `len` bytes of payload, as a socket would give it to a device that segments.
+fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)> {
+    let network_len = if v6 {
+        40
+    } else {
+        20 + 4 * numbers.below(11) as usize
+    };
+    let doff = 20 + 4 * numbers.below(11) as usize;
+    let total = network_len + doff + len;
+    let mut bytes = KVec::from_elem(0, total, GFP_KERNEL)?;
+    numbers.fill(&mut bytes);
+    if v6 {
+        bytes[0] = 0x60;
+        bytes[4..6].copy_from_slice(&((doff + len) as u16).to_be_bytes());
+        bytes[6] = 6;
+    } else {
+        bytes[0] = 0x40 | (network_len / 4) as u8;
+        bytes[2..4].copy_from_slice(&(total as u16).to_be_bytes());
+        bytes[6..8].copy_from_slice(&[0x40, 0]);
+        bytes[9] = 6;
+    }
+    bytes[network_len + 12] = (doff / 4) as u8 * 16;
+    // What is left to the device is all but the addresses, the length and the protocol.
+    let addresses = if v6 { 8..40 } else { 12..20 };
+    let start = words(&[
+        &bytes[addresses],
+        &[0, 6],
+        &((doff + len) as u16).to_be_bytes(),
+    ]);
+    bytes[network_len + 16..][..2].copy_from_slice(&start.to_be_bytes());
+    Ok((bytes, network_len))
+}
+
+fn contents(text: &impl Text) -> Result<KVec<u8>> {
+    let mut bytes = KVec::from_elem(0, text.len(), GFP_KERNEL)?;
+    text.write(&mut bytes).ok_or(EINVAL)?;
+    Ok(bytes)
+}
+
+#[kernel::macros::kunit_tests(rust_skbuff)]
+mod cases {
+    use super::*;
+
+    #[test]
+    fn tcp_segments_are_the_kernels() -> Result {
+        let mut numbers = Numbers::new(7);
+        for round in 0..100_u64 {
+            let v6 = round % 2 == 1;
+            let mss = 1 + numbers.below(1500) as u16;
+            let most = (usize::from(mss) * 40).min(64_000);
+            let len =
+                1 + usize::from(mss) + numbers.below((most - usize::from(mss)) as u64) as usize;
+            let (bytes, network_len) = tcp(&mut numbers, v6, len)?;
+            let (protocol, kind) = if v6 {
+                (ETH_P_IPV6, bindings::SKB_GSO_TCPV6)
+            } else {
+                (ETH_P_IP, bindings::SKB_GSO_TCPV4)
+            };
+            let mut skb = packet(&bytes, protocol, network_len)?;
+            set_tcp_gso(&mut skb, kind as u32, mss);
+            let gso = skb.tcp_gso().ok_or(EINVAL)?;
+            let mut ours: KVec<KVec<u8>> = KVec::new();
+            for index in 0..gso.count() {
+                let segment = gso.segment(index).ok_or(EINVAL)?;
+                ours.push(contents(&segment)?, GFP_KERNEL)?;
+            }
+            assert!(gso.segment(gso.count()).is_none());
+            let mut kernels = skb.gso_segment().map_err(|(error, _)| error)?;
+            assert!(kernels.len() == ours.len());
+            for ours in &ours {
+                let mut segment = kernels.pop_front().ok_or(EINVAL)?;
+                segment.checksum_help()?;
+                assert!(contents(&segment)?[..] == ours[..]);
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn tcp_segments_are_left_to_the_kernel_where_there_is_more_to_know() -> Result {
+        let mut numbers = Numbers::new(8);
+        let made = |change: &dyn Fn(&mut SkBuff)| -> Result<bool> {
+            let mut numbers = Numbers::new(9);
+            let (bytes, network_len) = tcp(&mut numbers, false, 3000)?;
+            let mut skb = packet(&bytes, ETH_P_IP, network_len)?;
+            set_tcp_gso(&mut skb, bindings::SKB_GSO_TCPV4 as u32, 1000);
+            change(&mut skb);
+            Ok(skb.tcp_gso().is_some())
+        };
+        let kind = |kind: i32| {
+            move |skb: &mut SkBuff| set_tcp_gso(skb, (bindings::SKB_GSO_TCPV4 | kind) as u32, 1000)
+        };
+        assert!(made(&|_| {})?);
+        assert!(made(&kind(bindings::SKB_GSO_TCP_ECN))?);
+        assert!(made(&kind(bindings::SKB_GSO_DODGY))?);
+        assert!(!made(&kind(bindings::SKB_GSO_TCP_ACCECN))?);
+        assert!(!made(&kind(bindings::SKB_GSO_TCP_FIXEDID))?);
+        assert!(!made(&kind(bindings::SKB_GSO_UDP_TUNNEL))?);
+        assert!(!made(&|skb| set_tcp_gso(
+            skb,
+            bindings::SKB_GSO_TCPV6 as u32,
+            1000
+        ))?);
+        assert!(!made(&|skb| set_tcp_gso(
+            skb,
+            bindings::SKB_GSO_TCPV4 as u32,
+            0
+        ))?);
+        assert!(!made(&|skb| skb.headers_mut().set_encapsulation(1))?);
+        assert!(!made(&|skb| skb.headers_mut().set_ip_summed(0))?);
+        assert!(!made(&|skb| skb.headers_mut().transport_header += 4)?);
+        assert!(!made(&|skb| skb.set_protocol(ETH_P_IPV6))?);
+        assert!(!made(&|skb| assert!(skb.trim(30).is_ok()))?);
+        // Nor does anything of what it may be make trouble.
+        for _ in 0..2000 {
+            let (mut bytes, network_len) = tcp(&mut numbers, false, 100)?;
+            for _ in 0..2 {
+                let at = numbers.below(60) as usize;
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = numbers.next() as u8;
+                }
+            }
+            let mut skb = packet(&bytes, ETH_P_IP, network_len)?;
+            set_tcp_gso(
+                &mut skb,
+                bindings::SKB_GSO_TCPV4 as u32,
+                numbers.below(100) as u16,
+            );
+            skb.trim(numbers.below(200) as usize)?;
+            if let Some(gso) = skb.tcp_gso() {
+                for index in 0..gso.count() {
+                    contents(&gso.segment(index).ok_or(EINVAL)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn datagrams_that_were_sent_as_one_packet_are_taken_apart_as_they_were() -> Result {
+        const OUTER: usize = 28;
+        let mut numbers = Numbers::new(10);
+        let mut key = [0; 32];
+        numbers.fill(&mut key);
+        for _ in 0..100 {
+            let len = 1 + numbers.below(2000) as usize;
+            let count = 1 + numbers.below(40) as usize;
+            let overhead = 16 + 16;
+            let mut run = Segments::new(HEADROOM, len + overhead, count)?;
+            let mut plain: KVec<KVec<u8>> = KVec::new();
+            for index in 0..count {
+                if run.room() == 0 {
+                    break;
+                }
+                let last = index + 1 == count;
+                let cut = if last {
+                    numbers.below(len as u64) as usize
+                } else {
+                    0
+                };
+                let mut bytes = KVec::from_elem(0, len - cut, GFP_KERNEL)?;
+                numbers.fill(&mut bytes);
+                let text = packet(&bytes, ETH_P_IP, 0)?;
+                run.push(&text, &[index as u8; 16], 0, index as u64, &key)?;
+                plain.push(bytes, GFP_KERNEL)?;
+            }
+            let like = packet(&[0; 40], ETH_P_IP, 20)?;
+            let mut skb = run.finish(&like).ok_or(EINVAL)?;
+            assert!(skb.segments() == plain.len());
+            // As it is when it has come to another socket.
+            skb.push(OUTER)?;
+            let start = skb.headroom();
+            skb.set_protocol(ETH_P_IP);
+            let headers = skb.headers_mut();
+            headers.network_header = start as u16;
+            headers.transport_header = (start + 20) as u16;
+            skb.pull(20)?;
+            let bh = bottom_half::disable();
+            let mut index = 0;
+            for mut datagram in skb.datagrams(&bh) {
+                assert!(datagram.protocol() == ETH_P_IP);
+                assert!(datagram.network_offset() == -20 && datagram.transport_offset() == 0);
+                datagram.pull(8)?;
+                assert!(datagram.head()[..16] == [index as u8; 16]);
+                datagram.pull(16)?;
+                let bytes = &plain[index];
+                let mut wanted = KVec::from_elem(0, bytes.len() + 16, GFP_ATOMIC)?;
+                chacha20poly1305_encrypt(&mut wanted, bytes, &[], index as u64, &key)?;
+                assert!(datagram.head() == &wanted[..]);
+                datagram.open(index as u64, &key)?;
+                assert!(datagram.head() == &bytes[..]);
+                index += 1;
+            }
+            assert!(index == plain.len());
+        }
+        Ok(())
+    }
+}
