@@ -148,7 +148,8 @@ ns_add() {
 ns_del() {
 	local n pids
 	for n; do
-		pids=$(ip netns pids "$NS$n" 2>/dev/null) && [[ -n $pids ]] && kill -KILL $pids 2>/dev/null
+		# Some may have ended by themselves meanwhile.
+		pids=$(ip netns pids "$NS$n" 2>/dev/null) && [[ -n $pids ]] && kill -KILL $pids 2>/dev/null || true
 		ip netns del "$NS$n"
 	done
 }
