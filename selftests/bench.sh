@@ -128,6 +128,7 @@ farm() {
 	echo "$@" >&7
 	read -r -u 8 FARM_SAID || { echo 'the peers have given up'; return 1; }
 }
+farm_before() { :; }
 farm_units() { echo ${!#}; }
 # All that are to send are connected.
 all_connected() {
@@ -148,12 +149,13 @@ mark() {
 INTERVALS=0	# that have been counted
 # counted PART UNIT SMALL BIG COMMAND…: has the instructions counted that COMMAND and its last argument, an amount, takes: for a
 # small amount and for a big one, so that what does not depend on the amount can be taken away. The function COMMAND_units
-# prints how many units that really were, from what COMMAND has printed.
+# prints how many units that really were, from what COMMAND has printed in /tmp/out, and COMMAND_before in $BEFORE.
 counted() {
 	local part=$1 unit=$2 amount units done=() more=()
 	# Everything is there that the first packets of a connection need.
 	"${@:5}" $3 > /tmp/out
 	for amount in $3 $4; do
+		BEFORE=$(${5}_before)
 		mark begin
 		"${@:5}" $amount > /tmp/out
 		mark end
@@ -168,26 +170,40 @@ counted() {
 	echo
 }
 
-# client OPTION… -n AMOUNT
-# When all is sent iperf3 looks at its clock until the interval that it reports is over, so that should be a short one.
+# client OPTION…: an iperf3. When all is sent it looks at its clock until the interval that it reports is over, so that should be a
+# short one.
 client() { ns a iperf3 -c $ADDRESS -J -i 0.1 "$@" 2> /tmp/err; }
-client_units() { python3 $HERE/bench.py iperf /tmp/out; }
+
+# flow OPTION… -n AMOUNT: a flow of TCP. What is still under way when iperf3 is content arrives, too, before the end; waiting takes
+# no instructions.
+flow() { client "$@"; sleep 0.5; }
+# The bytes of data that have arrived, whether or not a program has read them: of each packet, all but 20 bytes of IPv4 and 32 of TCP.
+flow_before() { received; }
+flow_units() {
+	local bytes packets now_bytes now_packets
+	read -r bytes packets <<< "$BEFORE"
+	read -r now_bytes now_packets < <(received)
+	echo $((now_bytes - bytes - 52 * (now_packets - packets))) $(python3 $HERE/bench.py iperf /tmp/out)
+}
+received() { ns b bash -c "echo \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_bytes) \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_packets)"; }
 
 # datagrams BYTES RATE NUMBER
 datagrams() { client -u -l $1 -b $2 -k $3; }
+datagrams_before() { :; }
 datagrams_units() { python3 $HERE/bench.py iperf /tmp/out; }
 
 pings() { ns a ping -q -i 0.01 -c $1 $ADDRESS; }
+pings_before() { :; }
 pings_units() { sed -n 's/.* \([0-9]*\) received.*/\1/p' /tmp/out; }
 
-count_tcp1() { set_mtu 1420; counted tcp1 byte 1M 9M client -n; }
-count_tcp8() { set_mtu 1420; counted tcp8 byte 8M 32M client -P 8 -n; }
-count_tcp1_big() { set_mtu 8920; counted tcp1_big byte 1M 17M client -n; }
-count_tcp8_big() { set_mtu 8920; counted tcp8_big byte 8M 32M client -P 8 -n; }
+count_tcp1() { set_mtu 1420; counted tcp1 byte 1M 9M flow -n; }
+count_tcp8() { set_mtu 1420; counted tcp8 byte 4M 16M flow -P 8 -n; }
+count_tcp1_big() { set_mtu 8920; counted tcp1_big byte 1M 17M flow -n; }
+count_tcp8_big() { set_mtu 8920; counted tcp8_big byte 4M 20M flow -P 8 -n; }
 count_tcp1_plain() {
 	set_mtu 1420
 	segmentation off
-	counted tcp1_plain byte 1M 9M client -n
+	counted tcp1_plain byte 1M 9M flow -n
 	segmentation on
 }
 count_udp64() { set_mtu 1420; counted udp64 datagram 300 3300 datagrams 64 0; }
