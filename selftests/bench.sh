@@ -177,13 +177,15 @@ client() { ns a iperf3 -c $ADDRESS -J -i 0.1 "$@" 2> /tmp/err; }
 # flow OPTION… -n AMOUNT: a flow of TCP. What is still under way when iperf3 is content arrives, too, before the end; waiting takes
 # no instructions.
 flow() { client "$@"; sleep 0.5; }
-# The bytes of data that have arrived, whether or not a program has read them: of each packet, all but 20 bytes of IPv4 and 32 of TCP.
+# The bytes of data that have arrived, whether or not a program has read them: of each packet, all but 20 bytes of IPv4 and 32 of TCP, and
+# the 32 that a message has besides the packet, which both modules count as received.
 flow_before() { received; }
 flow_units() {
-	local bytes packets now_bytes now_packets
+	local bytes packets now_bytes now_packets head=52
+	[[ $VARIANT != c && $VARIANT != rust ]] || head=84
 	read -r bytes packets <<< "$BEFORE"
 	read -r now_bytes now_packets < <(received)
-	echo $((now_bytes - bytes - 52 * (now_packets - packets))) $(python3 $HERE/bench.py iperf /tmp/out)
+	echo $((now_bytes - bytes - head * (now_packets - packets))) $(python3 $HERE/bench.py iperf /tmp/out)
 }
 received() { ns b bash -c "echo \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_bytes) \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_packets)"; }
 
