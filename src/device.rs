@@ -11,8 +11,8 @@
 //! 5. [`Peer::handshake`]
 //! 6. [`Device::cookie_checker`], [`Peer::cookie`]
 //! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues, and of the rings and NAPI lists of a
-//!    device. None of these is taken while another one of them is held, except that `Keypair::replay` and a ring's own
-//!    locks may be taken under any.
+//!    device. None of these is taken while another one of them is held, except that those of a peer's queue are taken under
+//!    that of its staged packets, and `Keypair::replay` and a ring's own locks may be taken under any.
 //!
 //! The ones up to and including 6 are mutexes, for process context; those under 7 disable bottom halves.
 

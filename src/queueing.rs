@@ -225,6 +225,15 @@ impl OrderQueue {
         Ok(())
     }
 
+    /// Appends a batch that the caller sees to himself. `ENOSPC`, and the packets are dropped, if the queue is full.
+    ///
+    /// May be called from any context.
+    pub(crate) fn append(&self, batch: ListArc<Batch>) -> Result<Arc<Batch>> {
+        let shared = batch.clone_arc();
+        self.push(batch, |_| Ok(()))?;
+        Ok(shared)
+    }
+
     /// Takes the first batch if it is done.
     pub(crate) fn pop_done(&self) -> Option<ListArc<Batch>> {
         let mut batches = self.batches.lock();
@@ -359,7 +368,6 @@ where
 
 /// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or decrypt.
 pub(crate) struct CryptQueue {
-    crypt: fn(&Batch),
     ring: Arc<CryptRing>,
     workers: Workers<CryptWorker>,
 }
@@ -413,11 +421,7 @@ impl CryptQueue {
                 GFP_KERNEL,
             )
         })?;
-        Ok(Self {
-            crypt,
-            ring,
-            workers,
-        })
+        Ok(Self { ring, workers })
     }
 
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
@@ -439,14 +443,6 @@ impl CryptQueue {
                 .map_err(|_| ENOSPC)
         })?;
         self.workers.wake(wq);
-        Ok(())
-    }
-
-    /// Puts a batch into the queue of its peer and sees to it at once, in the caller's context. As [`Self::enqueue`].
-    pub(crate) fn run(&self, order: &OrderQueue, batch: ListArc<Batch>) -> Result {
-        let shared = batch.clone_arc();
-        order.push(batch, |_| Ok(()))?;
-        (self.crypt)(&shared);
         Ok(())
     }
 }

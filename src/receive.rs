@@ -181,11 +181,11 @@ impl Device {
             // If there is no memory or no room the packets are dropped, as on any full queue of a router.
             let _ = Batch::new(keypair, packets).and_then(|batch| {
                 if few {
-                    self.decrypt_queue.run(&peer.rx_queue, batch)
-                } else {
-                    self.decrypt_queue
-                        .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
+                    decrypt(&*peer.rx_queue.append(batch)?);
+                    return Ok(());
                 }
+                self.decrypt_queue
+                    .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
             });
         }
     }

@@ -34,7 +34,10 @@ use crate::{
             xmit_recursion_level,
             Stat, //
         },
-        rcu,
+        rcu::{
+            self,
+            RcuArc, //
+        },
         skbuff::{
             Segments,
             SkBuff,
@@ -113,6 +116,15 @@ impl Pace {
     }
 }
 
+/// Who encrypts a batch.
+enum Queued {
+    /// The caller.
+    Here(Arc<Batch>),
+    ForWorkers,
+    /// Nobody: there is no key.
+    Not,
+}
+
 impl Peer {
     /// Puts packets from inside the tunnel to those that wait.
     ///
@@ -171,58 +183,62 @@ impl Peer {
 
     /// Makes a batch of the packets that wait, and encrypts it `here`, or has workers do that.
     fn encrypt_staged_packets(self: &Arc<Self>, here: bool) {
-        let mut packets = self.staged.lock().take();
-        let messages = packets.messages();
-        if messages == 0 {
-            return;
-        }
-        let guard = rcu::Guard::new();
-        let keypair = self
-            .keypairs
-            .current()
-            .load(&guard)
-            .and_then(|keypair| keypair.try_get());
-        let reserved = keypair.and_then(|keypair| {
-            let first = keypair.reserve(messages as u32, ktime::coarse_boottime_ns())?;
-            Some((keypair, first))
-        });
-        let Some((keypair, first)) = reserved else {
-            drop(guard);
-            // They are not to count against their sockets for as long as a handshake may take.
-            for mut skb in packets.iter_mut() {
-                skb.orphan();
+        let queued = {
+            // Until the batch is in the queue: whoever takes packets that came later must not get there before.
+            let mut staged = self.staged.lock();
+            let mut packets = staged.take();
+            let messages = packets.messages();
+            if messages == 0 {
+                return;
             }
-            {
-                let mut staged = self.staged.lock();
-                let newer = staged.take();
-                packets.append(newer);
-                *staged = packets;
+            match self.number(&mut packets) {
+                Some(keypair) => self.queue(keypair, packets, here).map_err(|_| messages),
+                None => {
+                    // They are not to count against their sockets for as long as a handshake may take.
+                    for mut skb in packets.iter_mut() {
+                        skb.orphan();
+                    }
+                    *staged = packets;
+                    Ok(Queued::Not)
+                }
             }
-            self.send_queued_handshake_initiation(false);
-            return;
         };
-        let mut nonce = first;
+        match queued {
+            Ok(Queued::Here(batch)) => encrypt(&batch),
+            Ok(Queued::ForWorkers) => {}
+            Ok(Queued::Not) => self.send_queued_handshake_initiation(false),
+            Err(dropped) => self.device.stats_add(Stat::TxDropped, dropped),
+        }
+    }
+
+    /// Gives counters to packets, if there is a key to use them with.
+    fn number(&self, packets: &mut Staged) -> Option<RcuArc<Keypair>> {
+        let guard = rcu::Guard::new();
+        let keypair = self.keypairs.current().load(&guard)?.try_get()?;
+        let mut nonce = keypair.reserve(packets.messages() as u32, ktime::coarse_boottime_ns())?;
         for mut skb in packets.iter_mut() {
             let cb: &mut PacketCb = skb.cb();
             cb.nonce = nonce;
             nonce = nonce.wrapping_add(cb.messages() as u64);
         }
-        let queued = Batch::new(keypair, packets).and_then(|batch| {
-            if self.is_dead() {
-                return Err(ENOENT);
-            }
-            let device = &self.device;
-            if here {
-                device.encrypt_queue.run(&self.tx_queue, batch)
-            } else {
-                device
-                    .encrypt_queue
-                    .enqueue(&self.tx_queue, batch, &device.packet_crypt_wq)
-            }
-        });
-        if queued.is_err() {
-            self.device.stats_add(Stat::TxDropped, messages);
+        Some(keypair)
+    }
+
+    /// Puts a batch into the queue of the peer, to be encrypted by the caller or by workers.
+    fn queue(&self, keypair: RcuArc<Keypair>, packets: Staged, here: bool) -> Result<Queued> {
+        let _guard = rcu::Guard::new();
+        let batch = Batch::new(keypair, packets)?;
+        if self.is_dead() {
+            return Err(ENOENT);
         }
+        if here {
+            return Ok(Queued::Here(self.tx_queue.append(batch)?));
+        }
+        let device = &self.device;
+        device
+            .encrypt_queue
+            .enqueue(&self.tx_queue, batch, &device.packet_crypt_wq)?;
+        Ok(Queued::ForWorkers)
     }
 
     /// Sends a message without contents, if nothing waits to be sent that does as well.
