@@ -215,41 +215,6 @@ pub(crate) fn chacha20poly1305_encrypt(
     Ok(())
 }
 
-/// Encrypts all but the last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes of `buf` where they are; those
-/// last ones become the tag. Otherwise like [`chacha20poly1305_encrypt`].
-///
-/// # Errors
-///
-/// `EINVAL` when `buf` has no room for the tag or is too long; nothing is written then.
-pub(crate) fn chacha20poly1305_encrypt_in_place(
-    buf: &mut [u8],
-    ad: &[u8],
-    nonce: u64,
-    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
-) -> Result {
-    let len = buf
-        .len()
-        .checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE)
-        .ok_or(EINVAL)?;
-    check_len(len)?;
-    let buf = buf.as_mut_ptr();
-    // SAFETY: `buf` is valid for reads and writes of `len` bytes and the tag, `ad` and `key` for
-    // reads of the lengths given. Source and destination may be the same: the cipher reads each
-    // block before it writes it, and the authenticator reads what has been written.
-    unsafe {
-        bindings::chacha20poly1305_encrypt(
-            buf,
-            buf.cast_const(),
-            len,
-            ad.as_ptr(),
-            ad.len(),
-            nonce,
-            key.as_ptr(),
-        )
-    };
-    Ok(())
-}
-
 /// Checks the tag at the end of `src` and decrypts what is before it into `dst`. RFC 8439, with
 /// `nonce` as in [`chacha20poly1305_encrypt`].
 ///
@@ -283,48 +248,6 @@ pub(crate) fn chacha20poly1305_decrypt(
     };
     if authentic {
         Ok(())
-    } else {
-        Err(EBADMSG)
-    }
-}
-
-/// Checks the tag at the end of `buf` and decrypts what is before it where it is; gives back the
-/// plaintext, the part of `buf` without the tag. Otherwise like [`chacha20poly1305_decrypt`].
-///
-/// # Errors
-///
-/// `EBADMSG` when the tag is not right, `EINVAL` when `buf` is shorter than a tag or too long.
-/// `buf` is as it was then.
-pub(crate) fn chacha20poly1305_decrypt_in_place<'a>(
-    buf: &'a mut [u8],
-    ad: &[u8],
-    nonce: u64,
-    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
-) -> Result<&'a mut [u8]> {
-    let len = buf
-        .len()
-        .checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE)
-        .ok_or(EINVAL)?;
-    check_len(buf.len())?;
-    let total = buf.len();
-    let ptr = buf.as_mut_ptr();
-    // SAFETY: `buf` is valid for reads of its whole length and for writes of that less the tag,
-    // `ad` and `key` for reads of the lengths given. Source and destination may be the same: the
-    // authenticator has read it all before the cipher writes, and the cipher reads each block
-    // before it writes it.
-    let authentic = unsafe {
-        bindings::chacha20poly1305_decrypt(
-            ptr,
-            ptr.cast_const(),
-            total,
-            ad.as_ptr(),
-            ad.len(),
-            nonce,
-            key.as_ptr(),
-        )
-    };
-    if authentic {
-        buf.get_mut(..len).ok_or(EINVAL)
     } else {
         Err(EBADMSG)
     }
