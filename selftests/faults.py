@@ -538,11 +538,13 @@ def queues():
     counted = statistic("a", "tx_dropped")
     ns("a", "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "4mbit", "burst", "3000", "limit", "5000")
     flow.send(500)
-    until("all are accounted for", lambda: flow.arrived() + statistic("a", "tx_dropped") - counted == 520)
+    # Keepalives and neighbour discovery may be among those that are dropped.
+    until("all are accounted for", lambda: flow.arrived() + lost("eth0") >= 520)
     dropped = statistic("a", "tx_dropped") - counted
-    print(f"NOTE: tbf outside: {flow.arrived() - 20} of 500 arrived, {dropped} were dropped")
-    # Keepalives and neighbour discovery may be among those that are.
+    print(f"NOTE: tbf outside: {flow.arrived() - 20} of 500 arrived, {dropped} were counted inside, {lost('eth0')} outside")
     assert 0 < dropped <= lost("eth0")
+    # The discipline splits a packet of many datagrams. If it takes one of them, it does not say what became of the others.
+    assert RUST or flow.arrived() + dropped == 520
     # TCP copes with that.
     stream = Stream("a")
     stream.goes_on()

@@ -389,9 +389,12 @@ static struct udp_tunnel_sent udp_tunnel_sent(const struct sk_buff *skb, struct 
 
 static void udp_tunnel_count(const struct udp_tunnel_sent *sent, struct net_device *dev)
 {
-	if (sent->segs > 1 &&
-	    u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets) != sent->packets)
+	if (sent->segs <= 1)
+		return;
+	if (u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets) != sent->packets)
 		dev_sw_netstats_tx_add(dev, sent->segs - 1, 0);
+	else
+		DEV_STATS_ADD(dev, tx_dropped, sent->segs - 1);
 }
 
 int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
