@@ -676,6 +676,8 @@ def removed(key):
                 sock.sendto(bytes(15000), ("10.8.0.2", 9))
         kernel.do(wgnl.SET_DEVICE, remove)
         sent = int(open(STATISTICS + "tx_packets").read())
+        # Workers may still have some of them.
+        until("all are accounted for", lambda: sum(changes(before).get(name, 0) for name in ("tx_packets", "tx_dropped")) >= 400)
         read_all()
         silent(far)
         after = statistics()
