@@ -165,20 +165,23 @@ impl Peer {
         if waiting <= MAX_AT_ONCE && xmit_recursion_level(&bh) <= 1 && self.pace.step() {
             self.encrypt_staged_packets(true);
         } else {
-            self.queue_tx_work();
+            // The removal of a peer sees to what waits.
+            let _ = self.queue_tx_work();
         }
     }
 
-    /// Has a worker of this CPU send what waits.
-    fn queue_tx_work(self: &Arc<Self>) {
+    /// Has a worker of this CPU send what waits. It does not, and `false` comes back, if the peer is being removed.
+    fn queue_tx_work(self: &Arc<Self>) -> bool {
         let _guard = rcu::Guard::new();
-        if !self.is_dead() {
-            // If it is queued already, it will do.
-            let _ = self
-                .device
-                .packet_crypt_wq
-                .enqueue::<_, { Peer::TX_WORK }>(self.clone());
+        if self.is_dead() {
+            return false;
         }
+        // If it is queued already, it will do.
+        let _ = self
+            .device
+            .packet_crypt_wq
+            .enqueue::<_, { Peer::TX_WORK }>(self.clone());
+        true
     }
 
     /// Makes a batch of the packets that wait, and encrypts it `here`, or has workers do that.
@@ -336,7 +339,17 @@ impl Peer {
 
     /// Sends the batches that are encrypted, in order. Process and softirq context.
     fn transmit(self: &Arc<Self>) {
-        let more = self.tx_queue.drain(MAX_BATCHES_AT_ONCE, |batch| {
+        while self.transmit_some() {
+            // If there is nobody to go on, because the peer is being removed, all of it is dropped, which takes no time.
+            if self.queue_tx_work() {
+                return;
+            }
+        }
+    }
+
+    /// Sends some of them. Returns whether there are more.
+    fn transmit_some(self: &Arc<Self>) -> bool {
+        self.tx_queue.drain(MAX_BATCHES_AT_ONCE, |batch| {
             let packets = batch.take();
             if packets.is_empty() {
                 return;
@@ -345,10 +358,7 @@ impl Peer {
             self.timers_any_authenticated_packet_sent();
             self.send_packets(packets);
             self.keep_key_fresh();
-        });
-        if more {
-            self.queue_tx_work();
-        }
+        })
     }
 
     /// Asks for a handshake if the current key has been used for long enough.
