@@ -564,23 +564,18 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
 
     let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
     let segments = skb.tcp_gso().map_or(1, |gso| gso.count());
-    let mut packets = if !skb.is_gso() || (2..=MAX_SEGMENTS).contains(&segments) {
-        let mut single = SkbList::new();
-        single.push_back(skb);
-        single
+    let (mut packets, more) = if (2..=MAX_SEGMENTS).contains(&segments) {
+        let mut whole = SkbList::new();
+        whole.push_back(skb);
+        (whole, segments.wrapping_sub(1))
     } else {
         match skb.gso_segment() {
-            Ok(segments) => segments,
+            Ok(packets) => (packets, 0),
             Err((e, mut skb)) => {
                 dev.icmp_unreachable(&mut skb);
                 return Err(e);
             }
         }
-    };
-    let more = if packets.len() == 1 {
-        segments.wrapping_sub(1)
-    } else {
-        0
     };
     let mut staged = Staged::new();
     while let Some(mut skb) = packets.pop_front() {

@@ -19,12 +19,11 @@ use crate::linux::{
     crypto::{
         chacha20poly1305_open,
         chacha20poly1305_seal,
+        CHACHA20POLY1305_AUTHTAG_SIZE as TAG_LEN,
         CHACHA_BLOCK_SIZE, //
     },
 };
 
-/// Bytes of the authentication tag that [`SkBuff::seal`] appends and [`SkBuff::open`] takes away.
-const TAG_LEN: usize = bindings::chacha20poly1305_lengths_CHACHA20POLY1305_AUTHTAG_SIZE as usize;
 /// Most bytes of padding that [`SkBuff::seal`] puts behind the data.
 const MAX_PAD: usize = 65_535;
 
