@@ -221,6 +221,8 @@ impl Peer {
             }),
             GFP_KERNEL,
         )?;
+        // Now, for if anything below fails its end will be announced, too.
+        dev_dbg!(device, "Peer {} created\n", id);
         if let Some(key) = preshared_key {
             peer.set_preshared_key(key);
         }
@@ -237,7 +239,6 @@ impl Peer {
             config.remove_peer(id);
             return Err(e);
         }
-        dev_dbg!(device, "Peer {} created\n", id);
         Ok(peer)
     }
 
