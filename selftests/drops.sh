@@ -9,6 +9,7 @@
 #
 # guests: 1
 # kernels: stock kasan
+# kasan: datagrams handshakes data window inner overflow removed
 
 . "$(dirname "$0")/lib.sh"
 

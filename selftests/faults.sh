@@ -8,7 +8,7 @@
 #
 # guests: 1
 # kernels: stock kasan
-# kasan: hotplug queues
+# kasan: hotplug
 # timeout: 400
 # memory: 1024
 

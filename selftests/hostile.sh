@@ -9,6 +9,7 @@
 #
 # guests: 1
 # kernels: stock kasan
+# kasan: lengths bits inner bursts
 # timeout: 400
 
 . "$(dirname "$0")/lib.sh"

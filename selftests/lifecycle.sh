@@ -5,7 +5,7 @@
 #
 # guests: 1
 # kernels: stock kasan kcsan
-# kasan: delete_busy peer_busy namespace_busy move_busy unload_busy
+# kasan: delete_busy peer_busy unload_busy
 # kcsan: delete_busy peer_busy
 # timeout: 900
 # memory: 1024

@@ -5,6 +5,7 @@
 #
 # guests: 1
 # kernels: stock kasan
+# kasan: peer_attributes allowedips refusals dump_and_change dump_and_delete
 # timeout: 600
 # memory: 1024
 

@@ -6,7 +6,7 @@
 #
 # guests: 1
 # kernels: stock kasan
-# kasan: fragments unreachable segments udp_segments offloads threaded loop
+# kasan: fragments segments udp_segments threaded
 # timeout: 400
 
 . "$(dirname "$0")/lib.sh"

@@ -6,7 +6,7 @@
 #
 # guests: 1
 # kernels: stock kasan kcsan
-# kasan: first_packets order garbage replay cookie roaming_busy new_psk
+# kasan: garbage cookie roaming_busy new_psk
 # kcsan: first_packets order
 # timeout: 1200
 # memory: 1024
