@@ -36,6 +36,10 @@ pub(crate) const CHACHA20POLY1305_KEY_SIZE: usize = 32;
 pub(crate) const CHACHA20POLY1305_AUTHTAG_SIZE: usize = 16;
 /// Length of the blocks that ChaCha20 makes, in bytes (`CHACHA_BLOCK_SIZE`).
 pub(crate) const CHACHA_BLOCK_SIZE: usize = 64;
+/// Length of the blocks that Poly1305 works on, in bytes (`POLY1305_BLOCK_SIZE`).
+const POLY1305_BLOCK_SIZE: usize = 16;
+/// Length of a key of Poly1305 alone, in bytes (`POLY1305_KEY_SIZE`).
+const POLY1305_KEY_SIZE: usize = 32;
 /// Rounds of the ChaCha that all of these use.
 const CHACHA_ROUNDS: i32 = 20;
 /// Length of an XChaCha20-Poly1305 nonce, in bytes (`XCHACHA20POLY1305_NONCE_SIZE`).
@@ -284,7 +288,7 @@ pub(crate) fn chacha20poly1305_seal(
     // SAFETY: `block` and right behind it the text are that many bytes that are ours. The cipher reads each block before it
     // writes it.
     unsafe { bindings::chacha_crypt(&mut state.0, start, start, bytes, CHACHA_ROUNDS) };
-    let tag = poly1305(block, sealed, len);
+    let tag = poly1305_in_place(block, sealed, len);
     if let Some(place) = sealed
         .get_mut(len..)
         .and_then(|rest| rest.first_chunk_mut())
@@ -321,7 +325,7 @@ pub(crate) fn chacha20poly1305_open(
     // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
     unsafe { bindings::chacha_crypt(&mut state.0, start, start, bytes, CHACHA_ROUNDS) };
     let block = blocks.0.first_chunk().ok_or(EINVAL)?;
-    if !ct_eq(&poly1305(block, buf, len), &tag) {
+    if !ct_eq(&poly1305_in_place(block, buf, len), &tag) {
         return Err(EBADMSG);
     }
     state.set_counter(1);
@@ -329,6 +333,69 @@ pub(crate) fn chacha20poly1305_open(
     // SAFETY: As above; by the look for the tag there are `len` bytes.
     unsafe { bindings::chacha_crypt(&mut state.0, start, start, len as u32, CHACHA_ROUNDS) };
     Ok(())
+}
+
+/// Checks the tag at the end of `src` and decrypts what is before it into `dst`, in one pass with the key of the authenticator.
+///
+/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used, and are as before afterwards.
+/// Otherwise as [`chacha20poly1305_open`].
+///
+/// # Errors
+///
+/// `EBADMSG` when the tag is not right: what is in `dst` then is not for anyone to see. `EINVAL` when `src` is too short, or too
+/// long, or `dst` not long enough; nothing is written then.
+pub(crate) fn chacha20poly1305_open_from(
+    dst: &mut [u8],
+    src: &[u8],
+    nonce: u64,
+    key: &[u8; CHACHA20POLY1305_KEY_SIZE],
+) -> Result {
+    check_len(src.len())?;
+    let (src, tag) = src
+        .split_last_chunk::<CHACHA20POLY1305_AUTHTAG_SIZE>()
+        .ok_or(EINVAL)?;
+    let (before, text) = src.split_first_chunk::<CHACHA_BLOCK_SIZE>().ok_or(EINVAL)?;
+    let dst = dst.get_mut(..src.len()).ok_or(EINVAL)?;
+    let mut state = ChachaState::new(nonce, key);
+    let kept: [u8; CHACHA_BLOCK_SIZE] = *dst.first_chunk().ok_or(EINVAL)?;
+    // SAFETY: Both have that many bytes, and are not the same.
+    unsafe {
+        bindings::chacha_crypt(
+            &mut state.0,
+            dst.as_mut_ptr(),
+            src.as_ptr(),
+            src.len() as u32,
+            CHACHA_ROUNDS,
+        )
+    };
+    let block = dst.first_chunk_mut::<CHACHA_BLOCK_SIZE>().ok_or(EINVAL)?;
+    let mut poly1305_key = Secret::<POLY1305_KEY_SIZE>::zeroed();
+    // SAFETY: All three have at least that many bytes, and are not the same.
+    unsafe {
+        bindings::__crypto_xor(
+            poly1305_key.0.as_mut_ptr(),
+            block.as_ptr(),
+            before.as_ptr(),
+            POLY1305_KEY_SIZE as u32,
+        )
+    };
+    *block = kept;
+    // What does not fill a block goes with the lengths: pieces are what takes time here.
+    let (blocks, rest) = text.split_at(text.len() & !(POLY1305_BLOCK_SIZE - 1));
+    let mut tail = [0; 2 * POLY1305_BLOCK_SIZE];
+    let lengths = rest.len().next_multiple_of(POLY1305_BLOCK_SIZE);
+    let tail = tail
+        .get_mut(..lengths.wrapping_add(POLY1305_BLOCK_SIZE))
+        .ok_or(EINVAL)?;
+    tail.get_mut(..rest.len())
+        .ok_or(EINVAL)?
+        .copy_from_slice(rest);
+    *tail.last_chunk_mut().ok_or(EINVAL)? = (text.len() as u64).to_le_bytes();
+    if ct_eq(&poly1305(&poly1305_key.0, blocks, tail), tag) {
+        Ok(())
+    } else {
+        Err(EBADMSG)
+    }
 }
 
 /// Whether there is room for a tag behind the first `len` bytes of `sealed`.
@@ -388,37 +455,46 @@ impl Drop for ChachaState {
 
 /// The tag of the ciphertext without additional data that the first `len` bytes of `sealed` are. What is behind them is written
 /// to. RFC 8439, section 2.8, where `block` is what ChaCha20 made of its first block; the first half of that is the key.
-fn poly1305(
+fn poly1305_in_place(
     block: &[u8; CHACHA_BLOCK_SIZE],
     sealed: &mut [u8],
     len: usize,
 ) -> [u8; CHACHA20POLY1305_AUTHTAG_SIZE] {
+    let [key, _]: &[[u8; POLY1305_KEY_SIZE]; 2] = zerocopy::transmute_ref!(block);
     // What fills the last block up, and the two lengths, of which the first is 0.
-    let mut tail = [0; 32];
+    let mut tail = [0; 2 * POLY1305_BLOCK_SIZE];
     if let Some(last) = tail.last_chunk_mut::<8>() {
         *last = (len as u64).to_le_bytes();
     }
     let tail = tail
-        .get(16_usize.wrapping_sub(len.wrapping_neg() & 15)..)
+        .get(POLY1305_BLOCK_SIZE.wrapping_sub(len.wrapping_neg() & (POLY1305_BLOCK_SIZE - 1))..)
         .unwrap_or_default();
-    // If it can be put behind the text all is one piece: pieces are what takes time here.
-    let (text, tail) = match sealed
+    // If it can be put behind the text all is one piece.
+    match sealed
         .get_mut(len..)
         .and_then(|rest| rest.get_mut(..tail.len()))
     {
         Some(behind) => {
             behind.copy_from_slice(tail);
             let len = len.wrapping_add(tail.len());
-            (sealed.get(..len).unwrap_or_default(), [].as_slice())
+            poly1305(key, sealed.get(..len).unwrap_or_default(), &[])
         }
-        None => (sealed.get(..len).unwrap_or_default(), tail),
-    };
+        None => poly1305(key, sealed.get(..len).unwrap_or_default(), tail),
+    }
+}
+
+/// The authenticator of `text` and then `tail`. RFC 8439, section 2.5.
+fn poly1305(
+    key: &[u8; POLY1305_KEY_SIZE],
+    text: &[u8],
+    tail: &[u8],
+) -> [u8; CHACHA20POLY1305_AUTHTAG_SIZE] {
     let mut ctx = MaybeUninit::<bindings::poly1305_desc_ctx>::uninit();
     let mut tag = [0; CHACHA20POLY1305_AUTHTAG_SIZE];
-    // SAFETY: The key is 32 bytes, and the first function initialises what the others look at; texts are valid for reads of
-    // their lengths, which fit an `u32` by `check_len()`, and the tag for writes. The last one zeroes `ctx`.
+    // SAFETY: The first function initialises what the others look at; texts are valid for reads of their lengths, which fit an
+    // `u32` by `check_len()`, and the tag for writes. The last one zeroes `ctx`.
     unsafe {
-        bindings::poly1305_init(ctx.as_mut_ptr(), block.as_ptr());
+        bindings::poly1305_init(ctx.as_mut_ptr(), key.as_ptr());
         bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32);
         if !tail.is_empty() {
             bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32);

@@ -13,6 +13,7 @@
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/skbuff.h>
+#include <linux/skbuff_ref.h>
 #include <net/addrconf.h>
 #include <net/dst_cache.h>
 #include <net/dst_metadata.h>
@@ -69,18 +70,56 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 	skb_reset_inner_headers(skb);
 }
 
+/* Bytes of the header of a data message, and of the block that the cipher begins with in front of its text. */
+#define HELPER_DATA_HEADER_LEN 16
+#define HELPER_CHACHA_BLOCK_LEN 64
+/* Shorter messages are copied: that costs less than to share a page. */
+#define HELPER_MIN_SHARED 256
+
 /*
- * A copy of a datagram of a packet: of its outer headers from the network header on, and of `len` bytes
- * at `offset` behind the UDP header, in one piece of memory that GRO can take over. Softirqs are off.
+ * The fragment that has all of `len` bytes of a packet, `offset` behind its data, and in front of them at least what
+ * the cipher reads there, too; NULL if there is none, or somebody may write to it. `*at` becomes the place in it.
  */
-struct sk_buff *helper_skb_datagram(const struct sk_buff *skb, u32 offset, u32 len)
+static skb_frag_t *helper_skb_frag_of(struct sk_buff *skb, u32 offset, u32 len, u32 *at)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+	unsigned int i;
+
+	if (IS_ENABLED(CONFIG_HIGHMEM) || offset < skb_headlen(skb) || skb_has_shared_frag(skb) ||
+	    skb_zcopy(skb) || !skb_frags_readable(skb))
+		return NULL;
+	offset -= skb_headlen(skb);
+	for (i = 0; i < shinfo->nr_frags; i++) {
+		const u32 size = skb_frag_size(&shinfo->frags[i]);
+
+		if (offset < size) {
+			if (size - offset < len ||
+			    offset < HELPER_CHACHA_BLOCK_LEN - HELPER_DATA_HEADER_LEN)
+				return NULL;
+			*at = offset;
+			return &shinfo->frags[i];
+		}
+		offset -= size;
+	}
+	return NULL;
+}
+
+/*
+ * A datagram of a packet, with the packet's outer headers from the network header on: the `len` bytes at `offset`
+ * behind the UDP header. It is a copy, in one piece of memory that GRO can take over; or if it can be, a message's
+ * header is copied alone, and what is encrypted stays where it is, as the only fragment: there is room in the linear
+ * part to decrypt it to. Softirqs are off.
+ */
+struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len)
 {
 	const unsigned int outer = skb_transport_header(skb) + sizeof(struct udphdr) -
 				   skb_network_header(skb);
 	/* With some room behind for the cipher to work with. */
 	const size_t size = SKB_HEAD_ALIGN(NET_SKB_PAD + outer + (size_t)len + 16);
+	skb_frag_t *frag = NULL;
 	struct sk_buff *copy;
 	struct udphdr *udp;
+	u32 at, copied;
 	void *data;
 
 	if (likely(size <= SKB_MAX_ORDER(0, 0))) {
@@ -104,14 +143,51 @@ struct sk_buff *helper_skb_datagram(const struct sk_buff *skb, u32 offset, u32 l
 	__skb_pull(copy, outer - sizeof(struct udphdr));
 	udp = udp_hdr(copy);
 	udp->len = htons(min_t(u32, sizeof(struct udphdr) + len, U16_MAX));
-	if (unlikely(skb_copy_bits(skb, skb_transport_offset(skb) + sizeof(struct udphdr) + offset,
-				   __skb_put(copy, len), len))) {
+
+	offset += skb_transport_offset(skb) + sizeof(struct udphdr);
+	if (len >= HELPER_MIN_SHARED)
+		frag = helper_skb_frag_of(skb, offset, len, &at);
+	copied = frag ? HELPER_DATA_HEADER_LEN : len;
+	if (unlikely(skb_copy_bits(skb, offset, __skb_put(copy, copied), copied))) {
 		kfree_skb(copy);
 		return NULL;
+	}
+	if (frag) {
+		__skb_frag_ref(frag);
+		skb_add_rx_frag_netmem(copy, 0, skb_frag_netmem(frag), skb_frag_off(frag) + at + copied,
+				       len - copied, len - copied);
 	}
 	copy->protocol = skb->protocol;
 	copy->skb_iif = skb->skb_iif;
 	return copy;
+}
+
+/*
+ * Where the data are that helper_skb_datagram() left where they were, now that they are all there is; NULL if it did not.
+ * Before them are the bytes of a block that can be read.
+ */
+const void *helper_skb_source(const struct sk_buff *skb)
+{
+	const struct skb_shared_info *shinfo = skb_shinfo(skb);
+	const skb_frag_t *frag = &shinfo->frags[0];
+
+	if (skb_headlen(skb) || shinfo->nr_frags != 1 || skb_has_frag_list(skb) ||
+	    !skb_frags_readable(skb) || IS_ENABLED(CONFIG_HIGHMEM) ||
+	    skb_frag_off(frag) < HELPER_CHACHA_BLOCK_LEN || skb_cloned(skb) ||
+	    skb_end_pointer(skb) - skb_tail_pointer(skb) < skb->len)
+		return NULL;
+	return skb_frag_address(frag);
+}
+
+/* Makes `len` bytes behind the headers the data, instead of those in the fragment that helper_skb_source() found. */
+void helper_skb_drop_source(struct sk_buff *skb, u32 len)
+{
+	skb_frag_unref(skb, 0);
+	skb_shinfo(skb)->nr_frags = 0;
+	skb->len -= skb->data_len;
+	skb->data_len = 0;
+	skb->truesize = SKB_TRUESIZE(skb_end_offset(skb));
+	__skb_put(skb, len);
 }
 
 /*

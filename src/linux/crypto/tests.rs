@@ -169,6 +169,20 @@ mod cases {
                 sealed[len..len + 16].copy_from_slice(&wanted[len..]);
                 chacha20poly1305_open(sealed, len, nonce, &key)?;
                 assert!(sealed[..len] == plain[..]);
+
+                // And out of one buffer into another one.
+                numbers.fill(&mut buf);
+                buf[64..64 + len + 16].copy_from_slice(&wanted);
+                let mut out = KVec::from_elem(0, 64 + len + room, GFP_KERNEL)?;
+                numbers.fill(&mut out);
+                front.copy_from_slice(&out[..64]);
+                let from = &mut buf[..64 + len + 16];
+                from[64 + bit / 8] ^= 1 << (bit % 8);
+                assert!(chacha20poly1305_open_from(&mut out, from, nonce, &key) == Err(EBADMSG));
+                from[64 + bit / 8] ^= 1 << (bit % 8);
+                assert!(chacha20poly1305_open_from(&mut out, from, !nonce, &key) == Err(EBADMSG));
+                chacha20poly1305_open_from(&mut out, from, nonce, &key)?;
+                assert!(out[..64] == front && out[64..64 + len] == plain[..]);
             }
         }
         let mut buf = [0; 100];
@@ -176,6 +190,8 @@ mod cases {
         assert!(chacha20poly1305_seal(&mut buf[..63], 0, 0, &[0; 32]) == Err(EINVAL));
         assert!(chacha20poly1305_open(&mut buf, 85, 0, &[0; 32]) == Err(EINVAL));
         assert!(chacha20poly1305_open(&mut buf, usize::MAX, 0, &[0; 32]) == Err(EINVAL));
+        assert!(chacha20poly1305_open_from(&mut buf, &[0; 79], 0, &[0; 32]) == Err(EINVAL));
+        assert!(chacha20poly1305_open_from(&mut buf, &[0; 117], 0, &[0; 32]) == Err(EINVAL));
         assert!(buf == [0; 100]);
         Ok(())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Authenticated encryption of packets where they are.
+//! Authenticated encryption of packets.
 //!
 //! C header: [`include/crypto/chacha20poly1305.h`](srctree/include/crypto/chacha20poly1305.h)
 
@@ -18,6 +18,7 @@ use crate::linux::{
     bindings,
     crypto::{
         chacha20poly1305_open,
+        chacha20poly1305_open_from,
         chacha20poly1305_seal,
         CHACHA20POLY1305_AUTHTAG_SIZE as TAG_LEN,
         CHACHA_BLOCK_SIZE, //
@@ -86,16 +87,36 @@ impl SkBuff {
         usize::try_from(room).unwrap_or(0).min(TAG_LEN)
     }
 
-    /// Checks the tag of the data and decrypts it in place with ChaCha20-Poly1305.
+    /// Checks the tag of the data and decrypts it with ChaCha20-Poly1305.
     ///
-    /// On success the data is the plain text: the 16-byte tag is gone. Everything from the network header on
-    /// stays in the linear part, before the data. It is copied before if it is in pieces or somebody else refers to it.
+    /// On success the data is the plain text, in one piece: the 16-byte tag is gone. Everything from the network header on
+    /// stays in the linear part, before the data. What [`SkBuff::datagrams`] left where it was is decrypted from there; else
+    /// it is done in place, where the data is copied before if it is in pieces or somebody else refers to it.
     ///
-    /// Fails with `EBADMSG` if the tag is wrong, `ENOMEM`.
+    /// Fails with `EBADMSG` if the tag is wrong, `ENOMEM`. What is in the packet then is not for anyone to see.
     pub(crate) fn open(&mut self, nonce: u64, key: &[u8; 32]) -> Result {
+        let plain_len = self.len().checked_sub(TAG_LEN).ok_or(EINVAL)?;
+        // SAFETY: The buffer is valid.
+        let source = unsafe { bindings::helper_skb_source(self.as_raw()) }.cast::<u8>();
+        if !source.is_null() && self.headroom() >= CHACHA_BLOCK_SIZE {
+            let (front, len) = (CHACHA_BLOCK_SIZE, self.len());
+            // SAFETY: These are the data of the packet, with a block's worth in front of them that can be read. Only
+            // `datagrams()` makes packets like that, of memory that nobody writes to.
+            let sealed =
+                unsafe { slice::from_raw_parts(source.sub(front), front.wrapping_add(len)) };
+            // SAFETY: The headroom is that long, and there is room for as many bytes as the packet has behind it; nobody else
+            // refers to the linear part.
+            let text = unsafe {
+                slice::from_raw_parts_mut(self.skb().data.sub(front), front.wrapping_add(len))
+            };
+            chacha20poly1305_open_from(text, sealed, nonce, key)?;
+            // SAFETY: The buffer is ours and still as `helper_skb_source()` found it. So many bytes of it are there, which
+            // fit an `u32` as its length does.
+            unsafe { bindings::helper_skb_drop_source(self.as_raw(), plain_len as u32) };
+            return Ok(());
+        }
         // SAFETY: The buffer is valid and ours.
         to_result(unsafe { bindings::skb_linearize_cow(self.as_raw()) })?;
-        let plain_len = self.len().checked_sub(TAG_LEN).ok_or(EINVAL)?;
         let whole = self.len().wrapping_add(self.slack());
         // SAFETY: The linear part is all there is; it and its tailroom are ours alone.
         let memory = unsafe { slice::from_raw_parts_mut(self.skb().data, whole) };

@@ -89,7 +89,7 @@ fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)>
 }
 
 fn contents(text: &impl Text) -> Result<KVec<u8>> {
-    let mut bytes = KVec::from_elem(0, text.len(), GFP_KERNEL)?;
+    let mut bytes = KVec::from_elem(0, text.len(), GFP_ATOMIC)?;
     text.write(&mut bytes).ok_or(EINVAL)?;
     Ok(bytes)
 }
@@ -243,7 +243,7 @@ mod cases {
                 let bytes = &plain[index];
                 let mut wanted = KVec::from_elem(0, bytes.len() + 16, GFP_ATOMIC)?;
                 chacha20poly1305_encrypt(&mut wanted, bytes, &[], index as u64, &key)?;
-                assert!(datagram.head() == &wanted[..]);
+                assert!(contents(&datagram)? == wanted);
                 datagram.open(index as u64, &key)?;
                 assert!(datagram.head() == &bytes[..]);
                 index += 1;
