@@ -67,6 +67,8 @@ pub(crate) use handshake::HandshakeQueue;
 
 /// Messages that arrive together at most, for them to be decrypted where they do.
 const MAX_DECRYPTED_AT_ONCE: usize = 2;
+/// Bytes of a batch at most, for it to be decrypted where it arrived whatever else did: handing it over costs more than that.
+const MAX_BYTES_AT_ONCE: usize = 512;
 /// Messages in a batch at most, so that other CPUs have something to do, too.
 const MAX_BATCH: usize = 64;
 /// Bytes of a UDP header.
@@ -152,6 +154,7 @@ impl Device {
             let Some(header) = first.read_head::<DataHeader>() else {
                 continue;
             };
+            let mut bytes = first.len();
             let mut packets = Staged::new();
             packets.push_back(with_cb(first));
             while packets.messages() < MAX_BATCH
@@ -161,6 +164,7 @@ impl Device {
                     .is_some_and(|next| next.key_idx == header.key_idx)
             {
                 if let Some(next) = arrived.pop_front() {
+                    bytes = bytes.wrapping_add(next.len());
                     packets.push_back(with_cb(next));
                 }
             }
@@ -180,7 +184,7 @@ impl Device {
             }
             // If there is no memory or no room the packets are dropped, as on any full queue of a router.
             let _ = Batch::new(keypair, packets).and_then(|batch| {
-                if few {
+                if few || bytes <= MAX_BYTES_AT_ONCE {
                     decrypt(&*peer.rx_queue.append(batch)?);
                     return Ok(());
                 }
