@@ -271,7 +271,14 @@ impl Peer {
     pub(crate) fn send_queued_handshake_initiation(self: &Arc<Self>, is_retry: bool) {
         self.timers_handshake_requested(is_retry);
         let _guard = rcu::Guard::new();
-        if !self.handshake_may_be_sent() || self.is_dead() {
+        if !self.handshake_may_be_sent() {
+            if is_retry {
+                // A response was sent meanwhile, or the clocks differ by a tick: nobody else would try once more.
+                self.timers_handshake_initiated();
+            }
+            return;
+        }
+        if self.is_dead() {
             return;
         }
         // If it is queued already, it will do.
