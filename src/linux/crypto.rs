@@ -491,16 +491,16 @@ fn poly1305(
 ) -> [u8; CHACHA20POLY1305_AUTHTAG_SIZE] {
     let mut ctx = MaybeUninit::<bindings::poly1305_desc_ctx>::uninit();
     let mut tag = [0; CHACHA20POLY1305_AUTHTAG_SIZE];
-    // SAFETY: The first function initialises what the others look at; texts are valid for reads of their lengths, which fit an
-    // `u32` by `check_len()`, and the tag for writes. The last one zeroes `ctx`.
-    unsafe {
-        bindings::poly1305_init(ctx.as_mut_ptr(), key.as_ptr());
-        bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32);
-        if !tail.is_empty() {
-            bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32);
-        }
-        bindings::poly1305_final(ctx.as_mut_ptr(), tag.as_mut_ptr());
+    // SAFETY: `ctx` is valid for writes, `key` for reads. This initialises all of `ctx` that the others look at.
+    unsafe { bindings::poly1305_init(ctx.as_mut_ptr(), key.as_ptr()) };
+    // SAFETY: `ctx` was initialised above; `text` is valid for reads of its length, which fits an `u32` by `check_len()`.
+    unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32) };
+    if !tail.is_empty() {
+        // SAFETY: As above; the tail is shorter than a block.
+        unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32) };
     }
+    // SAFETY: `ctx` was initialised above, and `tag` is valid for writes of a tag. `ctx` is zeroed by this.
+    unsafe { bindings::poly1305_final(ctx.as_mut_ptr(), tag.as_mut_ptr()) };
     tag
 }
 

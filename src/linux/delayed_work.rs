@@ -8,6 +8,7 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use core::{
+    mem::offset_of,
     ops::Deref,
     pin::Pin, //
 };
@@ -78,13 +79,16 @@ impl<T: Periodic> PeriodicWork<T> {
     /// `work` is the `work_struct` in the `work` field of a `PeriodicWork<T>` that is not dropped before this function
     /// has returned.
     unsafe extern "C" fn call(work: *mut work_struct) {
-        // SAFETY: By the safety requirement.
-        let delayed = unsafe { kernel::container_of!(work, bindings::delayed_work, work) };
-        // SAFETY: By the safety requirement; an `Opaque` is laid out as what is in it.
-        let this = unsafe {
-            kernel::container_of!(delayed.cast::<Opaque<bindings::delayed_work>>(), Self, work)
-        };
-        // SAFETY: It is initialised, and by the safety requirement not dropped meanwhile.
+        // What they lie in, one in the other. An `Opaque` is laid out as what is in it.
+        let delayed: *mut bindings::delayed_work = work
+            .wrapping_byte_sub(offset_of!(bindings::delayed_work, work))
+            .cast();
+        let this: *const Self = delayed
+            .wrapping_byte_sub(offset_of!(Self, work))
+            .cast_const()
+            .cast();
+        // SAFETY: By the safety requirement `work` is where it has to be for this to be a `PeriodicWork<T>`, which is not
+        // dropped meanwhile. The object is initialised before the work is queued.
         let object = unsafe { &(*this).object };
         object.run();
         // SAFETY: The work is initialised, and queueing it is a no-op once it is disabled.

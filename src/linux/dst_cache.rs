@@ -43,12 +43,12 @@ impl DstCache {
     /// An empty cache. Process context; `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         let inner: Opaque<bindings::dst_cache> = Opaque::uninit();
+        // So that all of it is initialised: C only sets one of the fields.
+        // SAFETY: It is our own place for a `struct dst_cache`, valid for writes.
+        unsafe { inner.get().write(bindings::dst_cache::default()) };
         // SAFETY: It points to a `struct dst_cache` to be initialised, which may be moved: it refers to per-CPU
-        // memory, and nothing refers to it. The other field is written first, so that all is initialised.
-        to_result(unsafe {
-            inner.get().write(bindings::dst_cache::default());
-            bindings::dst_cache_init(inner.get(), bindings::GFP_KERNEL)
-        })?;
+        // memory, and nothing refers to it.
+        to_result(unsafe { bindings::dst_cache_init(inner.get(), bindings::GFP_KERNEL) })?;
         // INVARIANT: It was just initialised.
         Ok(Self { inner })
     }
@@ -77,9 +77,10 @@ impl DstCache {
         let mut saddr = bindings::in6_addr::default();
         // SAFETY: By the type invariant it is initialised; bottom halves are off.
         let dst = unsafe { bindings::helper_dst_cache_get_ip6(self.inner.get(), &mut saddr) };
-        // SAFETY: It is null or an IPv6 route with a reference for us: the helper looked at its family. Any bytes
-        // are an address.
-        unsafe { Route6::from_raw(dst).map(|route| (route, saddr.in6_u.u6_addr8)) }
+        // SAFETY: It is null or an IPv6 route with a reference for us: the helper looked at its family.
+        let route = unsafe { Route6::from_raw(dst) }?;
+        // SAFETY: The union was initialised above, and any bytes are an address.
+        Some((route, unsafe { saddr.in6_u.u6_addr8 }))
     }
 
     /// Puts in an IPv6 route and the source address to use with it.

@@ -49,8 +49,9 @@ pub(crate) fn real() -> (i64, u32) {
 /// `jiffies`: ticks since shortly before boot. It wraps around.
 #[inline]
 pub(crate) fn jiffies() -> Jiffies {
+    let jiffies = &raw const bindings::jiffies;
     // SAFETY: The variable is valid for reads, and C writes it as a whole.
-    unsafe { (&raw const bindings::jiffies).read_volatile() }
+    unsafe { jiffies.read_volatile() }
 }
 
 /// `secs * HZ`, or the longest time there is if that is too much for it.

@@ -6,6 +6,8 @@
 //! memory, whatever its caller does. Nothing in here knows WireGuard.
 
 #![allow(dead_code)]
+// Each argument stands beside the one operation that it is for.
+#![warn(clippy::multiple_unsafe_ops_per_block)]
 
 pub(crate) mod barrier;
 pub(crate) mod bindings;

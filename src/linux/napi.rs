@@ -18,7 +18,10 @@
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    mem::offset_of, //
+};
 use kernel::{
     alloc::KVVec,
     prelude::*,
@@ -147,12 +150,11 @@ impl Set {
         let Some(instance) = self.instances.get(index as usize) else {
             return;
         };
-        // SAFETY: The instance is valid, its state is changed atomically. By the type invariant the result is false
-        // unless it is enabled, and only then it is put on a list.
-        unsafe {
-            if bindings::napi_schedule_prep(instance.napi.get()) {
-                bindings::__napi_schedule(instance.napi.get());
-            }
+        // SAFETY: The instance is valid, its state is changed atomically.
+        if unsafe { bindings::napi_schedule_prep(instance.napi.get()) } {
+            // SAFETY: By the type invariant the instance is enabled: else the answer would have been no. It is yes for one
+            // caller only, who puts an instance on a list that is on none.
+            unsafe { bindings::__napi_schedule(instance.napi.get()) };
         }
     }
 }
@@ -176,12 +178,16 @@ impl<'a> NapiContext<'a> {
     /// * `napi` must be one of a [`Set`], and the caller its poll function.
     /// * The value may not be used when that has returned.
     pub(super) unsafe fn new(napi: *mut bindings::napi_struct) -> Self {
-        let napi: *mut Opaque<bindings::napi_struct> = napi.cast();
+        let instance: *const Instance = napi
+            .wrapping_byte_sub(offset_of!(Instance, napi))
+            .cast_const()
+            .cast();
         // INVARIANT: By the safety requirement; a poll function runs with softirqs off, and the device stays for as
         // long as the instance is enabled.
         Self {
-            // SAFETY: By the safety requirement the NAPI lies in an `Instance`.
-            instance: unsafe { &*kernel::container_of!(napi, Instance, napi) },
+            // SAFETY: By the safety requirement the NAPI lies in an `Instance`, which starts there. It is there, and only
+            // shared, for as long as its poll function runs.
+            instance: unsafe { &*instance },
             _not_send: NotThreadSafe,
             _p: PhantomData,
         }
@@ -198,9 +204,10 @@ impl<'a> NapiContext<'a> {
 
     /// The device that the instance belongs to.
     pub(super) fn dev(&self) -> &'a NetDevice {
-        // SAFETY: By the type invariant the instance was added, so that the field is set and constant, and the device
-        // is valid.
-        unsafe { NetDevice::from_raw((*self.napi()).dev) }
+        // SAFETY: The instance is valid, and as by the type invariant it was added the field is set and constant.
+        let dev = unsafe { (*self.napi()).dev };
+        // SAFETY: By the type invariant the device is valid during `'a`.
+        unsafe { NetDevice::from_raw(dev) }
     }
 
     /// `napi_complete_done()`: the poll function has processed `done` packets and found no more.
@@ -231,16 +238,8 @@ impl<'a> NapiContext<'a> {
         }
         // SAFETY: The stack takes the packet off its own lists and queues before the device is freed.
         unsafe { skb.set_dev(dev.as_raw()) };
-        let raw = skb.into_raw();
-        // SAFETY: The packet is ours. The union names the same fields twice; the distance of two pointers into the
-        // packet's buffer is an offset that fits the fields, as C has it.
-        unsafe {
-            let headers = &raw mut (*raw).__bindgen_anon_4.headers;
-            let start = (*raw).data.offset_from((*raw).head) as u16;
-            (*headers).as_mut().mac_header = start;
-            (*headers).as_mut().network_header = start;
-        }
+        skb.set_network_header();
         // SAFETY: By the type invariant we own the instance, softirqs are off; the packet is ours and we give it away.
-        unsafe { bindings::napi_gro_receive(self.napi(), raw) };
+        unsafe { bindings::napi_gro_receive(self.napi(), skb.into_raw()) };
     }
 }

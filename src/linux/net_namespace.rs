@@ -93,9 +93,11 @@ impl Net {
     /// Process context. The use of the capability is noted in the task's flags, and by the audit of the security
     /// modules.
     pub(crate) fn is_net_admin(&self) -> bool {
+        // SAFETY: By the type invariant the namespace is valid; the field is set once, before anybody sees it.
+        let user_ns = unsafe { (*self.as_raw()).user_ns };
         // SAFETY: The user namespace is held by the network namespace for as long as that is alive, which it is by
         // the type invariant.
-        unsafe { bindings::ns_capable((*self.as_raw()).user_ns, bindings::CAP_NET_ADMIN as c_int) }
+        unsafe { bindings::ns_capable(user_ns, bindings::CAP_NET_ADMIN as c_int) }
     }
 }
 
@@ -179,16 +181,12 @@ impl Eq for WeakNet {}
 
 impl Drop for WeakNet {
     fn drop(&mut self) {
+        // SAFETY: By the type invariant the memory is valid; only an address is taken.
+        let ns = unsafe { &raw mut (*self.ptr.as_ptr()).ns };
         // `net_passive_dec()` is not exported. The operations of the namespace's kobjects are, and they drop the
         // very same count.
-        // SAFETY: By the type invariant the memory is valid, and there is a count to give up. The field `ns` is
-        // what `net_drop_ns()` takes.
-        unsafe {
-            bindings::kobj_ns_drop(
-                bindings::kobj_ns_type_KOBJ_NS_TYPE_NET,
-                &raw mut (*self.ptr.as_ptr()).ns,
-            )
-        };
+        // SAFETY: By the type invariant there is a count to give up. The field `ns` is what `net_drop_ns()` takes.
+        unsafe { bindings::kobj_ns_drop(bindings::kobj_ns_type_KOBJ_NS_TYPE_NET, ns) };
     }
 }
 

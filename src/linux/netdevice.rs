@@ -8,7 +8,10 @@
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
-use core::ptr;
+use core::{
+    mem::offset_of,
+    ptr, //
+};
 use kernel::{
     fmt,
     prelude::*,
@@ -118,6 +121,17 @@ unsafe impl Send for NetDevice {}
 // SAFETY: As above.
 unsafe impl Sync for NetDevice {}
 
+/// Reads a number in a device which may change meanwhile, as `READ_ONCE()` does.
+macro_rules! read_once {
+    ($dev:expr, $field:ident) => {{
+        let dev: &NetDevice = $dev;
+        // SAFETY: By the type invariant the device is valid; only an address is taken.
+        let field = unsafe { &raw const (*dev.as_raw()).$field };
+        // SAFETY: The field of a valid device is valid for reads, and C writes numbers as a whole.
+        unsafe { field.read_volatile() }
+    }};
+}
+
 impl NetDevice {
     /// Looks at a device of C.
     ///
@@ -144,7 +158,7 @@ impl NetDevice {
         let from: *const u8 = unsafe { &raw const (*self.as_raw()).name }.cast();
         for (i, to) in name.iter_mut().enumerate() {
             // SAFETY: `i` lies within the array. The read is volatile because the name may change meanwhile.
-            *to = unsafe { from.add(i).read_volatile() };
+            *to = unsafe { from.wrapping_add(i).read_volatile() };
         }
         if let Some(last) = name.last_mut() {
             *last = 0;
@@ -154,24 +168,20 @@ impl NetDevice {
 
     /// `dev->ifindex`: the number of the device in its namespace, 0 before it is registered. Any context.
     pub(crate) fn ifindex(&self) -> u32 {
-        // SAFETY: By the type invariant the device is valid. The number changes if the device changes its namespace.
-        let ifindex = unsafe { (&raw const (*self.as_raw()).ifindex).read_volatile() };
-        ifindex.unsigned_abs()
+        // It changes if the device changes its namespace.
+        read_once!(self, ifindex).unsigned_abs()
     }
 
     /// `dev->mtu`: bytes of the largest packet, without any link layer header. Any context.
     #[inline]
     pub(crate) fn mtu(&self) -> u32 {
-        // SAFETY: By the type invariant the device is valid. The value may change meanwhile.
-        unsafe { (&raw const (*self.as_raw()).mtu).read_volatile() }
+        read_once!(self, mtu)
     }
 
     /// `netif_running()`: whether the device is open. Any context.
     #[inline]
     pub(crate) fn is_running(&self) -> bool {
-        // SAFETY: By the type invariant the device is valid. The bits change meanwhile.
-        let state = unsafe { (&raw const (*self.as_raw()).state).read_volatile() };
-        state & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
+        read_once!(self, state) & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
 
     /// `netif_carrier_off()`: says that the device cannot reach anything. Any context but a hard interrupt.
@@ -179,9 +189,7 @@ impl NetDevice {
     /// Does nothing if the device is not registered, or not any more.
     pub(crate) fn carrier_off(&self) {
         let _guard = rcu::Guard::new();
-        // SAFETY: By the type invariant the device is valid. The state changes meanwhile.
-        let state = unsafe { (&raw const (*self.as_raw()).reg_state).read_volatile() };
-        if u32::from(state) != bindings::netdev_reg_state_NETREG_REGISTERED {
+        if u32::from(read_once!(self, reg_state)) != bindings::netdev_reg_state_NETREG_REGISTERED {
             return;
         }
         // SAFETY: By the type invariant the device is valid. The function takes a reference for the time it takes to
@@ -192,21 +200,22 @@ impl NetDevice {
 
     /// `DEV_STATS_ADD()`: adds `n` to a counter of errors. Any context.
     pub(crate) fn stats_add(&self, stat: Stat, n: usize) {
-        // SAFETY: By the type invariant the device is valid; only an address is taken. Of each union both members
-        // are the same number.
-        let counter = unsafe {
-            let stats = &raw mut (*self.as_raw()).stats;
-            match stat {
-                Stat::RxErrors => &raw mut (*stats).__bindgen_anon_5.rx_errors,
-                Stat::RxDropped => &raw mut (*stats).__bindgen_anon_7.rx_dropped,
-                Stat::RxLengthErrors => &raw mut (*stats).__bindgen_anon_11.rx_length_errors,
-                Stat::RxFrameErrors => &raw mut (*stats).__bindgen_anon_14.rx_frame_errors,
-                Stat::TxErrors => &raw mut (*stats).__bindgen_anon_6.tx_errors,
-                Stat::TxDropped => &raw mut (*stats).__bindgen_anon_8.tx_dropped,
-            }
+        use bindings::net_device_stats as Stats;
+        // Each is a union of the number and the `atomic_long_t` that it is used as.
+        let offset = match stat {
+            Stat::RxErrors => offset_of!(Stats, __bindgen_anon_5.rx_errors),
+            Stat::RxDropped => offset_of!(Stats, __bindgen_anon_7.rx_dropped),
+            Stat::RxLengthErrors => offset_of!(Stats, __bindgen_anon_11.rx_length_errors),
+            Stat::RxFrameErrors => offset_of!(Stats, __bindgen_anon_14.rx_frame_errors),
+            Stat::TxErrors => offset_of!(Stats, __bindgen_anon_6.tx_errors),
+            Stat::TxDropped => offset_of!(Stats, __bindgen_anon_8.tx_dropped),
         };
-        // SAFETY: The counter is valid and aligned, and drivers and the core only use it atomically.
-        unsafe { Atomic::<usize>::from_ptr(counter.cast()) }.add(n, Relaxed);
+        // SAFETY: By the type invariant the device is valid; only an address is taken.
+        let stats = unsafe { &raw mut (*self.as_raw()).stats };
+        let counter: *mut usize = stats.wrapping_byte_add(offset).cast();
+        // SAFETY: The counter is one of a valid device, an aligned `unsigned long`, and drivers and the core only use it
+        // atomically.
+        unsafe { Atomic::from_ptr(counter) }.add(n, Relaxed);
     }
 
     /// `dev_sw_netstats_rx_add()`: counts a received packet of `len` bytes. Any context but a hard interrupt.

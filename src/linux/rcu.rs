@@ -10,6 +10,7 @@
 
 use core::{
     marker::PhantomData,
+    mem::offset_of,
     ops::Deref,
     pin::Pin,
     ptr::NonNull, //
@@ -204,11 +205,10 @@ impl<T: Send + Sync + 'static> RcuArc<T> {
     /// `head` is the `rcu` field of an [`Inner<T>`] with no references left, a grace period after the last
     /// one was dropped.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
-        let rcu: *mut Opaque<bindings::callback_head> = head.cast();
-        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`.
-        let inner = unsafe { kernel::container_of!(rcu, Inner<T>, rcu) };
-        // SAFETY: The allocation came from a `KBox` in `new()` or `pin_init()`, no reference is left, and no
-        // reader can have one from before the grace period.
+        let inner: *mut Inner<T> = head.wrapping_byte_sub(offset_of!(Inner<T>, rcu)).cast();
+        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts there. The allocation came from a
+        // `KBox` in `new()` or `pin_init()`, no reference is left, and no reader can have one from before the grace
+        // period.
         drop(unsafe { KBox::from_raw(inner) });
         deferred_end();
     }

@@ -97,11 +97,13 @@ impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
     ///
     /// `head` is the `rcu` of a node that was given to `drop_deferred()`, a grace period ago.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
-        // SAFETY: By the safety requirement `head` lies in the links of a node.
-        let links = unsafe { kernel::container_of!(head, bindings::helper_rhashtable_node, rcu) };
-        // SAFETY: The links are what a node begins with; it came from `KBox::into_raw` and is owned by this
-        // callback since `drop_deferred()`. No reader has it any more.
-        drop(unsafe { KBox::<Self>::from_raw(links.cast()) });
+        // The links are what a node begins with.
+        let node: *mut Self = head
+            .wrapping_byte_sub(offset_of!(bindings::helper_rhashtable_node, rcu))
+            .cast();
+        // SAFETY: By the safety requirement `head` lies in the links of a node; it came from `KBox::into_raw` and is owned by
+        // this callback since `drop_deferred()`. No reader has it any more.
+        drop(unsafe { KBox::from_raw(node) });
         rcu::deferred_end();
     }
 
@@ -228,8 +230,10 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
 
     /// The number of entries, which others may be changing.
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: `ht` is initialised by the type invariant; `nelems` is an atomic and read as one.
-        let len = unsafe { (&raw const (*self.ht.get()).nelems.counter).read_volatile() };
+        // SAFETY: By the type invariant `ht` is initialised; only an address is taken.
+        let nelems = unsafe { &raw const (*self.ht.get()).nelems.counter };
+        // SAFETY: It is the number of an atomic in there, and read as one.
+        let len = unsafe { nelems.read_volatile() };
         usize::try_from(len).unwrap_or(0)
     }
 

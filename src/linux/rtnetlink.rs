@@ -155,10 +155,9 @@ impl<D: Driver> Registration<D> {
         };
         // SAFETY: The NAPIs are new. They are deleted by `teardown()`, while the device is still valid and its private
         // memory still has this handle. From now on that memory is what the poll function needs.
-        unsafe {
-            handle.napis().add(dev, Operations::<D>::poll);
-            handle.napis().enable();
-        }
+        unsafe { handle.napis().add(dev, Operations::<D>::poll) };
+        // SAFETY: They have just been added, and are not enabled yet.
+        unsafe { handle.napis().enable() };
         // SAFETY: The device was set up, and the RTNL is held, by the safety requirement.
         if let Err(e) = to_result(unsafe { bindings::register_netdevice(dev) }) {
             // The device may have been registered and unregistered again, and be waiting for the RTNL to be released
@@ -218,17 +217,22 @@ unsafe fn driver_of<D: Driver>(
     if dev.is_null() {
         return Err(ENODEV);
     }
-    // SAFETY: The device is valid by the safety requirement; what made it does not change.
-    let (ops, link_ops) = unsafe { ((*dev).netdev_ops, (*dev).rtnl_link_ops) };
+    // SAFETY: The device is valid by the safety requirement; what it can do does not change.
+    let ops = unsafe { (*dev).netdev_ops };
+    // SAFETY: As above; what made it does not change either.
+    let link_ops = unsafe { (*dev).rtnl_link_ops };
     if link_ops.is_null() || !core::ptr::eq(ops, Operations::<D>::netdev_ops()) {
         return Err(EOPNOTSUPP);
     }
+    // SAFETY: The kind of a device stays registered until all of its devices are gone, and its name does not change.
+    let kind = unsafe { (*link_ops).kind };
     // The operations say that it is one of this module's, and there is only one kind of a name at a time.
-    // SAFETY: The kind of a device stays registered until all of its devices are gone, and both are terminated.
-    if unsafe { bindings::strcmp((*link_ops).kind, D::KIND.as_char_ptr()) } != 0 {
+    // SAFETY: As above; both names are terminated.
+    if unsafe { bindings::strcmp(kind, D::KIND.as_char_ptr()) } != 0 {
         return Err(EOPNOTSUPP);
     }
     // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the private memory is
     // initialised; that is dropped a grace period after the device cannot be found any more.
-    Ok(unsafe { &*Private::<D>::ptr(dev) }.driver.clone())
+    let private = unsafe { Private::<D>::of(dev) };
+    Ok(private.driver.clone())
 }

@@ -103,10 +103,14 @@ impl SkBuff {
         unsafe { self.ptr.as_mut() }
     }
 
+    /// Where the structure behind the linear part is.
+    fn shinfo_ptr(&self) -> *mut bindings::skb_shared_info {
+        self.skb().head.wrapping_add(self.skb().end as usize).cast()
+    }
+
     fn shinfo(&self) -> &bindings::skb_shared_info {
-        // SAFETY: The structure lies at the end of the linear part, and by the type invariant nobody writes to it while the
-        // buffer is borrowed.
-        unsafe { &*self.skb().head.add(self.skb().end as usize).cast() }
+        // SAFETY: Every buffer has one there, and by the type invariant nobody writes to it while the buffer is borrowed.
+        unsafe { &*self.shinfo_ptr() }
     }
 
     fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
@@ -195,12 +199,11 @@ impl SkBuff {
         if offset >= tail {
             return &[];
         }
+        let from = self.skb().head.wrapping_add(offset);
         // SAFETY: `offset < tail` and the bytes between `head` and `tail` belong to the buffer. `alloc_skb()`
         // does not clear them, but as bytes of a C object that only C and the hardware fill any value is as
         // good as any other.
-        unsafe {
-            core::slice::from_raw_parts(self.skb().head.add(offset), tail.wrapping_sub(offset))
-        }
+        unsafe { core::slice::from_raw_parts(from, tail.wrapping_sub(offset)) }
     }
 
     /// Bytes from the start of the data to the network header; negative if the header was pulled.
@@ -482,6 +485,16 @@ impl SkBuff {
         Ok(())
     }
 
+    /// Marks the start of the data as the network header, with no link layer header in front of it.
+    #[inline]
+    pub(super) fn set_network_header(&mut self) {
+        // Between two places of one buffer the distance fits, as C has it.
+        let start = self.headroom() as u16;
+        let headers = self.headers_mut();
+        headers.mac_header = start;
+        headers.network_header = start;
+    }
+
     /// Marks the start of the data as the inner network header.
     pub(crate) fn set_inner_network_header(&mut self) {
         // SAFETY: The buffer is valid and ours.
@@ -542,9 +555,10 @@ unsafe impl ForeignOwnable for SkBuff {
     }
 
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // SAFETY: By the safety requirement `ptr` comes from `into_foreign()`, so it is not null, and the buffer passes
-        // to the new value.
-        unsafe { Self::from_raw(NonNull::new_unchecked(ptr.cast())) }
+        // SAFETY: By the safety requirement `ptr` comes from `into_foreign()`, so it is not null.
+        let ptr = unsafe { NonNull::new_unchecked(ptr.cast()) };
+        // SAFETY: By the safety requirement the buffer, which was given away by that, passes to the new value.
+        unsafe { Self::from_raw(ptr) }
     }
 
     unsafe fn borrow<'a>(ptr: *mut c_void) -> SkBuffRef<'a> {

@@ -138,10 +138,11 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
     /// `timer_pending()`: whether the timer was armed when it was looked at. No lock is taken, any context.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
+        // SAFETY: By the type invariant the timer is initialised; only an address is taken.
+        let pprev = unsafe { &raw const (*self.timer.get()).entry.pprev };
         // SAFETY: The field of the initialised timer is valid for reads. It is a pointer that C writes with
         // `WRITE_ONCE()`, to be read like this.
-        let pprev = unsafe { (&raw const (*self.timer.get()).entry.pprev).read_volatile() };
-        !pprev.is_null()
+        !unsafe { pprev.read_volatile() }.is_null()
     }
 
     /// Where in `this` the timer `self` is, or `None` if it is not a part of it.
@@ -164,11 +165,11 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
         let this: *const Self = timer.cast_const().cast();
         // SAFETY: The `Timer` starts with the C timer (`repr(C)`), and is valid because the `T` it lies in is: the
         // reference is ours.
-        let offset = unsafe { (*this).offset.load(Relaxed) };
+        let offset = unsafe { &(*this).offset }.load(Relaxed);
+        let object: *const T = this.wrapping_byte_sub(offset).cast();
         // SAFETY: By the type invariant, which held while the timer was pending, this is the `T` which the timer
         // lies in, and the reference to it is ours.
-        let object = unsafe { Arc::from_raw(this.byte_sub(offset).cast::<T>()) };
-        T::expired(object);
+        T::expired(unsafe { Arc::from_raw(object) });
     }
 }
 

@@ -186,11 +186,10 @@ impl PernetExit for CloseAll {
 /// `sk` must be an open socket of [`UdpTunnelSocket::create`] that nobody will use any more, in a namespace that is
 /// not torn down before this returns. Process context.
 unsafe fn close(sk: *mut bindings::sock) {
-    // SAFETY: By the safety requirement.
-    unsafe {
-        bindings::sk_clear_memalloc(sk);
-        bindings::udp_tunnel_sock_release(sk);
-    }
+    // SAFETY: By the safety requirement the socket is open, and ours; `create()` has set what this clears.
+    unsafe { bindings::sk_clear_memalloc(sk) };
+    // SAFETY: By the safety requirement it is still open, nobody will use it any more, and its namespace is there.
+    unsafe { bindings::udp_tunnel_sock_release(sk) };
 }
 
 /// Where the datagrams of a [`UdpTunnelSocket`] go.
@@ -289,24 +288,24 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         )?;
         let slot = entry.clone_arc();
         let mut socket = ptr::null_mut();
-        // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg` and `socket` are valid
-        // for the time of the call.
-        to_result(unsafe {
-            if u16::from(cfg.family) == AF_INET6 {
-                bindings::udp_sock_create6(net.as_raw(), &mut cfg, &mut socket)
-            } else {
-                bindings::udp_sock_create4(net.as_raw(), &mut cfg, &mut socket)
-            }
+        to_result(if u16::from(cfg.family) == AF_INET6 {
+            // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg` and `socket` are valid for
+            // the time of the call.
+            unsafe { bindings::udp_sock_create6(net.as_raw(), &mut cfg, &mut socket) }
+        } else {
+            // SAFETY: As above.
+            unsafe { bindings::udp_sock_create4(net.as_raw(), &mut cfg, &mut socket) }
         })?;
         // SAFETY: On success it is a new socket.
         let sk = unsafe { (*socket).sk };
-        // SAFETY: As above. Nobody else uses it yet. An UDP socket begins with an `inet_sock`.
-        let port = unsafe {
-            (*sk).sk_allocation = bindings::GFP_ATOMIC;
-            (*sk).sk_sndbuf = i32::MAX;
-            bindings::sk_set_memalloc(sk);
-            u16::from_be((*sk.cast::<bindings::inet_sock>()).inet_sport)
-        };
+        // SAFETY: The socket is new: nobody sends on it yet, which is what this is for.
+        unsafe { (*sk).sk_allocation = bindings::GFP_ATOMIC };
+        // SAFETY: As above.
+        unsafe { (*sk).sk_sndbuf = i32::MAX };
+        // SAFETY: The socket is valid, and nobody else changes its flags yet.
+        unsafe { bindings::sk_set_memalloc(sk) };
+        // SAFETY: An UDP socket begins with an `inet_sock`. Its port does not change once it is bound.
+        let port = u16::from_be(unsafe { (*sk.cast::<bindings::inet_sock>()).inet_sport });
         let user_data = Arc::as_ptr(&receiver).cast_mut().cast();
         slot.sk.store(sk, Release);
         // INVARIANT: The slot is for this socket, whose user data is about to be set to what the receiver holds. The
@@ -398,9 +397,10 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// `sk` must be a socket made by [`Self::create`]. In softirq context and an RCU read-side critical section.
     unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
-        // SAFETY: By the safety requirement. The field is written while we look, so it is read atomically.
-        let data: *mut c_void =
-            unsafe { Atomic::from_ptr(&raw mut (*sk).sk_user_data).load(Acquire) };
+        // SAFETY: By the safety requirement the socket is valid; only an address is taken.
+        let user_data = unsafe { &raw mut (*sk).sk_user_data };
+        // SAFETY: The field of a valid socket is valid and aligned. It is written while we look, so it is read atomically.
+        let data: *mut c_void = unsafe { Atomic::from_ptr(user_data) }.load(Acquire);
         // Without a receiver they go with the socket.
         let Some(data) = NonNull::new(data.cast::<T>()) else {
             return;
@@ -410,12 +410,11 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let receiver = unsafe { data.as_ref() };
         // SAFETY: By the safety requirement. What it returns is ours.
         while let Some(skb) = NonNull::new(unsafe { bindings::helper_udp_recv(sk) }) {
-            // SAFETY: As above. Its route, which is valid for the time of the critical section only, is forgotten, and its
-            // device is by now.
-            receiver.receive(unsafe {
-                bindings::skb_dst_drop(skb.as_ptr());
-                SkBuff::from_raw(skb)
-            });
+            // Its route is valid for the time of the critical section only.
+            // SAFETY: The packet is valid and ours.
+            unsafe { bindings::skb_dst_drop(skb.as_ptr()) };
+            // SAFETY: As above. Its route is forgotten, and its device is by now.
+            receiver.receive(unsafe { SkBuff::from_raw(skb) });
         }
     }
 }

@@ -133,14 +133,15 @@ impl OwnedQueue {
     where
         W: RawWorkItem<ID> + Send + 'static,
     {
-        let wq = self.wq.as_ptr();
+        let wq = self.wq.as_ptr().cast();
+        let queue = move |work| {
+            // SAFETY: `__enqueue()` guarantees the pointer to be valid during the closure, and if the item was queued until its
+            // function is called. The queue is valid by the type invariant and stays so until all of its items have run.
+            unsafe { kernel::bindings::queue_work_on(cpu, wq, work) }
+        };
         // SAFETY: The closure only returns `false` if the `work_struct` is already in a workqueue. `W` is `Send` and
         // `'static`, so its function may be called anywhere at any time.
-        //
-        // `queue_work_on()` uses the pointer, which `__enqueue()` guarantees to be valid during the closure, and if it
-        // has queued it until the function of the work item is called. The queue is valid by the type invariant and
-        // stays so until all of its items have run.
-        unsafe { item.__enqueue(move |work| kernel::bindings::queue_work_on(cpu, wq.cast(), work)) }
+        unsafe { item.__enqueue(queue) }
     }
 
     /// `flush_workqueue()`: waits until the items that are queued now have run. Process context; from an item of the

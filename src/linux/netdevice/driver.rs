@@ -4,6 +4,7 @@
 
 use core::{
     marker::PhantomData,
+    mem::offset_of,
     ops::BitOr,
     ptr::NonNull, //
 };
@@ -226,26 +227,35 @@ pub(in super::super) struct Private<D: Driver> {
 }
 
 impl<D: Driver> Private<D> {
-    /// Where it is.
-    ///
-    /// # Safety
-    ///
-    /// `dev` must be a valid device that was allocated for the rtnl link kind of `D`.
-    pub(in super::super) unsafe fn ptr(dev: *mut bindings::net_device) -> *mut Self {
+    /// Where it is, if `dev` is a valid device that was allocated for the rtnl link kind of `D`: that memory is aligned to
+    /// `NETDEV_ALIGN`, and has the size that was asked for, which is that of `Self`.
+    pub(in super::super) fn ptr(dev: *mut bindings::net_device) -> *mut Self {
         const { assert!(align_of::<Self>() <= 32) };
-        // SAFETY: By the safety requirement; only an address is taken. The memory behind the device is aligned to
-        // `NETDEV_ALIGN`, and has the size that was asked for, which is that of `Self`.
-        unsafe { &raw mut (*dev).priv_ }.cast()
+        dev.wrapping_byte_add(offset_of!(bindings::net_device, priv_))
+            .cast()
     }
 
     /// The private memory while it is in use.
     ///
     /// # Safety
     ///
-    /// As for [`Private::ptr`], and the memory must be initialised and stay so during `'a`.
-    unsafe fn of<'a>(dev: *mut bindings::net_device) -> &'a Self {
-        // SAFETY: By the safety requirement.
+    /// `dev` must be a valid device that was allocated for the rtnl link kind of `D`, and the memory must be initialised and
+    /// stay so during `'a`.
+    pub(in super::super) unsafe fn of<'a>(dev: *mut bindings::net_device) -> &'a Self {
+        // SAFETY: By the safety requirement it is there, and initialised.
         unsafe { &*Self::ptr(dev) }
+    }
+
+    /// The private memory while it is in use, and the device.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Private::of`], and the device must not be freed during `'a`.
+    unsafe fn with_device<'a>(dev: *mut bindings::net_device) -> (&'a Self, &'a NetDevice) {
+        // SAFETY: By the safety requirement.
+        let private = unsafe { Self::of(dev) };
+        // SAFETY: By the safety requirement the device is valid during `'a`.
+        (private, unsafe { NetDevice::from_raw(dev) })
     }
 }
 
@@ -315,7 +325,7 @@ impl<D: Driver> Operations<D> {
     /// `dev` must be valid, registered for this kind, and the RTNL be held.
     unsafe extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement; both are borrowed for the call.
-        let (private, dev) = unsafe { (Private::<D>::of(dev), NetDevice::from_raw(dev)) };
+        let (private, dev) = unsafe { Private::<D>::with_device(dev) };
         if D::NO_NEIGHBOURS {
             // SAFETY: The RTNL is held by the safety requirement.
             unsafe { dev.no_neighbours() };
@@ -331,7 +341,7 @@ impl<D: Driver> Operations<D> {
     /// `dev` must be valid, registered for this kind, and the RTNL be held.
     unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement; both are borrowed for the call.
-        let (private, dev) = unsafe { (Private::<D>::of(dev), NetDevice::from_raw(dev)) };
+        let (private, dev) = unsafe { Private::<D>::with_device(dev) };
         D::stop(private.driver.as_arc_borrow(), dev);
         0
     }
@@ -346,7 +356,7 @@ impl<D: Driver> Operations<D> {
     ) -> bindings::netdev_tx_t {
         // SAFETY: By the safety requirement; both are borrowed for the call: the device leaves the stage no sooner
         // than a grace period after it was closed.
-        let (private, dev) = unsafe { (Private::<D>::of(dev), NetDevice::from_raw(dev)) };
+        let (private, dev) = unsafe { Private::<D>::with_device(dev) };
         // SAFETY: By the safety requirement the packet is valid. If somebody else has it too, we get one of our own.
         let skb = unsafe { bindings::skb_share_check(skb, bindings::GFP_ATOMIC) };
         let Some(skb) = NonNull::new(skb) else {
@@ -357,12 +367,10 @@ impl<D: Driver> Operations<D> {
         // the device is in.
         unsafe { bindings::skb_get_hash(skb.as_ptr()) };
         // SAFETY: The packet is valid and now ours alone. `dev_queue_xmit()` took it off all lists and has its route
-        // counted, unless it dropped it. It is about to lose its device: there is none that has to stay.
-        let skb = unsafe {
-            let mut skb = SkBuff::from_raw(skb);
-            skb.set_dev(core::ptr::null_mut());
-            skb
-        };
+        // counted, unless it dropped it. Its device goes with the next line.
+        let mut skb = unsafe { SkBuff::from_raw(skb) };
+        // SAFETY: There is no device that has to stay.
+        unsafe { skb.set_dev(core::ptr::null_mut()) };
         match D::start_xmit(private.driver.as_arc_borrow(), dev, skb) {
             Ok(()) => bindings::netdev_tx_NETDEV_TX_OK,
             // An error counts as a packet that was taken.
@@ -412,7 +420,7 @@ impl<D: Driver> Operations<D> {
     /// `dev` must be valid, of this kind, and unregistered.
     pub(in super::super) unsafe extern "C" fn destructor(dev: *mut bindings::net_device) {
         // SAFETY: By the safety requirement; the private memory is dropped below.
-        let (private, netdev) = unsafe { (Private::<D>::of(dev), NetDevice::from_raw(dev)) };
+        let (private, netdev) = unsafe { Private::<D>::with_device(dev) };
         D::destroy(private.driver.clone(), netdev);
         // SAFETY: The NAPIs were added and enabled before the device was registered, and it is not used any more.
         unsafe { Self::teardown(dev) };
@@ -434,7 +442,8 @@ impl<D: Driver> Operations<D> {
         unsafe { private.handle.napis().delete() };
         // For who has got the device from the handle, or one of the NAPIs from the device.
         rcu::synchronize_net();
-        // SAFETY: The core does not call us any more, and neither do the NAPIs.
+        // SAFETY: By the safety requirement the memory is there, and initialised. The core does not call us any more, and neither
+        // do the NAPIs.
         unsafe { Private::<D>::ptr(dev).drop_in_place() };
     }
 }

@@ -58,25 +58,23 @@ impl SkBuff {
         // SAFETY: As above; on success the data is writable, and `trailer`, which is set to the only buffer there is, has
         // `tailbits` bytes of tailroom.
         to_result(unsafe { bindings::skb_cow_data(self.as_raw(), tailbits, &mut trailer) })?;
-        // SAFETY: `trailer` has `trailer_len` bytes of tailroom (see above), of which `pad` are cleared.
-        unsafe { ptr::write_bytes(bindings::skb_tail_pointer(trailer), 0, pad) };
+        // SAFETY: `trailer` is valid, by the above.
+        let tail = unsafe { bindings::skb_tail_pointer(trailer) };
+        // SAFETY: There are `trailer_len` bytes of tailroom (see above), of which `pad` are cleared.
+        unsafe { ptr::write_bytes(tail, 0, pad) };
         self.push(header.len())?;
         // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they were
         // headroom, and `skb_cow_data()` has copied the buffer if it was shared.
         unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
         // SAFETY: `trailer` is the last buffer of this packet and has the room.
         unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
-        let slack = self.slack();
+        let whole = CHACHA_BLOCK_SIZE
+            .wrapping_add(sealed_len)
+            .wrapping_add(self.slack());
+        let start = self.skb().data.wrapping_sub(front);
         // SAFETY: There are `front` bytes of headroom, as there were `CHACHA_BLOCK_SIZE` before the header was put in front,
-        // `sealed_len` bytes of data behind the header, and `slack` bytes of tailroom, all ours alone.
-        let memory = unsafe {
-            slice::from_raw_parts_mut(
-                self.skb().data.sub(front),
-                CHACHA_BLOCK_SIZE
-                    .wrapping_add(sealed_len)
-                    .wrapping_add(slack),
-            )
-        };
+        // `sealed_len` bytes of data behind the header, and as many bytes of tailroom as `slack()` says, all ours alone.
+        let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
         chacha20poly1305_seal(memory, plain_len, nonce, key)
     }
 
@@ -99,16 +97,15 @@ impl SkBuff {
         // SAFETY: The buffer is valid.
         let source = unsafe { bindings::helper_skb_source(self.as_raw()) }.cast::<u8>();
         if !source.is_null() && self.headroom() >= CHACHA_BLOCK_SIZE {
-            let (front, len) = (CHACHA_BLOCK_SIZE, self.len());
+            let whole = CHACHA_BLOCK_SIZE.wrapping_add(self.len());
+            let from = source.wrapping_sub(CHACHA_BLOCK_SIZE);
+            let to = self.skb().data.wrapping_sub(CHACHA_BLOCK_SIZE);
             // SAFETY: These are the data of the packet, with a block's worth in front of them that can be read. Only
             // `datagrams()` makes packets like that, of memory that nobody writes to.
-            let sealed =
-                unsafe { slice::from_raw_parts(source.sub(front), front.wrapping_add(len)) };
+            let sealed = unsafe { slice::from_raw_parts(from, whole) };
             // SAFETY: The headroom is that long, and there is room for as many bytes as the packet has behind it; nobody else
             // refers to the linear part.
-            let text = unsafe {
-                slice::from_raw_parts_mut(self.skb().data.sub(front), front.wrapping_add(len))
-            };
+            let text = unsafe { slice::from_raw_parts_mut(to, whole) };
             chacha20poly1305_open_from(text, sealed, nonce, key)?;
             // SAFETY: The buffer is ours and still as `helper_skb_source()` found it. So many bytes of it are there, which
             // fit an `u32` as its length does.

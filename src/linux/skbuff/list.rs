@@ -4,7 +4,10 @@
 
 use core::{
     marker::PhantomData,
-    mem::ManuallyDrop,
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
     ptr::{
         self,
         NonNull, //
@@ -36,14 +39,12 @@ unsafe impl Send for SkbList {}
 // SAFETY: Through a shared reference the packets are only read.
 unsafe impl Sync for SkbList {}
 
-/// The link of a chain.
-///
-/// # Safety
-///
-/// `skb` must be valid and owned by the caller.
-unsafe fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
-    // SAFETY: By the safety requirement. Of the union only the list fields are used here.
-    unsafe { &raw mut (*skb).__bindgen_anon_1.__bindgen_anon_1.next }
+/// Where in a packet the link of a chain is.
+#[inline]
+fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
+    // Of the union only the list fields are used here.
+    const NEXT: usize = offset_of!(bindings::sk_buff, __bindgen_anon_1.__bindgen_anon_1.next);
+    skb.wrapping_byte_add(NEXT).cast()
 }
 
 impl SkbList {
@@ -66,8 +67,8 @@ impl SkbList {
         let mut list = Self::new();
         let mut next = first.as_ptr();
         while let Some(ptr) = NonNull::new(next) {
-            // SAFETY: By the safety requirement.
-            unsafe { next = *next_of(ptr.as_ptr()) };
+            // SAFETY: By the safety requirement the packet is valid.
+            next = unsafe { *next_of(ptr.as_ptr()) };
             // SAFETY: By the safety requirement; it is unlinked by `push_back()`.
             list.push_back(unsafe { SkBuff::from_raw(ptr) });
         }
@@ -85,13 +86,12 @@ impl SkbList {
     }
 
     /// Appends a packet.
-    pub(crate) fn push_back(&mut self, skb: SkBuff) {
+    pub(crate) fn push_back(&mut self, mut skb: SkBuff) {
+        let links = &mut skb.skb_mut().__bindgen_anon_1;
+        links.__bindgen_anon_1.next = ptr::null_mut();
+        // C takes it for "on a list".
+        links.__bindgen_anon_1.prev = ptr::null_mut();
         let skb = skb.into_raw();
-        // SAFETY: The packet is ours. (`prev` is cleared as well: C takes it for "on a list".)
-        unsafe {
-            *next_of(skb) = ptr::null_mut();
-            (*skb).__bindgen_anon_1.__bindgen_anon_1.prev = ptr::null_mut();
-        }
         if self.tail.is_null() {
             self.head = skb;
         } else {
@@ -111,11 +111,9 @@ impl SkbList {
     /// Takes the first packet off the list.
     pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
         let skb = NonNull::new(self.head)?;
-        // SAFETY: By the type invariant the packet is ours.
-        let next = unsafe { next_of(skb.as_ptr()) };
         // INVARIANT: The chain starts at the next packet; if there is none it is empty.
-        // SAFETY: As above.
-        self.head = unsafe { next.replace(ptr::null_mut()) };
+        // SAFETY: By the type invariant the packet is valid and ours.
+        self.head = unsafe { next_of(skb.as_ptr()).replace(ptr::null_mut()) };
         if self.head.is_null() {
             self.tail = ptr::null_mut();
         }

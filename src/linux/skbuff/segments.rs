@@ -122,14 +122,13 @@ impl Segments {
             self.grow(len)?;
         }
         let unused = self.size.wrapping_sub(self.used);
+        let start = self
+            .chunk
+            .wrapping_add(self.used.wrapping_sub(CHACHA_BLOCK_SIZE));
+        let whole = CHACHA_BLOCK_SIZE.wrapping_add(unused.min(len.wrapping_add(SLACK)));
         // SAFETY: By the type invariant these are bytes of `chunk`: at least `len` of them are not used yet, and there is a
         // block's worth in front of them. Any bytes of C are as good as others.
-        let memory = unsafe {
-            slice::from_raw_parts_mut(
-                self.chunk.add(self.used.wrapping_sub(CHACHA_BLOCK_SIZE)),
-                CHACHA_BLOCK_SIZE.wrapping_add(unused.min(len.wrapping_add(SLACK))),
-            )
-        };
+        let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
         // What is sealed is the text with a block's worth in front of it, which the header is the end of.
         let sealed = memory.get_mut(header.len()..).ok_or(EINVAL)?;
         let (data, rest) = sealed
@@ -182,9 +181,8 @@ impl Segments {
             return Err(ENOMEM);
         }
         let size = size as usize;
-        // INVARIANT: It is new memory, and a fragment of no bytes that begins behind the first block's worth of it.
-        // SAFETY: These are pages of the kernel's direct map, which are given to the buffer; it has a place for them.
-        let chunk = unsafe {
+        // SAFETY: The buffer is ours, and has a place for the pages, which are given to it.
+        unsafe {
             bindings::skb_add_rx_frag(
                 self.skb.as_raw(),
                 index as i32,
@@ -192,10 +190,11 @@ impl Segments {
                 CHACHA_BLOCK_SIZE as i32,
                 0,
                 size as u32,
-            );
-            bindings::lowmem_page_address(page).cast()
+            )
         };
-        self.chunk = chunk;
+        // INVARIANT: It is new memory, and a fragment of no bytes that begins behind the first block's worth of it.
+        // SAFETY: These are pages of the kernel's direct map.
+        self.chunk = unsafe { bindings::lowmem_page_address(page) }.cast();
         self.used = CHACHA_BLOCK_SIZE;
         self.size = size;
         Ok(())
@@ -214,14 +213,15 @@ impl Segments {
         if count == 0 {
             return None;
         }
-        // SAFETY: Both buffers are valid, and the new one is ours; by the type invariant it is made of that many datagrams of
-        // that length, neither of which has more than 16 bits.
-        unsafe {
-            bindings::skb_copy_hash(skb.as_raw(), like.as_raw());
-            bindings::helper_skb_charge_like(skb.as_raw(), like.as_raw());
-            if count > 1 {
-                bindings::helper_skb_set_udp_gso(skb.as_raw(), segment_len as u16, count as u16);
-            }
+        // SAFETY: Both buffers are valid, and the new one is ours.
+        unsafe { bindings::skb_copy_hash(skb.as_raw(), like.as_raw()) };
+        // SAFETY: As above. The socket of the other, if it has one, is there for as long as that is, and then for the new one.
+        unsafe { bindings::helper_skb_charge_like(skb.as_raw(), like.as_raw()) };
+        if count > 1 {
+            let (len, count) = (segment_len as u16, count as u16);
+            // SAFETY: The buffer is ours. By the type invariant it is made of that many datagrams of that length, neither of
+            // which has more than 16 bits.
+            unsafe { bindings::helper_skb_set_udp_gso(skb.as_raw(), len, count) };
         }
         Some(skb)
     }

@@ -32,12 +32,10 @@ fn set_tcp_gso(skb: &mut SkBuff, kind: u32, mss: u16) {
     let start = skb.transport_offset() as u16;
     // SAFETY: The buffer is ours.
     unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start, 16) };
-    let shinfo = core::ptr::from_ref(skb.shinfo()).cast_mut();
-    // SAFETY: The buffer is ours.
-    unsafe {
-        (*shinfo).gso_type = kind;
-        (*shinfo).gso_size = mss;
-    }
+    // SAFETY: The buffer is ours alone, and nobody else looks at what is in it.
+    let shinfo = unsafe { &mut *skb.shinfo_ptr() };
+    shinfo.gso_type = kind;
+    shinfo.gso_size = mss;
 }
 
 /// The sum of the 16-bit words, folded.
