@@ -287,8 +287,11 @@ run() {
 	. "$KTAP_HELPERS"
 	echo 'KTAP version 1'
 	if [[ -e $KCSAN ]]; then
-		# It looks at one access in so many.
-		echo 500 > /sys/module/kcsan/parameters/skip_watch
+		# It looks at one access in so many, and waits so many microseconds there for another one. That is long: an emulated
+		# processor does little in the microseconds that are enough for others, and is not always given to do anything.
+		echo 2000 > /sys/module/kcsan/parameters/skip_watch
+		echo 2000 > /sys/module/kcsan/parameters/udelay_task
+		echo 2000 > /sys/module/kcsan/parameters/udelay_interrupt
 		echo on > $KCSAN
 	fi
 	if ! log=$(module_load 2>&1); then
