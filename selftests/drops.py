@@ -253,6 +253,7 @@ def answered(far):
     for _ in range(10):
         far.consume_initiation(latest(far))
         message, session = far.response()
+        LOG.read()  # the line of the initiation that is answered here is in it by now
         before = LOG.initiations
         far.send(message)
         until("the response, or another initiation", lambda: LOG.has("Receiving handshake response from peer") or LOG.initiations > before)
