@@ -131,6 +131,21 @@ impl Staged {
         core::mem::replace(self, Self::new())
     }
 
+    /// Takes the first of them: packets of `most` messages together, and what more the last of these has.
+    pub(crate) fn take_some(&mut self, most: usize) -> Self {
+        if self.messages <= most {
+            return self.take();
+        }
+        let mut some = Self::new();
+        while some.messages < most {
+            let Some(skb) = self.pop_front() else {
+                break;
+            };
+            some.push_back(skb);
+        }
+        some
+    }
+
     /// One after another, in order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = SkBuffMut<'_>> {
         self.packets.iter_mut()
@@ -354,10 +369,13 @@ where
         })
     }
 
-    /// Wakes up the worker of another CPU than the last time. Any context.
+    /// Wakes up the worker of another CPU than this one, and than the last time, as far as there are others. Any context.
     pub(crate) fn wake(&self, wq: &OwnedQueue) {
         // Two callers may get the same CPU; that does no harm.
-        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        let mut cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        if cpu == cpumask::current() {
+            cpu = cpumask::next_online_after(cpu);
+        }
         self.last_cpu.store(cpu, Relaxed);
         if let Some(worker) = self.workers.get(cpu as usize) {
             // If it is queued already, it will see what there is.

@@ -5,7 +5,7 @@
 //! A packet's way through this file, from the device's transmit function:
 //!
 //! 1. [`Peer::stage`]: it waits with the peer, with what else there is. A packet of many TCP segments stays one.
-//! 2. [`Peer::send_staged_packets`]: what waits gets counters and becomes one batch, at once or with what else comes until a
+//! 2. [`Peer::send_staged_packets`]: what waits gets counters and becomes a batch, at once or with what else comes until a
 //!    worker has its turn; or it goes on waiting while a handshake is asked for.
 //! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, else by a worker. What can walk the stack together
 //!    becomes one packet of many datagrams on the way.
@@ -29,6 +29,7 @@ use crate::{
     device::Device,
     linux::{
         bottom_half,
+        cpumask,
         ktime,
         netdevice::{
             xmit_recursion_level,
@@ -77,6 +78,9 @@ pub(crate) const DATA_PACKET_HEAD_ROOM: usize =
 
 /// So many packets are worth waking up another CPU for.
 const MIN_SHARED: usize = 32;
+/// Packets of a batch at most, if they are not segments of one: those that come after it need not wait for it, nor need the
+/// sockets, which may have no more than so much under way.
+const MAX_BATCH: usize = 16;
 /// So many packets at most are encrypted and sent by the caller, before he goes on.
 const MAX_AT_ONCE: usize = 2;
 /// How often that happens in a tick of the clock, before packets are left to a worker, which sends more of them at a time.
@@ -149,29 +153,29 @@ impl Peer {
     /// Sends the packets that wait, if there is a key; asks for a handshake otherwise.
     ///
     /// Process and softirq context. A few are encrypted and sent at once, by the caller: who sends little is not to wait for
-    /// a worker. Many are left to the workers of other CPUs. What comes in between, again and again, waits for a worker
-    /// of this CPU, to be joined by what else comes until that has its turn.
+    /// a worker. Many are left to the workers of all CPUs. What comes in between, again and again, waits for a worker of
+    /// the next CPU, to be joined by what else comes until that has its turn: who sends much can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
         let waiting = self.staged.lock().messages();
         if waiting == 0 {
             return;
         }
         if waiting >= MIN_SHARED {
-            self.encrypt_staged_packets(false);
+            while self.encrypt_staged_packets(false) {}
             return;
         }
         let bh = bottom_half::disable();
         // Inside of other tunnels' transmit functions there may not be much stack left.
         if waiting <= MAX_AT_ONCE && xmit_recursion_level(&bh) <= 1 && self.pace.step() {
-            self.encrypt_staged_packets(true);
+            let _ = self.encrypt_staged_packets(true);
         } else {
             // The removal of a peer sees to what waits.
-            let _ = self.queue_tx_work();
+            let _ = self.queue_tx_work(cpumask::next_online_after(cpumask::current()));
         }
     }
 
-    /// Has a worker of this CPU send what waits. It does not, and `false` comes back, if the peer is being removed.
-    fn queue_tx_work(self: &Arc<Self>) -> bool {
+    /// Has a worker of that CPU send what waits. It does not, and `false` comes back, if the peer is being removed.
+    fn queue_tx_work(self: &Arc<Self>, cpu: u32) -> bool {
         let _guard = rcu::Guard::new();
         if self.is_dead() {
             return false;
@@ -180,23 +184,26 @@ impl Peer {
         let _ = self
             .device
             .packet_crypt_wq
-            .enqueue::<_, { Peer::TX_WORK }>(self.clone());
+            .enqueue_on::<_, { Peer::TX_WORK }>(cpu, self.clone());
         true
     }
 
-    /// Makes a batch of the packets that wait, and encrypts it `here`, or has workers do that.
-    fn encrypt_staged_packets(self: &Arc<Self>, here: bool) {
+    /// Makes a batch of packets that wait, and encrypts it `here`, or has workers do that. Returns whether more of them wait.
+    fn encrypt_staged_packets(self: &Arc<Self>, here: bool) -> bool {
+        let more;
         let queued = {
             // Until the batch is in the queue: whoever takes packets that came later must not get there before.
             let mut staged = self.staged.lock();
-            let mut packets = staged.take();
+            let mut packets = staged.take_some(MAX_BATCH);
             let messages = packets.messages();
             if messages == 0 {
-                return;
+                return false;
             }
+            more = staged.messages() != 0;
             match self.number(&mut packets) {
                 Some(keypair) => self.queue(keypair, packets, here).map_err(|_| messages),
                 None => {
+                    packets.append(staged.take());
                     // They are not to count against their sockets for as long as a handshake may take.
                     for mut skb in packets.iter_mut() {
                         skb.orphan();
@@ -209,9 +216,13 @@ impl Peer {
         match queued {
             Ok(Queued::Here(batch)) => encrypt(&batch),
             Ok(Queued::ForWorkers) => {}
-            Ok(Queued::Not) => self.send_queued_handshake_initiation(false),
+            Ok(Queued::Not) => {
+                self.send_queued_handshake_initiation(false);
+                return false;
+            }
             Err(dropped) => self.device.stats_add(Stat::TxDropped, dropped),
         }
+        more
     }
 
     /// Gives counters to packets, if there is a key to use them with.
@@ -348,7 +359,7 @@ impl Peer {
     fn transmit(self: &Arc<Self>) {
         while self.transmit_some() {
             // If there is nobody to go on, because the peer is being removed, all of it is dropped, which takes no time.
-            if self.queue_tx_work() {
+            if self.queue_tx_work(cpumask::current()) {
                 return;
             }
         }
@@ -392,8 +403,11 @@ impl WorkItem<{ Peer::TX_WORK }> for Peer {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.encrypt_staged_packets(true);
+        let more = this.encrypt_staged_packets(true);
         this.transmit();
+        if more {
+            let _ = this.queue_tx_work(cpumask::current());
+        }
     }
 }
 
