@@ -107,7 +107,7 @@ impl Device {
     pub(crate) fn receive_packet(&self, skb: SkBuff) {
         let bh = bottom_half::disable();
         let mut data = SkbList::new();
-        for mut skb in skb.datagrams(&bh) {
+        for mut skb in skb.datagrams(size_of::<DataHeader>(), &bh) {
             match prepare_header(&mut skb) {
                 Some(MessageType::Data) => data.push_back(skb),
                 Some(_) => self.consume_handshake(skb),

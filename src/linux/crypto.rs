@@ -382,15 +382,15 @@ pub(crate) fn chacha20poly1305_open_from(
     *block = kept;
     // What does not fill a block goes with the lengths: pieces are what takes time here.
     let (blocks, rest) = text.split_at(text.len() & !(POLY1305_BLOCK_SIZE - 1));
-    let mut tail = [0; 2 * POLY1305_BLOCK_SIZE];
-    let lengths = rest.len().next_multiple_of(POLY1305_BLOCK_SIZE);
-    let tail = tail
-        .get_mut(..lengths.wrapping_add(POLY1305_BLOCK_SIZE))
-        .ok_or(EINVAL)?;
-    tail.get_mut(..rest.len())
-        .ok_or(EINVAL)?
-        .copy_from_slice(rest);
-    *tail.last_chunk_mut().ok_or(EINVAL)? = (text.len() as u64).to_le_bytes();
+    let mut tail = poly1305_end(text.len());
+    let tail = if rest.is_empty() {
+        tail.get(POLY1305_BLOCK_SIZE..).ok_or(EINVAL)?
+    } else {
+        tail.get_mut(..rest.len())
+            .ok_or(EINVAL)?
+            .copy_from_slice(rest);
+        &tail
+    };
     if ct_eq(&poly1305(&poly1305_key.0, blocks, tail), tag) {
         Ok(())
     } else {
@@ -453,6 +453,16 @@ impl Drop for ChachaState {
     }
 }
 
+/// What is authenticated at the end of a ciphertext of `len` bytes without additional data: its last block, if that is not full,
+/// with zeros for all of it, and the block of the two lengths, of which the first is 0. RFC 8439, section 2.8.
+fn poly1305_end(len: usize) -> [u8; 2 * POLY1305_BLOCK_SIZE] {
+    let mut end = [0; 2 * POLY1305_BLOCK_SIZE];
+    if let Some(last) = end.last_chunk_mut() {
+        *last = (len as u64).to_le_bytes();
+    }
+    end
+}
+
 /// The tag of the ciphertext without additional data that the first `len` bytes of `sealed` are. What is behind them is written
 /// to. RFC 8439, section 2.8, where `block` is what ChaCha20 made of its first block; the first half of that is the key.
 fn poly1305_in_place(
@@ -461,11 +471,7 @@ fn poly1305_in_place(
     len: usize,
 ) -> [u8; CHACHA20POLY1305_AUTHTAG_SIZE] {
     let [key, _]: &[[u8; POLY1305_KEY_SIZE]; 2] = zerocopy::transmute_ref!(block);
-    // What fills the last block up, and the two lengths, of which the first is 0.
-    let mut tail = [0; 2 * POLY1305_BLOCK_SIZE];
-    if let Some(last) = tail.last_chunk_mut::<8>() {
-        *last = (len as u64).to_le_bytes();
-    }
+    let tail = poly1305_end(len);
     let tail = tail
         .get(POLY1305_BLOCK_SIZE.wrapping_sub(len.wrapping_neg() & (POLY1305_BLOCK_SIZE - 1))..)
         .unwrap_or_default();
@@ -496,7 +502,7 @@ fn poly1305(
     // SAFETY: `ctx` was initialised above; `text` is valid for reads of its length, which fits an `u32` by `check_len()`.
     unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32) };
     if !tail.is_empty() {
-        // SAFETY: As above; the tail is shorter than a block.
+        // SAFETY: As above; the tail has two blocks at most.
         unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32) };
     }
     // SAFETY: `ctx` was initialised above, and `tag` is valid for writes of a tag. `ctx` is zeroed by this.

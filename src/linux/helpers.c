@@ -2,6 +2,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <crypto/chacha.h>
 #include <linux/cpumask.h>
 #include <linux/dynamic_debug.h>
 #include <linux/icmpv6.h>
@@ -70,9 +71,6 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 	skb_reset_inner_headers(skb);
 }
 
-/* Bytes of the header of a data message, and of the block that the cipher begins with in front of its text. */
-#define HELPER_DATA_HEADER_LEN 16
-#define HELPER_CHACHA_BLOCK_LEN 64
 /* Shorter messages are copied: that costs less than to share a page. */
 #define HELPER_MIN_SHARED 256
 
@@ -93,8 +91,7 @@ static skb_frag_t *helper_skb_frag_of(struct sk_buff *skb, u32 offset, u32 len, 
 		const u32 size = skb_frag_size(&shinfo->frags[i]);
 
 		if (offset < size) {
-			if (size - offset < len ||
-			    offset < HELPER_CHACHA_BLOCK_LEN - HELPER_DATA_HEADER_LEN)
+			if (size - offset < len || offset < CHACHA_BLOCK_SIZE)
 				return NULL;
 			*at = offset;
 			return &shinfo->frags[i];
@@ -106,11 +103,11 @@ static skb_frag_t *helper_skb_frag_of(struct sk_buff *skb, u32 offset, u32 len, 
 
 /*
  * A datagram of a packet, with the packet's outer headers from the network header on: the `len` bytes at `offset`
- * behind the UDP header. It is a copy, in one piece of memory that GRO can take over; or if it can be, a message's
- * header is copied alone, and what is encrypted stays where it is, as the only fragment: there is room in the linear
- * part to decrypt it to. Softirqs are off.
+ * behind the UDP header. It is a copy, in one piece of memory that GRO can take over; or if it can be, the first
+ * `head` bytes are copied alone, and what is encrypted behind them stays where it is, as the only fragment: there is
+ * room in the linear part to decrypt it to. Softirqs are off.
  */
-struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len)
+struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len, u32 head)
 {
 	const unsigned int outer = skb_transport_header(skb) + sizeof(struct udphdr) -
 				   skb_network_header(skb);
@@ -119,7 +116,7 @@ struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len)
 	skb_frag_t *frag = NULL;
 	struct sk_buff *copy;
 	struct udphdr *udp;
-	u32 at, copied;
+	u32 at, copied = len;
 	void *data;
 
 	if (likely(size <= SKB_MAX_ORDER(0, 0))) {
@@ -145,16 +142,17 @@ struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len)
 	udp->len = htons(min_t(u32, sizeof(struct udphdr) + len, U16_MAX));
 
 	offset += skb_transport_offset(skb) + sizeof(struct udphdr);
-	if (len >= HELPER_MIN_SHARED)
-		frag = helper_skb_frag_of(skb, offset, len, &at);
-	copied = frag ? HELPER_DATA_HEADER_LEN : len;
+	if (len >= HELPER_MIN_SHARED && head < len)
+		frag = helper_skb_frag_of(skb, offset + head, len - head, &at);
+	if (frag)
+		copied = head;
 	if (unlikely(skb_copy_bits(skb, offset, __skb_put(copy, copied), copied))) {
 		kfree_skb(copy);
 		return NULL;
 	}
 	if (frag) {
 		__skb_frag_ref(frag);
-		skb_add_rx_frag_netmem(copy, 0, skb_frag_netmem(frag), skb_frag_off(frag) + at + copied,
+		skb_add_rx_frag_netmem(copy, 0, skb_frag_netmem(frag), skb_frag_off(frag) + at,
 				       len - copied, len - copied);
 	}
 	copy->protocol = skb->protocol;
@@ -173,7 +171,7 @@ const void *helper_skb_source(const struct sk_buff *skb)
 
 	if (skb_headlen(skb) || shinfo->nr_frags != 1 || skb_has_frag_list(skb) ||
 	    !skb_frags_readable(skb) || IS_ENABLED(CONFIG_HIGHMEM) ||
-	    skb_frag_off(frag) < HELPER_CHACHA_BLOCK_LEN || skb_cloned(skb) ||
+	    skb_frag_off(frag) < CHACHA_BLOCK_SIZE || skb_cloned(skb) ||
 	    skb_end_pointer(skb) - skb_tail_pointer(skb) < skb->len)
 		return NULL;
 	return skb_frag_address(frag);

@@ -29,7 +29,7 @@ struct sock;
 void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
-struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len);
+struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len, u32 head);
 const void *helper_skb_source(const struct sk_buff *skb);
 void helper_skb_drop_source(struct sk_buff *skb, u32 len);
 struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);

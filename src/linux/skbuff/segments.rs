@@ -261,18 +261,21 @@ pub(crate) struct Datagrams<'a> {
     packet: Option<SkBuff>,
     /// How many bytes behind the UDP header the next one begins.
     offset: usize,
+    head_len: usize,
     _bh: &'a BhGuard,
 }
 
 impl SkBuff {
-    /// The datagrams that a packet from a UDP socket stands for, each as a packet of its own and in one piece of memory that
-    /// nobody else refers to. The data of all of them begin with their UDP header.
+    /// The datagrams that a packet from a UDP socket stands for, each as a packet of its own. The data of all of them begin with
+    /// their UDP header.
     ///
-    /// What there is no memory for is left out.
-    pub(crate) fn datagrams(self, bh: &BhGuard) -> Datagrams<'_> {
+    /// Each is in one piece of memory that nobody else refers to; or what comes behind its first `head_len` bytes is still
+    /// where it arrived, for [`SkBuff::open`] to decrypt it from there. What there is no memory for is left out.
+    pub(crate) fn datagrams(self, head_len: usize, bh: &BhGuard) -> Datagrams<'_> {
         Datagrams {
             packet: Some(self),
             offset: 0,
+            head_len,
             _bh: bh,
         }
     }
@@ -311,7 +314,12 @@ impl Iterator for Datagrams<'_> {
             // SAFETY: The buffer is valid, its headers are linear and in order, and so many bytes are there. Bottom halves are
             // off. None of it is more than a packet can have, which fits an `u32`.
             let copy = unsafe {
-                bindings::helper_skb_datagram(packet.as_raw(), self.offset as u32, len as u32)
+                bindings::helper_skb_datagram(
+                    packet.as_raw(),
+                    self.offset as u32,
+                    len as u32,
+                    self.head_len.min(len) as u32,
+                )
             };
             if len < left {
                 self.offset = self.offset.wrapping_add(len);

@@ -232,7 +232,7 @@ mod cases {
             skb.pull(20)?;
             let bh = bottom_half::disable();
             let mut index = 0;
-            for mut datagram in skb.datagrams(&bh) {
+            for mut datagram in skb.datagrams(16, &bh) {
                 assert!(datagram.protocol() == ETH_P_IP);
                 assert!(datagram.network_offset() == -20 && datagram.transport_offset() == 0);
                 datagram.pull(8)?;
