@@ -9,6 +9,8 @@ wire.py replay FILE TYPE ADDR PORT    sends the payloads of that WireGuard type 
 wire.py garbage ADDR PORT             sends datagrams of many lengths that are almost WireGuard messages
 wire.py flood KEY COUNT ADDR PORT     sends initiations with a right mac1 for the public key and nothing else right, and
                                       prints how many answers of each WireGuard type came back
+wire.py sessions FILE PORT ADDR TIME  checks how the keys of a tunnel changed that is never silent after that time, and whose
+                                      initiator has that address
 """
 
 import base64
@@ -19,23 +21,28 @@ import socket
 import struct
 import sys
 
-# Where the IP header begins, by the link type of the capture: Ethernet, raw IP twice.
-LINK = {1: 14, 12: 0, 101: 0}
+# Where the IP header begins, by the link type of the capture: Ethernet, raw IP twice, any device.
+LINK = {1: 14, 12: 0, 101: 0, 276: 20}
 
 # Buffers of any size, for root; Python has no names for them.
 SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 
-def packets(name):
-    """The captured IP packets."""
+def captured(name):
+    """When each IP packet was captured, in seconds, and the packet."""
     with open(name, "rb") as file:
         data = file.read()
     start = LINK[struct.unpack_from("=I", data, 20)[0]]
     at = 24
     while at + 16 <= len(data):
-        size = struct.unpack_from("=I", data, at + 8)[0]
-        yield data[at + 16 + start:at + 16 + size]
+        seconds, micros, size = struct.unpack_from("=III", data, at)
+        yield seconds + micros / 1e6, data[at + 16 + start:at + 16 + size]
         at += 16 + size
+
+
+def packets(name):
+    """The captured IP packets."""
+    return (packet for _, packet in captured(name))
 
 
 def split(packet):
@@ -129,6 +136,51 @@ def flood(key, count, address, port):
     print(" ".join(f"{kind}:{answers[kind]}" for kind in sorted(answers)))
 
 
+def sessions(name, port, initiator, since):
+    """An initiation comes because the keys in use are 120 seconds old, or because none came of the last one: an answer may have
+    been lost, or have come too late. With steady traffic there is a keepalive for each answer at most, to confirm it.
+    """
+    begun = used = answers = keepalives = 0
+    asked, age, indices, wrong, seen = None, 0, set(), [], []
+    for time, packet in captured(name):
+        source, _, _, protocol, payload = split(packet)
+        if protocol != socket.IPPROTO_UDP or struct.unpack_from(">H", payload)[0] != port:
+            continue
+        length, kind, index = struct.unpack_from(">4xH2xB3x4s", payload)
+        by = "initiator" if source == initiator else "responder"
+        what = {1: "an initiation", 2: "an answer", 3: "a cookie", 4: "a keepalive" if length == 40 else ""}.get(kind, "what is it")
+        if what:
+            seen.append(f"{time:.3f} {what} by the {by}")
+        if kind == 4 and by == "initiator" and index in indices:
+            indices.clear()
+            used += 1
+        if what == "a keepalive":
+            if by == "responder" and time >= since:
+                wrong.append(seen[-1])
+            keepalives += time >= since
+        elif (kind, by) == (1, "initiator"):
+            if asked and used == begun:
+                age = time - asked
+                if not 119 < age < 130:
+                    wrong.append(f"{seen[-1]}, when the keys were used for {age:.3f} s")
+            elif asked and time - asked < 4:
+                wrong.append(f"{seen[-1]}, {time - asked:.3f} s after the last one")
+            begun = used + 1
+            asked = time
+        elif (kind, by) == (2, "responder"):
+            answers += 1
+            indices.add(index)
+        elif kind != 4:
+            wrong.append(seen[-1])
+    if used < 2 or keepalives > answers:
+        wrong.append(f"{used} sessions, {answers} answers, {keepalives} keepalives")
+    print(f"NOTE: new keys were asked for after {age:.3f} s, by {initiator}")
+    for line in wrong:
+        print(f"NOTE: wrong: {line}")
+    print(*seen, sep="\n")
+    return wrong != []
+
+
 def checksum(data):
     data += bytes(len(data) % 2)
     total = sum(struct.unpack(f">{len(data) // 2}H", data))
@@ -168,4 +220,6 @@ if __name__ == "__main__":
         sys.exit(garbage(words[0], int(words[1])))
     if command == "flood":
         sys.exit(flood(words[0], int(words[1]), words[2], int(words[3])))
+    if command == "sessions":
+        sys.exit(sessions(words[0], int(words[1]), words[2], int(words[3])))
     sys.exit(__doc__)
