@@ -218,7 +218,8 @@ t nothing_left 'no memory is left behind, and no interface and no namespace'
 nothing_left() {
 	begin
 	note "$(< /tmp/before) kB before, $(< /tmp/after) kB after"
-	(($(< /tmp/after) - $(< /tmp/before) < 4000))
+	# KASAN holds on to what was freed, to see who still uses it. There the leak detector has the last word.
+	[[ -e $LEAKS ]] || (($(< /tmp/after) - $(< /tmp/before) < 4000))
 	[[ -z $(ip netns list) ]]
 	[[ -z $(ip -br link show type wireguard) ]]
 	[[ $(< /sys/module/wireguard/refcnt) == 0 ]]

@@ -6,7 +6,7 @@
 #
 # guests: 1
 # kernels: stock kasan
-# kasan: circular pinned sleeps
+# kasan: circular pinned
 # append: pm_notifier_error_inject.priority=-1
 # timeout: 400
 # memory: 1024
