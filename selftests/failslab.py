@@ -159,7 +159,7 @@ class Objects:
 
     def take(self):
         for line in self.log.read():
-            if found := re.search(r"(Peer|Interface)(?: \d+)? (created|destroyed)$", line):
+            if found := re.search(r"(Peer|Interface)(?: \d+)?(?: \(.*\))? (created|destroyed)$", line):
                 self.counts[found[1], found[2]] = self.counts.get((found[1], found[2]), 0) + 1
         self.log.lines.clear()
 

@@ -170,7 +170,7 @@ circular() {
 		destroyed wg$n
 		wait_for "namespace $n is gone" eval "! ipn z link show dev $n"
 	done
-	[[ $(logged 'Peer [0-9]+ .*destroyed') == 2 ]]
+	[[ $(logged 'Peer [0-9]+ \(10[.]9[.]0[.][12]:[0-9]+\) destroyed') == 2 ]]
 	[[ $(keypairs created) -ge 2 && $(keypairs created) == "$(keypairs destroyed)" ]]
 }
 

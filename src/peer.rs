@@ -149,7 +149,6 @@ pub(crate) struct Peer {
     /// Changed with the configuration locked; the innermost mutex.
     #[pin]
     pub(crate) allowed_ips: Mutex<AllowedIpList>,
-    _obituary: Obituary,
 }
 
 impl_list_arc_safe! {
@@ -204,7 +203,7 @@ impl Peer {
                 rx_queue <- OrderQueue::new(),
                 rx_links <- ListLinks::new(),
                 rx_tracker <- AtomicTracker::new(),
-                endpoint <- PeerEndpoint::new(),
+                endpoint <- PeerEndpoint::new(device.clone(), *id),
                 rx_bytes: Atomic::new(0),
                 tx_bytes: Atomic::new(0),
                 last_handshake_ns: Atomic::new(0),
@@ -214,10 +213,6 @@ impl Peer {
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
                 tx_work <- new_work!("wireguard::Peer::tx_work"),
                 allowed_ips <- new_mutex!(AllowedIpList::new(), "wireguard::Peer::allowed_ips"),
-                _obituary: Obituary {
-                    id: *id,
-                    device: device.clone(),
-                },
             }),
             GFP_KERNEL,
         )?;
@@ -424,17 +419,5 @@ impl Peer {
             }
             !remove
         });
-    }
-}
-
-/// Says in the log that a peer is gone, when it is.
-struct Obituary {
-    id: u64,
-    device: Arc<Device>,
-}
-
-impl Drop for Obituary {
-    fn drop(&mut self) {
-        dev_dbg!(self.device, "Peer {} destroyed\n", self.id);
     }
 }

@@ -21,7 +21,10 @@ use kernel::{
 };
 
 use crate::{
-    debug::dev_dbg_ratelimited,
+    debug::{
+        dev_dbg,
+        dev_dbg_ratelimited, //
+    },
     device::Device,
     linux::{
         bottom_half::{
@@ -91,15 +94,31 @@ pub(crate) struct PeerEndpoint {
 struct Inner {
     endpoint: Option<Endpoint>,
     cache: DstCache,
+    device: Arc<Device>,
+    peer_id: u64,
+}
+
+impl Drop for Inner {
+    /// Says in the log that a peer is gone, and where it was.
+    fn drop(&mut self) {
+        dev_dbg!(
+            self.device,
+            "Peer {} ({}) destroyed\n",
+            self.peer_id,
+            Shown(self.endpoint)
+        );
+    }
 }
 
 impl PeerEndpoint {
-    /// One that is not known yet. Process context.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        pin_init::pin_init_scope(|| {
+    /// One that is not known yet, of the peer with that internal id. Process context.
+    pub(crate) fn new(device: Arc<Device>, peer_id: u64) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
             let inner = Inner {
                 endpoint: None,
                 cache: DstCache::new()?,
+                device,
+                peer_id,
             };
             Ok(try_pin_init!(Self {
                 inner <- new_spinlock_bh!(inner, "wireguard::PeerEndpoint::inner"),
@@ -150,7 +169,9 @@ impl PeerEndpoint {
     /// Forgets the sticky source address, and the routes that go with it.
     pub(crate) fn clear_src(&self) {
         let mut inner = self.inner.lock();
-        let Inner { endpoint, cache } = &mut *inner;
+        let Inner {
+            endpoint, cache, ..
+        } = &mut *inner;
         cache.reset_now();
         if let Some(endpoint) = endpoint {
             endpoint.clear_src();
@@ -168,7 +189,9 @@ impl PeerEndpoint {
     /// Looks up how to get there.
     fn path(&self, sender: &Sender<'_>) -> Result<Path> {
         let mut inner = self.inner.lock();
-        let Inner { endpoint, cache } = &mut *inner;
+        let Inner {
+            endpoint, cache, ..
+        } = &mut *inner;
         let endpoint = endpoint.as_mut().ok_or(EAFNOSUPPORT)?;
         let before = endpoint.words();
         let path = sender.path(endpoint, Some(cache));
