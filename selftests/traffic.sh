@@ -305,7 +305,9 @@ cookie() {
 	pair
 	ping_both
 	ipn a addr add 10.9.0.66/24 dev eth0
-	# Held back and let go at once: that they pile up does not depend on who is the faster, the sender or the receiver.
+	# Held back and let go at once: that they pile up does not depend on who is the faster, the sender or the receiver. The
+	# neighbour is not to be asked meanwhile whether it is still there: it would not answer.
+	ipn a neigh replace 10.9.0.2 lladdr "$(ns b cat /sys/class/net/eth0/address)" dev eth0 nud permanent
 	ns a tc qdisc add dev eth0 root plug limit 10000000
 	ns a python3 "$HERE/wire.py" flood "${PUB[b]}" 3000 10.9.0.2 $PORT > /tmp/answers & flood=$!
 	wait_for 'all are held back' eval 'ns a tc -s qdisc show dev eth0 | grep -E "backlog .* 3[0-9]{3}p"'
