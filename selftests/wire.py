@@ -140,8 +140,10 @@ def sessions(name, port, initiator, since):
     """An initiation comes because the keys in use are 120 seconds old, or because none came of the last one: an answer may have
     been lost, or have come too late. With steady traffic there is a keepalive for each answer at most, to confirm it.
     """
-    begun = used = answers = keepalives = 0
-    asked, age, indices, wrong, seen = None, 0, set(), [], []
+    used = answers = keepalives = 0
+    # When the last initiation came, and whether keys of it are in use.
+    asked, in_use = None, False
+    age, indices, wrong, seen = 0, set(), [], []
     for time, packet in captured(name):
         source, _, _, protocol, payload = split(packet)
         if protocol != socket.IPPROTO_UDP or struct.unpack_from(">H", payload)[0] != port:
@@ -153,20 +155,20 @@ def sessions(name, port, initiator, since):
             seen.append(f"{time:.3f} {what} by the {by}")
         if kind == 4 and by == "initiator" and index in indices:
             indices.clear()
+            in_use = True
             used += 1
         if what == "a keepalive":
             if by == "responder" and time >= since:
                 wrong.append(seen[-1])
             keepalives += time >= since
         elif (kind, by) == (1, "initiator"):
-            if asked and used == begun:
+            if asked and in_use:
                 age = time - asked
                 if not 119 < age < 130:
                     wrong.append(f"{seen[-1]}, when the keys were used for {age:.3f} s")
             elif asked and time - asked < 4:
                 wrong.append(f"{seen[-1]}, {time - asked:.3f} s after the last one")
-            begun = used + 1
-            asked = time
+            asked, in_use = time, False
         elif (kind, by) == (2, "responder"):
             answers += 1
             indices.add(index)
