@@ -307,22 +307,15 @@ time_rate_peers() {
 	opens_always
 }
 
-# Kilobytes of small objects, stacks of threads, and variables that each processor has of its own.
-in_use() {
-	sync
-	echo 3 > /proc/sys/vm/drop_caches
-	sleep 2
-	awk '/^(Slab|KernelStack|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo
-}
 time_memory() {
 	local before after count=2000
 	ip link add wg9 type wireguard
 	ip link set wg9 up
 	wg setconf wg9 <(python3 $HERE/scale.py conf 0 10 0)
 	wg setconf wg9 /dev/null
-	before=$(in_use)
+	read -r _ before < <(python3 $HERE/memory.py used)
 	wg setconf wg9 <(python3 $HERE/scale.py conf 0 $count 0)
-	after=$(in_use)
+	read -r _ after < <(python3 $HERE/memory.py used)
 	measured memory_peer bytes $(((after - before) * 1024 / count))
 	ip link del wg9
 }

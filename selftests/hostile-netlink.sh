@@ -142,13 +142,6 @@ storm() {
 	((!failed)) || { cat $OUT/senders; return 1; }
 }
 
-# Kilobytes in small objects, stacks of threads and what each processor has of its own.
-in_use() {
-	sync
-	echo 3 > /proc/sys/vm/drop_caches
-	sleep 2
-	awk '/^(Slab|KernelStack|Percpu):/ { sum += $2 } END { print sum }' /proc/meminfo
-}
 # Whether there is no namespace but the initial one, and one more: the kernel frees what is left of a namespace when the
 # next one goes.
 namespaces_gone() {
@@ -166,10 +159,10 @@ begin() {
 	note "made from SEED=$SEED"
 	storm $((REQUESTS / 20))
 	wait_for 'the namespaces are gone' namespaces_gone
-	in_use > /tmp/before
+	python3 $HERE/memory.py used > /tmp/before
 	storm $REQUESTS
 	wait_for 'the namespaces are gone' namespaces_gone
-	in_use > /tmp/after
+	python3 $HERE/memory.py used > /tmp/after
 	touch /tmp/storm.done
 }
 
@@ -216,10 +209,13 @@ traffic() {
 
 t nothing_left 'no memory is left behind, and no interface and no namespace'
 nothing_left() {
+	local before after
 	begin
-	note "$(< /tmp/before) kB before, $(< /tmp/after) kB after"
+	read -r _ before < /tmp/before
+	read -r _ after < /tmp/after
+	note "$before kB before, $after kB after"
 	# KASAN holds on to what was freed, to see who still uses it. There the leak detector has the last word.
-	[[ -e $LEAKS ]] || (($(< /tmp/after) - $(< /tmp/before) < 4000))
+	[[ -e $LEAKS ]] || ((after - before < 4000))
 	[[ -z $(ip netns list) ]]
 	[[ -z $(ip -br link show type wireguard) ]]
 	[[ $(< /sys/module/wireguard/refcnt) == 0 ]]

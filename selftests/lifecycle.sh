@@ -212,7 +212,7 @@ autoload() {
 
 t memory 'a thousand peers and their keys leave no memory behind'
 memory() {
-	local i before after
+	local i
 	ns_add a
 	python3 - > /tmp/conf <<-'PY'
 	import base64, hashlib
@@ -220,17 +220,17 @@ memory() {
 	    key = base64.b64encode(hashlib.sha256(b"%d" % i).digest()).decode()
 	    print(f"[Peer]\nPublicKey = {key}\nAllowedIPs = 10.{i >> 8}.{i & 255}.0/24,2001:db8:{i:x}::/48")
 	PY
-	used() { sync; echo 3 > /proc/sys/vm/drop_caches; awk '/^(MemAvailable):/ { print $2 }' /proc/meminfo; }
 	for i in 0 1 2 3; do
 		ipn a link add wg0 type wireguard
 		ns a wg setconf wg0 /tmp/conf
 		ipn a link set wg0 up
 		ipn a link del wg0
 		# The first round fills caches that stay.
-		((i > 0)) || { sleep 1; before=$(used); }
+		((i > 0)) || python3 $HERE/memory.py save /tmp/memory
 	done
-	# What waits for a grace period goes in its own time.
-	WAIT=60 wait_for 'the memory is back' eval 'after=$(used); ((before - after < 4000))' || { echo "$before $after"; false; }
+	# KASAN holds on to what was freed; there the leak detector has the last word.
+	[[ -e $LEAKS ]] || python3 $HERE/memory.py compare /tmp/memory 500 > /tmp/more || { cat /tmp/more; return 1; }
+	[[ -e $LEAKS ]] || note "more than before: $(< /tmp/more)"
 }
 
 run "$@"

@@ -24,20 +24,8 @@ FIGURES=/tmp/figures
 processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
 # Of these there is one for each NAPI of the interface, when it is threaded.
 napi_threads() { grep -l '^napi/wg0-' /proc/[0-9]*/comm 2> /dev/null | wc -l; }
-# kilobytes NAME…: the sum of these lines of /proc/meminfo
-kilobytes() { awk -v "names=$*" 'index(" " names " ", " " $1 " ") { sum += $2 } END { print sum }' /proc/meminfo; }
-# Free pages that the processors keep at hand are not counted as available.
-at_hand() { awk '$1 == "count:" { sum += $2 } END { print 4 * sum }' /proc/zoneinfo; }
 # Kilobytes in use for anything, and for small objects, stacks of threads and variables that each processor has of its own.
-in_use() {
-	echo $(($(kilobytes MemTotal:) - $(kilobytes MemAvailable:) - $(at_hand))) "$(kilobytes Slab: KernelStack: Percpu:)"
-}
-# Waits until what was freed under RCU is, and nothing is cached that need not be.
-settle() {
-	sync
-	echo 3 > /proc/sys/vm/drop_caches
-	sleep 2
-}
+in_use() { python3 $HERE/memory.py used; }
 
 # took NAME COMMAND…: runs COMMAND and prints how many milliseconds it took. What COMMAND prints is in /tmp/out.
 took() {
@@ -58,13 +46,11 @@ measure() {
 	ip link set wg0 up
 	wg setconf wg0 <(python3 $HERE/scale.py conf 0 10 0)
 	wg setconf wg0 /dev/null
-	settle
 	processes=$(processes)
 	read -r before before_slab < <(in_use)
 	{
 		took set wg setconf wg0 /tmp/conf
-		settle
-		read -r after after_slab < <(in_use)
+			read -r after after_slab < <(in_use)
 		echo "bytes=$(((after - before) * 1024 / PEERS))"
 		echo "slab=$(((after_slab - before_slab) * 1024 / PEERS))"
 		echo "processes=$(($(processes) - processes))"
@@ -87,7 +73,6 @@ measure() {
 		took delete ip link del wg0
 		echo "deleted=$deleted"
 	} > $FIGURES.$module
-	settle
 	read -r after after_slab < <(in_use)
 	echo "left=$(((after_slab - before_slab) * 1024 / PEERS))" >> $FIGURES.$module
 }
@@ -130,6 +115,7 @@ both() {
 	row napis '' 'NAPIs'
 	row bytes bytes 'less memory available, for each peer'
 	row slab bytes 'more in slab, stacks and per-CPU memory, for each peer'
+	row left bytes '        that is still there when they are gone'
 	for name in set changed moved; do
 		cmp /tmp/shown-$name.c /tmp/shown-$name.rust
 		(($(wc -l < /tmp/shown-$name.rust) == PEERS + 1))
