@@ -28,4 +28,7 @@ module=$work/wireguard.ko
 step "$text" in_env "$work" make -C "$build" M="$work" -j "$(nproc)" "${tools[@]}" modules
 sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2
 [[ -e $module ]] || die "the build made no wireguard.ko: see $log"
+if [[ $KERNEL != stock ]]; then
+	in_env "$work" nm src/wireguard_main.o | grep ' U __[at]san_' >/dev/null || die "the kernel has ${KERNEL^^}, but it does not watch the Rust code"
+fi
 echo "$module"

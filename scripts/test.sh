@@ -18,6 +18,7 @@
 #     # module: rust|c      the module that a single guest is to load (default: rust)
 #     # kernels: NAME…      the kernels that it is of use on (default: stock), see below
 #     # kasan|kcsan: TEST…  the tests of it that are run on that kernel, which takes several times as long (default: all)
+#     # complaints: expected  the kernel is to report bugs, and the test fails if it does not
 #     # append: ARGUMENTS   more kernel arguments
 #     # memory: MB          default: 1024
 #     # clock: instructions the clock of a single guest counts instructions instead of time, see scripts/boot.sh
@@ -119,6 +120,10 @@ verdict() {
 	read -r ok bad missing < <(count "$file")
 	for console; do
 		found=$(complaints "$console" || true)
+		if [[ -n $(declared "${files[${name%-[ab]}]}" complaints) ]]; then
+			[[ -n $found ]] || reason="the kernel reported no bug, see $console"
+			continue
+		fi
 		[[ -n $found ]] || continue
 		reason="the kernel reported a bug, see $console"
 		printf '%s\n' "$found" | sed 's/^/  # /'
