@@ -261,6 +261,11 @@ impl OrderQueue {
         Some(batch)
     }
 
+    /// Whether nothing is in the queue, nor on its way from there.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.packets.load(Relaxed) == 0 && !self.draining.load(Relaxed)
+    }
+
     /// Whether the first batch is done.
     pub(crate) fn is_first_done(&self) -> bool {
         let batches = self.batches.lock();
@@ -369,13 +374,11 @@ where
         })
     }
 
-    /// Wakes up the worker of another CPU than this one, and than the last time, as far as there are others. Any context.
+    /// Wakes up the worker of another CPU than the last time, as far as there are others. That may be this one: who runs here
+    /// may be about to wait for what is in the ring. Any context.
     pub(crate) fn wake(&self, wq: &OwnedQueue) {
         // Two callers may get the same CPU; that does no harm.
-        let mut cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
-        if cpu == cpumask::current() {
-            cpu = cpumask::next_online_after(cpu);
-        }
+        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
         self.last_cpu.store(cpu, Relaxed);
         if let Some(worker) = self.workers.get(cpu as usize) {
             // If it is queued already, it will see what there is.

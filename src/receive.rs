@@ -366,6 +366,7 @@ fn consume_data_done(
         return;
     }
     peer.timers_data_received();
+    peer.pace.answered();
 
     match check_inner(peer, &mut skb, ds) {
         Ok(()) => {

@@ -83,8 +83,10 @@ const MIN_SHARED: usize = 32;
 const MAX_BATCH: usize = 16;
 /// So many packets at most are encrypted and sent by the caller, before he goes on.
 const MAX_AT_ONCE: usize = 2;
-/// How often that happens in a tick of the clock, before packets are left to a worker, which sends more of them at a time.
-const STEPS_A_TICK: u32 = 8;
+/// How often that happens before packets are left to a worker, which sends more of them at a time: a stream of packets one by
+/// one would keep a single CPU busy, and never have two of them together. With each tick of the clock one of these is
+/// forgotten, and all are when the peer sends something: then he may be waiting for what is sent.
+const MAX_STEPS: u32 = 8;
 /// Batches that whoever encrypted one of them sends at most, before he goes on.
 const MAX_BATCHES_AT_ONCE: usize = 16;
 
@@ -106,17 +108,24 @@ impl Pace {
     /// Whether it may be done once more. (It does no harm if two ask at the same time and are counted as one.)
     fn step(&self) -> bool {
         let now = ktime::jiffies() as u32;
-        let steps = if self.tick.load(Relaxed) == now {
-            self.steps.load(Relaxed)
-        } else {
+        let gone = now.wrapping_sub(self.tick.load(Relaxed));
+        let steps = self.steps.load(Relaxed).saturating_sub(gone);
+        if gone != 0 {
             self.tick.store(now, Relaxed);
-            0
-        };
-        if steps >= STEPS_A_TICK {
+            self.steps.store(steps, Relaxed);
+        }
+        if steps >= MAX_STEPS {
             return false;
         }
         self.steps.store(steps.wrapping_add(1), Relaxed);
         true
+    }
+
+    /// The peer has sent something: it may be waited for.
+    pub(crate) fn answered(&self) {
+        if self.steps.load(Relaxed) != 0 {
+            self.steps.store(0, Relaxed);
+        }
     }
 }
 
@@ -166,7 +175,11 @@ impl Peer {
         }
         let bh = bottom_half::disable();
         // Inside of other tunnels' transmit functions there may not be much stack left.
-        if waiting <= MAX_AT_ONCE && xmit_recursion_level(&bh) <= 1 && self.pace.step() {
+        if waiting <= MAX_AT_ONCE
+            && self.tx_queue.is_idle()
+            && xmit_recursion_level(&bh) <= 1
+            && self.pace.step()
+        {
             let _ = self.encrypt_staged_packets(true);
         } else {
             // The removal of a peer sees to what waits.
