@@ -18,13 +18,13 @@ import time
 
 import peer
 import wgnl
+from machine import LIMIT, NoWorkers, until
 from peer import COOKIE, DATA, INITIATION, LENGTHS, LOW_ORDER, REJECT_AFTER_MESSAGES, RESPONSE, Peer
 from wire import ipv4, ipv6, udp
 
 PORT = 51820
 OURS = ("127.0.0.1", PORT)
 STATISTICS = "/sys/class/net/wg0/statistics/"
-LIMIT = 60  # seconds to wait for what happens at once on a machine that is not busy
 
 
 def wg(*words):
@@ -37,13 +37,6 @@ def statistics():
 
 def changes(before):
     return {name: count - before[name] for name, count in statistics().items() if count != before[name]}
-
-
-def until(what, condition):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, f"gave up waiting for {what}"
-        time.sleep(0.02)
 
 
 class Log:
@@ -591,37 +584,6 @@ def inner(key):
         raise AssertionError(listener.recv(100))
     except TimeoutError:
         pass
-
-
-class NoWorkers:
-    """While it lasts no worker of the kernel runs, because somebody more important does on each CPU."""
-
-    def __enter__(self):
-        with open("/proc/sys/kernel/sched_rt_runtime_us", "w") as file:
-            file.write("-1")
-        self.cpus, self.children = os.sched_getaffinity(0), []
-        first, *others = sorted(self.cpus)
-        for cpu in others:
-            child = os.fork()
-            if child == 0:
-                self.occupy(cpu)
-                while True:
-                    pass
-            self.children.append(child)
-        self.occupy(first)
-
-    @staticmethod
-    def occupy(cpu):
-        os.sched_setaffinity(0, [cpu])
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
-
-    def __exit__(self, *_):
-        for child in self.children:
-            os.kill(child, signal.SIGKILL)
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.sched_setaffinity(0, self.cpus)
-        for child in self.children:
-            os.waitpid(child, 0)
 
 
 def overflow(key):

@@ -16,12 +16,10 @@ import sys
 import threading
 import time
 
-from drops import NoWorkers
+from machine import LIMIT, NoWorkers, until
 from wire import SO_RCVBUFFORCE, SO_SNDBUFFORCE
 
 RUST = os.environ["WG_MODULE"] == "rust"
-SLOW = 5 if os.path.exists("/sys/kernel/debug/kmemleak") else 1
-LIMIT = 120 * SLOW  # seconds to wait for what only takes long if something hangs
 NAMESPACE = "/run/netns/wgt-"
 INNER = {"a": ("10.8.0.1", "fd08::1"), "b": ("10.8.0.2", "fd08::2")}
 OTHER = {"a": "b", "b": "a"}
@@ -38,13 +36,6 @@ def ip(name, *words):
 
 def ns(name, *words, check=True):
     return run("ip", "netns", "exec", "wgt-" + name, *words, check=check)
-
-
-def until(what, condition, limit=LIMIT):
-    end = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < end, f"gave up waiting until {what}"
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
