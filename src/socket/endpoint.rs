@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn from_ipv6_headers() {
+    fn from_ipv6_headers() -> Result {
         let ip = ipv6_header(LINK_LOCAL, GLOBAL);
         let udp = [0xca, 0x6c];
         assert!(Endpoint::from_headers(ETH_P_IPV6, &ip, &udp, 5) == Some(V6));
@@ -332,18 +332,17 @@ mod tests {
             ..
         }) = Endpoint::from_headers(ETH_P_IPV6, &ipv6_header(GLOBAL, LINK_LOCAL), &udp, 5)
         else {
-            panic!("not an IPv6 endpoint");
+            return Err(EINVAL);
         };
         assert_eq!(addr, GLOBAL);
         assert_eq!(src, LINK_LOCAL);
         assert_eq!(scope_id, 0);
+        Ok(())
     }
 
     #[test]
-    fn sockaddr_in() {
-        let Some(sockaddr) = to_bytes(V4) else {
-            panic!("no bytes");
-        };
+    fn sockaddr_in() -> Result {
+        let sockaddr = to_bytes(V4)?;
         // struct sockaddr_in { sa_family_t; __be16 port; __be32 addr; char zero[8]; }
         let expected = [2, 0, 0xca, 0x6c, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(sockaddr.as_slice(), expected);
@@ -355,18 +354,15 @@ mod tests {
         // What is in place of the zeros comes back, but does not make it another endpoint.
         let mut padded = expected;
         padded[8..].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
-        let Some(with_padding) = Endpoint::from_sockaddr(&padded) else {
-            panic!("not an endpoint");
-        };
+        let with_padding = Endpoint::from_sockaddr(&padded).ok_or(EINVAL)?;
         assert!(with_padding == without_src);
         assert_eq!(with_padding.to_sockaddr().as_bytes(), padded);
+        Ok(())
     }
 
     #[test]
-    fn sockaddr_in6() {
-        let Some(sockaddr) = to_bytes(V6) else {
-            panic!("no bytes");
-        };
+    fn sockaddr_in6() -> Result {
+        let sockaddr = to_bytes(V6)?;
         // struct sockaddr_in6 { sa_family_t; __be16 port; __be32 flowinfo; struct in6_addr; u32 scope_id; }
         let mut expected = [0; 28];
         expected[..4].copy_from_slice(&[10, 0, 0xca, 0x6c]);
@@ -378,19 +374,16 @@ mod tests {
         assert!(Endpoint::from_sockaddr(&expected) == Some(without_src));
         // Flow information comes back, but does not make it another endpoint.
         expected[5] = 0x0f;
-        let Some(with_flow) = Endpoint::from_sockaddr(&expected) else {
-            panic!("not an endpoint");
-        };
+        let with_flow = Endpoint::from_sockaddr(&expected).ok_or(EINVAL)?;
         assert!(with_flow == without_src);
         assert_eq!(with_flow.to_sockaddr().as_bytes(), expected);
+        Ok(())
     }
 
-    fn to_bytes(endpoint: Endpoint) -> Option<KVec<u8>> {
+    fn to_bytes(endpoint: Endpoint) -> Result<KVec<u8>> {
         let mut bytes = KVec::new();
-        bytes
-            .extend_from_slice(endpoint.to_sockaddr().as_bytes(), GFP_KERNEL)
-            .ok()?;
-        Some(bytes)
+        bytes.extend_from_slice(endpoint.to_sockaddr().as_bytes(), GFP_KERNEL)?;
+        Ok(bytes)
     }
 
     #[test]
