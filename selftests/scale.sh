@@ -50,7 +50,7 @@ measure() {
 	read -r before before_slab < <(in_use)
 	{
 		took set wg setconf wg0 /tmp/conf
-			read -r after after_slab < <(in_use)
+		read -r after after_slab < <(in_use)
 		echo "bytes=$(((after - before) * 1024 / PEERS))"
 		echo "slab=$(((after_slab - before_slab) * 1024 / PEERS))"
 		echo "processes=$(($(processes) - processes))"
