@@ -131,6 +131,11 @@ impl Staged {
         core::mem::replace(self, Self::new())
     }
 
+    /// The packets alone.
+    pub(crate) fn into_packets(self) -> SkbList {
+        self.packets
+    }
+
     /// Takes the first of them: packets of `most` messages together, and what more the last of these has.
     pub(crate) fn take_some(&mut self, most: usize) -> Self {
         if self.messages <= most {
@@ -234,8 +239,12 @@ impl OrderQueue {
         if self.packets.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
             return Err(ENOSPC);
         }
-        and(&batch)?;
+        // First: who finds the queue empty without the lock relies on it that nobody has the batch then.
         self.packets.add(batch.len, Relaxed);
+        if let Err(error) = and(&batch) {
+            self.packets.add(batch.len.wrapping_neg(), Relaxed);
+            return Err(error);
+        }
         batches.push_back(batch);
         Ok(())
     }
@@ -251,6 +260,9 @@ impl OrderQueue {
 
     /// Takes the first batch if it is done.
     pub(crate) fn pop_done(&self) -> Option<ListArc<Batch>> {
+        if self.is_empty() {
+            return None;
+        }
         let mut batches = self.batches.lock();
         if !batches.iter().next()?.done.load(Acquire) {
             return None;
@@ -261,13 +273,21 @@ impl OrderQueue {
         Some(batch)
     }
 
-    /// Whether nothing is in the queue, nor on its way from there.
+    /// Whether nothing is in the queue.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packets.load(Relaxed) == 0
+    }
+
+    /// Whether nothing is in the queue, nor in the hands of [`OrderQueue::drain`].
     pub(crate) fn is_idle(&self) -> bool {
-        self.packets.load(Relaxed) == 0 && !self.draining.load(Relaxed)
+        self.is_empty() && !self.draining.load(Relaxed)
     }
 
     /// Whether the first batch is done.
     pub(crate) fn is_first_done(&self) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let batches = self.batches.lock();
         batches
             .iter()

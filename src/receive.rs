@@ -9,7 +9,8 @@
 //! 2. [`Device::consume_data`]: data messages wait for the NAPI of the CPU, and for those that come right behind them.
 //! 3. [`Device::sort`]: those of one keypair become a batch.
 //! 4. [`decrypt`]: the batch is decrypted, at once if there is little to do, or by a worker.
-//! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs.
+//! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs. One that was decrypted at once, with
+//!    nothing before it, is delivered at once, too.
 
 use core::net::IpAddr;
 
@@ -30,7 +31,11 @@ use crate::{
             NetDevice,
             Stat, //
         },
-        random, rcu,
+        random,
+        rcu::{
+            self,
+            RcuArc, //
+        },
         skbuff::{
             SkBuff,
             SkbList,
@@ -53,7 +58,10 @@ use crate::{
     socket::Endpoint, //
 };
 use kernel::{
-    list::ListArc,
+    list::{
+        List,
+        ListArc, //
+    },
     prelude::*,
     sync::{
         atomic::ordering::Relaxed,
@@ -144,9 +152,16 @@ impl Device {
         }
     }
 
-    /// Makes batches of the data messages that arrived together: of each row of them that belong to one keypair. Softirq
-    /// context.
-    fn sort(&self, mut arrived: SkbList) {
+    /// Makes batches of the data messages that arrived together: of each row of them that belong to one keypair. Returns how many
+    /// were delivered at once; their peers are added to `served`, for the caller to let go of. Softirq context.
+    fn sort(
+        &self,
+        mut arrived: SkbList,
+        dev: &NetDevice,
+        napi: &NapiContext<'_>,
+        served: &mut List<Peer>,
+    ) -> usize {
+        let mut done: usize = 0;
         // Few are decrypted here and now; with more it is worth it to have other CPUs help.
         let few = arrived.len() <= MAX_DECRYPTED_AT_ONCE;
         let guard = rcu::Guard::new();
@@ -182,9 +197,18 @@ impl Device {
             if peer.is_dead() {
                 continue;
             }
+            let at_once = few || bytes <= MAX_BYTES_AT_ONCE;
+            if at_once {
+                if let Some(claimed) = claim_idle(peer) {
+                    let packets = decrypt_packets(&keypair, packets.into_packets());
+                    done = done.saturating_add(deliver(peer, &keypair, packets, dev, napi));
+                    served.push_back(claimed);
+                    continue;
+                }
+            }
             // If there is no memory or no room the packets are dropped, as on any full queue of a router.
             let _ = Batch::new(keypair, packets).and_then(|batch| {
-                if few || bytes <= MAX_BYTES_AT_ONCE {
+                if at_once {
                     decrypt(&*peer.rx_queue.append(batch)?);
                     return Ok(());
                 }
@@ -192,6 +216,7 @@ impl Device {
                     .enqueue(&peer.rx_queue, batch, &self.packet_crypt_wq)
             });
         }
+        done
     }
 }
 
@@ -217,8 +242,13 @@ fn count_received(dev: &NetDevice, peer: &Peer, len: usize) {
 /// Decrypts a batch and lets a NAPI deliver it. Process or softirq context.
 pub(crate) fn decrypt(batch: &Batch) {
     let keypair = &batch.keypair;
+    batch.finish(decrypt_packets(keypair, batch.take()));
+    schedule(&keypair.peer);
+}
+
+/// Decrypts packets, and returns those that are authentic.
+fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbList {
     let mut decrypted = SkbList::new();
-    let mut packets = batch.take();
     if keypair.may_receive(ktime::coarse_boottime_ns()) {
         while let Some(mut skb) = packets.pop_front() {
             let cb: &mut PacketCb = skb.cb();
@@ -232,8 +262,16 @@ pub(crate) fn decrypt(batch: &Batch) {
             }
         }
     }
-    batch.finish(decrypted);
-    schedule(&keypair.peer);
+    decrypted
+}
+
+/// Keeps NAPIs away from a peer of which nothing is on its way, so that the caller may deliver something himself.
+fn claim_idle(peer: &Arc<Peer>) -> Option<ListArc<Peer>> {
+    if !peer.rx_queue.is_empty() {
+        return None;
+    }
+    // A NAPI that has taken something from the queue keeps the peer until it has passed that on.
+    ListArc::try_from_arc_or_drop(peer.clone())
 }
 
 /// Puts a peer on the list of this CPU's NAPI, unless it is on one already.
@@ -264,46 +302,58 @@ pub(crate) fn poll(
     let Some(queue) = device.rx_queues.get(cpu as usize) else {
         return 0;
     };
-    device.sort(queue.take_arrived());
-    let mut done: usize = 0;
-    while done < budget {
-        let Some(peer) = queue.peers.lock().pop_front() else {
-            break;
-        };
+    let mut served = List::new();
+    let mut done = device.sort(queue.take_arrived(), dev, napi, &mut served);
+    loop {
         while done < budget {
-            let Some(batch) = peer.rx_queue.pop_done() else {
+            let Some(peer) = queue.peers.lock().pop_front() else {
                 break;
             };
-            // Nothing of a peer that is being removed stays on a list: the device may be about to go, too.
-            if peer.is_dead() {
-                continue;
+            while done < budget {
+                let Some(batch) = peer.rx_queue.pop_done() else {
+                    break;
+                };
+                // Nothing of a peer that is being removed stays on a list: the device may be about to go, too.
+                if peer.is_dead() {
+                    continue;
+                }
+                let count = deliver(peer.as_arc(), &batch.keypair, batch.take(), dev, napi);
+                done = done.saturating_add(count);
             }
-            done = done.saturating_add(deliver(&peer.clone_arc(), &batch, dev, napi));
+            if done >= budget {
+                queue.peers.lock().push_back(peer);
+            } else {
+                served.push_back(peer);
+            }
         }
-        if done >= budget {
-            queue.peers.lock().push_back(peer);
-            break;
+        if served.is_empty() {
+            return done.min(budget);
         }
-        // From here on another NAPI may have the peer. It must not overtake what this one still keeps.
+        // From here on other NAPIs may have these peers. They must not overtake what this one still keeps.
         napi.gro_flush();
-        let peer = peer.into_arc();
-        // Against a batch that became decrypted after the last look, whose worker saw the peer still on the list.
-        smp_mb();
-        if peer.rx_queue.is_first_done() {
-            if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
-                queue.peers.lock().push_back(claimed);
+        while let Some(peer) = served.pop_front() {
+            let peer = peer.into_arc();
+            // Against a batch that became decrypted after the last look, whose worker saw the peer still claimed.
+            smp_mb();
+            if peer.rx_queue.is_first_done() {
+                if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
+                    queue.peers.lock().push_back(claimed);
+                }
             }
         }
     }
-    done.min(budget)
 }
 
-/// Delivers the packets of a batch and returns how many there were.
-fn deliver(peer: &Arc<Peer>, batch: &Batch, dev: &NetDevice, napi: &NapiContext<'_>) -> usize {
-    let mut packets = batch.take();
+/// Delivers decrypted packets of one keypair, and returns how many there were.
+fn deliver(
+    peer: &Arc<Peer>,
+    keypair: &RcuArc<Keypair>,
+    mut packets: SkbList,
+    dev: &NetDevice,
+    napi: &NapiContext<'_>,
+) -> usize {
     let count = packets.len();
     while let Some(mut skb) = packets.pop_front() {
-        let keypair = &batch.keypair;
         let cb: &mut PacketCb = skb.cb();
         let (nonce, ds) = (cb.nonce, cb.ds);
         if !keypair.accept_counter(nonce) {
@@ -321,7 +371,7 @@ fn deliver(peer: &Arc<Peer>, batch: &Batch, dev: &NetDevice, napi: &NapiContext<
         skb.reset(false);
         consume_data_done(peer, keypair, &endpoint, ds, skb, dev, napi);
     }
-    // A batch that none came through of is work, too.
+    // Packets none of which is authentic are work, too.
     count.max(1)
 }
 
@@ -337,7 +387,7 @@ enum Dishonest {
 
 fn consume_data_done(
     peer: &Arc<Peer>,
-    keypair: &rcu::RcuArc<Keypair>,
+    keypair: &RcuArc<Keypair>,
     endpoint: &Endpoint,
     ds: u8,
     mut skb: SkBuff,
