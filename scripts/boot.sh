@@ -18,6 +18,7 @@
 #                         what the guest's clock follows: the time (default), or the instructions that the guest executes, a
 #                         billion of which are a second. Then what it measures does not depend on the machine or on what else
 #                         that is doing; waiting takes no time, and the processors take turns on one of the machine's
+#     --processor NAME    the emulated processor, a model of QEMU's (default: max, which has all that the emulator knows)
 #     --append ARGUMENTS  more kernel arguments
 #     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`, the other with `b`, and the
 #                         same name of a socket, which must not exist
@@ -38,7 +39,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-role=rust ko='' memory=1024 cpus=2 timeout=600 clock=host append='' link='' plugin='' console=''
+role=rust ko='' memory=1024 cpus=2 timeout=600 clock=host processor=max append='' link='' plugin='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) role=$2 ;;
@@ -47,6 +48,7 @@ while [[ $# -gt 0 ]]; do
 	--cpus) cpus=$2 ;;
 	--timeout) timeout=$2 ;;
 	--clock) clock=$2 ;;
+	--processor) processor=$2 ;;
 	--append) append=$2 ;;
 	--link) link=$2 ;;
 	--plugin) plugin=$2 ;;
@@ -60,9 +62,9 @@ while [[ $# -gt 0 ]]; do
 done
 [[ $role == rust || $role == c ]] || die "--module is rust or c"
 case $clock in
-host) accel=(-accel 'tcg,thread=multi' -cpu max) ;;
+host) accel=(-accel 'tcg,thread=multi' -cpu "$processor") ;;
 # A byte that is copied or cleared would count as much as an instruction; without ERMS and FSRM eight of them do.
-instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu 'max,-erms,-fsrm') ;;
+instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "$processor,-erms,-fsrm") ;;
 *) die "--clock is host or instructions" ;;
 esac
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"

@@ -5,7 +5,8 @@
 # the guests that this runs in, and makes a table of what it prints:
 #
 #     bench.sh count PART…    has the instructions counted that the work of these parts takes
-#     bench.sh time PART…     measures how fast things are, and how much memory they take
+#     bench.sh time PART…     measures how fast things are, and how much memory they take, and says that it was on the processor
+#                             that is named in PROCESSOR
 #
 # A line `# …` is for people; `SYMBOLS …` and `BENCH {JSON}` are for scripts/bench/report.py.
 #
@@ -14,7 +15,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-: "${ROUNDS:=c rust go none rust c}"
+: "${ROUNDS:=c rust go none rust c}" "${PROCESSOR:=}"
 
 say() { echo "# $*"; }
 record() { echo "BENCH {$1}"; }
@@ -247,8 +248,8 @@ count() {
 
 # measured PART UNIT VALUE
 measured() {
-	say "$VARIANT: $1: $3 $2"
-	record "\"part\": \"$1\", \"variant\": \"$VARIANT\", \"round\": $ROUND, \"unit\": \"$2\", \"value\": $3"
+	say "$VARIANT: $1: $3 $2${PROCESSOR:+ ($PROCESSOR)}"
+	record "\"part\": \"$1\", \"variant\": \"$VARIANT\", \"round\": $ROUND, \"unit\": \"$2\", \"value\": $3, \"processor\": \"$PROCESSOR\""
 }
 
 time_rtt() {

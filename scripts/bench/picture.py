@@ -2,7 +2,8 @@
 """Draws what scripts/bench.sh has measured, as SVG on standard output: picture.py FILE.json
 
 On top, what was counted: a pair of bars for each part, the C module's and ours, as long as they cost, the C module's being 100, and
-made of what the instructions belong to. Below, what was measured by the clock: ours, where the C module's is 100.
+made of what the instructions belong to. Below, what was measured by the clock, with each of the processors: ours, where the C
+module's is 100.
 """
 
 import json
@@ -10,7 +11,7 @@ import statistics
 import sys
 from html import escape
 
-from report import CLASSES, parts_of, title
+from report import CLASSES, PROCESSORS, parts_of, title
 
 COLORS = {"crypto": "#4477aa", "module": "#ee6677", "network": "#228833", "scheduling": "#ccbb44", "memory": "#66ccee", "other": "#bbbbbb"}
 OURS = "#aa3377"
@@ -91,7 +92,6 @@ def main(path):
     picture = Picture()
     picture.text(16, 26, f"WireGuard in Rust beside the C module, kernel {results['kernel']}", 16, weight="bold")
     first = [record for record in results["records"] if "kernel" in record]
-    second = [record for record in results["records"] if "value" in record]
     if first:
         picture.text(16, 48, "Instructions of the kernel; the C module's are 100 (less is better):", 13)
         x = 450
@@ -101,10 +101,14 @@ def main(path):
             x += 30 + 6.6 * len(kind)
         counted(picture, first)
         picture.y += 34
-    if second:
-        picture.text(16, picture.y - 12, "By the clock, two processors; the C module's is 100 (more is better, unless it says so):", 13)
+    for processor, words in PROCESSORS.items():
+        second = [record for record in results["records"] if record.get("processor") == processor]
+        if not second:
+            continue
+        picture.text(16, picture.y - 12, f"By the clock, two processors {words}; the C module's is 100 (more is better, unless it says so):", 13)
         picture.y += 4
         measured(picture, second)
+        picture.y += 34
     print(picture, end="")
 
 

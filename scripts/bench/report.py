@@ -47,6 +47,8 @@ TITLES = {
     "lost_in_1": "  lost of 900",
     "memory_peer": "memory of a peer with 4 allowed IPs",
 }
+# What the clock was looked at on, and what that is called.
+PROCESSORS = {"avx2": "with AVX2", "plain": "without AVX2"}
 TOP = 60  # functions that are kept
 
 
@@ -238,7 +240,8 @@ def table(path, profile=""):
     counted_tables([record for record in results["records"] if "kernel" in record], profile)
     values = [record for record in results["records"] if "value" in record]
     measured_table([record for record in values if record["unit"] == "instructions"], "instructions, one processor")
-    measured_table([record for record in values if record["unit"] != "instructions"], "by the clock, two processors, median of the rounds")
+    for processor, words in PROCESSORS.items():
+        measured_table([record for record in values if record.get("processor") == processor], f"by the clock, two processors {words}, median of the rounds")
 
 
 if __name__ == "__main__":
