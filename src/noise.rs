@@ -30,7 +30,8 @@ use crate::{
         },
         spinlock::{
             new_spinlock_bh,
-            SpinLockBh, //
+            SpinLockBh,
+            SpinLockBhGuard, //
         },
     },
     peer::Peer,
@@ -197,21 +198,21 @@ impl Keypair {
         if !self.receiving_valid.load(Relaxed) {
             return false;
         }
-        if key_has_expired(self.birthdate(), now_ns) || self.replay.lock().is_exhausted() {
-            self.receiving_valid.store(false, Relaxed);
+        if key_has_expired(self.birthdate(), now_ns) {
+            self.expire_receiving();
             return false;
         }
         true
     }
 
-    /// Whether an authentic message with this counter is the first one.
-    pub(crate) fn accept_counter(&self, counter: u64) -> bool {
-        self.replay.lock().validate(counter)
+    /// Receives nothing with it any more.
+    pub(crate) fn expire_receiving(&self) {
+        self.receiving_valid.store(false, Relaxed);
     }
 
-    /// One more than the highest counter of an authentic message so far.
-    pub(crate) fn next_counter(&self) -> u64 {
-        self.replay.lock().next()
+    /// The counters of authentic messages so far, locked.
+    pub(crate) fn replay(&self) -> SpinLockBhGuard<'_, ReplayWindow> {
+        self.replay.lock()
     }
 }
 

@@ -77,7 +77,8 @@ pub(crate) struct PacketCb {
     pub(crate) more: u16,
     /// TOS or traffic class of the outer header.
     pub(crate) ds: u8,
-    _pad: u8,
+    /// Not zero: it is authentic, but its counter was seen before.
+    pub(crate) replayed: u8,
 }
 
 impl PacketCb {

@@ -233,10 +233,10 @@ fn with_cb(mut skb: SkBuff) -> SkBuff {
     skb
 }
 
-/// Counts a message for the device and the peer. Bottom halves are off.
-fn count_received(dev: &NetDevice, peer: &Peer, len: usize) {
-    dev.rx_add(len);
-    peer.rx_bytes.add(len as u64, Relaxed);
+/// Counts messages of so many bytes in all for the device and the peer. Bottom halves are off.
+fn count_received(dev: &NetDevice, peer: &Peer, messages: usize, bytes: usize) {
+    dev.rx_add(messages, bytes);
+    peer.rx_bytes.add(bytes as u64, Relaxed);
 }
 
 /// Decrypts a batch and lets a NAPI deliver it. Process or softirq context.
@@ -353,15 +353,37 @@ fn deliver(
     napi: &NapiContext<'_>,
 ) -> usize {
     let count = packets.len();
+    let guard = rcu::Guard::new();
+    {
+        let mut replay = keypair.replay();
+        for mut skb in packets.iter_mut() {
+            let cb: &mut PacketCb = skb.cb();
+            cb.replayed = (!replay.validate(cb.nonce)).into();
+        }
+        if replay.is_exhausted() {
+            keypair.expire_receiving();
+        }
+    }
+    let mut delivery = Delivery {
+        peer,
+        keypair,
+        dev,
+        napi,
+        guard: &guard,
+        is_authentic: false,
+        has_data: false,
+        source: None,
+        messages: 0,
+        bytes: 0,
+    };
     while let Some(mut skb) = packets.pop_front() {
-        let cb: &mut PacketCb = skb.cb();
-        let (nonce, ds) = (cb.nonce, cb.ds);
-        if !keypair.accept_counter(nonce) {
+        let cb: PacketCb = *skb.cb();
+        if cb.replayed != 0 {
             dev_dbg_ratelimited!(
                 peer.device,
                 "Packet has invalid nonce {} (max {})\n",
-                nonce,
-                keypair.next_counter()
+                cb.nonce,
+                keypair.replay().next()
             );
             continue;
         }
@@ -369,8 +391,9 @@ fn deliver(
             continue;
         };
         skb.reset(false);
-        consume_data_done(peer, keypair, &endpoint, ds, skb, dev, napi);
+        delivery.consume_data_done(&endpoint, cb.ds, skb);
     }
+    count_received(dev, peer, delivery.messages, delivery.bytes);
     // Packets none of which is authentic are work, too.
     count.max(1)
 }
@@ -385,148 +408,184 @@ enum Dishonest {
     Peer(IpAddr),
 }
 
-fn consume_data_done(
-    peer: &Arc<Peer>,
-    keypair: &RcuArc<Keypair>,
-    endpoint: &Endpoint,
-    ds: u8,
-    mut skb: SkBuff,
-    dev: &NetDevice,
-    napi: &NapiContext<'_>,
-) {
-    peer.endpoint.set(endpoint);
-    if peer.keypairs.received_with(&peer.device, keypair) {
-        peer.timers_handshake_complete();
-        peer.send_staged_packets();
-    }
-    keep_key_fresh(peer);
-    peer.timers_any_authenticated_packet_received();
-    peer.timers_any_authenticated_packet_traversal();
+/// The delivery of a batch. What each of its messages would do again is done for the first one alone.
+struct Delivery<'a> {
+    peer: &'a Arc<Peer>,
+    keypair: &'a RcuArc<Keypair>,
+    dev: &'a NetDevice,
+    napi: &'a NapiContext<'a>,
+    guard: &'a rcu::Guard,
+    /// There was an authentic message.
+    is_authentic: bool,
+    /// There was one with contents.
+    has_data: bool,
+    /// A source address that is the peer's.
+    source: Option<IpAddr>,
+    /// What is to be counted as received.
+    messages: usize,
+    bytes: usize,
+}
 
-    let len = skb.len();
-    if len == 0 {
-        count_received(dev, peer, message_data_len(0));
-        dev_dbg_ratelimited!(
-            peer.device,
-            "Receiving keepalive packet from peer {} ({})\n",
-            peer.id,
-            endpoint
-        );
-        skb.consume();
-        return;
-    }
-    peer.timers_data_received();
-    peer.pace.answered();
-
-    match check_inner(peer, &mut skb, ds) {
-        Ok(()) => {
-            napi.gro_receive(skb);
-            count_received(dev, peer, message_data_len(len));
+impl Delivery<'_> {
+    /// Takes note of a message that is authentic.
+    fn authentic(&mut self) {
+        if core::mem::replace(&mut self.is_authentic, true) {
+            return;
         }
-        // There was no memory.
-        Err(None) => {}
-        Err(Some(dishonest)) => {
-            dev.stats_add(Stat::RxErrors, 1);
-            match dishonest {
-                Dishonest::Size => {
-                    dev_dbg_ratelimited!(
-                        peer.device,
-                        "Packet has incorrect size from peer {} ({})\n",
-                        peer.id,
-                        endpoint
-                    );
-                    dev.stats_add(Stat::RxLengthErrors, 1);
-                }
-                Dishonest::Type => {
-                    dev_dbg_ratelimited!(
-                        peer.device,
-                        "Packet is neither ipv4 nor ipv6 from peer {} ({})\n",
-                        peer.id,
-                        endpoint
-                    );
-                    dev.stats_add(Stat::RxFrameErrors, 1);
-                }
-                Dishonest::Peer(source) => {
-                    dev_dbg_ratelimited!(
-                        peer.device,
-                        "Packet has unallowed src IP ({}) from peer {} ({})\n",
-                        ::core::format_args!("{source}"),
-                        peer.id,
-                        endpoint
-                    );
-                    dev.stats_add(Stat::RxFrameErrors, 1);
+        let peer = self.peer;
+        if peer.keypairs.received_with(&peer.device, self.keypair) {
+            peer.timers_handshake_complete();
+            peer.send_staged_packets();
+        }
+        keep_key_fresh(peer, self.guard);
+        peer.timers_any_authenticated_packet_received();
+        peer.timers_any_authenticated_packet_traversal();
+    }
+
+    /// Takes note of a message that has contents.
+    fn data(&mut self) {
+        if !core::mem::replace(&mut self.has_data, true) {
+            self.peer.timers_data_received();
+            self.peer.pace.answered();
+        }
+    }
+
+    /// Counts a message whose contents have `len` bytes.
+    fn count(&mut self, len: usize) {
+        self.messages = self.messages.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(message_data_len(len));
+    }
+
+    fn consume_data_done(&mut self, endpoint: &Endpoint, ds: u8, mut skb: SkBuff) {
+        let (peer, dev) = (self.peer, self.dev);
+        peer.endpoint.set(endpoint);
+        self.authentic();
+
+        let len = skb.len();
+        if len == 0 {
+            self.count(len);
+            dev_dbg_ratelimited!(
+                peer.device,
+                "Receiving keepalive packet from peer {} ({})\n",
+                peer.id,
+                endpoint
+            );
+            skb.consume();
+            return;
+        }
+        self.data();
+
+        match self.check_inner(&mut skb, ds) {
+            Ok(()) => {
+                self.napi.gro_receive(skb);
+                self.count(len);
+            }
+            // There was no memory.
+            Err(None) => {}
+            Err(Some(dishonest)) => {
+                dev.stats_add(Stat::RxErrors, 1);
+                match dishonest {
+                    Dishonest::Size => {
+                        dev_dbg_ratelimited!(
+                            peer.device,
+                            "Packet has incorrect size from peer {} ({})\n",
+                            peer.id,
+                            endpoint
+                        );
+                        dev.stats_add(Stat::RxLengthErrors, 1);
+                    }
+                    Dishonest::Type => {
+                        dev_dbg_ratelimited!(
+                            peer.device,
+                            "Packet is neither ipv4 nor ipv6 from peer {} ({})\n",
+                            peer.id,
+                            endpoint
+                        );
+                        dev.stats_add(Stat::RxFrameErrors, 1);
+                    }
+                    Dishonest::Peer(source) => {
+                        dev_dbg_ratelimited!(
+                            peer.device,
+                            "Packet has unallowed src IP ({}) from peer {} ({})\n",
+                            ::core::format_args!("{source}"),
+                            peer.id,
+                            endpoint
+                        );
+                        dev.stats_add(Stat::RxFrameErrors, 1);
+                    }
                 }
             }
         }
     }
-}
 
-/// Checks the packet inside a data message, cuts off the padding and makes the packet ready for the stack.
-fn check_inner(
-    peer: &Arc<Peer>,
-    skb: &mut SkBuff,
-    ds: u8,
-) -> core::result::Result<(), Option<Dishonest>> {
-    if !skb.may_pull(IPV4_HEADER_LEN) {
-        return Err(Some(Dishonest::Type));
-    }
-    let version = skb.head().first().map_or(0, |byte| byte >> 4);
-    if version != 4 && !(version == 6 && skb.may_pull(IPV6_HEADER_LEN)) {
-        return Err(Some(Dishonest::Type));
-    }
-    // The tag was right, so nothing was changed on the way: no checksum of any layer needs to be looked at.
-    skb.set_checksum_verified();
+    /// Checks the packet inside a data message, cuts off the padding and makes the packet ready for the stack.
+    fn check_inner(
+        &mut self,
+        skb: &mut SkBuff,
+        ds: u8,
+    ) -> core::result::Result<(), Option<Dishonest>> {
+        if !skb.may_pull(IPV4_HEADER_LEN) {
+            return Err(Some(Dishonest::Type));
+        }
+        let version = skb.head().first().map_or(0, |byte| byte >> 4);
+        if version != 4 && !(version == 6 && skb.may_pull(IPV6_HEADER_LEN)) {
+            return Err(Some(Dishonest::Type));
+        }
+        // The tag was right, so nothing was changed on the way: no checksum of any layer needs to be looked at.
+        skb.set_checksum_verified();
 
-    let (len, source) = if version == 4 {
-        skb.set_protocol(ETH_P_IP);
-        let header = skb
-            .head()
-            .first_chunk::<IPV4_HEADER_LEN>()
-            .ok_or(Some(Dishonest::Type))?;
-        let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        if len < IPV4_HEADER_LEN {
+        let (len, source) = if version == 4 {
+            skb.set_protocol(ETH_P_IP);
+            let header = skb
+                .head()
+                .first_chunk::<IPV4_HEADER_LEN>()
+                .ok_or(Some(Dishonest::Type))?;
+            let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
+            if len < IPV4_HEADER_LEN {
+                return Err(Some(Dishonest::Size));
+            }
+            (
+                len,
+                IpAddr::V4([header[12], header[13], header[14], header[15]].into()),
+            )
+        } else {
+            skb.set_protocol(ETH_P_IPV6);
+            let header = skb
+                .head()
+                .first_chunk::<IPV6_HEADER_LEN>()
+                .ok_or(Some(Dishonest::Type))?;
+            let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
+            let source = header
+                .get(8..24)
+                .and_then(|source| source.first_chunk::<16>())
+                .ok_or(Some(Dishonest::Type))?;
+            (
+                len.saturating_add(IPV6_HEADER_LEN),
+                IpAddr::V6((*source).into()),
+            )
+        };
+        let inner = skb.dsfield();
+        skb.ecn_decapsulate(ds, inner);
+        if len > skb.len() {
             return Err(Some(Dishonest::Size));
         }
-        (
-            len,
-            IpAddr::V4([header[12], header[13], header[14], header[15]].into()),
-        )
-    } else {
-        skb.set_protocol(ETH_P_IPV6);
-        let header = skb
-            .head()
-            .first_chunk::<IPV6_HEADER_LEN>()
-            .ok_or(Some(Dishonest::Type))?;
-        let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let source = header
-            .get(8..24)
-            .and_then(|source| source.first_chunk::<16>())
-            .ok_or(Some(Dishonest::Type))?;
-        (
-            len.saturating_add(IPV6_HEADER_LEN),
-            IpAddr::V6((*source).into()),
-        )
-    };
-    let inner = skb.dsfield();
-    skb.ecn_decapsulate(ds, inner);
-    if len > skb.len() {
-        return Err(Some(Dishonest::Size));
-    }
-    skb.trim(len).map_err(|_| None)?;
+        skb.trim(len).map_err(|_| None)?;
 
-    let guard = rcu::Guard::new();
-    let owner = peer.device.allowed_ips.lookup(source, &guard);
-    if !owner.is_some_and(|owner| Arc::ptr_eq(&owner, peer)) {
-        return Err(Some(Dishonest::Peer(source)));
+        if self.source != Some(source) {
+            let owner = self.peer.device.allowed_ips.lookup(source, self.guard);
+            if !owner.is_some_and(|owner| Arc::ptr_eq(&owner, self.peer)) {
+                return Err(Some(Dishonest::Peer(source)));
+            }
+            self.source = Some(source);
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Asks for a handshake while there is still time, so that a flow that only comes in is not cut off.
-fn keep_key_fresh(peer: &Arc<Peer>) {
+fn keep_key_fresh(peer: &Arc<Peer>, guard: &rcu::Guard) {
     let rekey = {
-        let guard = rcu::Guard::new();
-        peer.keypairs.current().load(&guard).is_some_and(|keypair| {
+        peer.keypairs.current().load(guard).is_some_and(|keypair| {
             keypair.is_sending_valid()
                 && peer.timers_rekey_after_receiving(
                     keypair.i_am_the_initiator(),

@@ -242,12 +242,19 @@ void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
 	skb->csum_offset = offsetof(struct udphdr, check);
 }
 
-void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len)
+void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_t bytes)
 {
+	struct pcpu_sw_netstats *tstats;
+
 	local_bh_disable();
 	/* The counters are freed a grace period after the device was closed. */
-	if (likely(netif_running(dev) && dev->pcpu_stat_type == NETDEV_PCPU_STAT_TSTATS))
-		dev_sw_netstats_rx_add(dev, len);
+	if (likely(netif_running(dev) && dev->pcpu_stat_type == NETDEV_PCPU_STAT_TSTATS)) {
+		tstats = this_cpu_ptr(dev->tstats);
+		u64_stats_update_begin(&tstats->syncp);
+		u64_stats_add(&tstats->rx_packets, packets);
+		u64_stats_add(&tstats->rx_bytes, bytes);
+		u64_stats_update_end(&tstats->syncp);
+	}
 	local_bh_enable();
 }
 

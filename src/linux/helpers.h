@@ -38,7 +38,7 @@ void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
 void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
 
 /* netdevice.rs */
-void helper_dev_sw_netstats_rx_add(struct net_device *dev, u32 len);
+void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_t bytes);
 void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
 void helper_netdev_lockdep_set_classes(struct net_device *dev);
 void helper_netdev_no_neighbours(struct net_device *dev);

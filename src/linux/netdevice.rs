@@ -218,14 +218,13 @@ impl NetDevice {
         unsafe { Atomic::from_ptr(counter) }.add(n, Relaxed);
     }
 
-    /// `dev_sw_netstats_rx_add()`: counts a received packet of `len` bytes. Any context but a hard interrupt.
+    /// As `dev_sw_netstats_rx_add()`, counts received packets, of `bytes` in all. Any context but a hard interrupt.
     ///
     /// Does nothing if the device is not running: then its counters may be gone.
     #[inline]
-    pub(crate) fn rx_add(&self, len: usize) {
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
+    pub(crate) fn rx_add(&self, packets: usize, bytes: usize) {
         // SAFETY: By the type invariant the device is valid.
-        unsafe { bindings::helper_dev_sw_netstats_rx_add(self.as_raw(), len) };
+        unsafe { bindings::helper_dev_sw_netstats_rx_add(self.as_raw(), packets, bytes) };
     }
 
     /// `icmp_ndo_send()`, `icmpv6_ndo_send()`: tells the sender of an IPv4 or IPv6 packet that was to leave by this

@@ -210,7 +210,7 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
         let _bh = bottom_half::disable();
         let guard = rcu::Guard::new();
         if let Some(dev) = device.netdev.get(&guard) {
-            count_received(dev, &peer, len);
+            count_received(dev, &peer, 1, len);
         }
     }
     peer.timers_any_authenticated_packet_received();
