@@ -332,10 +332,11 @@ impl Device {
             Flags::UNBOUND | Flags::FREEZABLE,
             0,
         )?;
+        // One item at a time on a CPU: more of them would only take it from one another.
         let packet_crypt_wq = OwnedQueue::new(
             fmt!("wg-crypt-{}", name),
             Flags::CPU_INTENSIVE | Flags::MEM_RECLAIM | Flags::PERCPU,
-            0,
+            1,
         )?;
         Arc::pin_init(
             try_pin_init!(Self {

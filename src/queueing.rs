@@ -47,7 +47,10 @@ use crate::{
         barrier::smp_mb,
         cpumask,
         ptr_ring::PtrRing,
-        rcu::RcuArc,
+        rcu::{
+            self,
+            RcuArc, //
+        },
         sched,
         skbuff::{
             SkBuff,
@@ -64,6 +67,9 @@ use crate::{
     peer::Peer,
     protocol::limits::MAX_QUEUED_PACKETS, //
 };
+
+/// Batches that a worker encrypts or decrypts before what else waits for the CPU has its turn.
+const MAX_BATCHES_IN_TURN: usize = 4;
 
 /// What the module notes about a packet in its control block.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
@@ -436,8 +442,23 @@ impl WorkItem for CryptWorker {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        let mut left = MAX_BATCHES_IN_TURN;
         while let Some(batch) = this.ring.ring.consume() {
             (this.crypt)(&batch);
+            left = left.saturating_sub(1);
+            if left == 0 {
+                let peer = &batch.keypair.peer;
+                // Who removes a peer waits for a grace period, and then for what is queued.
+                let _guard = rcu::Guard::new();
+                if !peer.is_dead() {
+                    // If it is queued already, that will do.
+                    let _ = peer
+                        .device
+                        .packet_crypt_wq
+                        .enqueue_on(cpumask::current(), this);
+                    return;
+                }
+            }
             sched::cond_resched();
         }
     }
