@@ -15,7 +15,9 @@ from report import CLASSES, PROCESSORS, parts_of, title
 
 COLORS = {"crypto": "#4477aa", "module": "#ee6677", "network": "#228833", "scheduling": "#ccbb44", "memory": "#66ccee", "other": "#bbbbbb"}
 OURS = "#aa3377"
-WIDTH, LEFT, TOP, BAR, SCALE = 920, 350, 70, 13, 3.9  # pixels; SCALE is of one hundredth
+WIDTH, LEFT, TOP, BAR = 920, 350, 70, 13  # pixels
+# Pixels of one hundredth: where nothing is expected to be more than a hundred, and where something is; and what has room there.
+SCALE, WIDE, MOST = 3.9, 2.1, 240
 # What is better when there is less of it.
 LESS = ("rtt_", "memory_", "lost_")
 LEFT_OUT = ("lost_", "ping_way")
@@ -31,8 +33,8 @@ class Picture:
     def box(self, x, y, width, height, color):
         self.items.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height}" fill="{color}"/>')
 
-    def line(self, percent, top, bottom):
-        x = LEFT + percent * SCALE
+    def hundred(self, scale, top, bottom):
+        x = LEFT + 100 * scale
         self.items.append(f'<line x1="{x}" y1="{top}" x2="{x}" y2="{bottom}" stroke="#888" stroke-dasharray="3,3"/>')
 
     def __str__(self):
@@ -68,7 +70,7 @@ def counted(picture, records):
                 picture.text(x + 6, picture.y + BAR - 3, f"{100 * mean(both[name], lambda record: record['kernel']) / whole:.0f}", 11)
             picture.y += BAR
         picture.y += 9
-    picture.line(100, top - 4, picture.y - 5)
+    picture.hundred(SCALE, top - 4, picture.y - 5)
 
 
 def measured(picture, records):
@@ -80,10 +82,11 @@ def measured(picture, records):
             continue
         percent = 100 * both[1] / both[0]
         picture.text(LEFT - 8, picture.y + BAR - 2, title(part) + (" (less is better)" if part.startswith(LESS) else ""), anchor="end")
-        picture.box(LEFT, picture.y, min(percent, 130) * SCALE, BAR, OURS)
-        picture.text(LEFT + min(percent, 130) * SCALE + 6, picture.y + BAR - 2, f"{percent:.0f}", 11)
+        length = min(percent, MOST) * WIDE
+        picture.box(LEFT, picture.y, length, BAR, OURS)
+        picture.text(LEFT + length + 6, picture.y + BAR - 2, f"{percent:.0f}", 11)
         picture.y += BAR + 7
-    picture.line(100, top - 4, picture.y - 2)
+    picture.hundred(WIDE, top - 4, picture.y - 2)
 
 
 def main(path):
