@@ -84,14 +84,18 @@ const MAX_BATCH: usize = 16;
 /// So many packets at most are encrypted and sent by the caller, before he goes on.
 const MAX_AT_ONCE: usize = 2;
 /// How often that happens before packets are left to a worker, which sends more of them at a time: a stream of packets one by
-/// one would keep a single CPU busy, and never have two of them together. With each tick of the clock one of these is
-/// forgotten, and all are when the peer sends something: then he may be waiting for what is sent.
+/// one would keep a single CPU busy, and never have two of them together. It begins anew when the peer sends something, for
+/// then he may be waiting for what is sent.
 const MAX_STEPS: u32 = 8;
+/// Or when nothing was to be sent for so many ticks of the clock. Not sooner: what is sent by one CPU might overtake what another
+/// has just sent.
+const QUIET_TICKS: u32 = 3;
 /// Batches that whoever encrypted one of them sends at most, before he goes on.
 const MAX_BATCHES_AT_ONCE: usize = 16;
 
 /// How often packets to a peer were sent at once lately.
 pub(crate) struct Pace {
+    /// When some were to be sent last.
     tick: Atomic<u32>,
     steps: Atomic<u32>,
 }
@@ -109,11 +113,14 @@ impl Pace {
     fn step(&self) -> bool {
         let now = ktime::jiffies() as u32;
         let gone = now.wrapping_sub(self.tick.load(Relaxed));
-        let steps = self.steps.load(Relaxed).saturating_sub(gone);
         if gone != 0 {
             self.tick.store(now, Relaxed);
-            self.steps.store(steps, Relaxed);
         }
+        let steps = if gone < QUIET_TICKS {
+            self.steps.load(Relaxed)
+        } else {
+            0
+        };
         if steps >= MAX_STEPS {
             return false;
         }
