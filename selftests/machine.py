@@ -25,13 +25,19 @@ class NoWorkers:
             file.write("-1")
         self.cpus, self.children = os.sched_getaffinity(0), []
         first, *others = sorted(self.cpus)
+        ready, tell = os.pipe()
         for cpu in others:
             child = os.fork()
             if child == 0:
                 self.occupy(cpu)
+                os.write(tell, b"x")
                 while True:
                     pass
             self.children.append(child)
+            # Or it might wait for the CPU that is about to be occupied.
+            os.read(ready, 1)
+        os.close(ready)
+        os.close(tell)
         self.occupy(first)
 
     @staticmethod

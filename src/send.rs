@@ -87,9 +87,9 @@ const MAX_AT_ONCE: usize = 2;
 /// one would keep a single CPU busy, and never have two of them together. It begins anew when the peer sends something, for
 /// then he may be waiting for what is sent.
 const MAX_STEPS: u32 = 8;
-/// Or when nothing was to be sent for so many ticks of the clock. Not sooner: what is sent by one CPU might overtake what another
-/// has just sent.
-const QUIET_TICKS: u32 = 3;
+/// Or when nothing was to be sent for so many ticks of the clock, a tenth of a second with 250 of them. Not sooner: what is sent by
+/// one CPU might overtake what another has just sent. So it is always the same worker, too, until then.
+const QUIET_TICKS: u32 = 25;
 /// Batches that whoever encrypted one of them sends at most, before he goes on.
 const MAX_BATCHES_AT_ONCE: usize = 16;
 
@@ -98,6 +98,8 @@ pub(crate) struct Pace {
     /// When some were to be sent last.
     tick: Atomic<u32>,
     steps: Atomic<u32>,
+    /// The CPU of the worker that packets are left to: another one than that where some were sent at once last.
+    worker: Atomic<u32>,
 }
 
 impl Pace {
@@ -106,6 +108,7 @@ impl Pace {
         Self {
             tick: Atomic::new(0),
             steps: Atomic::new(0),
+            worker: Atomic::new(0),
         }
     }
 
@@ -125,6 +128,8 @@ impl Pace {
             return false;
         }
         self.steps.store(steps.wrapping_add(1), Relaxed);
+        self.worker
+            .store(cpumask::next_online_after(cpumask::current()), Relaxed);
         true
     }
 
@@ -170,7 +175,7 @@ impl Peer {
     ///
     /// Process and softirq context. A few are encrypted and sent at once, by the caller: who sends little is not to wait for
     /// a worker. Many are left to the workers of all CPUs. What comes in between, again and again, waits for a worker of
-    /// the next CPU, to be joined by what else comes until that has its turn: who sends much can go on meanwhile.
+    /// another CPU, to be joined by what else comes until that has its turn: who sends much can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
         let waiting = self.staged.lock().messages();
         if waiting == 0 {
@@ -190,7 +195,7 @@ impl Peer {
             let _ = self.encrypt_staged_packets(true);
         } else {
             // The removal of a peer sees to what waits.
-            let _ = self.queue_tx_work(cpumask::next_online_after(cpumask::current()));
+            let _ = self.queue_tx_work(self.pace.worker.load(Relaxed));
         }
     }
 
