@@ -584,16 +584,14 @@ impl Delivery<'_> {
 
 /// Asks for a handshake while there is still time, so that a flow that only comes in is not cut off.
 fn keep_key_fresh(peer: &Arc<Peer>, guard: &rcu::Guard) {
-    let rekey = {
-        peer.keypairs.current().load(guard).is_some_and(|keypair| {
-            keypair.is_sending_valid()
-                && peer.timers_rekey_after_receiving(
-                    keypair.i_am_the_initiator(),
-                    keypair.birthdate(),
-                    ktime::coarse_boottime_ns(),
-                )
-        })
-    };
+    let rekey = peer.keypairs.current().load(guard).is_some_and(|keypair| {
+        keypair.is_sending_valid()
+            && peer.timers_rekey_after_receiving(
+                keypair.i_am_the_initiator(),
+                keypair.birthdate(),
+                ktime::coarse_boottime_ns(),
+            )
+    });
     if rekey {
         peer.send_queued_handshake_initiation(false);
     }
