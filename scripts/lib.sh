@@ -334,6 +334,8 @@ in_env() {
 		env=$1 dir=$2
 		shift 2
 		mount -t proc proc "$env/proc"
+		# A /tmp of its own: make names its job server by PID, and PIDs repeat from one namespace to the next.
+		mount -t tmpfs tmpfs "$env/tmp"
 		while [[ $1 != -- ]]; do
 			mkdir -p "$env$1"
 			mount --bind "$1" "$env$1"
