@@ -12,7 +12,9 @@
 #     tcp1, tcp8              per byte of one and of eight TCP flows, MTU 1420 inside
 #     tcp1_big, tcp8_big      the same with an MTU of 8920
 #     tcp1_plain              one flow over a link that does not cut datagrams up itself, as most network cards do not
+#     tcp1_nic, tcp8_nic      one and eight flows as between two machines: datagrams leave one by one, and GRO joins them
 #     udp64, udp1400          per datagram, as many as go
+#     udp1400_nic             as between two machines
 #     ping                    per round trip, one at a time
 #     handshake               per handshake: only the module's side, that which answers and that which begins
 #     peers                   per datagram that one interface receives from, or sends to, 1,000 peers in turn, or one of them
@@ -43,7 +45,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-counted=(tcp1 tcp8 tcp1_big tcp8_big tcp1_plain udp64 udp1400 ping handshake peers)
+counted=(tcp1 tcp8 tcp1_big tcp8_big tcp1_plain tcp1_nic tcp8_nic udp64 udp1400 udp1400_nic ping handshake peers)
 timed=(rtt rate_tcp1 rate_tcp8 rate_tunnels rate_udp64 rate_udp1400 handshakes rate_peers memory)
 
 of_results=''

@@ -22,8 +22,8 @@ if [[ $KERNEL != stock ]]; then
 	use_part "$(dirname "$debug")"
 	name+=-$KERNEL build=$debug text+=" with ${KERNEL^^}" tools=(LLVM=-19)
 fi
-start_log "$name"
 work_begin "$name" "$build"
+start_log "$name"
 module=$work/wireguard.ko
 step "$text" in_env "$work" make -C "$build" M="$work" -j "$(nproc)" "${tools[@]}" modules
 sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2

@@ -89,6 +89,16 @@ segmentation() {
 	done
 }
 
+# cards on|off: whether the ends are as far apart as two machines: what leaves is cut up into datagrams, and what arrives is put
+# together again by GRO, as network cards and their drivers do.
+cards() {
+	local n
+	segmentation $([[ $1 == on ]] && echo off || echo on)
+	for n in a b; do
+		ns $n ethtool -K eth0 gro $1
+	done
+}
+
 serve() {
 	bg b iperf3 -s -B $ADDRESS &> /dev/null
 	SERVER=$BG
@@ -209,6 +219,16 @@ count_tcp1_plain() {
 	counted tcp1_plain byte 1M 9M flow -n
 	segmentation on
 }
+# as_cards FUNCTION [ARGUMENT…]
+as_cards() {
+	set_mtu 1420
+	cards on
+	"$@"
+	cards off
+}
+count_tcp1_nic() { as_cards counted tcp1_nic byte 1M 9M flow -n; }
+count_tcp8_nic() { as_cards counted tcp8_nic byte 4M 16M flow -P 8 -n; }
+count_udp1400_nic() { as_cards counted udp1400_nic datagram 300 3300 datagrams 1392 0; }
 count_udp64() { set_mtu 1420; counted udp64 datagram 300 3300 datagrams 64 0; }
 count_udp1400() { set_mtu 1420; counted udp1400 datagram 300 3300 datagrams 1392 0; }
 count_ping() {

@@ -411,6 +411,10 @@ impl EncapReceive for Device {
     fn receive(&self, skb: SkBuff) {
         self.receive_packet(skb);
     }
+
+    fn may_aggregate(&self) -> bool {
+        true
+    }
 }
 
 impl Driver for Device {

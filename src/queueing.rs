@@ -77,6 +77,8 @@ const MAX_BATCHES_IN_TURN: usize = 4;
 pub(crate) struct PacketCb {
     /// The counter of the data message.
     pub(crate) nonce: u64,
+    /// The index that a received data message names.
+    pub(crate) receiver: u32,
     /// MTU of the route inside the tunnel, which padding does not exceed; zero: no limit.
     pub(crate) mtu: u32,
     /// How many segments it has besides the first; their messages have the counters that follow.
@@ -85,9 +87,20 @@ pub(crate) struct PacketCb {
     pub(crate) ds: u8,
     /// Not zero: it is authentic, but its counter was seen before.
     pub(crate) replayed: u8,
+    reserved: u32,
 }
 
 impl PacketCb {
+    /// Of a data message that has come in.
+    pub(crate) fn received(nonce: u64, receiver: u32, ds: u8) -> Self {
+        Self {
+            nonce,
+            receiver,
+            ds,
+            ..Self::default()
+        }
+    }
+
     /// How many messages it becomes.
     pub(crate) fn messages(&self) -> usize {
         usize::from(self.more).wrapping_add(1)
@@ -353,12 +366,15 @@ impl RxQueue {
         })
     }
 
-    /// Adds messages, which are dropped if there are too many already.
-    pub(crate) fn arrive(&self, messages: SkbList) {
+    /// Adds a message. It is dropped with `ENOSPC` if there are too many already.
+    pub(crate) fn arrive(&self, message: SkBuff) -> Result {
         let mut arrived = self.arrived.lock();
-        if arrived.len() < MAX_QUEUED_PACKETS as usize {
-            arrived.append(messages);
+        if arrived.len() >= MAX_QUEUED_PACKETS as usize {
+            drop(arrived);
+            return Err(ENOSPC);
         }
+        arrived.push_back(message);
+        Ok(())
     }
 
     /// Takes the messages that came in.

@@ -4,9 +4,9 @@
 //!
 //! A packet's way through this file, from the UDP socket:
 //!
-//! 1. [`Device::receive_packet`]: sorted by the type of the message. Handshake messages go to a [queue of their
+//! 1. [`Device::receive_packet`]: a datagram is sorted by the type of the message. Handshake messages go to a [queue of their
 //!    own](HandshakeQueue).
-//! 2. [`Device::consume_data`]: data messages wait for the NAPI of the CPU, and for those that come right behind them.
+//! 2. [`Device::consume_data`]: a data message waits for the NAPI of the CPU, and for those that come right behind it.
 //! 3. [`Device::sort`]: those of one keypair become a batch.
 //! 4. [`decrypt`]: the batch is decrypted, at once if there is little to do, or by a worker.
 //! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs. One that was decrypted at once, with
@@ -21,10 +21,7 @@ use crate::{
     device::Device,
     linux::{
         barrier::smp_mb,
-        bottom_half::{
-            self,
-            BhGuard, //
-        },
+        bottom_half,
         ktime,
         napi::NapiContext,
         netdevice::{
@@ -86,9 +83,7 @@ const IPV4_HEADER_LEN: usize = 20;
 /// Bytes of an IPv6 header.
 const IPV6_HEADER_LEN: usize = 40;
 
-/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message.
-///
-/// Returns the type of the message. Its header, which is the whole of a handshake message, is then linear.
+/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message, the type of which it returns.
 fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
     if skb.ip_version_protocol() != Some(skb.protocol()) {
         return None;
@@ -101,29 +96,18 @@ fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
     }
     let len = udp_len.checked_sub(UDP_HEADER_LEN)?;
     let offset = udp_offset.checked_add(UDP_HEADER_LEN)?;
-    if !skb.may_pull(offset.checked_add(size_of::<u32>())?) {
-        return None;
-    }
     skb.trim(offset.checked_add(len)?).ok()?;
     skb.pull(offset).ok()?;
-    let kind = MessageType::classify(skb.read_head()?, skb.len())?;
-    skb.may_pull(kind.header_len()).then_some(kind)
+    MessageType::classify(skb.read()?, skb.len())
 }
 
 impl Device {
-    /// Takes in a packet from the socket, of one or several datagrams. Softirq context.
-    pub(crate) fn receive_packet(&self, skb: SkBuff) {
-        let bh = bottom_half::disable();
-        let mut data = SkbList::new();
-        for mut skb in skb.datagrams(size_of::<DataHeader>(), &bh) {
-            match prepare_header(&mut skb) {
-                Some(MessageType::Data) => data.push_back(skb),
-                Some(_) => self.consume_handshake(skb),
-                None => {}
-            }
-        }
-        if !data.is_empty() {
-            self.consume_data(data, &bh);
+    /// Takes in a datagram from the socket. Softirq context.
+    pub(crate) fn receive_packet(&self, mut skb: SkBuff) {
+        match prepare_header(&mut skb) {
+            Some(MessageType::Data) => self.consume_data(skb),
+            Some(kind) if skb.may_pull(kind.header_len()) => self.consume_handshake(skb),
+            _ => {}
         }
     }
 
@@ -142,14 +126,23 @@ impl Device {
         }
     }
 
-    /// Leaves data messages to the NAPI of this CPU, which has its turn when what else arrives together with them is there,
+    /// Leaves a data message to the NAPI of this CPU, which has its turn when what else arrives together with it is there,
     /// too.
-    fn consume_data(&self, data: SkbList, bh: &BhGuard) {
-        let index = self.netdev.napi_index_local(bh);
-        if let Some(queue) = self.rx_queues.get(index as usize) {
-            queue.arrive(data);
-            self.netdev.napi_schedule_local(bh);
+    fn consume_data(&self, mut skb: SkBuff) {
+        let Some(header) = skb.read::<DataHeader>() else {
+            return;
+        };
+        let ds = skb.dsfield();
+        *skb.cb() = PacketCb::received(header.counter.get(), header.key_idx.get(), ds);
+        let bh = bottom_half::disable();
+        let index = self.netdev.napi_index_local(&bh);
+        let Some(queue) = self.rx_queues.get(index as usize) else {
+            return;
+        };
+        if queue.arrive(skb).is_err() {
+            self.stats_add(Stat::RxDropped, 1);
         }
+        self.netdev.napi_schedule_local(&bh);
     }
 
     /// Makes batches of the data messages that arrived together: of each row of them that belong to one keypair. Returns how many
@@ -165,25 +158,22 @@ impl Device {
         // Few are decrypted here and now; with more it is worth it to have other CPUs help.
         let few = arrived.len() <= MAX_DECRYPTED_AT_ONCE;
         let guard = rcu::Guard::new();
-        while let Some(first) = arrived.pop_front() {
-            let Some(header) = first.read_head::<DataHeader>() else {
-                continue;
-            };
+        while let Some(mut first) = arrived.pop_front() {
+            let receiver = first.cb::<PacketCb>().receiver;
             let mut bytes = first.len();
             let mut packets = Staged::new();
-            packets.push_back(with_cb(first));
+            packets.push_back(first);
             while packets.messages() < MAX_BATCH
                 && arrived
                     .front_mut()
-                    .and_then(|next| next.read_head::<DataHeader>())
-                    .is_some_and(|next| next.key_idx == header.key_idx)
+                    .is_some_and(|mut next| next.cb::<PacketCb>().receiver == receiver)
             {
                 if let Some(next) = arrived.pop_front() {
                     bytes = bytes.wrapping_add(next.len());
-                    packets.push_back(with_cb(next));
+                    packets.push_back(next);
                 }
             }
-            let Some(entry) = self.index_table.lookup(header.key_idx.get(), &guard) else {
+            let Some(entry) = self.index_table.lookup(receiver, &guard) else {
                 continue;
             };
             let peer = &entry.peer;
@@ -220,19 +210,6 @@ impl Device {
     }
 }
 
-/// A data message with what is to be known of it noted in its control block.
-fn with_cb(mut skb: SkBuff) -> SkBuff {
-    let ds = skb.dsfield();
-    let nonce = skb
-        .read_head::<DataHeader>()
-        .map_or(0, |header| header.counter.get());
-    let cb: &mut PacketCb = skb.cb();
-    *cb = PacketCb::default();
-    cb.nonce = nonce;
-    cb.ds = ds;
-    skb
-}
-
 /// Counts messages of so many bytes in all for the device and the peer. Bottom halves are off.
 fn count_received(dev: &NetDevice, peer: &Peer, messages: usize, bytes: usize) {
     dev.rx_add(messages, bytes);
@@ -253,11 +230,7 @@ fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbList {
         while let Some(mut skb) = packets.pop_front() {
             let cb: &mut PacketCb = skb.cb();
             let nonce = cb.nonce;
-            if skb
-                .pull(size_of::<DataHeader>())
-                .and_then(|()| skb.open(nonce, keypair.receiving_key()))
-                .is_ok()
-            {
+            if let Ok(skb) = skb.open(size_of::<DataHeader>(), nonce, keypair.receiving_key()) {
                 decrypted.push_back(skb);
             }
         }

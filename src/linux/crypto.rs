@@ -15,7 +15,10 @@
 //! [`include/crypto/utils.h`](srctree/include/crypto/utils.h),
 //! `memzero_explicit()` of [`include/linux/string.h`](srctree/include/linux/string.h)
 
-use core::mem::MaybeUninit;
+use core::{
+    mem::MaybeUninit,
+    slice, //
+};
 use kernel::prelude::*;
 
 use super::{
@@ -335,36 +338,53 @@ pub(crate) fn chacha20poly1305_open(
     Ok(())
 }
 
-/// Checks the tag at the end of `src` and decrypts what is before it into `dst`, in one pass with the key of the authenticator.
+/// Checks the tag at the end of the text at `src` and decrypts what is before it into `dst`, in one pass with the key of the
+/// authenticator.
 ///
-/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used, and are as before afterwards.
-/// Otherwise as [`chacha20poly1305_open`].
+/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used. Those of `dst` are as before
+/// afterwards; those of `src` are only read. `dst` has exactly that and as many bytes as the text with the tag. Otherwise as
+/// [`chacha20poly1305_open`].
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right: what is in `dst` then is not for anyone to see. `EINVAL` when `src` is too short, or too
-/// long, or `dst` not long enough; nothing is written then.
-pub(crate) fn chacha20poly1305_open_from(
+/// `EBADMSG` when the tag is not right: what is in `dst` then is not for anyone to see. `EAGAIN` instead when the bytes in front
+/// of `src` were changed meanwhile, so that it may be right all the same. `EINVAL` when `dst` is too short, or too long; nothing is
+/// written then.
+///
+/// # Safety
+///
+/// `src` must be valid for reads of the bytes of the text and the tag, which nobody may write to for the time of the call, and of
+/// [`CHACHA_BLOCK_SIZE`] bytes in front of them, which somebody may write to. None of it may be in `dst`.
+pub(crate) unsafe fn chacha20poly1305_open_from(
     dst: &mut [u8],
-    src: &[u8],
+    src: *const u8,
     nonce: u64,
     key: &[u8; CHACHA20POLY1305_KEY_SIZE],
 ) -> Result {
-    check_len(src.len())?;
-    let (src, tag) = src
+    check_len(dst.len())?;
+    let len = dst
+        .len()
+        .checked_sub(CHACHA_BLOCK_SIZE + CHACHA20POLY1305_AUTHTAG_SIZE)
+        .ok_or(EINVAL)?;
+    // SAFETY: By the safety requirement these are the text and the tag.
+    let src = unsafe { slice::from_raw_parts(src, len.wrapping_add(CHACHA20POLY1305_AUTHTAG_SIZE)) };
+    let (text, tag) = src
         .split_last_chunk::<CHACHA20POLY1305_AUTHTAG_SIZE>()
         .ok_or(EINVAL)?;
-    let (before, text) = src.split_first_chunk::<CHACHA_BLOCK_SIZE>().ok_or(EINVAL)?;
-    let dst = dst.get_mut(..src.len()).ok_or(EINVAL)?;
+    let before: *const [u8; CHACHA_BLOCK_SIZE] = src.as_ptr().wrapping_sub(CHACHA_BLOCK_SIZE).cast();
+    // SAFETY: By the safety requirement it can be read; volatile, since it may be written to.
+    let read_before = || unsafe { before.read_volatile() };
+    let front = read_before();
+
     let mut state = ChachaState::new(nonce, key);
     let kept: [u8; CHACHA_BLOCK_SIZE] = *dst.first_chunk().ok_or(EINVAL)?;
-    // SAFETY: Both have that many bytes, and are not the same.
+    // SAFETY: Both have that many bytes, and are not the same. What others write to is read by C, and no more than once.
     unsafe {
         bindings::chacha_crypt(
             &mut state.0,
             dst.as_mut_ptr(),
-            src.as_ptr(),
-            src.len() as u32,
+            before.cast(),
+            CHACHA_BLOCK_SIZE.wrapping_add(len) as u32,
             CHACHA_ROUNDS,
         )
     };
@@ -375,7 +395,7 @@ pub(crate) fn chacha20poly1305_open_from(
         bindings::__crypto_xor(
             poly1305_key.0.as_mut_ptr(),
             block.as_ptr(),
-            before.as_ptr(),
+            front.as_ptr(),
             POLY1305_KEY_SIZE as u32,
         )
     };
@@ -393,8 +413,10 @@ pub(crate) fn chacha20poly1305_open_from(
     };
     if ct_eq(&poly1305(&poly1305_key.0, blocks, tail), tag) {
         Ok(())
-    } else {
+    } else if read_before() == front {
         Err(EBADMSG)
+    } else {
+        Err(EAGAIN)
     }
 }
 

@@ -3,6 +3,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <crypto/chacha.h>
+#include <crypto/poly1305.h>
 #include <linux/cpumask.h>
 #include <linux/dynamic_debug.h>
 #include <linux/icmpv6.h>
@@ -12,7 +13,6 @@
 #include <linux/printk.h>
 #include <linux/rhashtable.h>
 #include <linux/sched.h>
-#include <linux/sizes.h>
 #include <linux/skbuff.h>
 #include <linux/skbuff_ref.h>
 #include <net/addrconf.h>
@@ -71,121 +71,79 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 	skb_reset_inner_headers(skb);
 }
 
-/* Shorter messages are copied: that costs less than to share a page. */
-#define HELPER_MIN_SHARED 256
-
-/*
- * The fragment that has all of `len` bytes of a packet, `offset` behind its data, and in front of them at least what
- * the cipher reads there, too; NULL if there is none, or somebody may write to it. `*at` becomes the place in it.
- */
-static skb_frag_t *helper_skb_frag_of(struct sk_buff *skb, u32 offset, u32 len, u32 *at)
+/* What a packet that has arrived is not to refer to once it waits: it is on no list, either. */
+void helper_skb_detach(struct sk_buff *skb)
 {
-	struct skb_shared_info *shinfo = skb_shinfo(skb);
-	unsigned int i;
-
-	if (IS_ENABLED(CONFIG_HIGHMEM) || offset < skb_headlen(skb) || skb_has_shared_frag(skb) ||
-	    skb_zcopy(skb) || !skb_frags_readable(skb))
-		return NULL;
-	offset -= skb_headlen(skb);
-	for (i = 0; i < shinfo->nr_frags; i++) {
-		const u32 size = skb_frag_size(&shinfo->frags[i]);
-
-		if (offset < size) {
-			if (size - offset < len || offset < CHACHA_BLOCK_SIZE)
-				return NULL;
-			*at = offset;
-			return &shinfo->frags[i];
-		}
-		offset -= size;
-	}
-	return NULL;
+	skb_dst_drop(skb);
+	skb->dev = NULL;
+	skb_mark_not_on_list(skb);
+	skb->prev = NULL;
 }
 
-/*
- * A datagram of a packet, with the packet's outer headers from the network header on: the `len` bytes at `offset`
- * behind the UDP header. It is a copy, in one piece of memory that GRO can take over; or if it can be, the first
- * `head` bytes are copied alone, and what is encrypted behind them stays where it is, as the only fragment: there is
- * room in the linear part to decrypt it to. Softirqs are off.
- */
-struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len, u32 head)
-{
-	const unsigned int outer = skb_transport_header(skb) + sizeof(struct udphdr) -
-				   skb_network_header(skb);
-	/* With some room behind for the cipher to work with. */
-	const size_t size = SKB_HEAD_ALIGN(NET_SKB_PAD + outer + (size_t)len + 16);
-	skb_frag_t *frag = NULL;
-	struct sk_buff *copy;
-	struct udphdr *udp;
-	u32 at, copied = len;
-	void *data;
-
-	if (likely(size <= SKB_MAX_ORDER(0, 0))) {
-		data = napi_alloc_frag(size);
-		if (unlikely(!data))
-			return NULL;
-		copy = napi_build_skb(data, size);
-		if (unlikely(!copy)) {
-			skb_free_frag(data);
-			return NULL;
-		}
-	} else {
-		copy = alloc_skb(NET_SKB_PAD + outer + len, GFP_ATOMIC);
-		if (unlikely(!copy))
-			return NULL;
-	}
-	skb_reserve(copy, NET_SKB_PAD);
-	skb_reset_network_header(copy);
-	__skb_put_data(copy, skb_network_header(skb), outer);
-	skb_set_transport_header(copy, outer - sizeof(struct udphdr));
-	__skb_pull(copy, outer - sizeof(struct udphdr));
-	udp = udp_hdr(copy);
-	udp->len = htons(min_t(u32, sizeof(struct udphdr) + len, U16_MAX));
-
-	offset += skb_transport_offset(skb) + sizeof(struct udphdr);
-	if (len >= HELPER_MIN_SHARED && head < len)
-		frag = helper_skb_frag_of(skb, offset + head, len - head, &at);
-	if (frag)
-		copied = head;
-	if (unlikely(skb_copy_bits(skb, offset, __skb_put(copy, copied), copied))) {
-		kfree_skb(copy);
-		return NULL;
-	}
-	if (frag) {
-		__skb_frag_ref(frag);
-		skb_add_rx_frag_netmem(copy, 0, skb_frag_netmem(frag), skb_frag_off(frag) + at,
-				       len - copied, len - copied);
-	}
-	copy->protocol = skb->protocol;
-	copy->skb_iif = skb->skb_iif;
-	return copy;
-}
+/* Shorter messages are copied: that costs less than to keep a page. */
+#define HELPER_MIN_SOURCE 256
 
 /*
- * Where the data are that helper_skb_datagram() left where they were, now that they are all there is; NULL if it did not.
- * Before them are the bytes of a block that can be read.
+ * Where the data of a packet lie from `offset` on, if all of that is in one fragment that nobody may
+ * write to, with a block of the cipher in front of it that can be read; else NULL. Only what is behind
+ * `offset` stays as it is: the block in front may belong to another packet.
  */
-const void *helper_skb_source(const struct sk_buff *skb)
+const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 {
 	const struct skb_shared_info *shinfo = skb_shinfo(skb);
 	const skb_frag_t *frag = &shinfo->frags[0];
+	const u32 headlen = skb_headlen(skb);
 
-	if (skb_headlen(skb) || shinfo->nr_frags != 1 || skb_has_frag_list(skb) ||
-	    !skb_frags_readable(skb) || IS_ENABLED(CONFIG_HIGHMEM) ||
-	    skb_frag_off(frag) < CHACHA_BLOCK_SIZE || skb_cloned(skb) ||
-	    skb_end_pointer(skb) - skb_tail_pointer(skb) < skb->len)
+	/*
+	 * Whoever has a clone may do with its pages what this one relies on nobody to do, and so may who
+	 * has lent them to the kernel.
+	 */
+	if (IS_ENABLED(CONFIG_HIGHMEM) || offset < headlen || shinfo->nr_frags != 1 ||
+	    skb_has_frag_list(skb) || skb_cloned(skb) || skb_has_shared_frag(skb) ||
+	    skb_zcopy(skb) || !skb_frags_readable(skb))
 		return NULL;
-	return skb_frag_address(frag);
+	offset -= headlen;
+	if (offset > skb_frag_size(frag) || skb_frag_size(frag) - offset < HELPER_MIN_SOURCE ||
+	    skb_frag_off(frag) + offset < CHACHA_BLOCK_SIZE)
+		return NULL;
+	return skb_frag_address(frag) + offset;
 }
 
-/* Makes `len` bytes behind the headers the data, instead of those in the fragment that helper_skb_source() found. */
-void helper_skb_drop_source(struct sk_buff *skb, u32 len)
+/*
+ * An empty packet in one piece of memory that GRO can take over, with the headers that are in front of
+ * the data of `skb`, from its network header on, in front of its own data, and the same notes about
+ * them. There is room for `len` bytes and a tag, and a block of the cipher in front.
+ */
+struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 {
-	skb_frag_unref(skb, 0);
-	skb_shinfo(skb)->nr_frags = 0;
-	skb->len -= skb->data_len;
-	skb->data_len = 0;
-	skb->truesize = SKB_TRUESIZE(skb_end_offset(skb));
-	__skb_put(skb, len);
+	const u32 outer = -skb_network_offset(skb);
+	const u32 front = max_t(u32, NET_SKB_PAD, CHACHA_BLOCK_SIZE);
+	const size_t size = SKB_HEAD_ALIGN((size_t)front + outer + len + POLY1305_DIGEST_SIZE);
+	struct sk_buff *text = NULL;
+	void *data;
+
+	if (unlikely(size > SKB_MAX_ORDER(0, 0)))
+		return NULL;
+	local_bh_disable();
+	data = napi_alloc_frag(size);
+	if (likely(data)) {
+		text = napi_build_skb(data, size);
+		if (unlikely(!text))
+			skb_free_frag(data);
+	}
+	local_bh_enable();
+	if (unlikely(!text))
+		return NULL;
+	skb_reserve(text, front);
+	skb_reset_mac_header(text);
+	skb_reset_network_header(text);
+	skb_set_transport_header(text, skb_network_header_len(skb));
+	__skb_put_data(text, skb_network_header(skb), outer);
+	__skb_pull(text, outer);
+	memcpy(text->cb, skb->cb, sizeof(text->cb));
+	text->protocol = skb->protocol;
+	text->skb_iif = skb->skb_iif;
+	return text;
 }
 
 /*
@@ -518,49 +476,70 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 	return 0;
 }
 
-/*
- * Has the datagrams of a socket wait in its queue, those of a flow in one packet if they came so; ready()
- * is called when there are some. (A socket with encap_rcv gets each alone, whatever they came in.)
- */
-void helper_udp_sock_setup(struct sock *sk, void *user_data, void (*ready)(struct sock *sk))
+/* As many as UDP's own GRO puts together. */
+#define HELPER_GRO_CNT_MAX 64
+
+/* The kernel does not export skb_gro_receive_list(): what has just come becomes the last of the list. */
+static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 {
-	inet_clear_bit(MC_LOOP, sk);
-#ifdef CONFIG_NET_RX_BUSY_POLL
-	/* Who takes datagrams out is in a softirq, and does not wait for them. */
-	WRITE_ONCE(sk->sk_ll_usec, 0);
-#endif
-	/* They stay there for no longer than it takes to take them out. */
-	WRITE_ONCE(sk->sk_rcvbuf, SZ_16M);
-	rcu_assign_sk_user_data(sk, user_data);
-	WRITE_ONCE(sk->sk_data_ready, ready);
-	udp_set_bit(GRO_ENABLED, sk);
-	udp_set_bit(ACCEPT_L4, sk);
-	udp_tunnel_encap_enable(sk);
+	const unsigned int len = skb_gro_len(skb);
+
+	if (NAPI_GRO_CB(skb)->flush || p->len + len > GRO_LEGACY_MAX_SIZE - 1 ||
+	    skb->ip_summed != p->ip_summed || skb->csum_level != p->csum_level ||
+	    !pskb_may_pull(skb, skb_gro_offset(skb)))
+		return false;
+	skb_set_network_header(skb, NAPI_GRO_CB(skb)->network_offset);
+	__skb_pull(skb, skb_gro_offset(skb));
+	if (NAPI_GRO_CB(p)->last == p)
+		skb_shinfo(p)->frag_list = skb;
+	else
+		NAPI_GRO_CB(p)->last->next = skb;
+	NAPI_GRO_CB(p)->last = skb;
+	NAPI_GRO_CB(p)->count++;
+	/* A socket that both are charged to is charged by the first for all of them from now on. */
+	skb->destructor = NULL;
+	skb->sk = NULL;
+	p->truesize += skb->truesize;
+	p->data_len += len;
+	p->len += len;
+	skb_shinfo(p)->flags |= skb_shinfo(skb)->flags & SKBFL_SHARED_FRAG;
+	NAPI_GRO_CB(skb)->same_flow = 1;
+	return true;
 }
 
-/* Takes the next packet out of the queue: its data begin with the UDP header, whose checksum is right. */
-struct sk_buff *helper_udp_recv(struct sock *sk)
+/*
+ * Keeps a datagram with those of its flow that came before it: a list, in which each has its own buffer
+ * and its own headers, all of one length but the last. The stack walks its way once for all of them,
+ * and takes them apart again before a tunnel's socket, or where they leave the machine. It is what the
+ * core does for a device with NETIF_F_GRO_FRAGLIST, to whose functions the list is left from here on.
+ */
+struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep)
 {
-	const bool v4 = sk->sk_family == AF_INET;
-	struct sk_buff *skb;
-	int off = 0, err;
+	const unsigned int off = skb_gro_offset(skb), len = skb_gro_len(skb);
+	const struct udphdr *uh = skb_gro_header(skb, off, off - sizeof(*uh));
+	struct sk_buff *p = NULL, *pos;
 
-	while ((skb = __skb_recv_udp(sk, MSG_DONTWAIT, &off, &err))) {
-		/* The queue kept its notes there. */
-		skb->dev = NULL;
-		if (likely(!udp_lib_checksum_complete(skb)))
+	if (unlikely(!uh)) {
+		NAPI_GRO_CB(skb)->flush = 1;
+		return NULL;
+	}
+	/* Nothing that is inside is looked for: udp4_gro_complete() is to see a list of plain datagrams. */
+	NAPI_GRO_CB(skb)->is_flist = 1;
+	NAPI_GRO_CB(skb)->encap_mark = 0;
+	list_for_each_entry(pos, head, list) {
+		if (NAPI_GRO_CB(pos)->same_flow) {
+			p = pos;
 			break;
-		SNMP_INC_STATS(__UDPX_MIB(sk, v4), UDP_MIB_CSUMERRORS);
-		SNMP_INC_STATS(__UDPX_MIB(sk, v4), UDP_MIB_INERRORS);
-		udp_drops_inc(sk);
-		kfree_skb_reason(skb, SKB_DROP_REASON_UDP_CSUM);
+		}
 	}
-	if (skb) {
-		SNMP_ADD_STATS(__UDPX_MIB(sk, v4), UDP_MIB_INDATAGRAMS,
-			       max_t(u16, skb_shinfo(skb)->gso_segs, 1));
-		__skb_push(skb, sizeof(struct udphdr));
-	}
-	return skb;
+	if (!keep)
+		NAPI_GRO_CB(skb)->flush = 1;
+	/* Whatever is not kept together with those before it must not overtake them. */
+	if (!p || !keep || !NAPI_GRO_CB(p)->is_flist || len > skb_shinfo(p)->gso_size ||
+	    gro_receive_network_flush(uh, udp_hdr(p), p) || !helper_gro_append(p, skb))
+		return p;
+	return len < skb_shinfo(p)->gso_size || NAPI_GRO_CB(p)->count >= HELPER_GRO_CNT_MAX ? p :
+												 NULL;
 }
 
 /* The kernel does not export gro_normal_list(), the second half of this. */

@@ -14,6 +14,7 @@
 struct dst_cache;
 struct dst_entry;
 struct in6_addr;
+struct list_head;
 struct napi_struct;
 struct net_device;
 struct page;
@@ -29,9 +30,9 @@ struct sock;
 void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
-struct sk_buff *helper_skb_datagram(struct sk_buff *skb, u32 offset, u32 len, u32 head);
-const void *helper_skb_source(const struct sk_buff *skb);
-void helper_skb_drop_source(struct sk_buff *skb, u32 len);
+void helper_skb_detach(struct sk_buff *skb);
+const void *helper_skb_source(struct sk_buff *skb, u32 offset);
+struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len);
 struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);
 void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
@@ -81,8 +82,7 @@ bool helper_debug(const void *args, bool ratelimited);
 int helper_dst_ifindex(const struct dst_entry *dst);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
-void helper_udp_sock_setup(struct sock *sk, void *user_data, void (*ready)(struct sock *sk));
-struct sk_buff *helper_udp_recv(struct sock *sk);
+struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep);
 int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
 			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,
 			    __be16 dport);

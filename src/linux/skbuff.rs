@@ -180,6 +180,20 @@ impl SkBuff {
             .map(|(value, _)| value)
     }
 
+    /// Reads the first bytes of the data as a `T`, wherever they lie, if there are that many.
+    #[inline]
+    pub(crate) fn read<T: FromBytes + IntoBytes>(&self) -> Option<T> {
+        self.read_head().or_else(|| {
+            let mut value = T::new_zeroed();
+            let len = i32::try_from(size_of::<T>()).ok()?;
+            let to = value.as_mut_bytes().as_mut_ptr();
+            // SAFETY: The buffer is valid; there is room for `len` bytes, any of which are a `T`. The function fails if there are
+            // not that many.
+            (unsafe { bindings::skb_copy_bits(self.as_raw(), 0, to.cast(), len) } == 0)
+                .then_some(value)
+        })
+    }
+
     /// The linear part from the network header on, or nothing if the header lies outside of it.
     #[inline]
     pub(crate) fn network_header(&self) -> &[u8] {
@@ -210,6 +224,11 @@ impl SkBuff {
     #[inline]
     pub(crate) fn network_offset(&self) -> isize {
         self.offset_of(self.headers().network_header)
+    }
+
+    /// Whether the network header lies in front of the data.
+    fn has_network_header(&self) -> bool {
+        (-(MAX_HEADROOM as isize)..=0).contains(&self.network_offset())
     }
 
     /// Bytes from the start of the data to the transport header; negative if the header was pulled.

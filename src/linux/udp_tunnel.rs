@@ -49,10 +49,7 @@ use kernel::{
 
 use super::{
     bindings,
-    bottom_half::{
-        self,
-        BhGuard, //
-    },
+    bottom_half::BhGuard,
     errno::ENETUNREACH,
     net_namespace::{
         Net,
@@ -194,11 +191,18 @@ unsafe fn close(sk: *mut bindings::sock) {
 
 /// Where the datagrams of a [`UdpTunnelSocket`] go.
 pub(crate) trait EncapReceive: Send + Sync + 'static {
-    /// Takes a datagram, or [several in one packet](SkBuff::datagrams). The data of `skb` begin with the UDP header, whose
-    /// checksum is right.
+    /// Takes a datagram. The data of `skb` begin with the UDP header, whose checksum is right; it stands for no other
+    /// datagrams.
     ///
-    /// Softirq context, in an RCU read-side critical section; may run on several CPUs at once.
+    /// Softirq context, in an RCU read-side critical section; may run on several CPUs concurrently. The datagrams of a flow
+    /// come in the order and on the CPU in which and on which the network stack has them.
     fn receive(&self, skb: SkBuff);
+
+    /// Whether GRO may keep the datagrams of a flow together on their way to here, as one packet whose parts have their own
+    /// buffers and headers (`SKB_GSO_FRAGLIST`). They are taken apart again before [`Self::receive`] is called.
+    ///
+    /// Context as for [`Self::receive`]. It is asked for each datagram that a device with GRO receives.
+    fn may_aggregate(&self) -> bool;
 }
 
 /// What a closed socket leaves behind: the receiver, which is dropped when no datagram is on its way to it any more.
@@ -318,16 +322,20 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
                 data: Some(receiver),
             },
         };
-        // SAFETY: The socket is new and ours. The callback has the type of the user data, which stays valid for as long as
-        // callbacks run: see `drop()`.
-        unsafe { bindings::helper_udp_sock_setup(sk, user_data, Some(Self::data_ready)) };
-        {
-            // What has come since it was bound nobody was told of.
-            let _rcu = rcu::Guard::new();
-            let _bh = bottom_half::disable();
-            // SAFETY: It is our socket, and this is as good as a softirq.
-            unsafe { Self::data_ready(sk) };
-        }
+        let mut cfg = bindings::udp_tunnel_sock_cfg {
+            sk_user_data: user_data,
+            // Any but 0: what the callbacks take is nothing that the core knows.
+            encap_type: 1,
+            encap_rcv: Some(Self::encap_rcv),
+            gro_receive: Some(Self::gro_receive),
+            ..Default::default()
+        };
+        // SAFETY: The socket is new and ours, and in this namespace. The callbacks have the type of the user data, which stays
+        // valid for as long as they run: see `drop()`. `cfg` is only read.
+        unsafe { bindings::setup_udp_tunnel_sock(net.as_raw(), sk, &mut cfg) };
+        // The sums of datagrams that are taken apart would be made anew for those who read them in here. Nobody does.
+        // SAFETY: The socket is ours; the function above has raised what this lowers.
+        unsafe { bindings::inet_dec_convert_csum(sk) };
 
         let mut open = OPEN.lock();
         if !open.registered {
@@ -391,31 +399,57 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         self.receiver.grace = Some(unsafe { bindings::get_state_synchronize_rcu() });
     }
 
-    /// The callback of the socket: datagrams are in its queue.
+    /// The receiver of a socket's datagrams, unless the socket is being closed.
     ///
     /// # Safety
     ///
-    /// `sk` must be a socket made by [`Self::create`]. In softirq context and an RCU read-side critical section.
-    unsafe extern "C" fn data_ready(sk: *mut bindings::sock) {
+    /// `sk` must be a socket made by [`Self::create`]. In an RCU read-side critical section that lasts for `'g`.
+    unsafe fn receiver_of<'g>(sk: *mut bindings::sock) -> Option<&'g T> {
         // SAFETY: By the safety requirement the socket is valid; only an address is taken.
         let user_data = unsafe { &raw mut (*sk).sk_user_data };
-        // SAFETY: The field of a valid socket is valid and aligned. It is written while we look, so it is read atomically.
+        // SAFETY: The field of a valid socket is valid and aligned. It may be written now, so it is read atomically.
         let data: *mut c_void = unsafe { Atomic::from_ptr(user_data) }.load(Acquire);
-        // Without a receiver they go with the socket.
-        let Some(data) = NonNull::new(data.cast::<T>()) else {
-            return;
-        };
         // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is dropped
         // after a grace period that begins when the socket has been closed.
-        let receiver = unsafe { data.as_ref() };
-        // SAFETY: By the safety requirement. What it returns is ours.
-        while let Some(skb) = NonNull::new(unsafe { bindings::helper_udp_recv(sk) }) {
-            // Its route is valid for the time of the critical section only.
-            // SAFETY: The packet is valid and ours.
-            unsafe { bindings::skb_dst_drop(skb.as_ptr()) };
-            // SAFETY: As above. Its route is forgotten, and its device is by now.
-            receiver.receive(unsafe { SkBuff::from_raw(skb) });
+        NonNull::new(data.cast::<T>()).map(|data| unsafe { data.as_ref() })
+    }
+
+    /// The `encap_rcv` of the socket. It takes every datagram: 0 is returned.
+    ///
+    /// # Safety
+    ///
+    /// `sk` must be a socket made by [`Self::create`], `skb` a packet that is given away, with its data at the UDP header. In
+    /// softirq context and an RCU read-side critical section.
+    unsafe extern "C" fn encap_rcv(sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
+        // SAFETY: By the safety requirement the packet is valid and ours.
+        unsafe { bindings::helper_skb_detach(skb) };
+        // SAFETY: The packet is ours, on no list, and its route and device are forgotten; it is not null.
+        let skb = unsafe { SkBuff::from_raw(NonNull::new_unchecked(skb)) };
+        // What stands for several datagrams was taken apart by the core, unless it says that there is a tunnel inside. No
+        // datagram of this socket says so.
+        if !skb.is_gso() {
+            // SAFETY: By the safety requirement.
+            if let Some(receiver) = unsafe { Self::receiver_of(sk) } {
+                receiver.receive(skb);
+            }
         }
+        0
+    }
+
+    /// The `gro_receive` of the socket: a device has received a datagram for it, perhaps.
+    ///
+    /// # Safety
+    ///
+    /// As `struct udp_tunnel_sock_cfg` has it, with a socket made by [`Self::create`].
+    unsafe extern "C" fn gro_receive(
+        sk: *mut bindings::sock,
+        head: *mut bindings::list_head,
+        skb: *mut bindings::sk_buff,
+    ) -> *mut bindings::sk_buff {
+        // SAFETY: By the safety requirement; GRO is in an RCU read-side critical section.
+        let keep = unsafe { Self::receiver_of(sk) }.is_some_and(T::may_aggregate);
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::helper_udp_gro_receive(head, skb, keep) }
     }
 }
 

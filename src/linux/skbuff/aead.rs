@@ -5,7 +5,10 @@
 //! C header: [`include/crypto/chacha20poly1305.h`](srctree/include/crypto/chacha20poly1305.h)
 
 use core::{
-    ptr,
+    ptr::{
+        self,
+        NonNull, //
+    },
     slice, //
 };
 use kernel::{
@@ -85,39 +88,74 @@ impl SkBuff {
         usize::try_from(room).unwrap_or(0).min(TAG_LEN)
     }
 
-    /// Checks the tag of the data and decrypts it with ChaCha20-Poly1305.
+    /// Checks the tag of the data behind their first `skip` bytes and decrypts them with ChaCha20-Poly1305. `skip` bytes and the
+    /// 16-byte tag are gone from the packet that comes back.
     ///
-    /// On success the data is the plain text, in one piece: the 16-byte tag is gone. Everything from the network header on
-    /// stays in the linear part, before the data. What [`SkBuff::datagrams`] left where it was is decrypted from there; else
-    /// it is done in place, where the data is copied before if it is in pieces or somebody else refers to it.
+    /// That has its data in one piece, which nobody else refers to. The headers in front of the data, from the network header
+    /// on, its protocol, control block and incoming interface are those of this packet. It is a new packet if the data have to
+    /// be copied, since they are in pieces or somebody else refers to them: then they are decrypted on the way.
     ///
-    /// Fails with `EBADMSG` if the tag is wrong, `ENOMEM`. What is in the packet then is not for anyone to see.
-    pub(crate) fn open(&mut self, nonce: u64, key: &[u8; 32]) -> Result {
-        let plain_len = self.len().checked_sub(TAG_LEN).ok_or(EINVAL)?;
-        // SAFETY: The buffer is valid.
-        let source = unsafe { bindings::helper_skb_source(self.as_raw()) }.cast::<u8>();
-        if !source.is_null() && self.headroom() >= CHACHA_BLOCK_SIZE {
-            let whole = CHACHA_BLOCK_SIZE.wrapping_add(self.len());
-            let from = source.wrapping_sub(CHACHA_BLOCK_SIZE);
-            let to = self.skb().data.wrapping_sub(CHACHA_BLOCK_SIZE);
-            // SAFETY: These are the data of the packet, with a block's worth in front of them that can be read. Only
-            // `datagrams()` makes packets like that, of memory that nobody writes to.
-            let sealed = unsafe { slice::from_raw_parts(from, whole) };
-            // SAFETY: The headroom is that long, and there is room for as many bytes as the packet has behind it; nobody else
-            // refers to the linear part.
-            let text = unsafe { slice::from_raw_parts_mut(to, whole) };
-            chacha20poly1305_open_from(text, sealed, nonce, key)?;
-            // SAFETY: The buffer is ours and still as `helper_skb_source()` found it. So many bytes of it are there, which
-            // fit an `u32` as its length does.
-            unsafe { bindings::helper_skb_drop_source(self.as_raw(), plain_len as u32) };
-            return Ok(());
+    /// Process or softirq context.
+    ///
+    /// # Errors
+    ///
+    /// `EBADMSG` if the tag is wrong, `EINVAL` if the packet is too short, `ENOMEM`.
+    pub(crate) fn open(mut self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
+        let plain_len = self
+            .len()
+            .checked_sub(skip)
+            .and_then(|len| len.checked_sub(TAG_LEN))
+            .ok_or(EINVAL)?;
+        match self.open_from(skip, nonce, key) {
+            Err(error) if error == EAGAIN => {}
+            opened => {
+                if opened.is_ok() {
+                    self.consume();
+                }
+                return opened;
+            }
         }
         // SAFETY: The buffer is valid and ours.
         to_result(unsafe { bindings::skb_linearize_cow(self.as_raw()) })?;
+        self.pull(skip)?;
         let whole = self.len().wrapping_add(self.slack());
         // SAFETY: The linear part is all there is; it and its tailroom are ours alone.
         let memory = unsafe { slice::from_raw_parts_mut(self.skb().data, whole) };
         chacha20poly1305_open(memory, plain_len, nonce, key)?;
-        self.trim(plain_len)
+        self.trim(plain_len)?;
+        Ok(self)
+    }
+
+    /// Does what [`Self::open`] does for data that lie in a fragment: decrypts them from there into a new packet. `EAGAIN` if
+    /// that cannot be done.
+    fn open_from(&self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
+        let (Ok(offset), Some(len)) = (u32::try_from(skip), self.len().checked_sub(skip)) else {
+            return Err(EAGAIN);
+        };
+        if !self.has_network_header() {
+            return Err(EAGAIN);
+        }
+        // SAFETY: The buffer is valid.
+        let source = unsafe { bindings::helper_skb_source(self.as_raw(), offset) }.cast::<u8>();
+        if source.is_null() {
+            return Err(EAGAIN);
+        }
+        // SAFETY: The buffer is valid, and its network header is in front of its data (see above). The length of a packet fits.
+        let text = unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32) };
+        let text = NonNull::new(text).ok_or(EAGAIN)?;
+        // SAFETY: It is a new buffer.
+        let text = unsafe { Self::from_raw(text) };
+        let to = text.skb().data.wrapping_sub(CHACHA_BLOCK_SIZE);
+        // SAFETY: The new buffer has a block's worth in front of its data, room for `len` bytes there, and is ours alone.
+        let memory = unsafe {
+            slice::from_raw_parts_mut(to, CHACHA_BLOCK_SIZE.wrapping_add(len)) //
+        };
+        // SAFETY: By `helper_skb_source()` there are the bytes of the packet, `len` of them, which nobody writes to, and in front
+        // of them as many as a block has, which can be read.
+        unsafe { chacha20poly1305_open_from(memory, source, nonce, key) }?;
+        let plain_len = len.checked_sub(TAG_LEN).ok_or(EINVAL)?;
+        // SAFETY: There is room for `len` bytes, the first of which are the text.
+        unsafe { bindings::skb_put(text.as_raw(), plain_len as u32) };
+        Ok(text)
     }
 }

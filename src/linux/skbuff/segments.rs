@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams of one size that walk the stack as one packet: [`Segments`] makes such a packet while it encrypts, and
-//! [`SkBuff::datagrams`] takes one apart.
+//! Datagrams of one size that walk the stack as one packet: [`Segments`] makes such a packet while it encrypts.
 //!
-//! It is what a program gets with `UDP_SEGMENT` and `UDP_GRO`: the packet is split when it leaves by a device that does not
-//! do that itself, and wherever the datagrams have to be seen or fragmented; and those that arrive are put together.
+//! It is what a program gets with `UDP_SEGMENT`: the packet is split when it leaves by a device that does not do that itself,
+//! and wherever the datagrams have to be seen or fragmented.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_UDP_L4`)
 
 use core::{
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr,
     slice, //
 };
 use kernel::prelude::*;
@@ -20,7 +16,6 @@ use kernel::prelude::*;
 use super::SkBuff;
 use crate::linux::{
     bindings,
-    bottom_half::BhGuard,
     crypto::{
         chacha20poly1305_seal,
         CHACHA20POLY1305_AUTHTAG_SIZE,
@@ -249,88 +244,5 @@ impl Text for SkBuff {
         // SAFETY: There is room for all of the data, and the place of the checksum is in the linear part.
         unsafe { bindings::skb_copy_and_csum_dev(self.as_raw(), out.as_mut_ptr()) };
         Some(())
-    }
-}
-
-/// Bytes of a UDP header.
-const UDP_HEADER_LEN: usize = 8;
-
-/// The datagrams of a packet: see [`SkBuff::datagrams`].
-pub(crate) struct Datagrams<'a> {
-    /// The packet, until all was taken from it.
-    packet: Option<SkBuff>,
-    /// How many bytes behind the UDP header the next one begins.
-    offset: usize,
-    head_len: usize,
-    _bh: &'a BhGuard,
-}
-
-impl SkBuff {
-    /// The datagrams that a packet from a UDP socket stands for, each as a packet of its own. The data of all of them begin with
-    /// their UDP header.
-    ///
-    /// Each is in one piece of memory that nobody else refers to; or what comes behind its first `head_len` bytes is still
-    /// where it arrived, for [`SkBuff::open`] to decrypt it from there. What there is no memory for is left out.
-    pub(crate) fn datagrams(self, head_len: usize, bh: &BhGuard) -> Datagrams<'_> {
-        Datagrams {
-            packet: Some(self),
-            offset: 0,
-            head_len,
-            _bh: bh,
-        }
-    }
-
-    /// Whether it is in one piece that nobody else refers to.
-    fn is_private(&self) -> bool {
-        // SAFETY: The buffer is valid.
-        self.skb().data_len == 0 && unsafe { bindings::skb_cloned(self.as_raw()) } == 0
-    }
-}
-
-impl Iterator for Datagrams<'_> {
-    type Item = SkBuff;
-
-    fn next(&mut self) -> Option<SkBuff> {
-        loop {
-            let packet = self.packet.take()?;
-            let size = usize::from(packet.shinfo().gso_size);
-            if size == 0 && self.offset == 0 && packet.is_private() {
-                return Some(packet);
-            }
-            let start = usize::try_from(packet.transport_offset())
-                .ok()?
-                .checked_add(UDP_HEADER_LEN)?;
-            let left = packet.len().checked_sub(start)?.checked_sub(self.offset)?;
-            let len = match size {
-                0 => left,
-                size => left.min(size),
-            };
-            let headers = packet.headers();
-            if headers.network_header > headers.transport_header
-                || packet.transport_header().len() < UDP_HEADER_LEN
-            {
-                return None;
-            }
-            // SAFETY: The buffer is valid, its headers are linear and in order, and so many bytes are there. Bottom halves are
-            // off. None of it is more than a packet can have, which fits an `u32`.
-            let copy = unsafe {
-                bindings::helper_skb_datagram(
-                    packet.as_raw(),
-                    self.offset as u32,
-                    len as u32,
-                    self.head_len.min(len) as u32,
-                )
-            };
-            if len < left {
-                self.offset = self.offset.wrapping_add(len);
-                self.packet = Some(packet);
-            } else {
-                packet.consume();
-            }
-            if let Some(copy) = NonNull::new(copy) {
-                // SAFETY: It is a new buffer.
-                return Some(unsafe { SkBuff::from_raw(copy) });
-            }
-        }
     }
 }

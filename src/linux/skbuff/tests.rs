@@ -4,10 +4,7 @@
 
 use super::*;
 use crate::{
-    linux::{
-        bottom_half,
-        crypto::chacha20poly1305_encrypt, //
-    },
+    linux::errno::EBADMSG,
     testing::Numbers, //
 };
 
@@ -191,8 +188,9 @@ mod cases {
         Ok(())
     }
 
-    #[test]
-    fn datagrams_that_were_sent_as_one_packet_are_taken_apart_as_they_were() -> Result {
+    /// Datagrams that were sent as one packet, as a socket of a tunnel gets them: taken apart by the kernel. Each is decrypted, in
+    /// the way that `change` leaves.
+    fn open_all(change: impl Fn(&mut SkBuff) -> Result) -> Result {
         const OUTER: usize = 28;
         let mut numbers = Numbers::new(10);
         let mut key = [0; 32];
@@ -222,32 +220,97 @@ mod cases {
             let like = packet(&[0; 40], ETH_P_IP, 20)?;
             let mut skb = run.finish(&like).ok_or(EINVAL)?;
             assert!(skb.segments() == plain.len());
-            // As it is when it has come to another socket.
+            let total = (skb.len() + OUTER) as u16;
             skb.push(OUTER)?;
+            let mut header = [0; OUTER];
+            header[0] = 0x45;
+            header[2..4].copy_from_slice(&total.to_be_bytes());
+            header[9] = 17;
+            header[24..26].copy_from_slice(&(total - 20).to_be_bytes());
+            // SAFETY: There are that many bytes, and they are ours.
+            unsafe { skb.skb().data.copy_from_nonoverlapping(header.as_ptr(), OUTER) };
             let start = skb.headroom();
             skb.set_protocol(ETH_P_IP);
             let headers = skb.headers_mut();
+            headers.mac_header = start as u16;
             headers.network_header = start as u16;
             headers.transport_header = (start + 20) as u16;
-            skb.pull(20)?;
-            let bh = bottom_half::disable();
-            let mut index = 0;
-            for mut datagram in skb.datagrams(16, &bh) {
-                assert!(datagram.protocol() == ETH_P_IP);
-                assert!(datagram.network_offset() == -20 && datagram.transport_offset() == 0);
-                datagram.pull(8)?;
-                assert!(datagram.head()[..16] == [index as u8; 16]);
-                datagram.pull(16)?;
-                let bytes = &plain[index];
-                let mut wanted = KVec::from_elem(0, bytes.len() + 16, GFP_ATOMIC)?;
-                chacha20poly1305_encrypt(&mut wanted, bytes, &[], index as u64, &key)?;
-                assert!(contents(&datagram)? == wanted);
-                datagram.open(index as u64, &key)?;
+            let mut datagrams = skb.gso_segment().map_err(|(error, _)| error)?;
+            assert!(datagrams.len() == plain.len());
+            for (index, bytes) in plain.iter().enumerate() {
+                let mut datagram = datagrams.pop_front().ok_or(EINVAL)?;
+                datagram.pull(OUTER)?;
+                assert!(datagram.read::<[u8; 16]>() == Some([index as u8; 16]));
+                change(&mut datagram)?;
+                *datagram.cb() = [index as u64; 6];
+                let mut datagram = datagram.open(16, index as u64, &key)?;
                 assert!(datagram.head() == &bytes[..]);
-                index += 1;
+                assert!(*datagram.cb::<[u64; 6]>() == [index as u64; 6]);
+                assert!(datagram.protocol() == ETH_P_IP);
+                assert!(datagram.network_offset() < 0 && datagram.transport_offset() < 0);
+                assert!(datagram.network_header()[9] == 17);
+                let udp = datagram.transport_header();
+                assert!(udp[4..6] == ((bytes.len() + 8 + overhead) as u16).to_be_bytes());
             }
-            assert!(index == plain.len());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn datagrams_that_were_sent_as_one_packet_are_decrypted_from_where_they_lie() -> Result {
+        open_all(|_| Ok(()))
+    }
+
+    #[test]
+    fn datagrams_in_one_piece_are_decrypted_in_place() -> Result {
+        open_all(|skb| {
+            let len = skb.len();
+            if skb.may_pull(len) {
+                Ok(())
+            } else {
+                Err(ENOMEM)
+            }
+        })
+    }
+
+    #[test]
+    fn a_forged_datagram_is_refused_wherever_it_lies() -> Result {
+        let key = [1; 32];
+        for linear in [false, true] {
+            let text = packet(&[7; 1000], ETH_P_IP, 0)?;
+            let mut run = Segments::new(HEADROOM, 1032, 1)?;
+            run.push(&text, &[0; 16], 0, 5, &key)?;
+            let mut skb = run.finish(&text).ok_or(EINVAL)?;
+            if linear {
+                assert!(skb.may_pull(1032));
+            }
+            assert!(skb.open(16, 6, &key).err() == Some(EBADMSG));
+        }
+        let short = packet(&[0; 31], ETH_P_IP, 0)?;
+        assert!(short.open(16, 0, &key).err() == Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn pages_that_a_clone_has_too_are_not_decrypted_from() -> Result {
+        let key = [1; 32];
+        let text = packet(&[7; 1000], ETH_P_IP, 0)?;
+        let mut run = Segments::new(HEADROOM, 1032, 1)?;
+        run.push(&text, &[0; 16], 0, 5, &key)?;
+        let skb = run.finish(&text).ok_or(EINVAL)?;
+        let source = |skb: &SkBuff| {
+            // SAFETY: The buffer is valid.
+            unsafe { bindings::helper_skb_source(skb.as_raw(), 16) }
+        };
+        assert!(!source(&skb).is_null());
+        // SAFETY: The buffer is valid.
+        let clone = unsafe { bindings::skb_clone(skb.as_raw(), bindings::GFP_KERNEL) };
+        // SAFETY: It is a new buffer.
+        let clone = unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) };
+        assert!(source(&skb).is_null() && source(&clone).is_null());
+        assert!(skb.open(16, 5, &key)?.head() == [7; 1000]);
+        // The other one has not changed under its owner's hands.
+        assert!(clone.open(16, 5, &key)?.head() == [7; 1000]);
         Ok(())
     }
 }
