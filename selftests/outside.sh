@@ -284,6 +284,39 @@ s.sendto(b"".join(bytes([i]) * 1000 for i in range(40)) + b"last" * 25, (sys.arg
 	done
 }
 
+# aggregate NAME Y|N: switches aggregation in one direction, in the module that does it.
+aggregate() {
+	local file=/sys/module/wireguard/parameters/aggregate_$1
+	[[ $WG_MODULE != rust ]] || echo $2 > $file
+}
+
+t aggregate_parameters 'root alone may switch aggregation, and any spelling of a bool does'
+aggregate_parameters() {
+	[[ $WG_MODULE == rust ]] || skip 'the C module does not aggregate'
+	local name file word
+	for name in tx; do
+		file=/sys/module/wireguard/parameters/aggregate_$name
+		modinfo -F parm "$KO" | grep "^aggregate_$name:.*(bool)$"
+		[[ $(command stat -c '%a %U' $file) == '644 root' && $(< $file) == Y ]]
+		for word in 0 N off; do
+			echo $word > $file
+			[[ $(< $file) == N ]]
+		done
+		must_fail bash -c "echo perhaps > $file"
+		must_fail setpriv --reuid 65534 --clear-groups bash -c "echo 1 > $file"
+		[[ $(< $file) == N ]]
+		for word in 1 y on; do
+			echo $word > $file
+			[[ $(< $file) == Y ]]
+		done
+	done
+	rmmod wireguard
+	insmod "$KO" aggregate_tx=N
+	[[ $(< /sys/module/wireguard/parameters/aggregate_tx) == N ]]
+	rmmod wireguard
+	insmod "$KO"
+}
+
 t offloads 'it works without offloads as well, switched off and on again'
 offloads() {
 	local n

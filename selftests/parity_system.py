@@ -193,10 +193,12 @@ def module(f):
     path = os.environ["MODULE_FILE"]
     for field in ("alias", "license", "description", "name", "version", "parm", "softdep"):
         done = subprocess.run(["modinfo", "-F", field, path], capture_output=True, text=True)
-        f.write(f"modinfo {field}", sorted(done.stdout.splitlines()), done.returncode)
+        # Our module has parameters of its own: `outside: aggregate_parameters` looks at them.
+        lines = [line for line in done.stdout.splitlines() if not line.startswith("aggregate_")]
+        f.write(f"modinfo {field}", sorted(lines), done.returncode)
     top = "/sys/module/wireguard"
     # The sections are those of the compiler.
-    f.write(top, sorted(name for name in os.listdir(top)))
+    f.write(top, sorted(name for name in os.listdir(top) if name != "parameters"))
     for name in ("initstate", "refcnt", "version"):
         f.file(f"{top}/{name}")
     fresh()

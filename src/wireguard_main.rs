@@ -48,6 +48,12 @@ module! {
     alias: ["rtnl-link-wireguard", "net-pf-16-proto-16-family-wireguard"],
 }
 
+linux::moduleparam::bool_param! {
+    /// Whether messages of one size that are sent together leave as one packet of many datagrams.
+    pub(crate) static AGGREGATE_TX: aggregate_tx = true,
+        "Hand datagrams of a tunnel to the network as UDP GSO packets (default: Y)";
+}
+
 /// The module. What is dropped first comes first: nobody configures devices that are being deleted.
 #[pin_data]
 struct WireGuard {
