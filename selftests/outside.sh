@@ -294,7 +294,7 @@ t aggregate_parameters 'root alone may switch aggregation, and any spelling of a
 aggregate_parameters() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module does not aggregate'
 	local name file word
-	for name in tx; do
+	for name in tx rx; do
 		file=/sys/module/wireguard/parameters/aggregate_$name
 		modinfo -F parm "$KO" | grep "^aggregate_$name:.*(bool)$"
 		[[ $(command stat -c '%a %U' $file) == '644 root' && $(< $file) == Y ]]

@@ -413,7 +413,7 @@ impl EncapReceive for Device {
     }
 
     fn may_aggregate(&self) -> bool {
-        true
+        crate::AGGREGATE_RX.get()
     }
 }
 

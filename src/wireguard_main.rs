@@ -54,6 +54,12 @@ linux::moduleparam::bool_param! {
         "Hand datagrams of a tunnel to the network as UDP GSO packets (default: Y)";
 }
 
+linux::moduleparam::bool_param! {
+    /// Whether GRO may join the datagrams of a flow that arrive for a tunnel.
+    pub(crate) static AGGREGATE_RX: aggregate_rx = true,
+        "Let GRO join datagrams that arrive for a tunnel (default: Y)";
+}
+
 /// The module. What is dropped first comes first: nobody configures devices that are being deleted.
 #[pin_data]
 struct WireGuard {
