@@ -21,10 +21,7 @@ use kernel::{
     prelude::*,
     str::CStr,
     sync::atomic::{
-        ordering::{
-            Acquire,
-            Release, //
-        },
+        ordering::Relaxed,
         Atomic, //
     },
     types::Opaque, //
@@ -420,13 +417,17 @@ unsafe extern "C" fn done_callback<T: DumpOp>(cb: *mut bindings::netlink_callbac
 }
 
 /// A generic netlink family. To be made as a static.
+///
+/// It is registered once in its life. A dump that goes on when the family is unregistered still
+/// reads it, as long as the reader likes, so it is never again anybody's alone to prepare for
+/// another registration.
 pub(crate) struct Family {
     raw: Opaque<bindings::genl_family>,
-    /// Whether there is a [`Registration`], which then is the only one that may use `raw`.
-    registered: Atomic<bool>,
+    /// Whether it was registered, or that was tried. Never cleared.
+    claimed: Atomic<bool>,
 }
 
-// SAFETY: `raw` is used by who has the registration, and by the core.
+// SAFETY: `raw` is written by the first call of `register()`, and by the core then.
 unsafe impl Sync for Family {}
 
 impl Family {
@@ -448,44 +449,29 @@ impl Family {
         raw.n_split_ops = ops.len() as u8;
         Self {
             raw: Opaque::new(raw),
-            registered: Atomic::new(false),
+            claimed: Atomic::new(false),
         }
     }
 
-    /// Registers the family with the core.
+    /// Registers the family with the core. Once: `EBUSY` the next time, also when this has failed.
     ///
     /// `module` is the module that the operations are in: it is not unloaded while a dump is in progress. Process
     /// context.
     ///
-    /// `EBUSY`: it is registered. `EEXIST`: another one of that name is. `ENOMEM`.
+    /// `EEXIST`: another family of that name is registered. `ENOMEM`.
     pub(crate) fn register(&'static self, module: &'static ThisModule) -> Result<Registration> {
-        if self.registered.cmpxchg(false, true, Acquire).is_err() {
+        if self.claimed.xchg(true, Relaxed) {
             return Err(EBUSY);
         }
-        // INVARIANT: `registered` was not set and now is.
-        let claim = Claim(self);
         let raw = self.raw.get();
-        // SAFETY: The claim makes it ours, and the core does not have it.
+        // SAFETY: The claim, which is made once, makes it ours, and the core has not seen it yet.
         let family = unsafe { &mut *raw };
         family.set_netnsok(1);
         family.module = module.as_ptr();
         // SAFETY: It is a family in a static, with static operations, that is not registered.
         to_result(unsafe { bindings::genl_register_family(raw) })?;
         // INVARIANT: It was just registered.
-        Ok(Registration(claim))
-    }
-}
-
-/// The right to use the C part of a [`Family`].
-///
-/// # Invariants
-///
-/// `registered` of the family was set for this value.
-struct Claim(&'static Family);
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.0.registered.store(false, Release);
+        Ok(Registration(self))
     }
 }
 
@@ -494,14 +480,34 @@ impl Drop for Claim {
 ///
 /// # Invariants
 ///
-/// The family of the claim is registered.
+/// The family is registered.
 #[must_use]
-pub(crate) struct Registration(Claim);
+pub(crate) struct Registration(&'static Family);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let raw: *const bindings::genl_family = self.0 .0.raw.get();
+        let raw: *const bindings::genl_family = self.0.raw.get();
         // SAFETY: By the type invariant it is registered. It fails only for one that is not.
         let _ = unsafe { bindings::genl_unregister_family(raw) };
+    }
+}
+
+#[kernel::macros::kunit_tests(rust_genetlink)]
+mod tests {
+    use super::*;
+    use kernel::ModuleMetadata;
+
+    static THIS: ThisModule = <crate::LocalModule as ModuleMetadata>::THIS_MODULE;
+    static FAMILY: Family = Family::new(c"rust_kunit", 1, &[]);
+
+    /// A family is registered once, also when the first registration has ended: a dump may go on
+    /// after that.
+    #[test]
+    fn once() -> Result {
+        let registration = FAMILY.register(&THIS)?;
+        assert!(FAMILY.register(&THIS).is_err_and(|errno| errno == EBUSY));
+        drop(registration);
+        assert!(FAMILY.register(&THIS).is_err_and(|errno| errno == EBUSY));
+        Ok(())
     }
 }
