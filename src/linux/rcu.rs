@@ -69,6 +69,48 @@ pub(crate) fn synchronize_net() {
     unsafe { bindings::synchronize_net() };
 }
 
+/// A grace period that began no sooner than the value was made: who waits for it late does not wait
+/// long, or at all.
+///
+/// Grace periods of both kinds count, normal and expedited ones.
+#[derive(Clone, Copy)]
+pub(crate) struct GracePeriod(bindings::rcu_gp_seq);
+
+impl GracePeriod {
+    /// The next grace period from now. Nothing is set going: others may have one anyway. Any
+    /// context.
+    pub(crate) fn next() -> Self {
+        let mut seq = bindings::rcu_gp_seq::default();
+        // SAFETY: The place is valid for writing.
+        unsafe { bindings::get_state_synchronize_rcu_full(&mut seq) };
+        Self(seq)
+    }
+
+    /// Whether it has passed. Any context.
+    pub(crate) fn has_passed(mut self) -> bool {
+        // SAFETY: It is a cookie of the right kind.
+        unsafe { bindings::poll_state_synchronize_rcu_full(&mut self.0) }
+    }
+
+    /// Waits until it has passed; with the RTNL held in the expedited way. Process context: it
+    /// sleeps.
+    pub(crate) fn wait(self) {
+        if !self.has_passed() {
+            synchronize_net();
+        }
+    }
+}
+
+/// `rcu_barrier()`: waits until all RCU callbacks have run that were handed in before, by anybody.
+/// What the drop of one [`RcuArc`] hands in, because it held the last reference to another, is not
+/// waited for.
+///
+/// Process context only: it sleeps, for about one grace period.
+pub(crate) fn barrier_once() {
+    // SAFETY: As for `synchronize_net()`.
+    unsafe { bindings::rcu_barrier() };
+}
+
 /// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone, and every
 /// entry removed from an [`RhashTable`](super::rhashtable::RhashTable), have been dropped, those included
 /// that another such drop released.

@@ -9,6 +9,8 @@
 
 use core::{
     marker::PhantomData,
+    mem::ManuallyDrop,
+    ops::Deref,
     ptr::NonNull, //
 };
 use kernel::{
@@ -21,7 +23,7 @@ use kernel::{
 
 use super::rcu::{
     dereference,
-    synchronize_net,
+    GracePeriod,
     Guard, //
 };
 
@@ -59,18 +61,76 @@ impl<T: Send + Sync> RcuBox<T> {
         NonNull::new(dereference(&self.ptr)).map(|ptr| unsafe { &*ptr.as_ptr() })
     }
 
+    /// Puts `value` here, and takes out what was here before. Any context.
+    pub(crate) fn exchange(&self, value: Option<KBox<T>>) -> Option<Taken<T>> {
+        let new = value.map_or(core::ptr::null_mut(), KBox::into_raw);
+        // INVARIANT: The box passes to this place, the old one from this place to the caller.
+        let ptr = NonNull::new(self.ptr.xchg(new, Full))?;
+        // INVARIANT: By the type invariant the place owned the box, and as it was exchanged
+        // atomically nobody else takes it over. From here on no reader finds it.
+        Some(Taken {
+            ptr,
+            grace: GracePeriod::next(),
+            _p: PhantomData,
+        })
+    }
+
     /// Puts `value` here, waits until nobody looks at what was here before, and returns that.
     ///
     /// Process context, outside of RCU read-side critical sections: it sleeps for a grace period, expedited if the
     /// RTNL is held, unless there was nothing.
     pub(crate) fn replace(&self, value: Option<KBox<T>>) -> Option<KBox<T>> {
-        let new = value.map_or(core::ptr::null_mut(), KBox::into_raw);
-        // INVARIANT: The box passes to this place, the old one from this place to us.
-        let old = NonNull::new(self.ptr.xchg(new, Full))?;
-        synchronize_net();
-        // SAFETY: By the type invariant the place owned the box, and as it was exchanged atomically nobody else
-        // takes it over. Readers that saw it are gone.
-        Some(unsafe { KBox::from_raw(old.as_ptr()) })
+        self.exchange(value).map(Taken::wait)
+    }
+}
+
+/// A box that was taken out of an [`RcuBox`], and that readers may still look at.
+///
+/// Dropping it waits for them, as [`Taken::wait`] does.
+///
+/// # Invariants
+///
+/// `ptr` comes from [`KBox::into_raw`], and this value owns the box. No reader who began after
+/// `grace` was made has it.
+#[must_use = "dropping it may wait for a grace period"]
+pub(crate) struct Taken<T: Send + Sync> {
+    ptr: NonNull<T>,
+    grace: GracePeriod,
+    _p: PhantomData<KBox<T>>,
+}
+
+// SAFETY: It is a `KBox<T>` whose contents are shared.
+unsafe impl<T: Send + Sync> Send for Taken<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Taken<T> {}
+
+impl<T: Send + Sync> Taken<T> {
+    /// Waits until nobody looks at it any more, if a grace period has not passed since it was taken
+    /// out.
+    ///
+    /// Process context, outside of RCU read-side critical sections: it sleeps.
+    pub(crate) fn wait(self) -> KBox<T> {
+        let this = ManuallyDrop::new(self);
+        this.grace.wait();
+        // SAFETY: By the type invariant it is a box of ours, and the readers are gone.
+        unsafe { KBox::from_raw(this.ptr.as_ptr()) }
+    }
+}
+
+impl<T: Send + Sync> Deref for Taken<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: By the type invariant it is a box of ours, which only readers look at besides.
+        unsafe { self.ptr.as_ref() }
+    }
+}
+
+impl<T: Send + Sync> Drop for Taken<T> {
+    fn drop(&mut self) {
+        self.grace.wait();
+        // SAFETY: By the type invariant it is a box of ours, and the readers are gone.
+        drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
     }
 }
 
@@ -80,5 +140,47 @@ impl<T: Send + Sync> Drop for RcuBox<T> {
             // SAFETY: By the type invariant the place owns the box. There are no readers: they borrow the place.
             drop(unsafe { KBox::from_raw(ptr.as_ptr()) });
         }
+    }
+}
+
+#[kernel::macros::kunit_tests(rust_rcu_box)]
+mod tests {
+    use super::{
+        super::rcu::synchronize_net,
+        *, //
+    };
+
+    /// A grace period does not pass while a reader is there, and counts for all that was taken out
+    /// before it.
+    #[test]
+    fn grace_periods() {
+        let guard = Guard::new();
+        let first = GracePeriod::next();
+        assert!(!first.has_passed());
+        drop(guard);
+        synchronize_net();
+        assert!(first.has_passed());
+        let guard = Guard::new();
+        assert!(!GracePeriod::next().has_passed());
+        drop(guard);
+    }
+
+    /// What is taken out is there for the readers, and not found any more.
+    #[test]
+    fn taken_out() -> Result {
+        let place = RcuBox::new();
+        assert!(place.exchange(Some(KBox::new(1, GFP_KERNEL)?)).is_none());
+        let guard = Guard::new();
+        let seen = place.load(&guard);
+        assert_eq!(seen, Some(&1));
+        let taken = place
+            .exchange(Some(KBox::new(2, GFP_KERNEL)?))
+            .ok_or(ENOENT)?;
+        assert_eq!((seen, place.load(&guard), *taken), (Some(&1), Some(&2), 1));
+        drop(guard);
+        assert_eq!(*taken.wait(), 1);
+        assert_eq!(place.replace(None).map(|last| *last), Some(2));
+        assert!(place.exchange(None).is_none());
+        Ok(())
     }
 }

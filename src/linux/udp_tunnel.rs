@@ -43,7 +43,8 @@ use kernel::{
             Atomic, //
         },
         global_lock,
-        Arc, //
+        Arc,
+        SetOnce, //
     }, //
 };
 
@@ -60,7 +61,8 @@ use super::{
     netdevice::NetDevice,
     rcu::{
         self,
-        synchronize_net, //
+        synchronize_net,
+        GracePeriod, //
     },
     route::{
         Flow4,
@@ -211,20 +213,17 @@ pub(crate) trait EncapReceive: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `grace` is a cookie of `get_state_synchronize_rcu()`, taken after the socket was closed, or nothing if a grace
-/// period was waited for already.
+/// `grace` was made after the socket's user data were cleared, or is nothing if a grace period was
+/// waited for already.
 pub(crate) struct Receiver<T: EncapReceive> {
-    grace: Option<usize>,
+    grace: Option<GracePeriod>,
     data: Option<Arc<T>>,
 }
 
 impl<T: EncapReceive> Drop for Receiver<T> {
     fn drop(&mut self) {
         if let Some(grace) = self.grace {
-            // SAFETY: No requirements; by the type invariant it is a cookie of the right kind.
-            if !unsafe { bindings::poll_state_synchronize_rcu(grace) } {
-                synchronize_net();
-            }
+            grace.wait();
         }
         self.data = None;
     }
@@ -241,6 +240,8 @@ impl<T: EncapReceive> Drop for Receiver<T> {
 pub(crate) struct UdpTunnelSocket<T: EncapReceive> {
     slot: Arc<Slot>,
     port: u16,
+    /// Made when the user data were cleared before the socket was closed.
+    deaf: SetOnce<GracePeriod>,
     /// Dropped after the socket has been closed.
     receiver: Receiver<T>,
 }
@@ -317,6 +318,7 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let this = Self {
             slot,
             port,
+            deaf: SetOnce::new(),
             receiver: Receiver {
                 grace: None,
                 data: Some(receiver),
@@ -368,6 +370,23 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         })
     }
 
+    /// No datagram that comes from now on is given to the receiver: they are dropped with the
+    /// socket. The receiver may still be busy with those that came before, until a grace period has
+    /// passed, which need not be waited for again when the socket is closed. Process context.
+    pub(crate) fn deafen(&self) {
+        let _open = OPEN.lock();
+        let sk = self.slot.sk.load(Relaxed);
+        if sk.is_null() {
+            return;
+        }
+        // SAFETY: By the invariant of `Slot` the socket is open, and stays so: `OPEN` is held. Only
+        // an address is taken.
+        let user_data = unsafe { &raw mut (*sk).sk_user_data };
+        // SAFETY: The field of an open socket is valid and aligned, and others use it atomically.
+        unsafe { Atomic::from_ptr(user_data) }.store(ptr::null_mut(), Release);
+        self.deaf.populate(GracePeriod::next());
+    }
+
     /// Closes the socket now, and gives back what has to wait for a grace period. With several sockets to close,
     /// closing all and dropping the results afterwards costs one grace period in all.
     ///
@@ -395,8 +414,7 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // before `create()` returns if it did not get into the list. As `self` is borrowed exclusively nobody sends.
         unsafe { close(sk) };
         drop((open, entry));
-        // SAFETY: No requirements.
-        self.receiver.grace = Some(unsafe { bindings::get_state_synchronize_rcu() });
+        self.receiver.grace = Some(self.deaf.copy().unwrap_or_else(GracePeriod::next));
     }
 
     /// The receiver of a socket's datagrams, unless the socket is being closed.
