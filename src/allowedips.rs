@@ -317,6 +317,9 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
                 slot = below;
                 node = child.get_ref();
             }
+            // Not with the node: an owner that only this entry is left of is dropped after one
+            // grace period then, and not after two.
+            node.value.replace(None);
             slot.replace(None);
         }
         false

@@ -119,12 +119,20 @@ use crate::{
         self,
         DATA_PACKET_HEAD_ROOM, //
     },
-    socket::Sockets, //
+    socket::{
+        Closing,
+        Sockets, //
+    }, //
 };
 
 mod registration;
+mod residents;
 
 pub(crate) use registration::Registration;
+pub(crate) use residents::{
+    Resident,
+    Residents, //
+};
 
 /// The outer headers of a data message: IPv6, UDP and its own.
 const OVERHEAD: u32 = 40 + 8 + MESSAGE_MINIMUM_LENGTH as u32;
@@ -133,12 +141,20 @@ const MAX_SEGMENTS: usize = 64;
 /// The MTU of Ethernet.
 const ETH_DATA_LEN: u32 = 1500;
 
+/// A peer in the configuration.
+struct Member {
+    peer: Arc<Peer>,
+    /// What the allowed IPs refer to the peer by; none once the device is being unregistered.
+    handle: Option<RcuArc<Arc<Peer>>>,
+}
+
 /// What the configuration of a device consists of, besides what is in tables and places of its own.
 pub(crate) struct Config {
-    /// The peers by number, that is in the order in which they were created. The handle is what the allowed IPs refer
-    /// to.
-    peers: RBTree<u64, RcuArc<Arc<Peer>>>,
+    /// The peers by number, that is in the order in which they were created.
+    peers: RBTree<u64, Member>,
     peer_count: usize,
+    /// The sockets from when the device goes down until it is down.
+    closing: Option<Closing>,
     /// The UDP port: the one in use if the device is up, else the one wanted; 0 is any.
     pub(crate) incoming_port: u16,
     /// Goes up with each change: a dump that sees it change is not of one moment.
@@ -150,6 +166,7 @@ impl Config {
         Self {
             peers: RBTree::new(),
             peer_count: 0,
+            closing: None,
             incoming_port: 0,
             generation: 1,
         }
@@ -162,7 +179,7 @@ impl Config {
 
     /// The peers, in the order in which they were created.
     pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
-        self.peers.values().map(|handle| &**handle)
+        self.peers.values().map(|member| &member.peer)
     }
 
     /// Passes the peers that were created after the one with this number, with 0 all of them, to `f`, in that order and
@@ -177,7 +194,7 @@ impl Config {
             .checked_add(1)
             .and_then(|first| self.peers.cursor_lower_bound_mut(&first));
         while let Some(cursor) = next {
-            f(cursor.current().1)?;
+            f(&cursor.current().1.peer)?;
             next = cursor.move_next();
         }
         ControlFlow::Continue(())
@@ -185,12 +202,16 @@ impl Config {
 
     /// What the allowed IPs refer to a peer by.
     pub(crate) fn handle(&self, id: u64) -> Option<RcuArc<Arc<Peer>>> {
-        self.peers.get(&id).cloned()
+        self.peers.get(&id)?.handle.clone()
     }
 
     /// Adds a peer. `ENOMEM`.
     pub(crate) fn add_peer(&mut self, id: u64, handle: RcuArc<Arc<Peer>>) -> Result {
-        self.peers.try_create_and_insert(id, handle, GFP_KERNEL)?;
+        let member = Member {
+            peer: (*handle).clone(),
+            handle: Some(handle),
+        };
+        self.peers.try_create_and_insert(id, member, GFP_KERNEL)?;
         self.peer_count = self.peer_count.saturating_add(1);
         Ok(())
     }
@@ -199,6 +220,15 @@ impl Config {
     pub(crate) fn remove_peer(&mut self, id: u64) {
         if self.peers.remove(&id).is_some() {
             self.peer_count = self.peer_count.saturating_sub(1);
+        }
+    }
+
+    /// Gives up the handle of each peer, when there are no allowed IPs any more, and calls `f` with
+    /// the peer.
+    fn for_each_disowned(&mut self, f: impl Fn(&Arc<Peer>)) {
+        for member in self.peers.values_mut() {
+            member.handle = None;
+            f(&member.peer);
         }
     }
 
@@ -231,6 +261,8 @@ pub(crate) struct Device {
     #[pin]
     pub(crate) cookie_checker: Mutex<Checker>,
     limiter: Arc<RateLimiter>,
+    /// The peers, each until there is nothing left of it.
+    pub(crate) residents: Residents,
     /// When the device was last seen under load, `ktime_get_coarse_boottime_ns()`; 0: not.
     pub(crate) last_under_load: Atomic<i64>,
 
@@ -276,23 +308,10 @@ impl_list_item! {
     impl ListItem<0> for Device { using ListLinks { self.links }; }
 }
 
-/// The name of a device, as long as it has one.
-struct DisplayName<'a>(&'a Device);
-
-impl fmt::Display for DisplayName<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let guard = rcu::Guard::new();
-        match self.0.netdev.get(&guard) {
-            Some(dev) => fmt::Display::fmt(&dev.name(), f),
-            None => f.write_str("(gone)"),
-        }
-    }
-}
-
 impl Device {
     /// The name of the interface, for messages.
     pub(crate) fn name(&self) -> impl fmt::Display + '_ {
-        DisplayName(self)
+        self.netdev.name()
     }
 
     /// Adds to a counter of `ip -s link`.
@@ -348,6 +367,7 @@ impl Device {
                 identity: RcuPtr::new(Some(identity)),
                 cookie_checker <- new_mutex!(Checker::new(), "wireguard::Device::cookie_checker"),
                 limiter: shared.limiter.clone(),
+                residents: Residents::new()?,
                 last_under_load: Atomic::new(0),
                 peers_by_key <- PubkeyTable::new(),
                 index_table <- IndexTable::new(),
@@ -382,8 +402,8 @@ impl Device {
         Ok(())
     }
 
-    /// The creating namespace is going away: with it the sockets.
-    fn forget_creating_net(&self) {
+    /// The creating namespace is going away: with it the sockets, which are returned to be closed.
+    fn forget_creating_net(&self) -> Option<Closing> {
         dev_dbg!(self, "Creating namespace exiting\n");
         {
             let guard = rcu::Guard::new();
@@ -393,10 +413,11 @@ impl Device {
         }
         let config = self.update.lock();
         *self.creating_net.lock() = None;
-        self.sockets.close();
+        let closing = self.sockets.unpublish();
         for peer in config.peers() {
             peer.endpoint.clear_src();
         }
+        closing
     }
 
     /// Drops what NAPIs have not delivered yet.
@@ -474,17 +495,35 @@ impl Driver for Device {
         Ok(())
     }
 
+    fn closing(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
+        let mut config = this.update.lock();
+        config.closing = this.sockets.unpublish();
+    }
+
     fn stop(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
-        let config = this.update.lock();
+        let mut config = this.update.lock();
+        // Their grace period has passed by now.
+        config.closing = None;
+        for queue in &this.rx_queues {
+            drop(queue.take_arrived());
+        }
+        this.handshakes.purge();
         for peer in config.peers() {
             peer.stop();
             sched::cond_resched();
         }
-        this.handshakes.purge();
-        this.sockets.close();
-        for queue in &this.rx_queues {
-            drop(queue.take_arrived());
-        }
+    }
+
+    fn unregistering(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
+        let mut config = this.update.lock();
+        *this.creating_net.lock() = None;
+        config.incoming_port = 0;
+        // The device is down, so nobody minds what is found in them meanwhile.
+        drop(this.allowed_ips.write().clear());
+        config.for_each_disowned(|peer| {
+            peer.disappear();
+            sched::cond_resched();
+        });
     }
 
     fn start_xmit(this: ArcBorrow<'_, Self>, dev: &NetDevice, skb: SkBuff) -> Result {
@@ -514,23 +553,24 @@ impl Driver for Device {
             }
         }
         {
+            // A grace period after they have disappeared.
             let mut config = this.update.lock();
-            *this.creating_net.lock() = None;
-            config.incoming_port = 0;
-            this.sockets.close();
-            Peer::remove_all(&this, &mut config);
+            while let Some(peer) = config.take_first_peer() {
+                peer.finish();
+                sched::cond_resched();
+            }
         }
-        // Nothing begins any more. What is on its way comes to its end, in this order: handshakes, packets, NAPIs.
+        // Nothing begins any more, and no NAPI runs. What is on its way comes to its end, in this
+        // order: handshakes, packets, and what packets there are that no NAPI takes now.
         this.handshakes.detach();
         this.handshake_receive_wq.flush();
         this.handshake_send_wq.flush();
         this.packet_crypt_wq.flush();
-        rcu::synchronize_net();
         this.purge_rx_queues();
-        // A NAPI that had taken a peer off its list before that is done with it by now, and has not put it back.
-        rcu::synchronize_net();
-        // With the last of its references each peer goes, and with each peer a reference to the device.
-        rcu::barrier();
+        // With the last of its references each peer goes, and with each peer a reference to the
+        // device. Mostly they have gone already: RCU had their keys and handles since the device
+        // began to be unregistered.
+        this.residents.wait();
         dev_dbg!(this, "Interface destroyed\n");
     }
 }

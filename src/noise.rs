@@ -299,11 +299,19 @@ impl Keypairs {
 }
 
 /// Takes keypairs that have no place any more out of the table, so that nothing is received with them.
+///
+/// The entry gives up its keypair now and not when RCU drops the entry: then the keypair is dropped
+/// after one grace period and not after two, if no packet is under way with it. A reader that still
+/// finds the entry takes it for one of a handshake, which the peer does not know any more.
 fn retire<const N: usize>(device: &Device, displaced: [Option<RcuArc<Keypair>>; N]) {
     for keypair in displaced.into_iter().flatten() {
-        device
-            .index_table
-            .remove_if(keypair.index, |entry| entry.keypair.holds(&keypair));
+        device.index_table.remove_if(keypair.index, |entry| {
+            let found = entry.keypair.holds(&keypair);
+            if found {
+                drop(entry.keypair.replace(None));
+            }
+            found
+        });
     }
 }
 
@@ -341,12 +349,14 @@ impl HandshakeState {
         self.noise.clear();
     }
 
-    /// Takes a new index for the peer. `ENOENT`: the peer is being removed. `ENOMEM`: there is no room for one right now.
+    /// Takes a new index for the peer. `ENOENT`: the peer is being removed, or the device is down.
+    /// `ENOMEM`: there is no room for one right now.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
-        // Nobody would give the index back, and with it the reference to the peer. One that is taken before the peer is dead
-        // goes with the handshake, for which the removal needs the lock that is held here.
-        if peer.is_dead() {
+        // Nobody would give the index back, and with it the reference to the peer. One that is
+        // taken before the peer is dead, or its device down, goes with the handshake, for which
+        // that end needs the lock that is held here.
+        if !peer.may_begin(&Guard::new()) {
             return Err(ENOENT);
         }
         let entry = IndexEntry {
@@ -412,9 +422,9 @@ impl Peer {
         };
         let now_ns = ktime::coarse_boottime_ns();
         let mut handshake = peer.handshake.lock();
-        // Who changes the identity clears the handshakes afterwards: this one with the old identity would come too late
-        // for that.
-        if !device.identity.holds(&identity) {
+        // Who changes the identity, or takes the device down, clears the handshakes afterwards:
+        // this one would come too late for that.
+        if !device.identity.holds(&identity) || !peer.may_begin(&Guard::new()) {
             return None;
         }
         handshake
@@ -477,9 +487,9 @@ impl Peer {
         handshake.index = None;
 
         let guard = Guard::new();
-        // A peer that is being removed gets no new keypairs: who removes it waits for this guard before it takes out
-        // those that are there.
-        if self.is_dead() {
+        // A peer that is being removed, or whose device is down, gets no new keypairs: who does
+        // that waits for this guard before it takes out those that are there.
+        if !self.may_begin(&guard) {
             self.device
                 .index_table
                 .remove_if(index, |entry| entry.keypair.is_none());

@@ -42,7 +42,8 @@ use crate::{
     debug::dev_dbg,
     device::{
         Config,
-        Device, //
+        Device,
+        Resident, //
     },
     linux::{
         crypto::Secret,
@@ -149,6 +150,9 @@ pub(crate) struct Peer {
     /// Changed with the configuration locked; the innermost mutex.
     #[pin]
     pub(crate) allowed_ips: Mutex<AllowedIpList>,
+
+    /// Last, to be dropped after every reference to the device.
+    _resident: Resident,
 }
 
 impl_list_arc_safe! {
@@ -213,6 +217,7 @@ impl Peer {
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
                 tx_work <- new_work!("wireguard::Peer::tx_work"),
                 allowed_ips <- new_mutex!(AllowedIpList::new(), "wireguard::Peer::allowed_ips"),
+                _resident: device.residents.enter(),
             }),
             GFP_KERNEL,
         )?;
@@ -245,6 +250,16 @@ impl Peer {
         self.dead.load(Relaxed)
     }
 
+    /// Whether something may begin for the peer: it is not being removed, and its device is up.
+    ///
+    /// To be asked under RCU with what is then begun: for removing the peer see [`Peer::is_dead`],
+    /// and [`Driver::stop`](crate::linux::netdevice::Driver::stop) comes a grace period after the
+    /// device is not running any more.
+    #[inline]
+    pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {
+        !self.is_dead() && self.device.netdev.is_running(guard)
+    }
+
     /// Takes the peer out of where packets and handshakes find it, and lets nothing new begin.
     fn make_dead(&self) {
         self.device
@@ -255,11 +270,26 @@ impl Peer {
 
     /// Ends what goes on with the peer, a grace period after [`Peer::make_dead`]: by then everybody knows that it is dead, so
     /// no timer is armed, no work queued and no keypair installed any more.
-    fn finish(self: &Arc<Self>) {
+    pub(crate) fn finish(self: &Arc<Self>) {
         self.timers_stop();
+        self.let_go();
+    }
+
+    /// Gives up what the peer holds that may refer to it, or wait for it.
+    fn let_go(&self) {
         self.clear_handshake();
         self.keypairs.clear(&self.device);
         self.purge_staged_packets();
+    }
+
+    /// The first half of the end of a peer whose device is down and being unregistered, without
+    /// allowed IPs. The other half is [`Peer::finish`], a grace period later: it finds what begins
+    /// in between, which is next to nothing, and so mostly has nothing to leave to RCU. Process
+    /// context.
+    pub(crate) fn disappear(&self) {
+        drop(self.allowed_ips.lock().take());
+        self.make_dead();
+        self.let_go();
     }
 
     /// Removes peers of `device`, with a single grace period for all of them.
@@ -316,12 +346,11 @@ impl Peer {
         drop(detached);
     }
 
-    /// Stops everything that goes on with the peer, because its device goes down. Process context.
+    /// Stops everything that goes on with the peer, a grace period after its device has gone down:
+    /// by then everybody knows that, and nothing begins any more. Process context.
     pub(crate) fn stop(self: &Arc<Self>) {
-        self.purge_staged_packets();
         self.timers_stop();
-        self.clear_handshake();
-        self.keypairs.clear(&self.device);
+        self.let_go();
         self.reset_last_sent_handshake();
     }
 

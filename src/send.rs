@@ -290,6 +290,11 @@ impl Peer {
             *cb = PacketCb::default();
             let mut packets = Staged::new();
             packets.push_back(skb);
+            // Unlike a packet from the stack it may come when the device is down already.
+            let guard = rcu::Guard::new();
+            if !self.may_begin(&guard) {
+                return;
+            }
             self.stage(packets);
             dev_dbg_ratelimited!(
                 self.device,
@@ -306,7 +311,7 @@ impl Peer {
     /// May be called from any context. `is_retry`: the last one went unanswered.
     pub(crate) fn send_queued_handshake_initiation(self: &Arc<Self>, is_retry: bool) {
         self.timers_handshake_requested(is_retry);
-        let _guard = rcu::Guard::new();
+        let guard = rcu::Guard::new();
         if !self.handshake_may_be_sent() {
             if is_retry {
                 // A response was sent meanwhile, or the clocks differ by a tick: nobody else would try once more.
@@ -314,7 +319,7 @@ impl Peer {
             }
             return;
         }
-        if self.is_dead() {
+        if !self.may_begin(&guard) {
             return;
         }
         // If it is queued already, it will do.

@@ -43,7 +43,10 @@ use crate::{
             Stat, //
         },
         rcu,
-        rcu_box::RcuBox,
+        rcu_box::{
+            RcuBox,
+            Taken, //
+        },
         route::{
             ipv6_mod_enabled,
             Flow4,
@@ -239,6 +242,18 @@ struct Pair {
     v6: Option<UdpTunnelSocket<Device>>,
 }
 
+/// Sockets that nobody finds any more, and that receive nothing more. Dropping the value closes
+/// them. Process context; sleeps for a grace period, if none has passed since they were taken out.
+pub(crate) struct Closing(Option<Taken<Pair>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(pair) = self.0.take() {
+            KBox::into_inner(pair.wait()).release();
+        }
+    }
+}
+
 impl Pair {
     /// Closes both, waiting once. Process context.
     fn release(self) {
@@ -295,20 +310,24 @@ impl Sockets {
             }
         };
         let port = pair.v4.port();
-        self.replace(Some(KBox::new(pair, GFP_KERNEL)?));
+        drop(self.exchange(Some(KBox::new(pair, GFP_KERNEL)?)));
         Ok(port)
     }
 
-    /// Closes the sockets, if they are open. On return nothing is received or sent by them any more. Process context; it
-    /// sleeps.
-    pub(crate) fn close(&self) {
-        self.replace(None);
+    /// Takes out the sockets, if they are open. On return nothing is begun to be sent or received
+    /// by them, and what had begun before is over a grace period later. Process context.
+    pub(crate) fn unpublish(&self) -> Option<Closing> {
+        self.exchange(None)
     }
 
-    fn replace(&self, pair: Option<KBox<Pair>>) {
-        if let Some(old) = self.pair.replace(pair) {
-            KBox::into_inner(old).release();
+    fn exchange(&self, pair: Option<KBox<Pair>>) -> Option<Closing> {
+        let old = self.pair.exchange(pair)?;
+        // Now, so that there is one grace period for who sends and who receives.
+        old.v4.deafen();
+        if let Some(v6) = &old.v6 {
+            v6.deafen();
         }
+        Some(Closing(Some(old)))
     }
 }
 

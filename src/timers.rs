@@ -16,13 +16,16 @@ use kernel::{
 use crate::{
     debug::dev_dbg,
     linux::{
-        ktime, random, rcu,
+        ktime,
+        random,
+        rcu,
         timer::{
             self,
             new_timer,
             Timer,
             TimerCallback, //
         },
+        workqueue::flush_work, //
     },
     peer::Peer,
     protocol::{
@@ -206,12 +209,7 @@ where
     Peer: TimerCallback<ID>,
 {
     let guard = rcu::Guard::new();
-    let running = peer
-        .device
-        .netdev
-        .get(&guard)
-        .is_some_and(|dev| dev.is_running());
-    if running && !peer.is_dead() {
+    if peer.may_begin(&guard) {
         timer::modify::<Peer, ID>(peer, msecs_to_jiffies(msecs));
     }
 }
@@ -314,7 +312,8 @@ impl Peer {
             .rekey_after_receiving(i_am_the_initiator, birthdate, now_ns)
     }
 
-    /// Stops all timers, and waits for those that are just expiring. Process context.
+    /// Stops all timers, and waits for those that are just expiring, and for forgetting the keys if
+    /// that is due: it is not to happen later, to other keys. Process context.
     pub(crate) fn timers_stop(self: &Arc<Self>) {
         let this = self.as_arc_borrow();
         timer::cancel_sync::<_, RETRANSMIT_HANDSHAKE>(this);
@@ -322,6 +321,7 @@ impl Peer {
         timer::cancel_sync::<_, NEW_HANDSHAKE>(this);
         timer::cancel_sync::<_, ZERO_KEY_MATERIAL>(this);
         timer::cancel_sync::<_, PERSISTENT_KEEPALIVE>(this);
+        flush_work::<_, { Peer::CLEAR_WORK }>(&**self);
     }
 
     /// Lets the keys be instead of forgetting them some time from now.

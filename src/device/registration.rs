@@ -76,7 +76,10 @@ impl PmEvents for Suspend {
                 peer.keypairs.clear(&peer.device);
             }
         });
-        rcu::barrier();
+        // The keys go with the RCU callbacks of the keypairs and handshakes, which were handed in
+        // above, each directly and not by another callback: see `Keypairs::clear()`. What others
+        // hand in meanwhile is not waited for.
+        rcu::barrier_once();
     }
 }
 
@@ -101,12 +104,19 @@ impl PernetExit for NamespaceExit {
         let Some(shared) = DEVICES.get() else {
             return;
         };
+        // They are closed when all are out of reach, so that there is one grace period for all of
+        // them. If there is no memory to do it then it is done now.
+        let mut closing = KVec::new();
         for device in shared.list.lock().iter() {
             let is_creating = device.creating_net.lock().as_ref() == Some(net);
             if is_creating {
-                device.forget_creating_net();
+                if let Some(sockets) = device.forget_creating_net() {
+                    let _ = closing.push(sockets, GFP_KERNEL);
+                }
             }
         }
+        // The list is not locked any more.
+        drop(closing);
     }
 }
 

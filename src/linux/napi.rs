@@ -90,8 +90,9 @@ impl Set {
     /// # Safety
     ///
     /// * To be called once, from process context, without the lock of the device's instance.
-    /// * `dev` must be valid until [`Set::delete`] was called, which has to be called before `self` is dropped, and
-    ///   a grace period has to pass between the two.
+    /// * `dev` must be valid until [`Set::delete`] was called, which has to be called before `self`
+    ///   is dropped. Before the drop a grace period must have passed in which nobody found one of
+    ///   the NAPIs under RCU: because they were deleted, or because the device was out of reach.
     /// * `poll` must be sound to call as `struct napi_struct` says, from [`Set::enable`] to [`Set::disable`].
     pub(super) unsafe fn add(
         &self,

@@ -20,11 +20,13 @@ use kernel::{
         atomic::{
             ordering::{
                 Acquire,
-                Relaxed, //
+                Relaxed,
+                Release, //
             },
             Atomic, //
         },
-        Arc, //
+        Arc,
+        SetOnce, //
     },
     types::Opaque, //
 };
@@ -184,6 +186,11 @@ impl NetDevice {
         read_once!(self, state) & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
 
+    /// Whether the device is going to be unregistered as soon as it is closed. With the RTNL held.
+    fn is_dismantled(&self) -> bool {
+        read_once!(self, dismantle)
+    }
+
     /// `netif_carrier_off()`: says that the device cannot reach anything. Any context but a hard interrupt.
     ///
     /// Does nothing if the device is not registered, or not any more.
@@ -257,6 +264,8 @@ impl NetDevice {
 struct Link {
     /// Null once revoked.
     dev: Atomic<*mut bindings::net_device>,
+    /// What the device was called in the end, once revoked.
+    last_name: SetOnce<Name>,
     napis: napi::Set,
 }
 
@@ -285,6 +294,7 @@ impl Handle {
         Ok(Self(Arc::new(
             Link {
                 dev: Atomic::new(dev),
+                last_name: SetOnce::new(),
                 napis: napi::Set::new()?,
             },
             GFP_KERNEL,
@@ -293,7 +303,30 @@ impl Handle {
 
     /// From now on [`Handle::get`] gives `None`; who already looks at the device may do so for a grace period.
     pub(super) fn revoke(&self) {
-        self.0.dev.store(ptr::null_mut(), Relaxed);
+        let guard = rcu::Guard::new();
+        if let Some(dev) = self.get(&guard) {
+            self.0.last_name.populate(dev.name());
+        }
+        // Who finds the device gone finds its name. Pairs with the load in `get()`.
+        self.0.dev.store(ptr::null_mut(), Release);
+    }
+
+    /// The name of the device; when it is gone the last one it had. Any context.
+    pub(crate) fn name(&self) -> Name {
+        let guard = rcu::Guard::new();
+        match self.get(&guard) {
+            Some(dev) => dev.name(),
+            None => self.0.last_name.copy().unwrap_or(Name([0; IFNAMSIZ])),
+        }
+    }
+
+    /// Whether the device is there and running: [`NetDevice::is_running`]. Any context.
+    ///
+    /// When [`Driver::stop`] is called nobody is left in a read-side critical section in which the
+    /// answer was yes.
+    #[inline]
+    pub(crate) fn is_running(&self, guard: &rcu::Guard) -> bool {
+        self.get(guard).is_some_and(NetDevice::is_running)
     }
 
     /// The device's NAPIs.

@@ -69,7 +69,7 @@ impl Drop for RtnlGuard {
 /// A kind of network devices, registered with `rtnl_link_register()`.
 ///
 /// When this is dropped all devices of the kind are deleted, in whatever namespace they are. On return they have been
-/// destroyed, and so has been what RCU still kept of them. Process context, without the RTNL.
+/// destroyed. Process context, without the RTNL.
 ///
 /// # Invariants
 ///
@@ -134,8 +134,9 @@ impl<D: Driver> Registration<D> {
         // SAFETY: By the safety requirement; it is valid for longer than this function runs: if this fails the caller
         // frees it, otherwise it is registered.
         let netdev = unsafe { NetDevice::from_raw(dev) };
-        // SAFETY: The device is valid. It is freed after this has failed, see below, or after the destructor, either of
-        // which revokes the handle and waits.
+        // SAFETY: The device is valid. It is freed after this has failed, see below, which revokes
+        // the handle and waits, or after the destructor: by then `uninit()` has revoked it, and the
+        // core has waited for a grace period.
         let handle = unsafe { Handle::new(dev) }?;
         let driver = match D::new(handle.clone(), &netdev.name(), net) {
             Ok(driver) => driver,
@@ -147,14 +148,10 @@ impl<D: Driver> Registration<D> {
         };
         // SAFETY: The device was allocated for this kind, so its private memory is a place for the value. Nobody looks
         // at it before it is registered.
-        unsafe {
-            Private::<D>::ptr(dev).write(Private {
-                driver: driver.clone(),
-                handle: handle.clone(),
-            })
-        };
-        // SAFETY: The NAPIs are new. They are deleted by `teardown()`, while the device is still valid and its private
-        // memory still has this handle. From now on that memory is what the poll function needs.
+        unsafe { Private::<D>::ptr(dev).write(Private::new(driver.clone(), handle.clone())) };
+        // SAFETY: The NAPIs are new. They are deleted by `teardown()` or the destructor, while the
+        // device is still valid and its private memory still has this handle. From now on that
+        // memory is what the poll function needs.
         unsafe { handle.napis().add(dev, Operations::<D>::poll) };
         // SAFETY: They have just been added, and are not enabled yet.
         unsafe { handle.napis().enable() };
@@ -180,7 +177,6 @@ impl<D: Driver> PinnedDrop for Registration<D> {
         // SAFETY: By the type invariant the kind is registered. On return all devices of the kind are unregistered and
         // their destructors have run, those included that others had begun to delete.
         unsafe { bindings::rtnl_link_unregister(self.ops.get()) };
-        rcu::barrier();
     }
 }
 
@@ -234,5 +230,5 @@ unsafe fn driver_of<D: Driver>(
     // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the private memory is
     // initialised; that is dropped a grace period after the device cannot be found any more.
     let private = unsafe { Private::<D>::of(dev) };
-    Ok(private.driver.clone())
+    Ok(private.driver().clone())
 }

@@ -14,7 +14,11 @@ use core::{
 use kernel::{
     fmt,
     prelude::*,
-    workqueue::RawWorkItem, //
+    workqueue::{
+        HasWork,
+        RawWorkItem,
+        Work, //
+    },
 };
 
 use super::{
@@ -151,6 +155,20 @@ impl OwnedQueue {
         // atomic" report; no memory is touched.
         unsafe { bindings::__flush_workqueue(self.wq.as_ptr()) };
     }
+}
+
+/// `flush_work()`: waits until the item, if it is queued or running, has run. If it is queued
+/// meanwhile, that is not waited for.
+///
+/// Process context: it sleeps. From the item itself, or with a lock held that it takes, it never
+/// returns.
+pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
+    // SAFETY: The object is valid; only the address of its field is taken.
+    let work = unsafe { T::raw_get_work(ptr::from_ref(object).cast_mut()) };
+    // SAFETY: As above.
+    let work = unsafe { Work::raw_get(work) };
+    // SAFETY: The item is initialised with the object, and stays valid during the call.
+    unsafe { bindings::flush_work(work) };
 }
 
 impl Drop for OwnedQueue {

@@ -15,6 +15,10 @@ use kernel::{
         CStr, //
     },
     sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         Arc,
         ArcBorrow, //
     }, //
@@ -37,11 +41,19 @@ use super::{
 /// What a kind of network device does.
 ///
 /// ```text
-///                    newlink                open             stop               dellink
-///   setup(), new() ───────────> registered() ───> [running] ───> [not running] ────────> destroy(), drop
-///          │ fails, or registering does               start_xmit()          grace periods
-///          └────> drop                                           poll(): any time before the drop
+///                    newlink                open            down, grace period
+///   setup(), new() ───────────> registered() ───> [running] ──────────────────> stop()
+///          │ fails, or registering does           start_xmit()  closing()         │
+///          └────> drop                                                            │ open() again,
+///                                                                                 │ or dellink
+///                                  grace period                                   ▼
+///                drop <── destroy() <───────────────────────────────────── unregistering()
+///
+///   poll(): any time between registered() and destroy()
 /// ```
+///
+/// The grace periods are waited for here, or are ones that the core waits for anyway: where many
+/// devices are deleted together, as with their namespace, they have these in common.
 ///
 /// The device's private memory holds one reference to the driver; the driver may be held for longer by others, but
 /// then no function here is called for it any more.
@@ -78,7 +90,16 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
     /// Process context, the RTNL is held.
     fn open(this: ArcBorrow<'_, Self>, dev: &NetDevice) -> Result;
 
-    /// `ndo_stop`: the device went down; no packets are transmitted any more.
+    /// The device is going down: [`NetDevice::is_running`] has just become false. Who saw it
+    /// running under RCU may still be about to begin something, so this is the time to take away
+    /// what such users find under RCU, and no more.
+    ///
+    /// Process context, the RTNL is held.
+    fn closing(this: ArcBorrow<'_, Self>, dev: &NetDevice);
+
+    /// The device is down. A grace period has passed since [`Driver::closing`]: no packets are
+    /// transmitted any more, and nobody is left in an RCU read-side critical section in which the
+    /// device was seen running.
     ///
     /// Process context, the RTNL is held.
     fn stop(this: ArcBorrow<'_, Self>, dev: &NetDevice);
@@ -108,8 +129,14 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
         budget: usize,
     ) -> usize;
 
-    /// The device was unregistered, nothing else refers to it. When this returns its NAPIs are stopped, then
-    /// [`Handle::get`] gives `None`, and a grace period later the device is freed.
+    /// The device is being unregistered: it is down, and is not found any more. After this
+    /// [`Handle::get`] gives `None`, and a grace period passes before [`Driver::destroy`].
+    ///
+    /// Process context, the RTNL is held.
+    fn unregistering(this: ArcBorrow<'_, Self>, dev: &NetDevice);
+
+    /// The device was unregistered, nothing else refers to it, and its NAPIs are stopped. When this
+    /// returns it is freed.
     ///
     /// Process context, the RTNL is not held.
     fn destroy(this: Arc<Self>, dev: &NetDevice);
@@ -222,11 +249,33 @@ impl Setup<'_> {
 
 /// The private memory of a device.
 pub(in super::super) struct Private<D: Driver> {
-    pub(in super::super) driver: Arc<D>,
-    pub(in super::super) handle: Handle,
+    driver: Arc<D>,
+    handle: Handle,
+    /// Whether [`Driver::closing`] was called and [`Driver::stop`] is yet to be. Only with the RTNL
+    /// held.
+    closing: Atomic<bool>,
 }
 
 impl<D: Driver> Private<D> {
+    pub(in super::super) fn new(driver: Arc<D>, handle: Handle) -> Self {
+        Self {
+            driver,
+            handle,
+            closing: Atomic::new(false),
+        }
+    }
+
+    pub(in super::super) fn driver(&self) -> &Arc<D> {
+        &self.driver
+    }
+
+    /// Calls [`Driver::stop`], if that is yet to be done.
+    fn finish_closing(&self, dev: &NetDevice) {
+        if self.closing.xchg(false, Relaxed) {
+            D::stop(self.driver.as_arc_borrow(), dev);
+        }
+    }
+
     /// Where it is, if `dev` is a valid device that was allocated for the rtnl link kind of `D`: that memory is aligned to
     /// `NETDEV_ALIGN`, and has the size that was asked for, which is that of `Self`.
     pub(in super::super) fn ptr(dev: *mut bindings::net_device) -> *mut Self {
@@ -268,6 +317,7 @@ pub(in super::super) struct Operations<D>(PhantomData<D>);
 impl<D: Driver> Operations<D> {
     const NETDEV_OPS: bindings::net_device_ops = bindings::net_device_ops {
         ndo_init: Some(Self::init),
+        ndo_uninit: Some(Self::uninit),
         ndo_open: Some(Self::open),
         ndo_stop: Some(Self::stop),
         ndo_start_xmit: Some(Self::start_xmit),
@@ -342,8 +392,35 @@ impl<D: Driver> Operations<D> {
     unsafe extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: By the safety requirement; both are borrowed for the call.
         let (private, dev) = unsafe { Private::<D>::with_device(dev) };
-        D::stop(private.driver.as_arc_borrow(), dev);
+        D::closing(private.driver.as_arc_borrow(), dev);
+        private.closing.store(true, Relaxed);
+        // Without a queue the core has not waited since the device is not running any more. If this
+        // is the end of the device the core is about to, for all of the devices that end together,
+        // and calls `uninit()` after that.
+        if !dev.is_dismantled() {
+            rcu::synchronize_net();
+            private.finish_closing(dev);
+        }
         0
+    }
+
+    /// `ndo_uninit`.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be valid, of this kind, its private memory initialised, and the RTNL be held. The
+    /// device is not registered any more, or that has failed; if it was open once, a grace period
+    /// has passed since it was closed.
+    unsafe extern "C" fn uninit(dev: *mut bindings::net_device) {
+        // SAFETY: The device is valid by the safety requirement.
+        let registered = unsafe { (*dev).priv_destructor }.is_some();
+        // SAFETY: By the safety requirement; both are borrowed for the call.
+        let (private, dev) = unsafe { Private::<D>::with_device(dev) };
+        if registered {
+            private.finish_closing(dev);
+            D::unregistering(private.driver.as_arc_borrow(), dev);
+        }
+        private.handle.revoke();
     }
 
     /// # Safety
@@ -371,6 +448,12 @@ impl<D: Driver> Operations<D> {
         let mut skb = unsafe { SkBuff::from_raw(skb) };
         // SAFETY: There is no device that has to stay.
         unsafe { skb.set_dev(core::ptr::null_mut()) };
+        // A sender of packets that bypass the queueing disciplines looks at this some time before
+        // softirqs are off.
+        if !dev.is_running() {
+            dev.stats_add(Stat::TxDropped, 1);
+            return bindings::netdev_tx_NETDEV_TX_OK;
+        }
         match D::start_xmit(private.driver.as_arc_borrow(), dev, skb) {
             Ok(()) => bindings::netdev_tx_NETDEV_TX_OK,
             // An error counts as a packet that was taken.
@@ -417,16 +500,26 @@ impl<D: Driver> Operations<D> {
     ///
     /// # Safety
     ///
-    /// `dev` must be valid, of this kind, and unregistered.
+    /// `dev` must be valid, of this kind, and unregistered; a grace period must have passed since
+    /// `uninit()` was called.
     pub(in super::super) unsafe extern "C" fn destructor(dev: *mut bindings::net_device) {
         // SAFETY: By the safety requirement; the private memory is dropped below.
         let (private, netdev) = unsafe { Private::<D>::with_device(dev) };
+        let napis = private.handle.napis();
+        // SAFETY: They were added and enabled before the device was registered.
+        unsafe { napis.disable() };
+        // SAFETY: They have just been disabled.
+        unsafe { napis.delete() };
         D::destroy(private.driver.clone(), netdev);
-        // SAFETY: The NAPIs were added and enabled before the device was registered, and it is not used any more.
-        unsafe { Self::teardown(dev) };
+        // `uninit()` has revoked the handle, when the device could not be found any more. The core
+        // has waited for a grace period after that, for who had got the device from the handle, or
+        // one of the NAPIs from the device.
+        // SAFETY: By the safety requirement the memory is there, and initialised. The core does not
+        // call us any more, and neither do the NAPIs.
+        unsafe { Private::<D>::ptr(dev).drop_in_place() };
     }
 
-    /// Drops the private memory. Sleeps.
+    /// Drops the private memory of a device that could not be registered. Sleeps.
     ///
     /// # Safety
     ///
