@@ -332,7 +332,7 @@ impl Device {
     }
 
     fn create(netdev: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
-        let shared = registration::DEVICES.get().ok_or(ENODEV)?;
+        let shared = registration::devices().ok_or(ENODEV)?;
         let count = cpumask::nr_cpu_ids();
         let mut rx_queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
@@ -471,10 +471,9 @@ impl Driver for Device {
 
     fn registered(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
         this.handshakes.attach(this.into());
-        if let (Some(shared), Some(device)) = (
-            registration::DEVICES.get(),
-            ListArc::try_from_arc_borrow(this),
-        ) {
+        if let (Some(shared), Some(device)) =
+            (registration::devices(), ListArc::try_from_arc_borrow(this))
+        {
             shared.list.lock().push_back(device);
         }
         dev_dbg!(this, "Interface created\n");
@@ -541,7 +540,7 @@ impl Driver for Device {
     }
 
     fn destroy(this: Arc<Self>, _dev: &NetDevice) {
-        if let Some(shared) = registration::DEVICES.get() {
+        if let Some(shared) = registration::devices() {
             let mut list = shared.list.lock();
             let mut cursor = list.cursor_front();
             while let Some(next) = cursor.peek_next() {

@@ -30,11 +30,8 @@ use crate::{
             VmForkNotifier,
             AUTOSLEEP, //
         },
-        rcu::{
-            self,
-            RcuArc,
-            RcuPtr, //
-        },
+        rcu,
+        rcu_box::RcuBox,
         rtnetlink, //
     },
     ratelimiter::RateLimiter, //
@@ -48,12 +45,18 @@ pub(super) struct Devices {
     pub(super) limiter: Arc<RateLimiter>,
 }
 
-pub(super) static DEVICES: RcuPtr<Devices> = RcuPtr::none();
+static DEVICES: RcuBox<Arc<Devices>> = RcuBox::new();
+
+/// What the devices share, unless the module is going. Any context.
+pub(super) fn devices() -> Option<Arc<Devices>> {
+    let guard = rcu::Guard::new();
+    DEVICES.load(&guard).cloned()
+}
 
 /// Calls `f` for each device, with the RTNL and its configuration locked.
 fn for_each_device(f: impl Fn(&Device, &Config)) {
     let _rtnl = rtnetlink::lock();
-    if let Some(shared) = DEVICES.get() {
+    if let Some(shared) = devices() {
         for device in shared.list.lock().iter() {
             f(&device, &device.update.lock());
         }
@@ -101,7 +104,7 @@ struct NamespaceExit;
 
 impl PernetExit for NamespaceExit {
     fn exit(net: &WeakNet) {
-        let Some(shared) = DEVICES.get() else {
+        let Some(shared) = devices() else {
             return;
         };
         // They are closed when all are out of reach, so that there is one grace period for all of
@@ -133,14 +136,14 @@ pub(crate) struct Registration {
     vmfork: VmForkNotifier<VmFork>,
     #[pin]
     pm: PmNotifier<Suspend>,
-    shared: Shared,
+    _shared: Shared,
 }
 
 impl Registration {
     /// Lets devices be made. Process context.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            shared: Shared::new()?,
+            _shared: Shared::new()?,
             pm <- PmNotifier::new(),
             vmfork <- VmForkNotifier::new(),
             pernet <- PernetDevice::new(),
@@ -150,30 +153,26 @@ impl Registration {
 }
 
 /// Keeps [`DEVICES`] there.
-struct Shared {
-    /// The last reference, so that it is dropped in process context.
-    _limiter: Arc<RateLimiter>,
-}
+struct Shared;
 
 impl Shared {
     fn new() -> Result<Self> {
         let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
-        let shared = limiter.clone();
-        let devices = RcuArc::pin_init::<Error>(
+        let devices = Arc::pin_init::<Error>(
             try_pin_init!(Devices {
                 list <- new_mutex!(List::new(), "wireguard::Devices::list"),
-                limiter: shared,
+                limiter,
             }),
             GFP_KERNEL,
         )?;
-        DEVICES.replace(Some(devices));
-        Ok(Self { _limiter: limiter })
+        drop(DEVICES.exchange(Some(KBox::new(devices, GFP_KERNEL)?)));
+        Ok(Self)
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        DEVICES.replace(None);
-        rcu::barrier();
+        // The limiter goes with it, after the last device and in process context.
+        drop(DEVICES.exchange(None));
     }
 }
