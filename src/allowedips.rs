@@ -49,6 +49,7 @@ use kernel::{
 
 use crate::linux::{
     rcu::{
+        AtomicDrop,
         Guard,
         RcuArc,
         RcuBorrow,
@@ -134,7 +135,7 @@ impl Address for u128 {
 /// * A child that is linked to a live node is of a longer prefix, which begins with `bits`; the bit after
 ///   it says which of the two children it is.
 /// * A live node without a value has both children.
-struct Node<A: Address, T: Send + Sync + 'static> {
+struct Node<A: Address, T: AtomicDrop + Send + Sync + 'static> {
     bits: A,
     mask: A,
     cidr: u8,
@@ -143,7 +144,9 @@ struct Node<A: Address, T: Send + Sync + 'static> {
     one: RcuPtr<Node<A, T>>,
 }
 
-impl<A: Address, T: Send + Sync + 'static> Node<A, T> {
+impl<A: Address, T: AtomicDrop + Send + Sync + 'static> AtomicDrop for Node<A, T> {}
+
+impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Node<A, T> {
     fn new(bits: A, cidr: u8, value: Option<RcuArc<T>>) -> Result<RcuArc<Self>> {
         let mask = A::mask(cidr);
         RcuArc::new(
@@ -178,17 +181,17 @@ impl<A: Address, T: Send + Sync + 'static> Node<A, T> {
 }
 
 /// The trie of one address family.
-struct Root<A: Address, T: Send + Sync + 'static>(RcuPtr<Node<A, T>>);
+struct Root<A: Address, T: AtomicDrop + Send + Sync + 'static>(RcuPtr<Node<A, T>>);
 
 /// The place of a prefix in a trie.
-struct Place<A: Address, T: Send + Sync + 'static> {
+struct Place<A: Address, T: AtomicDrop + Send + Sync + 'static> {
     /// The last node on the way to the prefix, which is the prefix itself if it is there.
     parent: Option<RcuArc<Node<A, T>>>,
     /// If it is not there, the node that is in its way.
     down: Option<RcuArc<Node<A, T>>>,
 }
 
-impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
+impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
     fn new() -> Self {
         Self(RcuPtr::new(None))
     }
@@ -326,7 +329,7 @@ impl<A: Address, T: Send + Sync + 'static> Root<A, T> {
     }
 }
 
-impl<A: Address, T: Send + Sync + 'static> Drop for Root<A, T> {
+impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Drop for Root<A, T> {
     fn drop(&mut self) {
         while !self.dismantle(usize::MAX) {}
     }
@@ -337,7 +340,7 @@ impl<A: Address, T: Send + Sync + 'static> Drop for Root<A, T> {
 /// An owner stays alive while it has an entry, and is then dropped after a grace period and in softirq
 /// context if the trie held the last reference.
 #[pin_data]
-pub(crate) struct AllowedIps<T: Send + Sync + 'static> {
+pub(crate) struct AllowedIps<T: AtomicDrop + Send + Sync + 'static> {
     root4: Root<u32, T>,
     root6: Root<u128, T>,
     /// Changed by writers only.
@@ -346,7 +349,7 @@ pub(crate) struct AllowedIps<T: Send + Sync + 'static> {
     writers: Mutex<()>,
 }
 
-impl<T: Send + Sync + 'static> AllowedIps<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> AllowedIps<T> {
     /// Two empty tries.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
@@ -398,12 +401,12 @@ impl<T: Send + Sync + 'static> AllowedIps<T> {
 }
 
 /// The proof that its holder is the only writer of an [`AllowedIps`].
-pub(crate) struct TrieWriter<'a, T: Send + Sync + 'static> {
+pub(crate) struct TrieWriter<'a, T: AtomicDrop + Send + Sync + 'static> {
     trie: &'a AllowedIps<T>,
     _held: LockGuard<'a, (), MutexBackend>,
 }
 
-impl<T: Send + Sync + 'static> TrieWriter<'_, T> {
+impl<T: AtomicDrop + Send + Sync + 'static> TrieWriter<'_, T> {
     fn changed(&mut self) {
         let next = match self.trie.seq.load(Relaxed).wrapping_add(1) {
             0 => 1,
@@ -465,12 +468,12 @@ impl<T: Send + Sync + 'static> TrieWriter<'_, T> {
 ///
 /// To be dropped in process context: where there are many nodes, others may run meanwhile.
 #[must_use = "to be dropped after a grace period"]
-pub(crate) struct Detached<T: Send + Sync + 'static> {
+pub(crate) struct Detached<T: AtomicDrop + Send + Sync + 'static> {
     root4: Root<u32, T>,
     root6: Root<u128, T>,
 }
 
-impl<T: Send + Sync + 'static> Drop for Detached<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Drop for Detached<T> {
     fn drop(&mut self) {
         /// Nodes that are taken out before others may run.
         const BATCH: usize = 512;

@@ -70,6 +70,7 @@ use crate::{
         },
         rcu::{
             self,
+            AtomicDrop,
             RcuArc,
             RcuPtr, //
         },
@@ -239,6 +240,8 @@ impl Config {
         Some(peer)
     }
 }
+
+impl AtomicDrop for StaticIdentity {}
 
 /// A WireGuard interface.
 #[pin_data]

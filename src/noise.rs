@@ -24,6 +24,7 @@ use crate::{
         crypto::Secret,
         ktime, random,
         rcu::{
+            AtomicDrop,
             Guard,
             RcuArc,
             RcuPtr, //
@@ -66,6 +67,8 @@ pub(crate) struct IndexEntry {
     pub(crate) keypair: RcuPtr<Keypair>,
 }
 
+impl AtomicDrop for IndexEntry {}
+
 /// The keys of one session of a peer.
 #[pin_data]
 pub(crate) struct Keypair {
@@ -85,6 +88,8 @@ pub(crate) struct Keypair {
     replay: SpinLockBh<ReplayWindow>,
     _obituary: Obituary,
 }
+
+impl AtomicDrop for Keypair {}
 
 /// Says in the log that a keypair is gone, when it is.
 struct Obituary {

@@ -51,6 +51,7 @@ use crate::{
         netdevice::Stat,
         rcu::{
             self,
+            AtomicDrop,
             RcuArc, //
         },
         sched,
@@ -154,6 +155,11 @@ pub(crate) struct Peer {
     /// Last, to be dropped after every reference to the device.
     _resident: Resident,
 }
+
+/// With the last reference to a peer goes one to its device, which is not the last: the end of the
+/// device waits for its peers before it gives up its own, see [`Resident`]. Nothing else in here
+/// sleeps when it is dropped.
+impl AtomicDrop for Peer {}
 
 impl_list_arc_safe! {
     impl ListArcSafe<0> for Peer { tracked_by rx_tracker: AtomicTracker; }

@@ -12,7 +12,10 @@ use kernel::{
 
 use crate::linux::{
     random::get_random_u32,
-    rcu::Guard,
+    rcu::{
+        AtomicDrop,
+        Guard, //
+    },
     rhashtable::{
         Entry,
         RhashTable, //
@@ -31,12 +34,12 @@ const PUBLIC_KEY_LEN: usize = 32;
 /// An index is random, so that it says nothing about the peer or about how many there are. As a number it is what the
 /// message's little-endian field holds.
 #[pin_data]
-pub(crate) struct IndexTable<V: Send + Sync + 'static> {
+pub(crate) struct IndexTable<V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
     table: RhashTable<u32, V>,
 }
 
-impl<V: Send + Sync + 'static> IndexTable<V> {
+impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
     /// An empty table.
     ///
     /// Process context, as is dropping it. `ENOMEM` if there is no memory for it.
@@ -99,12 +102,12 @@ impl<V: Send + Sync + 'static> IndexTable<V> {
 
 /// The peers of a device by their static public keys.
 #[pin_data]
-pub(crate) struct PubkeyTable<V: Send + Sync + 'static> {
+pub(crate) struct PubkeyTable<V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
     table: RhashTable<[u8; PUBLIC_KEY_LEN], V>,
 }
 
-impl<V: Send + Sync + 'static> PubkeyTable<V> {
+impl<V: AtomicDrop + Send + Sync + 'static> PubkeyTable<V> {
     /// An empty table.
     ///
     /// Process context, as is dropping it. `ENOMEM` if there is no memory for it.

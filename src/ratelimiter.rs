@@ -29,7 +29,10 @@ use crate::linux::{
     },
     ktime,
     mm,
-    rcu::Guard,
+    rcu::{
+        AtomicDrop,
+        Guard, //
+    },
     rhashtable::{
         Entry,
         RhashTable, //
@@ -120,6 +123,8 @@ struct Source {
     /// Given back when the memory is, a grace period after the source has been forgotten.
     _place: Place,
 }
+
+impl AtomicDrop for Source {}
 
 /// A source: its namespace, the address or the first half of it, and the family.
 type SourceKey = [u64; 3];

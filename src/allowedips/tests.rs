@@ -37,6 +37,7 @@ use crate::{
     linux::{
         rcu::{
             self,
+            AtomicDrop,
             Guard,
             RcuArc, //
         },
@@ -52,6 +53,8 @@ struct Owner {
     id: u64,
     alive: Arc<Atomic<u64>>,
 }
+
+impl AtomicDrop for Owner {}
 
 impl Drop for Owner {
     fn drop(&mut self) {

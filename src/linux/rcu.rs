@@ -6,6 +6,18 @@
 //! last reference goes away. [`RcuPtr`] is a place that holds such a reference and that readers look
 //! at under [`rcu::Guard`](kernel::sync::rcu::Guard) without taking a lock or a reference.
 //!
+//! # What is dropped by a callback
+//!
+//! A callback runs in softirq context, where nothing may sleep. What it drops implements
+//! [`AtomicDrop`], which says that its destructor does not.
+//!
+//! # Why preemptible RCU
+//!
+//! A borrow under [`Guard`] is safe code's to keep as long as the guard, over a function that
+//! sleeps, too. With preemptible RCU the read-side critical section then lasts as long as the
+//! guard, and the kernel complains. Without it sleeping ends the critical section, and the borrow
+//! dangles. So a kernel without it is refused at build time.
+//!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use core::{
@@ -35,6 +47,22 @@ use kernel::{
 use super::bindings;
 
 pub(crate) use kernel::sync::rcu::Guard;
+
+#[cfg(not(CONFIG_PREEMPT_RCU))]
+compile_error!(
+    "borrows under an RCU guard are sound with CONFIG_PREEMPT_RCU only (see CONFIG_PREEMPT_DYNAMIC)"
+);
+
+/// The destructor does not sleep: a value may be dropped in softirq context.
+///
+/// Memory safety does not depend on it; a destructor that sleeps there is a "scheduling while
+/// atomic" report, and may be a deadlock. The compiler cannot see what a destructor does, so a type
+/// says so by implementing this, where its fields can be looked through: none of them may own a
+/// mutex that is held, a work queue, a socket or the last reference to such a thing.
+pub(crate) trait AtomicDrop {}
+
+/// The object, with the last reference.
+impl<T: AtomicDrop> AtomicDrop for kernel::sync::Arc<T> {}
 
 /// Contents that were handed to `call_rcu()` and are not dropped yet, in this module.
 static PENDING: Atomic<i64> = Atomic::new(0);
@@ -141,28 +169,27 @@ struct Inner<T> {
 
 /// A reference counted allocation that is dropped one grace period after its last reference.
 ///
-/// The contents are dropped by an RCU callback, so their destructor runs in softirq context and may not
-/// sleep.
+/// The contents are dropped by an RCU callback, in softirq context: see [`AtomicDrop`].
 ///
 /// # Invariants
 ///
 /// * `ptr` points to a valid, pinned [`Inner`] and owns one count of its `refcount`.
 /// * The [`Inner`] is freed no sooner than one grace period after `refcount` has dropped to zero.
-pub(crate) struct RcuArc<T: Send + Sync + 'static> {
+pub(crate) struct RcuArc<T: AtomicDrop + Send + Sync + 'static> {
     ptr: NonNull<Inner<T>>,
     _p: PhantomData<Inner<T>>,
 }
 
 // SAFETY: An `RcuArc<T>` gives shared access to `T` (so `T: Sync`), and the last of them may drop the `T` on
 // another CPU (so `T: Send`). The count is atomic.
-unsafe impl<T: Send + Sync + 'static> Send for RcuArc<T> {}
+unsafe impl<T: AtomicDrop + Send + Sync + 'static> Send for RcuArc<T> {}
 // SAFETY: As above.
-unsafe impl<T: Send + Sync + 'static> Sync for RcuArc<T> {}
+unsafe impl<T: AtomicDrop + Send + Sync + 'static> Sync for RcuArc<T> {}
 
 // The contents are pinned, the reference to them is not.
-impl<T: Send + Sync + 'static> Unpin for RcuArc<T> {}
+impl<T: AtomicDrop + Send + Sync + 'static> Unpin for RcuArc<T> {}
 
-impl<T: Send + Sync + 'static> RcuArc<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     /// Allocates `contents` with one reference.
     pub(crate) fn new(contents: T, flags: Flags) -> Result<Self> {
         let inner = KBox::new(
@@ -256,7 +283,7 @@ impl<T: Send + Sync + 'static> RcuArc<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Deref for RcuArc<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Deref for RcuArc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -264,7 +291,7 @@ impl<T: Send + Sync + 'static> Deref for RcuArc<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Clone for RcuArc<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Clone for RcuArc<T> {
     fn clone(&self) -> Self {
         self.inner().refcount.inc();
         // INVARIANT: The new value owns the count just added.
@@ -275,7 +302,7 @@ impl<T: Send + Sync + 'static> Clone for RcuArc<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Drop for RcuArc<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Drop for RcuArc<T> {
     fn drop(&mut self) {
         if self.inner().refcount.dec_and_test() {
             deferred_begin();
@@ -292,20 +319,20 @@ impl<T: Send + Sync + 'static> Drop for RcuArc<T> {
 /// # Invariants
 ///
 /// `ptr` points to an [`Inner`] that is not freed during `'g`.
-pub(crate) struct RcuBorrow<'g, T: Send + Sync + 'static> {
+pub(crate) struct RcuBorrow<'g, T: AtomicDrop + Send + Sync + 'static> {
     ptr: NonNull<Inner<T>>,
     _p: PhantomData<&'g Inner<T>>,
 }
 
-impl<T: Send + Sync + 'static> Clone for RcuBorrow<'_, T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Clone for RcuBorrow<'_, T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Send + Sync + 'static> Copy for RcuBorrow<'_, T> {}
+impl<T: AtomicDrop + Send + Sync + 'static> Copy for RcuBorrow<'_, T> {}
 
-impl<'g, T: Send + Sync + 'static> RcuBorrow<'g, T> {
+impl<'g, T: AtomicDrop + Send + Sync + 'static> RcuBorrow<'g, T> {
     /// The contents, for the whole of the critical section.
     pub(crate) fn get_ref(self) -> &'g T {
         // SAFETY: By the type invariant.
@@ -343,7 +370,7 @@ impl<'g, T: Send + Sync + 'static> RcuBorrow<'g, T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Deref for RcuBorrow<'_, T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Deref for RcuBorrow<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -356,17 +383,17 @@ impl<T: Send + Sync + 'static> Deref for RcuBorrow<'_, T> {
 /// # Invariants
 ///
 /// `ptr` is null or comes from [`RcuArc::into_raw`] and owns that reference.
-pub(crate) struct RcuPtr<T: Send + Sync + 'static> {
+pub(crate) struct RcuPtr<T: AtomicDrop + Send + Sync + 'static> {
     ptr: Atomic<*mut Inner<T>>,
     _p: PhantomData<RcuArc<T>>,
 }
 
 // SAFETY: It is an `RcuArc<T>` that is exchanged atomically.
-unsafe impl<T: Send + Sync + 'static> Send for RcuPtr<T> {}
+unsafe impl<T: AtomicDrop + Send + Sync + 'static> Send for RcuPtr<T> {}
 // SAFETY: As above.
-unsafe impl<T: Send + Sync + 'static> Sync for RcuPtr<T> {}
+unsafe impl<T: AtomicDrop + Send + Sync + 'static> Sync for RcuPtr<T> {}
 
-impl<T: Send + Sync + 'static> RcuPtr<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
     /// A place that holds nothing.
     pub(crate) const fn none() -> Self {
         // INVARIANT: It is null.
@@ -425,7 +452,7 @@ impl<T: Send + Sync + 'static> RcuPtr<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Drop for RcuPtr<T> {
+impl<T: AtomicDrop + Send + Sync + 'static> Drop for RcuPtr<T> {
     fn drop(&mut self) {
         self.replace(None);
     }

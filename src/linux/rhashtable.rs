@@ -38,6 +38,7 @@ use super::{
     bindings,
     rcu::{
         self,
+        AtomicDrop,
         Guard, //
     },
     sched::cond_resched, //
@@ -56,14 +57,14 @@ struct Aligned<K>(K);
 /// The allocation behind an entry.
 #[repr(C)]
 #[pin_data]
-struct Node<K: Key, V: Send + Sync + 'static> {
+struct Node<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     links: Opaque<bindings::helper_rhashtable_node>,
     key: Aligned<K>,
     #[pin]
     value: V,
 }
 
-impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     /// The length of the key in bytes, once it is sure that the layout is the one which C assumes.
     const KEY_LEN: u16 = {
         assert!(offset_of!(Self, links) == 0);
@@ -121,9 +122,9 @@ impl<K: Key, V: Send + Sync + 'static> Node<K, V> {
 }
 
 /// An entry that is in no table.
-pub(crate) struct Entry<K: Key, V: Send + Sync + 'static>(Pin<KBox<Node<K, V>>>);
+pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static>(Pin<KBox<Node<K, V>>>);
 
-impl<K: Key, V: Send + Sync + 'static> Entry<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     /// Allocates an entry.
     pub(crate) fn new(key: K, value: V, flags: Flags) -> Result<Self> {
         let node = Node {
@@ -181,12 +182,12 @@ impl<K: Key, V: Send + Sync + 'static> Entry<K, V> {
 /// # Invariants
 ///
 /// `node` comes from [`Entry::into_raw`], was linked in a table during `'g`, and is not freed during it.
-struct Found<'g, K: Key, V: Send + Sync + 'static> {
+struct Found<'g, K: Key, V: AtomicDrop + Send + Sync + 'static> {
     node: NonNull<Node<K, V>>,
     _p: PhantomData<&'g Node<K, V>>,
 }
 
-impl<'g, K: Key, V: Send + Sync + 'static> Found<'g, K, V> {
+impl<'g, K: Key, V: AtomicDrop + Send + Sync + 'static> Found<'g, K, V> {
     fn get(&self) -> &'g Node<K, V> {
         // SAFETY: By the type invariant.
         unsafe { self.node.as_ref() }
@@ -201,7 +202,7 @@ impl<'g, K: Key, V: Send + Sync + 'static> Found<'g, K, V> {
 /// * What is linked in it are nodes from [`Entry::into_raw`], which it owns. One that it gives up is freed no
 ///   sooner than a grace period later.
 #[pin_data(PinnedDrop)]
-pub(crate) struct RhashTable<K: Key, V: Send + Sync + 'static> {
+pub(crate) struct RhashTable<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
     ht: Opaque<bindings::rhashtable>,
     _p: PhantomData<Node<K, V>>,
@@ -209,11 +210,11 @@ pub(crate) struct RhashTable<K: Key, V: Send + Sync + 'static> {
 
 // SAFETY: The table drops values on other CPUs than those that inserted them (`V: Send`, `K: Send`), and gives
 // shared access to them (`V: Sync`, `K: Sync`). A `struct rhashtable` may be used from any thread.
-unsafe impl<K: Key, V: Send + Sync + 'static> Send for RhashTable<K, V> {}
+unsafe impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Send for RhashTable<K, V> {}
 // SAFETY: As above; its C functions do the locking that concurrent callers need.
-unsafe impl<K: Key, V: Send + Sync + 'static> Sync for RhashTable<K, V> {}
+unsafe impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Sync for RhashTable<K, V> {}
 
-impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
     /// An empty table, which grows and shrinks with what is in it.
     ///
     /// Process context. `ENOMEM` if there is no memory for the first buckets.
@@ -365,7 +366,7 @@ impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
 }
 
 #[pinned_drop]
-impl<K: Key, V: Send + Sync + 'static> PinnedDrop for RhashTable<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> PinnedDrop for RhashTable<K, V> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: `ht` is initialised, and nobody uses it any more: lookups and walks borrow it. Readers may
         // still look at a node, which `destroy()` respects.
@@ -408,6 +409,8 @@ mod tests {
             Self(number, alive.clone())
         }
     }
+
+    impl AtomicDrop for Value {}
 
     impl Drop for Value {
         fn drop(&mut self) {

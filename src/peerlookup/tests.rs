@@ -22,6 +22,7 @@ use super::{
 };
 use crate::linux::rcu::{
     self,
+    AtomicDrop,
     Guard, //
 };
 
@@ -34,6 +35,8 @@ impl Value {
         Self(number, alive.clone())
     }
 }
+
+impl AtomicDrop for Value {}
 
 impl Drop for Value {
     fn drop(&mut self) {
