@@ -288,7 +288,7 @@ impl OrderQueue {
             return None;
         }
         let batch = batches.pop_front()?;
-        drop(batches);
+        // Under the lock, or a push would still count it.
         self.packets.add(batch.len.wrapping_neg(), Relaxed);
         Some(batch)
     }
@@ -299,6 +299,8 @@ impl OrderQueue {
     }
 
     /// Whether nothing is in the queue, nor in the hands of [`OrderQueue::drain`].
+    ///
+    /// Only a hint: the two are read without an order between them. What is pushed keeps its place whatever this says.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_empty() && !self.draining.load(Relaxed)
     }
