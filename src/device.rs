@@ -292,6 +292,8 @@ pub(crate) struct Device {
     pub(crate) rx_queues: KVec<Pin<KBox<RxQueue>>>,
     /// Runs the workers of the crypt queues.
     pub(crate) packet_crypt_wq: OwnedQueue,
+    /// Runs what hands the messages of peers to the network stack, in softirq context. All devices share it.
+    pub(crate) transmit_wq: Arc<OwnedQueue>,
     /// Runs the workers that read handshake messages.
     pub(crate) handshake_receive_wq: OwnedQueue,
     /// Runs the workers that send initiations and forget keys.
@@ -381,6 +383,7 @@ impl Device {
                 handshakes: HandshakeQueue::new()?,
                 rx_queues,
                 packet_crypt_wq,
+                transmit_wq: shared.transmit_wq.clone(),
                 handshake_receive_wq,
                 handshake_send_wq,
                 links <- ListLinks::new(),
@@ -568,6 +571,7 @@ impl Driver for Device {
         this.handshake_receive_wq.flush();
         this.handshake_send_wq.flush();
         this.packet_crypt_wq.flush();
+        this.transmit_wq.flush();
         this.purge_rx_queues();
         // With the last of its references each peer goes, and with each peer a reference to the
         // device. Mostly they have gone already: RCU had their keys and handles since the device

@@ -77,7 +77,10 @@ use crate::{
         OrderQueue,
         Staged, //
     },
-    send::Pace,
+    send::{
+        Pace,
+        TransmitCpu, //
+    },
     socket::PeerEndpoint,
     timers::Timers, //
 };
@@ -112,8 +115,10 @@ pub(crate) struct Peer {
     /// Packets that wait for a key, or to be sent together.
     #[pin]
     pub(crate) staged: SpinLockBh<Staged>,
-    /// How often packets were sent at once.
+    /// Decides whether a packet is encrypted by its sender or left to a worker.
     pub(crate) pace: Pace,
+    /// The CPU on which messages with data are handed to the network stack.
+    pub(crate) transmit_cpu: TransmitCpu,
     /// Packets on their way out, from when they have a counter until they are sent.
     #[pin]
     pub(crate) tx_queue: OrderQueue,
@@ -145,6 +150,8 @@ pub(crate) struct Peer {
     clear_work: Work<Peer, { Peer::CLEAR_WORK }>,
     #[pin]
     tx_work: Work<Peer, { Peer::TX_WORK }>,
+    #[pin]
+    transmit_work: Work<Peer, { Peer::TRANSMIT_WORK }>,
 
     /// The prefixes that are routed to the peer and that it may send from, in the order they are listed in.
     ///
@@ -173,6 +180,7 @@ impl_has_work! {
     impl HasWork<Peer, { Peer::HANDSHAKE_WORK }> for Peer { self.handshake_work }
     impl HasWork<Peer, { Peer::CLEAR_WORK }> for Peer { self.clear_work }
     impl HasWork<Peer, { Peer::TX_WORK }> for Peer { self.tx_work }
+    impl HasWork<Peer, { Peer::TRANSMIT_WORK }> for Peer { self.transmit_work }
 }
 
 impl Peer {
@@ -180,8 +188,10 @@ impl Peer {
     pub(crate) const HANDSHAKE_WORK: u64 = 0;
     /// Work item that forgets all keys.
     pub(crate) const CLEAR_WORK: u64 = 1;
-    /// Work item that sends what waits.
+    /// Work item that encrypts packets that wait.
     pub(crate) const TX_WORK: u64 = 2;
+    /// Work item that hands encrypted packets to the network stack.
+    pub(crate) const TRANSMIT_WORK: u64 = 3;
 
     /// Creates a peer of `device`.
     ///
@@ -208,6 +218,7 @@ impl Peer {
                 last_sent_handshake: Atomic::new(last_sent_long_ago(now_ns) as i64),
                 keypairs <- Keypairs::new(),
                 pace: Pace::new(),
+                transmit_cpu: TransmitCpu::new(*id as u32),
                 staged <- new_spinlock_bh!(Staged::new(), "wireguard::Peer::staged"),
                 tx_queue <- OrderQueue::new(),
                 rx_queue <- OrderQueue::new(),
@@ -222,6 +233,7 @@ impl Peer {
                 handshake_work <- new_work!("wireguard::Peer::handshake_work"),
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
                 tx_work <- new_work!("wireguard::Peer::tx_work"),
+                transmit_work <- new_work!("wireguard::Peer::transmit_work"),
                 allowed_ips <- new_mutex!(AllowedIpList::new(), "wireguard::Peer::allowed_ips"),
                 _resident: device.residents.enter(),
             }),

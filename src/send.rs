@@ -9,7 +9,19 @@
 //!    worker has its turn; or it goes on waiting while a handshake is asked for.
 //! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, else by a worker. What can walk the stack together
 //!    becomes one packet of many datagrams on the way.
-//! 4. [`Peer::transmit`]: the batches of a peer go to the socket in order.
+//! 4. [`Peer::transmit`]: the batches of a peer go to the socket in order, all of them on one CPU.
+//!
+//! # Order
+//!
+//! The packets of a peer leave in the order in which they were staged. [`Peer::staged`] is locked from when packets get
+//! counters until their batch is in [`Peer::tx_queue`], which gives batches back in that order. Below, the network stack
+//! keeps what one CPU sends in order, but not what several do: a CPU may have a transmit queue of the network card to
+//! itself (XPS), and has a backlog of its own for what devices like veth pass on. So a peer has a [`TransmitCpu`], and
+//! [`Peer::transmit`] sends on that one alone. Which CPU encrypts does not matter: if it is another one,
+//! [`Peer::TRANSMIT_WORK`] has the right one send.
+//!
+//! If the transmit CPU goes offline another one takes its place. Only then may packets overtake: the kernel passes the
+//! backlog of the old CPU to some other one.
 
 use kernel::{
     prelude::*,
@@ -28,7 +40,10 @@ use crate::{
     debug::dev_dbg_ratelimited,
     device::Device,
     linux::{
-        bottom_half,
+        bottom_half::{
+            self,
+            BhGuard, //
+        },
         cpumask,
         ktime,
         netdevice::{
@@ -81,55 +96,54 @@ const MIN_SHARED: usize = 32;
 /// Packets of a batch at most, if they are not segments of one: those that come after it need not wait for it, nor need the
 /// sockets, which may have no more than so much under way.
 const MAX_BATCH: usize = 16;
-/// So many packets at most are encrypted and sent by the caller, before he goes on.
-const MAX_AT_ONCE: usize = 2;
-/// How often that happens before packets are left to a worker, which sends more of them at a time: a stream of packets one by
-/// one would keep a single CPU busy, and never have two of them together. It begins anew when the peer sends something, for
-/// then he may be waiting for what is sent.
+/// So many packets at most are encrypted inline, by the thread that sends them.
+const MAX_INLINE: usize = 2;
+/// How often that happens before packets are left to a worker, which takes more of them at a time: a stream of single
+/// packets would keep the sender's CPU busy, and never have two of them together. The count begins anew when the peer
+/// sends something, for then the peer may be waiting for what is sent, and when nothing was to be sent for [`QUIET`].
 const MAX_STEPS: u32 = 8;
-/// Or when nothing was to be sent for so many ticks of the clock, a tenth of a second with 250 of them. Not sooner: what is sent by
-/// one CPU might overtake what another has just sent. So it is always the same worker, too, until then.
-const QUIET_TICKS: u32 = 25;
-/// Batches that whoever encrypted one of them sends at most, before he goes on.
-const MAX_BATCHES_AT_ONCE: usize = 16;
+/// A tenth of a second, in ticks.
+const QUIET: u32 = ktime::HZ as u32 / 10;
+/// Batches that are sent in a row, before other work of the CPU has its turn.
+const MAX_BATCHES_IN_TURN: usize = 16;
 
-/// How often packets to a peer were sent at once lately.
+/// Decides whether a packet to a peer is encrypted by its sender or left to a worker. What is sent keeps its order
+/// either way.
 pub(crate) struct Pace {
-    /// When some were to be sent last.
+    /// When something was to be sent last.
     tick: Atomic<u32>,
+    /// How often the sender has encrypted since the count began.
     steps: Atomic<u32>,
-    /// The CPU of the worker that packets are left to: another one than that where some were sent at once last.
-    worker: Atomic<u32>,
 }
 
 impl Pace {
-    /// None was.
+    /// Nothing was sent yet.
     pub(crate) const fn new() -> Self {
         Self {
             tick: Atomic::new(0),
             steps: Atomic::new(0),
-            worker: Atomic::new(0),
         }
     }
 
-    /// Whether it may be done once more. (It does no harm if two ask at the same time and are counted as one.)
-    fn step(&self) -> bool {
+    /// Takes note that something is to be sent.
+    fn note(&self) {
         let now = ktime::jiffies() as u32;
         let gone = now.wrapping_sub(self.tick.load(Relaxed));
         if gone != 0 {
             self.tick.store(now, Relaxed);
         }
-        let steps = if gone < QUIET_TICKS {
-            self.steps.load(Relaxed)
-        } else {
-            0
-        };
+        if gone >= QUIET {
+            self.answered();
+        }
+    }
+
+    /// Whether the sender may encrypt once more. If two ask concurrently they may be counted as one, which does no harm.
+    fn step(&self) -> bool {
+        let steps = self.steps.load(Relaxed);
         if steps >= MAX_STEPS {
             return false;
         }
         self.steps.store(steps.wrapping_add(1), Relaxed);
-        self.worker
-            .store(cpumask::next_online_after(cpumask::current()), Relaxed);
         true
     }
 
@@ -137,6 +151,52 @@ impl Pace {
     pub(crate) fn answered(&self) {
         if self.steps.load(Relaxed) != 0 {
             self.steps.store(0, Relaxed);
+        }
+    }
+}
+
+/// The CPU on which the messages with data of a peer are handed to the network stack.
+///
+/// It stays the same for as long as it is online. The peers of a machine are spread over its CPUs.
+pub(crate) struct TransmitCpu {
+    cpu: Atomic<u32>,
+    /// A number of the peer's own.
+    number: u32,
+}
+
+impl TransmitCpu {
+    /// None is chosen yet.
+    pub(crate) const fn new(number: u32) -> Self {
+        Self {
+            cpu: Atomic::new(u32::MAX),
+            number,
+        }
+    }
+
+    /// The CPU, which was online a moment ago.
+    fn get(&self) -> u32 {
+        let cpu = self.cpu.load(Relaxed);
+        if cpumask::is_online(cpu) {
+            return cpu;
+        }
+        // Two callers may choose differently while CPUs come and go. The last one is right for all.
+        let cpu = cpumask::nth_online(self.number);
+        self.cpu.store(cpu, Relaxed);
+        cpu
+    }
+
+    /// Whether this is the CPU, on which the caller stays for as long as softirqs are off.
+    fn is_here(&self, _bh: &BhGuard) -> bool {
+        self.get() == cpumask::current()
+    }
+
+    /// A CPU to encrypt on what the sender leaves to a worker: the transmit CPU, unless the sender itself is there.
+    fn worker(&self) -> u32 {
+        let (cpu, current) = (self.get(), cpumask::current());
+        if cpu == current {
+            cpumask::next_online_after(cpu)
+        } else {
+            cpu
         }
     }
 }
@@ -173,21 +233,22 @@ impl Peer {
 
     /// Sends the packets that wait, if there is a key; asks for a handshake otherwise.
     ///
-    /// Process and softirq context. A few are encrypted and sent at once, by the caller: who sends little is not to wait for
-    /// a worker. Many are left to the workers of all CPUs. What comes in between, again and again, waits for a worker of
-    /// another CPU, to be joined by what else comes until that has its turn: who sends much can go on meanwhile.
+    /// Process and softirq context. A few are encrypted inline: who sends little is not to wait for a worker. Many are left
+    /// to the workers of all CPUs. What comes in between, again and again, waits for a worker of another CPU, to be joined
+    /// by what else comes until that has its turn: who sends much can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
         let waiting = self.staged.lock().messages();
         if waiting == 0 {
             return;
         }
+        self.pace.note();
         if waiting >= MIN_SHARED {
             while self.encrypt_staged_packets(false) {}
             return;
         }
         let bh = bottom_half::disable();
         // Inside of other tunnels' transmit functions there may not be much stack left.
-        if waiting <= MAX_AT_ONCE
+        if waiting <= MAX_INLINE
             && self.tx_queue.is_idle()
             && xmit_recursion_level(&bh) <= 1
             && self.pace.step()
@@ -195,12 +256,24 @@ impl Peer {
             let _ = self.encrypt_staged_packets(true);
         } else {
             // The removal of a peer sees to what waits.
-            let _ = self.queue_tx_work(self.pace.worker.load(Relaxed));
+            self.queue_tx_work(self.transmit_cpu.worker());
         }
     }
 
-    /// Has a worker of that CPU send what waits. It does not, and `false` comes back, if the peer is being removed.
-    fn queue_tx_work(self: &Arc<Self>, cpu: u32) -> bool {
+    /// Has a worker of that CPU encrypt what waits, unless the peer is being removed.
+    fn queue_tx_work(self: &Arc<Self>, cpu: u32) {
+        let _guard = rcu::Guard::new();
+        if !self.is_dead() {
+            // If it is queued already, it will do.
+            let _ = self
+                .device
+                .packet_crypt_wq
+                .enqueue_on::<_, { Peer::TX_WORK }>(cpu, self.clone());
+        }
+    }
+
+    /// Has the transmit CPU send what is encrypted. Does nothing, and returns `false`, if the peer is being removed.
+    fn queue_transmit_work(self: &Arc<Self>) -> bool {
         let _guard = rcu::Guard::new();
         if self.is_dead() {
             return false;
@@ -208,8 +281,8 @@ impl Peer {
         // If it is queued already, it will do.
         let _ = self
             .device
-            .packet_crypt_wq
-            .enqueue_on::<_, { Peer::TX_WORK }>(cpu, self.clone());
+            .transmit_wq
+            .enqueue_on::<_, { Peer::TRANSMIT_WORK }>(self.transmit_cpu.get(), self.clone());
         true
     }
 
@@ -385,11 +458,21 @@ impl Peer {
         }
     }
 
-    /// Sends the batches that are encrypted, in order. Process and softirq context.
+    /// Sends the batches that are encrypted, in order, on the transmit CPU: here if this is it, else by
+    /// [`Peer::TRANSMIT_WORK`]. Process and softirq context.
     fn transmit(self: &Arc<Self>) {
-        while self.transmit_some() {
-            // If there is nobody to go on, because the peer is being removed, all of it is dropped, which takes no time.
-            if self.queue_tx_work(cpumask::current()) {
+        loop {
+            let more = {
+                let bh = bottom_half::disable();
+                if self.is_dead() || self.transmit_cpu.is_here(&bh) {
+                    self.transmit_some()
+                } else {
+                    // If it is not done, whoever is encrypting it comes here later, and sees to what is behind it, too.
+                    self.tx_queue.is_first_done()
+                }
+            };
+            // A peer that is being removed sends nothing: its batches are dropped here, which takes no time.
+            if !more || self.queue_transmit_work() {
                 return;
             }
         }
@@ -397,7 +480,7 @@ impl Peer {
 
     /// Sends some of them. Returns whether there are more.
     fn transmit_some(self: &Arc<Self>) -> bool {
-        self.tx_queue.drain(MAX_BATCHES_AT_ONCE, |batch| {
+        self.tx_queue.drain(MAX_BATCHES_IN_TURN, |batch| {
             let packets = batch.take();
             if packets.is_empty() {
                 return;
@@ -433,11 +516,17 @@ impl WorkItem<{ Peer::TX_WORK }> for Peer {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let more = this.encrypt_staged_packets(true);
-        this.transmit();
-        if more {
-            let _ = this.queue_tx_work(cpumask::current());
+        if this.encrypt_staged_packets(true) {
+            this.queue_tx_work(cpumask::current());
         }
+    }
+}
+
+impl WorkItem<{ Peer::TRANSMIT_WORK }> for Peer {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.transmit();
     }
 }
 

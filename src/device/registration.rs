@@ -32,7 +32,11 @@ use crate::{
         },
         rcu,
         rcu_box::RcuBox,
-        rtnetlink, //
+        rtnetlink,
+        workqueue::{
+            Flags,
+            OwnedQueue, //
+        }, //
     },
     ratelimiter::RateLimiter, //
 };
@@ -43,6 +47,7 @@ pub(super) struct Devices {
     #[pin]
     pub(super) list: Mutex<List<Device>>,
     pub(super) limiter: Arc<RateLimiter>,
+    pub(super) transmit_wq: Arc<OwnedQueue>,
 }
 
 static DEVICES: RcuBox<Arc<Devices>> = RcuBox::new();
@@ -158,10 +163,14 @@ struct Shared;
 impl Shared {
     fn new() -> Result<Self> {
         let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
+        // One for all devices: on each CPU items run one after another anyway.
+        let transmit_wq = OwnedQueue::new(fmt!("wg-transmit"), Flags::BH | Flags::PERCPU, 0)?;
+        let transmit_wq = Arc::new(transmit_wq, GFP_KERNEL)?;
         let devices = Arc::pin_init::<Error>(
             try_pin_init!(Devices {
                 list <- new_mutex!(List::new(), "wireguard::Devices::list"),
                 limiter,
+                transmit_wq,
             }),
             GFP_KERNEL,
         )?;

@@ -41,6 +41,13 @@ pub(crate) fn possible() -> impl Iterator<Item = u32> {
     (0..nr_cpu_ids()).filter(|&cpu| is_possible(cpu))
 }
 
+/// An online CPU for the number `n`: numbers in a row are spread evenly over the CPUs that are online now.
+#[inline]
+pub(crate) fn nth_online(n: u32) -> u32 {
+    // SAFETY: Any number may be passed.
+    unsafe { bindings::helper_cpumask_nth_online(n) }
+}
+
 /// The next online CPU after `cpu`, which may be any number; after the last one comes the first.
 #[inline]
 pub(crate) fn next_online_after(cpu: u32) -> u32 {

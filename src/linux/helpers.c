@@ -327,6 +327,14 @@ u32 helper_cpumask_next_online(u32 cpu)
 	return cpu < nr_cpu_ids ? cpu : 0;
 }
 
+u32 helper_cpumask_nth_online(u32 n)
+{
+	const u32 cpu = cpumask_nth(n % num_online_cpus(), cpu_online_mask);
+
+	/* A CPU may have gone offline since they were counted. */
+	return cpu < nr_cpu_ids ? cpu : cpumask_first(cpu_online_mask);
+}
+
 #if defined(CONFIG_DYNAMIC_DEBUG) || \
 	(defined(CONFIG_DYNAMIC_DEBUG_CORE) && defined(DYNAMIC_DEBUG_MODULE))
 bool helper_debug(const void *args, bool ratelimited)

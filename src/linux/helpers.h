@@ -72,6 +72,7 @@ void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay);
 
 /* cpumask.rs */
 u32 helper_cpumask_next_online(u32 cpu);
+u32 helper_cpumask_nth_online(u32 n);
 
 /* debug.rs */
 

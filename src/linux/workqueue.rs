@@ -31,6 +31,9 @@ use super::{
 pub(crate) struct Flags(u32);
 
 impl Flags {
+    /// `WQ_BH`: an item runs in softirq context, on the CPU that it was queued for. It must not sleep. Only
+    /// [`Flags::PERCPU`] and [`Flags::HIGHPRI`] may be joined to it, and `max_active` must be 0.
+    pub(crate) const BH: Self = Self(bindings::wq_flags_WQ_BH);
     /// `WQ_PERCPU`: an item runs on the CPU it was queued on.
     pub(crate) const PERCPU: Self = Self(bindings::wq_flags_WQ_PERCPU);
     /// `WQ_UNBOUND`: the scheduler says where an item runs.
@@ -82,7 +85,7 @@ impl OwnedQueue {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`, or flags or a `max_active` that do not go with [`Flags::BH`].
     pub(crate) fn new(name: fmt::Arguments<'_>, flags: Flags, max_active: u32) -> Result<Self> {
         let max_active = i32::try_from(max_active).unwrap_or(i32::MAX);
         // SAFETY: `%pA` takes a pointer to `fmt::Arguments`, which is valid during the call; it is formatted before
