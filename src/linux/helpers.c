@@ -318,6 +318,13 @@ void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay)
 	queue_delayed_work(system_power_efficient_wq, work, delay);
 }
 
+bool helper_queue_work_on(u32 cpu, struct workqueue_struct *wq, struct work_struct *work)
+{
+	/* What is online now stays so. For others nobody might ever run the work. */
+	guard(preempt)();
+	return queue_work_on(cpu < nr_cpu_ids && cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, wq, work);
+}
+
 u32 helper_cpumask_next_online(u32 cpu)
 {
 	/* With a number beyond the mask the search would go beyond it too. */

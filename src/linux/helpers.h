@@ -66,6 +66,9 @@ void *helper_rhashtable_lookup(struct rhashtable *ht, const void *key);
 int helper_rhashtable_insert(struct rhashtable *ht, struct helper_rhashtable_node *node);
 int helper_rhashtable_remove(struct rhashtable *ht, struct helper_rhashtable_node *node);
 
+/* workqueue.rs */
+bool helper_queue_work_on(u32 cpu, struct workqueue_struct *wq, struct work_struct *work);
+
 /* delayed_work.rs */
 void helper_init_deferrable_work(struct delayed_work *work, work_func_t func);
 void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay);

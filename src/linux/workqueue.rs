@@ -21,10 +21,7 @@ use kernel::{
     },
 };
 
-use super::{
-    bindings,
-    cpumask, //
-};
+use super::bindings;
 
 /// `WQ_*`: what kind of a workqueue. Joined with `|`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -112,39 +109,24 @@ impl OwnedQueue {
     where
         W: RawWorkItem<ID> + Send + 'static,
     {
-        self.enqueue_raw(
-            kernel::bindings::wq_misc_consts_WORK_CPU_UNBOUND as i32,
-            item,
-        )
+        self.enqueue_on(u32::MAX, item)
     }
 
     /// `queue_work_on()`: queues an item on a CPU. Any context.
     ///
-    /// An item for a CPU that is not online is queued as by [`OwnedQueue::enqueue`]; if the CPU goes offline before
-    /// it ran, it runs on some other one. Otherwise like [`OwnedQueue::enqueue`].
+    /// An item for a CPU that is not online, or for a number that no CPU has, is queued as by [`OwnedQueue::enqueue`]; if
+    /// the CPU goes offline before it ran, it runs on some other one. Otherwise like [`OwnedQueue::enqueue`].
     #[inline]
     pub(crate) fn enqueue_on<W, const ID: u64>(&self, cpu: u32, item: W) -> W::EnqueueOutput
     where
         W: RawWorkItem<ID> + Send + 'static,
     {
-        match i32::try_from(cpu) {
-            // A CPU that is online is a possible one, which is what `queue_work_on()` needs to find its per-CPU data.
-            Ok(id) if cpumask::is_online(cpu) => self.enqueue_raw(id, item),
-            _ => self.enqueue(item),
-        }
-    }
-
-    /// `cpu` is a possible CPU or `WORK_CPU_UNBOUND`.
-    #[inline]
-    fn enqueue_raw<W, const ID: u64>(&self, cpu: i32, item: W) -> W::EnqueueOutput
-    where
-        W: RawWorkItem<ID> + Send + 'static,
-    {
-        let wq = self.wq.as_ptr().cast();
+        let wq = self.wq.as_ptr();
         let queue = move |work| {
             // SAFETY: `__enqueue()` guarantees the pointer to be valid during the closure, and if the item was queued until its
             // function is called. The queue is valid by the type invariant and stays so until all of its items have run.
-            unsafe { kernel::bindings::queue_work_on(cpu, wq, work) }
+            // Any number may be passed for the CPU.
+            unsafe { bindings::helper_queue_work_on(cpu, wq, work) }
         };
         // SAFETY: The closure only returns `false` if the `work_struct` is already in a workqueue. `W` is `Send` and
         // `'static`, so its function may be called anywhere at any time.
