@@ -39,4 +39,5 @@ pub(crate) mod skbuff;
 pub(crate) mod spinlock;
 pub(crate) mod timer;
 pub(crate) mod udp_tunnel;
+pub(crate) mod wipe;
 pub(crate) mod workqueue;

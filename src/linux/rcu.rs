@@ -44,7 +44,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use super::bindings;
+use super::{
+    bindings,
+    wipe::drop_wiped, //
+};
 
 pub(crate) use kernel::sync::rcu::Guard;
 
@@ -169,7 +172,8 @@ struct Inner<T> {
 
 /// A reference counted allocation that is dropped one grace period after its last reference.
 ///
-/// The contents are dropped by an RCU callback, in softirq context: see [`AtomicDrop`].
+/// The contents are dropped by an RCU callback, in softirq context: see [`AtomicDrop`]. The allocation is zeroed as a whole before
+/// it is freed.
 ///
 /// # Invariants
 ///
@@ -267,7 +271,7 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
         })
     }
 
-    /// The RCU callback that drops the contents and frees the allocation.
+    /// The RCU callback that drops the contents, and wipes and frees the allocation.
     ///
     /// # Safety
     ///
@@ -278,7 +282,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
         // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts there. The allocation came from a
         // `KBox` in `new()` or `pin_init()`, no reference is left, and no reader can have one from before the grace
         // period.
-        drop(unsafe { KBox::from_raw(inner) });
+        let inner = unsafe { KBox::from_raw(inner) };
+        drop_wiped(KBox::into_pin(inner));
         deferred_end();
     }
 }

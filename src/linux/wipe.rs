@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory of which nothing is left once it is no longer used.
+//!
+//! [`Wiped`] zeroes a value where it lies when it is dropped, padding and all. [`drop_wiped`] does so for a whole
+//! allocation, before that is freed. What a value owns elsewhere is dropped with it, and is wiped if it is wrapped itself.
+//!
+//! A value that is moved leaves its bytes behind where it was: one that is secret is written where it is to stay.
+//!
+//! C header: `memzero_explicit()` of [`include/linux/string.h`](srctree/include/linux/string.h)
+
+use core::{
+    mem::MaybeUninit,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+    pin::Pin, //
+};
+use kernel::prelude::*;
+
+use super::bindings;
+
+/// Zeroes the place of a value that is not there any more.
+fn wipe<T>(place: &mut MaybeUninit<T>) {
+    // SAFETY: The place is valid for writes of its size. Whatever is in it counts as uninitialised.
+    unsafe { bindings::memzero_explicit(place.as_mut_ptr().cast(), size_of::<T>()) };
+}
+
+/// Drops what is in `this`, zeroes the allocation, and frees it.
+///
+/// It takes as long as dropping the contents; any context that these may be dropped in.
+pub(crate) fn drop_wiped<T>(this: Pin<KBox<T>>) {
+    // SAFETY: The contents are not moved: they are dropped where they are.
+    let this = unsafe { Pin::into_inner_unchecked(this) };
+    wipe(&mut *KBox::drop_contents(this));
+}
+
+/// A value whose place is zeroed when the value is dropped.
+///
+/// # Invariants
+///
+/// `0` is initialised until the wrapper is dropped. If the wrapper is pinned, so is the value.
+#[repr(transparent)]
+pub(crate) struct Wiped<T>(MaybeUninit<T>);
+
+// The value is pinned with the wrapper.
+impl<T: Unpin> Unpin for Wiped<T> {}
+
+impl<T> Wiped<T> {
+    /// Wraps `value`. Where `value` came from it is still to be read.
+    pub(crate) const fn new(value: T) -> Self {
+        // INVARIANT: It is initialised.
+        Self(MaybeUninit::new(value))
+    }
+
+    /// Initialises the value in place.
+    pub(crate) fn pin_init<E>(init: impl PinInit<T, E>) -> impl PinInit<Self, E> {
+        let init = move |slot: *mut Self| {
+            // SAFETY: `slot` is valid for writes and stays where it is. The wrapper is transparent, so that it is a
+            // place for a `T`. An error leaves nothing initialised.
+            // INVARIANT: The value is initialised if this succeeds.
+            unsafe { pin_init::raw_try_init(slot.cast::<T>(), init) }
+        };
+        // SAFETY: The closure initialises the slot or returns an error, and moves nothing.
+        unsafe { pin_init::pin_init_from_closure(init) }
+    }
+}
+
+impl<T> Deref for Wiped<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.assume_init_ref() }
+    }
+}
+
+impl<T: Unpin> DerefMut for Wiped<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.assume_init_mut() }
+    }
+}
+
+impl<T> Drop for Wiped<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant it is initialised, and it is not used again. A pinned value is not moved.
+        unsafe { self.0.assume_init_drop() };
+        wipe(&mut self.0);
+    }
+}
+
+#[kernel::macros::kunit_tests(rust_wipe)]
+mod tests {
+    use super::*;
+    use kernel::{
+        new_mutex,
+        sync::Mutex, //
+    };
+
+    /// What is left of a value of 40 bytes.
+    type Left = [u8; 40];
+
+    /// A value with padding, that needs to be dropped.
+    #[repr(C)]
+    struct Value {
+        flag: u8,
+        words: [u64; 3],
+        owned: Option<KBox<u32>>,
+    }
+
+    fn value() -> Result<Value> {
+        Ok(Value {
+            flag: 1,
+            words: [u64::MAX; 3],
+            owned: Some(KBox::new(7, GFP_KERNEL)?),
+        })
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_value() -> Result {
+        const { assert!(size_of::<Value>() == size_of::<Left>()) };
+        // Also of the padding.
+        let mut place = MaybeUninit::<Wiped<Value>>::uninit();
+        // SAFETY: The place is valid for writes.
+        unsafe { place.as_mut_ptr().cast::<Left>().write([0xa5; 40]) };
+        let wiped = place.write(Wiped::new(value()?));
+        assert_eq!(wiped.words, [u64::MAX; 3]);
+        wiped.words[1] = 5;
+        assert!(wiped.owned.as_deref() == Some(&7));
+        // SAFETY: It was initialised above, and is not used again.
+        unsafe { place.assume_init_drop() };
+        // SAFETY: The place was written to as a whole, when it was wiped.
+        assert!(unsafe { place.as_ptr().cast::<Left>().read() } == [0; 40]);
+        Ok(())
+    }
+
+    #[test]
+    fn values_are_initialised_in_place() -> Result {
+        let boxed: Pin<KBox<Wiped<Mutex<u64>>>> =
+            KBox::pin_init(Wiped::pin_init(new_mutex!(6)), GFP_KERNEL)?;
+        *boxed.lock() += 1;
+        assert_eq!(*boxed.lock(), 7);
+        let failed = KBox::pin_init(
+            Wiped::pin_init(pin_init::pin_init_scope(|| {
+                Err::<core::convert::Infallible, _>(EINVAL)?;
+                Ok(new_mutex!(0u64))
+            })),
+            GFP_KERNEL,
+        );
+        assert!(matches!(failed, Err(error) if error == EINVAL));
+        Ok(())
+    }
+}
