@@ -18,6 +18,7 @@ use crate::linux::{
     },
     rhashtable::{
         Entry,
+        RandomKey,
         RhashTable, //
     }, //
 };
@@ -36,7 +37,7 @@ const PUBLIC_KEY_LEN: usize = 32;
 #[pin_data]
 pub(crate) struct IndexTable<V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
-    table: RhashTable<u32, V>,
+    table: RhashTable<RandomKey, V>,
 }
 
 impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
@@ -61,7 +62,7 @@ impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
     /// [`Self::insert_random`] with indices from `draw`.
     fn insert_drawn(&self, value: V, flags: Flags, mut draw: impl FnMut() -> u32) -> Result<u32> {
         let mut index = draw();
-        let mut entry = Entry::new(index, value, flags)?;
+        let mut entry = Entry::new(RandomKey(index), value, flags)?;
         loop {
             match self.table.insert(entry) {
                 Ok(()) => return Ok(index),
@@ -69,7 +70,7 @@ impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
                 Err((err, back)) if err == EEXIST => {
                     entry = back;
                     index = draw();
-                    entry.set_key(index);
+                    entry.set_key(RandomKey(index));
                 }
                 Err((err, _)) => return Err(err),
             }
@@ -80,7 +81,7 @@ impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
     ///
     /// Process and softirq context.
     pub(crate) fn lookup<'g>(&self, index: u32, guard: &'g Guard) -> Option<&'g V> {
-        self.table.lookup(&index, guard)
+        self.table.lookup(&RandomKey(index), guard)
     }
 
     /// Frees `index` if `is_it` says so of what it stands for, and says whether it did.
@@ -90,7 +91,7 @@ impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
     ///
     /// Process and softirq context.
     pub(crate) fn remove_if(&self, index: u32, is_it: impl FnOnce(&V) -> bool) -> bool {
-        self.table.remove_if(&index, is_it)
+        self.table.remove_if(&RandomKey(index), is_it)
     }
 
     /// The number of indices in use, which others may be changing.

@@ -4,8 +4,11 @@
 //!
 //! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries; readers find a
 //! value under [`rcu::Guard`](Guard) without a lock or a reference, and a value that is removed is
-//! dropped one grace period later. The hash is keyed with a random number that the kernel draws anew for each
-//! size of a table and whenever a chain gets suspiciously long.
+//! dropped one grace period later. An entry is wiped when it is freed, its key and its value.
+//!
+//! Keys are hashed with SipHash, so that others may choose them: who does not know the key of the hash finds no two that
+//! meet. With that key goes a number that the kernel draws anew for each size of a table and whenever a chain gets
+//! suspiciously long. [`RandomKey`]s, which nobody has chosen, are hashed with that number alone, which is quicker.
 //!
 //! # Context
 //!
@@ -18,7 +21,7 @@ use core::{
     marker::PhantomData,
     mem::{
         offset_of,
-        size_of, //
+        ManuallyDrop, //
     },
     pin::Pin,
     ptr::NonNull, //
@@ -41,15 +44,27 @@ use super::{
         AtomicDrop,
         Guard, //
     },
-    sched::cond_resched, //
+    sched::cond_resched,
+    wipe::drop_wiped, //
 };
 
 /// What a key is: plain bytes, of which two are the same key if all of them are equal.
 pub(crate) trait Key: AsBytes + Copy + Send + Sync + 'static {}
 
-impl<K: AsBytes + Copy + Send + Sync + 'static> Key for K {}
+impl<const N: usize> Key for [u8; N] {}
+impl<const N: usize> Key for [u64; N] {}
+impl Key for RandomKey {}
 
-/// A key, aligned for the hash function, which reads it by the word.
+/// A random number as a key: each inserted one was drawn here and chosen by nobody. Which ones are looked up may be
+/// chosen, as that makes no chain longer.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct RandomKey(pub(crate) u32);
+
+// SAFETY: It is a number, without padding.
+unsafe impl AsBytes for RandomKey {}
+
+/// A key, aligned for the hash function, which reads it by the word, and is quicker then.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Aligned<K>(K);
@@ -70,6 +85,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
         assert!(offset_of!(Self, links) == 0);
         assert!(offset_of!(Self, key) == size_of::<bindings::helper_rhashtable_node>());
         assert!(size_of::<K>() > 0 && size_of::<K>() <= u16::MAX as usize);
+        // Keys of this length are hashed as random numbers.
+        assert!(size_of::<K>() != size_of::<RandomKey>() || align_of::<K>() == align_of::<u32>());
         size_of::<K>() as u16
     };
 
@@ -92,7 +109,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
         unsafe { bindings::call_rcu(head, Some(Self::free)) };
     }
 
-    /// The RCU callback that drops the node.
+    /// The RCU callback that drops the node, and wipes and frees it.
     ///
     /// # Safety
     ///
@@ -104,7 +121,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
             .cast();
         // SAFETY: By the safety requirement `head` lies in the links of a node; it came from `KBox::into_raw` and is owned by
         // this callback since `drop_deferred()`. No reader has it any more.
-        drop(unsafe { KBox::from_raw(node) });
+        let node = unsafe { KBox::from_raw(node) };
+        drop_wiped(KBox::into_pin(node));
         rcu::deferred_end();
     }
 
@@ -122,7 +140,11 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
 }
 
 /// An entry that is in no table.
-pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static>(Pin<KBox<Node<K, V>>>);
+///
+/// Nothing is left of it when it is dropped.
+pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static>(
+    ManuallyDrop<Pin<KBox<Node<K, V>>>>,
+);
 
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     /// Allocates an entry.
@@ -132,7 +154,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
             key: Aligned(key),
             value,
         };
-        Ok(Self(KBox::pin(node, flags)?))
+        Ok(Self(ManuallyDrop::new(KBox::pin(node, flags)?)))
     }
 
     /// Allocates an entry and initialises its value in place.
@@ -140,14 +162,14 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     where
         Error: From<E>,
     {
-        Ok(Self(KBox::try_pin_init(
+        Ok(Self(ManuallyDrop::new(KBox::try_pin_init(
             try_pin_init!(Node {
                 links: Opaque::zeroed(),
                 key: Aligned(key),
                 value <- value,
             }? Error),
             flags,
-        )?))
+        )?)))
     }
 
     /// The value, to be looked at or changed before others can see it.
@@ -161,8 +183,11 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     }
 
     fn into_raw(self) -> NonNull<Node<K, V>> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used again, and not dropped.
+        let node = unsafe { ManuallyDrop::take(&mut this.0) };
         // SAFETY: A node is moved no more: what gets the pointer keeps it where it is, until it is dropped.
-        let node = unsafe { Pin::into_inner_unchecked(self.0) };
+        let node = unsafe { Pin::into_inner_unchecked(node) };
         // SAFETY: `KBox::into_raw` is never null.
         unsafe { NonNull::new_unchecked(KBox::into_raw(node)) }
     }
@@ -173,7 +198,14 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     unsafe fn from_raw(node: NonNull<Node<K, V>>) -> Self {
         // SAFETY: By the safety requirement it came from a box.
         let node = unsafe { KBox::from_raw(node.as_ptr()) };
-        Self(KBox::into_pin(node))
+        Self(ManuallyDrop::new(KBox::into_pin(node)))
+    }
+}
+
+impl<K: Key, V: Send + Sync + 'static> Drop for Entry<K, V> {
+    fn drop(&mut self) {
+        // SAFETY: The entry is not used again.
+        drop_wiped(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }
 
@@ -239,11 +271,10 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
     }
 
     fn find<'g>(&self, key: &K, _guard: &'g Guard) -> Option<Found<'g, K, V>> {
-        let key = Aligned(*key);
+        let key: *const K = key;
         // SAFETY: `ht` is initialised; the guard is the proof that RCU is held; `key` has the table's key
-        // length and is aligned.
-        let node =
-            unsafe { bindings::helper_rhashtable_lookup(self.ht.get(), (&raw const key).cast()) };
+        // length.
+        let node = unsafe { bindings::helper_rhashtable_lookup(self.ht.get(), key.cast()) };
         // INVARIANT: By the type invariant what is found is null or a node, which was linked while the guard
         // existed and so is not freed before the guard is gone.
         NonNull::new(node.cast()).map(|node| Found {
@@ -481,8 +512,8 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_one_word() -> Result {
-        assert_eq!(exercise(|number| number as u32)?, "");
+    fn random_keys() -> Result {
+        assert_eq!(exercise(|number| RandomKey(number as u32))?, "");
         Ok(())
     }
 
@@ -505,17 +536,18 @@ mod tests {
     #[test]
     fn what_was_found_stays_while_the_table_goes() -> Result {
         let alive = Arc::new(Atomic::new(0u64), GFP_KERNEL)?;
-        let table = KBox::pin_init(RhashTable::<u32, Value>::new(), GFP_KERNEL)?;
+        let table = KBox::pin_init(RhashTable::<RandomKey, Value>::new(), GFP_KERNEL)?;
         for number in 0..3 {
-            let entry = Entry::new(number, Value::new(number.into(), &alive), GFP_KERNEL)?;
+            let value = Value::new(number.into(), &alive);
+            let entry = Entry::new(RandomKey(number), value, GFP_KERNEL)?;
             table.insert(entry).map_err(|(err, _)| err)?;
         }
         {
             let guard = Guard::new();
-            let one = table.lookup(&1, &guard).ok_or(ENOENT)?;
-            let two = table.lookup(&2, &guard).ok_or(ENOENT)?;
-            assert!(table.remove(&1));
-            assert!(!table.remove(&1));
+            let one = table.lookup(&RandomKey(1), &guard).ok_or(ENOENT)?;
+            let two = table.lookup(&RandomKey(2), &guard).ok_or(ENOENT)?;
+            assert!(table.remove(&RandomKey(1)));
+            assert!(!table.remove(&RandomKey(1)));
             assert_eq!((one.0, two.0), (1, 2));
             assert_eq!(alive.load(Acquire), 3);
         }
@@ -524,6 +556,55 @@ mod tests {
         drop(table);
         rcu::barrier();
         assert_eq!(alive.load(Acquire), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_hash_is_siphash() {
+        // The first 24, 32 and 7 of the bytes 0, 1, 2, … with the key 0, 1, …, 15: the vectors of the reference code, of
+        // which the lower half is used.
+        let data: Aligned<[u8; 32]> = Aligned(core::array::from_fn(|i| i as u8));
+        let mut key = bindings::siphash_key_t {
+            key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
+        };
+        let hash = |len: u32, key: &bindings::siphash_key_t| {
+            // SAFETY: The data is aligned and has at least `len` bytes.
+            unsafe { bindings::helper_siphash(data.0.as_ptr().cast(), len, key) }
+        };
+        assert_eq!(hash(24, &key), 0xf649_af94);
+        assert_eq!(hash(32, &key), 0x72f2_7cce);
+        assert_eq!(hash(7, &key), 0x8b01_d137);
+        key.key[1] ^= 1;
+        assert_ne!(hash(32, &key), 0x72f2_7cce);
+    }
+
+    #[test]
+    fn keys_that_meet_in_jhash_are_spread() -> Result {
+        // With the table's own seed, which nobody outside knows.
+        let table = KBox::pin_init(RhashTable::<[u64; 4], ()>::new(), GFP_KERNEL)?;
+        let ht = table.ht.get();
+        // SAFETY: The table is initialised, and nobody else changes it.
+        let hashfn = unsafe { (*ht).p.hashfn }.ok_or(EINVAL)?;
+        // SAFETY: As above.
+        let seed = unsafe { (*(*ht).tbl).hash_rnd };
+        let mut buckets = 0u64;
+        let mut number = 0u64;
+        for _ in 0..64 {
+            let key = loop {
+                number += 1;
+                let key = Aligned([number, 1, 2, 3]);
+                // SAFETY: The key has eight words of four bytes.
+                let jhash = unsafe { bindings::jhash2((&raw const key).cast(), 8, seed) };
+                if jhash % 64 == 0 {
+                    break key;
+                }
+            };
+            // SAFETY: The key has that many bytes, and is aligned.
+            let hash = unsafe { hashfn((&raw const key).cast(), 32, seed) };
+            buckets |= 1 << (hash % 64);
+        }
+        // Thrown at random, 64 keys hit 40 of 64 buckets, and fewer than 25 once in ten billion times.
+        assert!(buckets.count_ones() >= 25);
         Ok(())
     }
 }
