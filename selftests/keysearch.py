@@ -33,11 +33,16 @@ PORT = 17
 PEER_PORT, LISTEN_PORT = 52000, 51820
 NEAR_OUTER, FAR_OUTER = "10.9.0.1", "10.9.0.2"
 # Which of the interfaces each peer belongs to. What becomes of them is in near().
-DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0, "deleted": 1, "down": 2}
+DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0, "deleted": 1, "down": 2, "silent": 0}
 PEERS = list(DEVICE_OF)
 # A word of a secret may be anywhere: in the tables of this program, or in a register that an interrupt has put on a stack. This many
-# bytes and more of it are a find, wherever they lie.
+# bytes and more of it are a find, wherever they lie; of what is shorter, all of it.
 FIND = 16
+
+
+def is_find(size, length):
+    """Whether so many bytes of a secret of that length are a find."""
+    return size >= min(FIND, length)
 
 Needle = collections.namedtuple("Needle", "name group words lives dies")
 
@@ -87,7 +92,13 @@ class Far:
             state.hash = peer.blake2s(state.hash, data)
             self.seen.append(("hash", state.hash))
 
-        peer.kdf, peer.dh, peer.Handshake.mix_hash = kdf, dh, mix_hash
+        plain_tai64n = peer.tai64n
+
+        def tai64n():
+            self.timestamp = plain_tai64n()
+            return self.timestamp
+
+        peer.kdf, peer.dh, peer.Handshake.mix_hash, peer.tai64n = kdf, dh, mix_hash, tai64n
         self.needles = {}
         self.sessions = collections.Counter()
         # The construction's name, of which everybody knows the hash.
@@ -111,12 +122,24 @@ class Far:
             peer = self.library.Peer(clamped(), self.library.public_of(self.private[device]), (NEAR_OUTER, LISTEN_PORT + device),
                                      psk=os.urandom(32), source=(FAR_OUTER, PEER_PORT + PEERS.index(name)))
             self.peers[name] = peer
-            gone = 2 if name in ("pending", "removed", "deleted") else 3
+            gone = self.gone(name)
             self.add(f"{name}: preshared key", "peer", peer.psk, 2 if name == "kept" else gone)
             self.add(f"{name}: what both static keys have in common", "peer", self.library.dh(peer.private, peer.remote), gone)
+            self.add(f"{name}: public key", "trace", peer.public, gone)
+            for label in ("mac1", "cookie"):
+                key = self.library.blake2s(label.encode().ljust(8, b"-"), peer.public)
+                self.add(f"{name}: {label} key", "trace", key, gone)
+        # No packet is sent there.
+        self.endpoint = b"\x20\x01" + os.urandom(14)
+        self.add("silent: endpoint", "trace", self.endpoint, 2)
         self.initiations = collections.Counter()
         self.session = {}
         self.seen.clear()
+
+    @staticmethod
+    def gone(name):
+        """The search before which a peer goes."""
+        return 2 if name in ("pending", "removed", "deleted", "silent") else 3
 
     def add(self, name, group, secret, dies, lives=True):
         """Notes a secret, that is gone when `dies` begins, and is to be found before that if it `lives`."""
@@ -151,6 +174,9 @@ class Far:
         time.sleep(0.05)
         session = peer.connect(confirm=confirm)
         self.begun(name, session)
+        # Only the latest is kept.
+        if self.sessions[name] == 2 and name in ("kept", "removed", "deleted"):
+            self.add(f"{name}: timestamp", "trace", self.timestamp, self.gone(name))
         for size in (0, 1, 50, 400, 1300) if confirm else ():
             source = inner(name)
             packet = self.wire.udp(7, 7, bytes(size))
@@ -201,7 +227,7 @@ class Far:
             case ["config"]:
                 mask = lambda key: key.translate(UNMASK).hex()
                 return [[mask(key) for key in self.private],
-                        {name: [peer.public.hex(), mask(peer.psk)] for name, peer in self.peers.items()}]
+                        {name: [mask(peer.public), mask(peer.psk)] for name, peer in self.peers.items()}, mask(self.endpoint)]
             case ["connect", name, confirm]:
                 self.connect(name, confirm)
             case ["psk", name]:
@@ -384,34 +410,39 @@ class Near:
         self.control.send(b"n")
         self.commands = lines(self.control)
         self.sock = Socket()
-        self.private, self.peers = self.ask("config")
+        self.private, self.peers, self.endpoint = self.ask("config")
 
     def ask(self, *words):
         say(self.control, words)
         return next(self.commands)
 
     def set_peer(self, name, psk):
-        psk = bytes.fromhex(psk)
+        psk, public = bytes.fromhex(psk), bytes.fromhex(self.peers[name][0])
+        masked = [psk, public]
         endpoint = struct.pack("=H", socket.AF_INET) + struct.pack(">H", PEER_PORT + PEERS.index(name))
         endpoint += socket.inet_aton(FAR_OUTER) + bytes(8)
+        if name == "silent":
+            masked.append(bytes.fromhex(self.endpoint))
+            endpoint = struct.pack("=HHI16sI", socket.AF_INET6, 0x1234, 0, masked[-1], 0)
         configure(
             self.sock,
             attr(A_IFNAME, f"wg{DEVICE_OF[name]}")
             + nest(
                 A_PEERS,
                 peer(
-                    bytes.fromhex(self.peers[name][0]),
+                    public,
                     attr(P_PRESHARED_KEY, psk),
                     attr(P_ENDPOINT, endpoint),
                     nest(P_ALLOWEDIPS, allowedip(socket.AF_INET, socket.inet_aton(inner(name)), 32)),
                 ),
             ),
-            psk,
+            *masked,
         )
 
     def remove_peer(self, name):
         public = bytes.fromhex(self.peers[name][0])
-        configure(self.sock, attr(A_IFNAME, f"wg{DEVICE_OF[name]}") + nest(A_PEERS, peer(public, attr(P_FLAGS, u32(REMOVE_ME)))))
+        remove = nest(A_PEERS, peer(public, attr(P_FLAGS, u32(REMOVE_ME))))
+        configure(self.sock, attr(A_IFNAME, f"wg{DEVICE_OF[name]}") + remove, public)
 
     def send_to(self, name):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -455,7 +486,8 @@ class Near:
         for needle in needles:
             whole = max([size for _, size in found.get(needle.name, ())], default=0)
             should = None if needle.dies > phase and not needle.lives else needle.dies > phase
-            places = sum(size >= FIND for _, size in found.get(needle.name, ()))
+            length = len(needle.words) + 7
+            places = sum(is_find(size, length) for _, size in found.get(needle.name, ()))
             results.append([phase, needle.name, needle.group, should, whole, places])
         return results, found
 
@@ -497,6 +529,7 @@ def near(address, module):
     side.set_peer("kept", side.ask("psk", "kept"))
     side.remove_peer("pending")
     side.remove_peer("removed")
+    side.remove_peer("silent")
     ip("link", "del", "wg1")
     ip("link", "set", "wg2", "down")
     side.settle()
@@ -520,7 +553,7 @@ def show(module, *groups):
         if group not in groups or should is None:
             continue
         counted[should] += 1
-        if (whole >= FIND) != should:
+        if (places > 0) != should:
             wrong += 1
             print(f"{'MISSED' if should else 'FOUND'} in search {phase}: {name}: {whole} bytes, in {places} places")
     print(

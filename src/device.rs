@@ -82,6 +82,7 @@ use crate::{
             ETH_P_IPV6, //
         },
         udp_tunnel::EncapReceive,
+        wipe::Wiped,
         workqueue::{
             Flags,
             OwnedQueue, //
@@ -262,7 +263,7 @@ pub(crate) struct Device {
     pub(crate) identity: RcuPtr<StaticIdentity>,
     /// The MACs of the messages to the device.
     #[pin]
-    pub(crate) cookie_checker: Mutex<Checker>,
+    pub(crate) cookie_checker: Mutex<Wiped<Checker>>,
     limiter: Arc<RateLimiter>,
     /// The peers, each until there is nothing left of it.
     pub(crate) residents: Residents,
@@ -370,7 +371,10 @@ impl Device {
                 sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
                 identity: RcuPtr::new(Some(identity)),
-                cookie_checker <- new_mutex!(Checker::new(), "wireguard::Device::cookie_checker"),
+                cookie_checker <- new_mutex!(
+                    Wiped::new(Checker::new()),
+                    "wireguard::Device::cookie_checker"
+                ),
                 limiter: shared.limiter.clone(),
                 residents: Residents::new()?,
                 last_under_load: Atomic::new(0),

@@ -34,6 +34,7 @@ use crate::{
             SpinLockBh,
             SpinLockBhGuard, //
         },
+        wipe::Wiped,
     },
     peer::Peer,
     protocol::{
@@ -330,14 +331,16 @@ pub(crate) struct HandshakeState {
 
 impl HandshakeState {
     /// A handshake not begun, with the peer that has this public key.
-    pub(crate) fn new(public_key: PublicKey) -> impl PinInit<Mutex<Self>> {
-        new_mutex!(
-            Self {
-                noise: noise::Handshake::new(public_key),
-                index: None,
-            },
-            "wireguard::HandshakeState"
-        )
+    pub(crate) fn new(public_key: &PublicKey) -> impl PinInit<Mutex<Wiped<Self>>> + '_ {
+        let empty = Self {
+            noise: noise::Handshake::zeroed(),
+            index: None,
+        };
+        let state = Init::<Self>::chain(empty, |state| {
+            state.noise.set_remote_static(public_key);
+            Ok(())
+        });
+        new_mutex!(Wiped::pin_init(state), "wireguard::HandshakeState")
     }
 
     fn drop_index(&mut self, device: &Device) {
@@ -420,10 +423,13 @@ impl Peer {
     ) -> Option<Arc<Peer>> {
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedInitiation::new(message);
-        let public_key = *opened.open(&identity)?.as_bytes();
         let peer = {
+            let public_key = opened.open(&identity)?;
             let guard = Guard::new();
-            device.peers_by_key.lookup(&public_key, &guard)?.clone()
+            device
+                .peers_by_key
+                .lookup(public_key.as_bytes(), &guard)?
+                .clone()
         };
         let now_ns = ktime::coarse_boottime_ns();
         let mut handshake = peer.handshake.lock();

@@ -59,6 +59,7 @@ use crate::{
             new_spinlock_bh,
             SpinLockBh, //
         },
+        wipe::Wiped,
     },
     noise::{
         HandshakeState,
@@ -89,6 +90,9 @@ use crate::{
 static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
 
 /// A peer of a device.
+///
+/// Nothing that tells of the peer is left in its memory when that is freed: such fields are [`Wiped`], or of types that
+/// are so by themselves.
 #[pin_data]
 pub(crate) struct Peer {
     /// Whose peer it is.
@@ -102,10 +106,10 @@ pub(crate) struct Peer {
 
     /// The handshake. Taken in process context; no other lock of the peer is held when it is taken.
     #[pin]
-    pub(crate) handshake: Mutex<HandshakeState>,
+    pub(crate) handshake: Mutex<Wiped<HandshakeState>>,
     /// The latest cookie from the peer.
     #[pin]
-    pub(crate) cookie: Mutex<Cookie>,
+    pub(crate) cookie: Mutex<Wiped<Cookie>>,
     /// When a handshake message was last sent: `ktime_get_coarse_boottime_ns()`.
     last_sent_handshake: Atomic<i64>,
     /// The keys.
@@ -132,13 +136,13 @@ pub(crate) struct Peer {
 
     /// Where the peer is.
     #[pin]
-    pub(crate) endpoint: PeerEndpoint,
+    pub(crate) endpoint: Wiped<PeerEndpoint>,
     /// Bytes received, of messages of all kinds and with their headers.
-    pub(crate) rx_bytes: Atomic<u64>,
+    pub(crate) rx_bytes: Wiped<Atomic<u64>>,
     /// Bytes sent likewise.
-    pub(crate) tx_bytes: Atomic<u64>,
+    pub(crate) tx_bytes: Wiped<Atomic<u64>>,
     /// When the last handshake was complete, nanoseconds since 1970; zero: never.
-    pub(crate) last_handshake_ns: Atomic<i64>,
+    pub(crate) last_handshake_ns: Wiped<Atomic<i64>>,
 
     /// The timers.
     #[pin]
@@ -199,7 +203,7 @@ impl Peer {
     pub(crate) fn create(
         device: &Arc<Device>,
         config: &mut Config,
-        public_key: PublicKey,
+        public_key: &PublicKey,
         preshared_key: Option<&Secret<32>>,
     ) -> Result<Arc<Self>> {
         if config.peer_count() >= MAX_PEERS_PER_DEVICE as usize {
@@ -211,10 +215,19 @@ impl Peer {
             try_pin_init!(Self {
                 device: device.clone(),
                 id,
-                public_key,
+                public_key <- Init::<PublicKey>::chain(PublicKey::zeroed(), |key| {
+                    key.copy_from(public_key);
+                    Ok(())
+                }),
                 dead: Atomic::new(false),
-                handshake <- HandshakeState::new(*public_key),
-                cookie <- new_mutex!(Cookie::new(public_key), "wireguard::Peer::cookie"),
+                handshake <- HandshakeState::new(public_key),
+                cookie <- new_mutex!(
+                    Wiped::pin_init(Init::<Cookie>::chain(Cookie::zeroed(), |cookie| {
+                        cookie.set_remote_static(public_key);
+                        Ok(())
+                    })),
+                    "wireguard::Peer::cookie"
+                ),
                 last_sent_handshake: Atomic::new(last_sent_long_ago(now_ns) as i64),
                 keypairs <- Keypairs::new(),
                 pace: Pace::new(),
@@ -224,10 +237,10 @@ impl Peer {
                 rx_queue <- OrderQueue::new(),
                 rx_links <- ListLinks::new(),
                 rx_tracker <- AtomicTracker::new(),
-                endpoint <- PeerEndpoint::new(device.clone(), *id),
-                rx_bytes: Atomic::new(0),
-                tx_bytes: Atomic::new(0),
-                last_handshake_ns: Atomic::new(0),
+                endpoint <- Wiped::pin_init(PeerEndpoint::new(device.clone(), *id)),
+                rx_bytes: Wiped::new(Atomic::new(0)),
+                tx_bytes: Wiped::new(Atomic::new(0)),
+                last_handshake_ns: Wiped::new(Atomic::new(0)),
                 timers <- Timers::new(),
                 persistent_keepalive_interval: Atomic::new(0),
                 handshake_work <- new_work!("wireguard::Peer::handshake_work"),

@@ -67,7 +67,7 @@ pub(crate) fn ct_eq<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
 /// `N` bytes of key material, zeroed when dropped.
 ///
 /// It has no `Debug`, `Clone` or `PartialEq`: comparing is [`Secret::ct_eq`], copying is
-/// [`Secret::copy_from`] or, where a second place is really wanted, [`Secret::duplicate`].
+/// [`Secret::copy_from`]. Nothing returns one that is not zeros: a value that is moved stays behind.
 #[derive(Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Secret<const N: usize>([u8; N]);
@@ -78,7 +78,8 @@ impl<const N: usize> Secret<N> {
         Self([0; N])
     }
 
-    /// A copy of `bytes`, whose owner has to zero the original.
+    /// A copy of `bytes`, for tests.
+    #[cfg(CONFIG_KUNIT = "y")]
     pub(crate) fn from_bytes(bytes: &[u8; N]) -> Self {
         Self(*bytes)
     }
@@ -96,11 +97,6 @@ impl<const N: usize> Secret<N> {
     /// Takes over the value of `other`.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.0 = other.0;
-    }
-
-    /// A second copy of the same key.
-    pub(crate) fn duplicate(&self) -> Self {
-        Self(self.0)
     }
 
     /// Overwrites the key with zeros.
@@ -285,7 +281,8 @@ pub(crate) fn chacha20poly1305_seal(
         return Err(EINVAL);
     }
     let before = core::mem::replace(block, [0; CHACHA_BLOCK_SIZE]);
-    let mut state = ChachaState::new(nonce, key);
+    let mut state = ChachaState::zeroed();
+    state.start(nonce, key);
     let start = block.as_mut_ptr();
     let bytes = CHACHA_BLOCK_SIZE.wrapping_add(len) as u32;
     // SAFETY: `block` and right behind it the text are that many bytes that are ours. The cipher reads each block before it
@@ -320,7 +317,8 @@ pub(crate) fn chacha20poly1305_open(
         .get(len..)
         .and_then(|rest| rest.first_chunk())
         .ok_or(EINVAL)?;
-    let mut state = ChachaState::new(nonce, key);
+    let mut state = ChachaState::zeroed();
+    state.start(nonce, key);
     // One block more than is wanted: for a single one the library has no quick code.
     let mut blocks = Secret::<{ 2 * CHACHA_BLOCK_SIZE }>::zeroed();
     let start = blocks.0.as_mut_ptr();
@@ -376,7 +374,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     let read_before = || unsafe { before.read_volatile() };
     let front = read_before();
 
-    let mut state = ChachaState::new(nonce, key);
+    let mut state = ChachaState::zeroed();
+    state.start(nonce, key);
     let kept: [u8; CHACHA_BLOCK_SIZE] = *dst.first_chunk().ok_or(EINVAL)?;
     // SAFETY: Both have that many bytes, and are not the same. What others write to is read by C, and no more than once.
     unsafe {
@@ -432,31 +431,35 @@ fn tag_fits(sealed: &[u8], len: usize) -> bool {
 struct ChachaState(bindings::chacha_state);
 
 impl ChachaState {
-    /// The state before the first block. RFC 8439, section 2.3, with `nonce` as in [`chacha20poly1305_encrypt`].
-    fn new(nonce: u64, key: &[u8; CHACHA20POLY1305_KEY_SIZE]) -> Self {
+    /// A place for [`ChachaState::start`].
+    const fn zeroed() -> Self {
+        Self(bindings::chacha_state { x: [0; 16] })
+    }
+
+    /// Makes it the state before the first block. RFC 8439, section 2.3, with `nonce` as in [`chacha20poly1305_encrypt`].
+    #[inline(always)]
+    fn start(&mut self, nonce: u64, key: &[u8; CHACHA20POLY1305_KEY_SIZE]) {
         let [k0, k1, k2, k3, k4, k5, k6, k7]: [zerocopy::little_endian::U32; 8] =
             zerocopy::transmute!(*key);
         let [n0, n1]: [zerocopy::little_endian::U32; 2] = zerocopy::transmute!(nonce.to_le_bytes());
-        Self(bindings::chacha_state {
-            x: [
-                bindings::chacha_constants_CHACHA_CONSTANT_EXPA,
-                bindings::chacha_constants_CHACHA_CONSTANT_ND_3,
-                bindings::chacha_constants_CHACHA_CONSTANT_2_BY,
-                bindings::chacha_constants_CHACHA_CONSTANT_TE_K,
-                k0.get(),
-                k1.get(),
-                k2.get(),
-                k3.get(),
-                k4.get(),
-                k5.get(),
-                k6.get(),
-                k7.get(),
-                0,
-                0,
-                n0.get(),
-                n1.get(),
-            ],
-        })
+        self.0.x = [
+            bindings::chacha_constants_CHACHA_CONSTANT_EXPA,
+            bindings::chacha_constants_CHACHA_CONSTANT_ND_3,
+            bindings::chacha_constants_CHACHA_CONSTANT_2_BY,
+            bindings::chacha_constants_CHACHA_CONSTANT_TE_K,
+            k0.get(),
+            k1.get(),
+            k2.get(),
+            k3.get(),
+            k4.get(),
+            k5.get(),
+            k6.get(),
+            k7.get(),
+            0,
+            0,
+            n0.get(),
+            n1.get(),
+        ];
     }
 
     /// Says which block is the next, from 0 on.
@@ -617,15 +620,16 @@ pub(crate) fn curve25519(
     unsafe { bindings::curve25519(shared.0.as_mut_ptr(), secret.0.as_ptr(), point.as_ptr()) }
 }
 
-/// The public key that belongs to `secret`, or `None` if `secret` is all zeros.
+/// Writes the public key that belongs to `secret` to `public`.
+///
+/// Returns whether there is one: `false` if `secret` is all zeros, and what is in `public` then is of no use.
 #[must_use]
 pub(crate) fn curve25519_generate_public(
+    public: &mut [u8; CURVE25519_KEY_SIZE],
     secret: &Secret<CURVE25519_KEY_SIZE>,
-) -> Option<[u8; CURVE25519_KEY_SIZE]> {
-    let mut public = [0; CURVE25519_KEY_SIZE];
+) -> bool {
     // SAFETY: Both arrays have the length that the function works on, and they are two.
     unsafe { bindings::curve25519_generate_public(public.as_mut_ptr(), secret.0.as_ptr()) }
-        .then_some(public)
 }
 
 /// Makes the scalar a multiple of the cofactor with its top bit in a fixed place. RFC 7748, section

@@ -136,8 +136,9 @@ pub(crate) trait DoOp: 'static {
     const CMD: u8;
     /// Who may use it.
     const ACCESS: Access;
-    /// What its requests must look like. Attributes marked as [secret](super::netlink::Rule::secret) are zeroed
-    /// when [`DoOp::doit`] is done, also when it fails.
+    /// What its requests must look like. Where some may be [secret](super::netlink::Rule::secret), all
+    /// attributes are zeroed when [`DoOp::doit`] is done. If it fails the request goes back to its sender, and only the
+    /// secret ones are.
     const POLICY: PolicyRef;
 
     /// Does it. Called from process context, with the family's lock held; may sleep.
@@ -311,12 +312,19 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
         let request = unsafe { Request::from_raw(info, T::POLICY) };
         (T::doit(&request), request.stream())
     };
-    // SAFETY: The request is in a buffer of the core that it made for the sender's message. No reference to it is left:
-    // none can outlive the `request` above.
-    unsafe { T::POLICY.wipe(stream) };
     match result {
-        Ok(()) => 0,
-        Err(errno) => errno.to_errno(),
+        Ok(()) => {
+            // SAFETY: The request is in a buffer of the core that it made for the sender's message. No reference to it is
+            // left: none can outlive the `request` above.
+            unsafe { T::POLICY.wipe_all(stream) };
+            0
+        }
+        // The core sends the request back with the error: only its secrets go.
+        Err(errno) => {
+            // SAFETY: As above.
+            unsafe { T::POLICY.wipe(stream) };
+            errno.to_errno()
+        }
     }
 }
 

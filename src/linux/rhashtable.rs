@@ -202,7 +202,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     }
 }
 
-impl<K: Key, V: Send + Sync + 'static> Drop for Entry<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Drop for Entry<K, V> {
     fn drop(&mut self) {
         // SAFETY: The entry is not used again.
         drop_wiped(unsafe { ManuallyDrop::take(&mut self.0) });
@@ -581,7 +581,7 @@ mod tests {
     #[test]
     fn keys_that_meet_in_jhash_are_spread() -> Result {
         // With the table's own seed, which nobody outside knows.
-        let table = KBox::pin_init(RhashTable::<[u64; 4], ()>::new(), GFP_KERNEL)?;
+        let table = KBox::pin_init(RhashTable::<[u64; 4], Value>::new(), GFP_KERNEL)?;
         let ht = table.ht.get();
         // SAFETY: The table is initialised, and nobody else changes it.
         let hashfn = unsafe { (*ht).p.hashfn }.ok_or(EINVAL)?;

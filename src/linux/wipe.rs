@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_value() -> Result {
-        const { assert!(size_of::<Value>() == size_of::<Left>()) };
+        const { core::assert!(size_of::<Value>() == size_of::<Left>()) };
         // Also of the padding.
         let mut place = MaybeUninit::<Wiped<Value>>::uninit();
         // SAFETY: The place is valid for writes.

@@ -273,7 +273,9 @@ impl Change<'_> {
                 c"a peer has to have a public key",
             ));
         };
-        let public_key = PublicKey::new(*public_key);
+        let mut peer_key = PublicKey::zeroed();
+        *peer_key.as_mut_bytes() = *public_key;
+        let public_key = &peer_key;
         let mut key = SymmetricKey::zeroed();
         let preshared_key = attrs
             .get::<&[u8; 32]>(WGPEER_A_PRESHARED_KEY)?
@@ -292,7 +294,7 @@ impl Change<'_> {
             }
         }
 
-        let peer = match self.lookup(&public_key) {
+        let peer = match self.lookup(public_key) {
             Some(peer) => peer,
             None => {
                 if flags & (WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY) != 0 {
@@ -304,7 +306,7 @@ impl Change<'_> {
                     .device
                     .identity
                     .get()
-                    .is_some_and(|identity| identity.public_key() == Some(&public_key))
+                    .is_some_and(|identity| identity.public_key() == Some(public_key))
                 {
                     return Ok(());
                 }
@@ -345,7 +347,7 @@ impl Change<'_> {
     fn create_peer(
         &self,
         config: &mut Config,
-        public_key: PublicKey,
+        public_key: &PublicKey,
         preshared_key: Option<&SymmetricKey>,
         attr: &Attr<'_>,
     ) -> Result<Arc<Peer>> {

@@ -31,24 +31,22 @@ use crate::linux::crypto::{
     Secret, //
 };
 
-/// A key made from a public key, which everybody may know.
-type LabelledKey = [u8; NOISE_SYMMETRIC_KEY_LEN];
+/// A key made from a public key. Who knows that knows this, and who has this can tell whose messages are whose.
+type LabelledKey = Secret<NOISE_SYMMETRIC_KEY_LEN>;
 
-/// The key that `label` and `public` make.
-fn labelled_key(label: &[u8; 8], public: &PublicKey) -> LabelledKey {
-    let mut key = [0; NOISE_SYMMETRIC_KEY_LEN];
-    crypto::blake2s(&[label, public.as_bytes()], &mut key);
-    key
+/// Makes the key of `label` and `public`.
+fn labelled_key(label: &[u8; 8], public: &PublicKey, key: &mut LabelledKey) {
+    crypto::blake2s(&[label, public.as_bytes()], key.as_mut_bytes());
 }
 
-/// The key of `mac1` in the messages to the owner of `public`.
-fn mac1_key(public: &PublicKey) -> LabelledKey {
-    labelled_key(b"mac1----", public)
+/// Makes the key of `mac1` in the messages to the owner of `public`.
+fn mac1_key(public: &PublicKey, key: &mut LabelledKey) {
+    labelled_key(b"mac1----", public, key);
 }
 
-/// The key of the cookies that the owner of `public` sends.
-fn cookie_key(public: &PublicKey) -> LabelledKey {
-    labelled_key(b"cookie--", public)
+/// Makes the key of the cookies that the owner of `public` sends.
+fn cookie_key(public: &PublicKey, key: &mut LabelledKey) {
+    labelled_key(b"cookie--", public, key);
 }
 
 /// A message that ends with [`Macs`].
@@ -80,26 +78,29 @@ impl MessageWithMacs for HandshakeResponse {
     }
 }
 
-/// What `mac1` of this message should be: over all before it.
-fn compute_mac1(message: &impl MessageWithMacs, key: &LabelledKey) -> [u8; COOKIE_LEN] {
+/// A MAC as it should be.
+type Mac = Secret<COOKIE_LEN>;
+
+/// Computes what `mac1` of this message should be: over all before it.
+fn compute_mac1(message: &impl MessageWithMacs, key: &LabelledKey, mac: &mut Mac) {
     let bytes = message.as_bytes();
     let end = bytes.len().saturating_sub(size_of::<Macs>());
-    let mut mac = [0; COOKIE_LEN];
-    crypto::blake2s_keyed(key, &[bytes.get(..end).unwrap_or(bytes)], &mut mac);
-    mac
+    crypto::blake2s_keyed(
+        key.as_bytes(),
+        &[bytes.get(..end).unwrap_or(bytes)],
+        mac.as_mut_bytes(),
+    );
 }
 
-/// What `mac2` of this message should be: over all before it, `mac1` included.
-fn compute_mac2(message: &impl MessageWithMacs, cookie: &Secret<COOKIE_LEN>) -> [u8; COOKIE_LEN] {
+/// Computes what `mac2` of this message should be: over all before it, `mac1` included.
+fn compute_mac2(message: &impl MessageWithMacs, cookie: &Secret<COOKIE_LEN>, mac: &mut Mac) {
     let bytes = message.as_bytes();
     let end = bytes.len().saturating_sub(COOKIE_LEN);
-    let mut mac = [0; COOKIE_LEN];
     crypto::blake2s_keyed(
         cookie.as_bytes(),
         &[bytes.get(..end).unwrap_or(bytes)],
-        &mut mac,
+        mac.as_mut_bytes(),
     );
-    mac
 }
 
 /// Where a message came from: the address and the UDP port, in network byte order.
@@ -151,8 +152,8 @@ impl Checker {
         Self {
             secret: Secret::zeroed(),
             secret_birthdate: None,
-            mac1_key: [0; NOISE_SYMMETRIC_KEY_LEN],
-            cookie_key: [0; NOISE_SYMMETRIC_KEY_LEN],
+            mac1_key: Secret::zeroed(),
+            cookie_key: Secret::zeroed(),
         }
     }
 
@@ -160,12 +161,12 @@ impl Checker {
     pub(crate) fn set_identity(&mut self, public: Option<&PublicKey>) {
         match public {
             Some(public) => {
-                self.mac1_key = mac1_key(public);
-                self.cookie_key = cookie_key(public);
+                mac1_key(public, &mut self.mac1_key);
+                cookie_key(public, &mut self.cookie_key);
             }
             None => {
-                self.mac1_key = [0; NOISE_SYMMETRIC_KEY_LEN];
-                self.cookie_key = [0; NOISE_SYMMETRIC_KEY_LEN];
+                self.mac1_key.clear();
+                self.cookie_key.clear();
             }
         }
     }
@@ -211,15 +212,17 @@ impl Checker {
         check_cookie: bool,
         now_ns: u64,
     ) -> MacState {
-        if !crypto::ct_eq(&compute_mac1(message, &self.mac1_key), &message.macs().mac1) {
+        let mut mac = Mac::zeroed();
+        compute_mac1(message, &self.mac1_key, &mut mac);
+        if !crypto::ct_eq(mac.as_bytes(), &message.macs().mac1) {
             return MacState::Invalid;
         }
         let mut cookie = Secret::zeroed();
-        if check_cookie
-            && self.make_cookie(&mut cookie, source, now_ns)
-            && crypto::ct_eq(&compute_mac2(message, &cookie), &message.macs().mac2)
-        {
-            return MacState::ValidMacWithCookie;
+        if check_cookie && self.make_cookie(&mut cookie, source, now_ns) {
+            compute_mac2(message, &cookie, &mut mac);
+            if crypto::ct_eq(mac.as_bytes(), &message.macs().mac2) {
+                return MacState::ValidMacWithCookie;
+            }
         }
         MacState::ValidMacButNoCookie
     }
@@ -258,7 +261,7 @@ impl Checker {
             cookie.as_bytes(),
             &macs.mac1,
             &nonce,
-            &self.cookie_key,
+            self.cookie_key.as_bytes(),
         )
         .ok()?;
         Some(reply)
@@ -273,41 +276,59 @@ pub(crate) struct Cookie {
     /// When the cookie came, if there is one: the clock reading in nanoseconds.
     birthdate: Option<u64>,
     /// `mac1` of the latest message, until a cookie has come for it.
-    last_mac1_sent: Option<[u8; COOKIE_LEN]>,
+    last_mac1_sent: Mac,
+    /// Whether there is one.
+    have_sent_mac1: bool,
 }
 
 impl Cookie {
-    /// No cookie yet from the peer with this public key.
-    pub(crate) fn new(remote_static: &PublicKey) -> Self {
+    /// No cookie yet from the peer with this public key, for tests.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(super) fn by_value(remote_static: &PublicKey) -> Self {
+        let mut cookie = Self::zeroed();
+        cookie.set_remote_static(remote_static);
+        cookie
+    }
+
+    /// No cookie and no peer: a place for [`Cookie::set_remote_static`].
+    pub(crate) const fn zeroed() -> Self {
         Self {
-            mac1_key: mac1_key(remote_static),
-            cookie_key: cookie_key(remote_static),
+            mac1_key: Secret::zeroed(),
+            cookie_key: Secret::zeroed(),
             cookie: Secret::zeroed(),
             birthdate: None,
-            last_mac1_sent: None,
+            last_mac1_sent: Secret::zeroed(),
+            have_sent_mac1: false,
         }
+    }
+
+    /// Makes it that of the peer with this public key.
+    pub(crate) fn set_remote_static(&mut self, remote_static: &PublicKey) {
+        mac1_key(remote_static, &mut self.mac1_key);
+        cookie_key(remote_static, &mut self.cookie_key);
     }
 
     /// Writes both MACs of a message to the peer; `mac2` is zeros without a cookie that is good
     /// now.
     pub(crate) fn add_macs(&mut self, message: &mut impl MessageWithMacs, now_ns: u64) {
-        let mac1 = compute_mac1(message, &self.mac1_key);
-        message.macs_mut().mac1 = mac1;
-        self.last_mac1_sent = Some(mac1);
+        compute_mac1(message, &self.mac1_key, &mut self.last_mac1_sent);
+        self.have_sent_mac1 = true;
+        message.macs_mut().mac1 = *self.last_mac1_sent.as_bytes();
 
         const MAX_AGE: u64 = COOKIE_SECRET_MAX_AGE.saturating_sub(COOKIE_SECRET_LATENCY);
-        message.macs_mut().mac2 = match self.birthdate {
-            Some(birthdate) if !has_expired(birthdate, MAX_AGE, now_ns) => {
-                compute_mac2(message, &self.cookie)
+        let mut mac2 = Mac::zeroed();
+        if let Some(birthdate) = self.birthdate {
+            if !has_expired(birthdate, MAX_AGE, now_ns) {
+                compute_mac2(message, &self.cookie, &mut mac2);
             }
-            _ => [0; COOKIE_LEN],
-        };
+        }
+        message.macs_mut().mac2 = *mac2.as_bytes();
     }
 
     /// Whether there may be an answer to the latest message: one was sent, and has not been
     /// answered with a cookie yet.
     pub(crate) fn is_expected(&self) -> bool {
-        self.last_mac1_sent.is_some()
+        self.have_sent_mac1
     }
 
     /// Takes the cookie out of a reply, whose `receiver_index` has led here.
@@ -316,21 +337,22 @@ impl Cookie {
     /// message.
     #[must_use]
     pub(crate) fn consume_reply(&mut self, reply: &CookieReply, now_ns: u64) -> bool {
-        let Some(mac1) = &self.last_mac1_sent else {
+        if !self.have_sent_mac1 {
             return false;
-        };
+        }
         let authentic = crypto::xchacha20poly1305_decrypt(
             self.cookie.as_mut_bytes(),
             &reply.encrypted_cookie,
-            mac1,
+            self.last_mac1_sent.as_bytes(),
             &reply.nonce,
-            &self.cookie_key,
+            self.cookie_key.as_bytes(),
         )
         .is_ok();
         // What is not authentic is not decrypted, and leaves the old cookie as it is.
         if authentic {
             self.birthdate = Some(now_ns);
-            self.last_mac1_sent = None;
+            self.last_mac1_sent.clear();
+            self.have_sent_mac1 = false;
         }
         authentic
     }

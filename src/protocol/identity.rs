@@ -13,8 +13,8 @@ use crate::linux::crypto::{
 /// A private key.
 pub(crate) type PrivateKey = Secret<NOISE_PUBLIC_KEY_LEN>;
 
-/// A Curve25519 public key, 32 bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Zeroable)]
+/// A Curve25519 public key, 32 bytes. It tells who its owner talks to, and is zeroed when dropped.
+#[derive(PartialEq, Eq, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct PublicKey([u8; NOISE_PUBLIC_KEY_LEN]);
 
@@ -24,9 +24,35 @@ impl PublicKey {
         Self(bytes)
     }
 
+    /// A place for a key.
+    pub(crate) const fn zeroed() -> Self {
+        Self([0; NOISE_PUBLIC_KEY_LEN])
+    }
+
     /// The key's bytes.
     pub(crate) const fn as_bytes(&self) -> &[u8; NOISE_PUBLIC_KEY_LEN] {
         &self.0
+    }
+
+    /// The place of the key's bytes, to write them.
+    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8; NOISE_PUBLIC_KEY_LEN] {
+        &mut self.0
+    }
+
+    /// Takes over the value of `other`.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.0 = other.0;
+    }
+
+    /// Overwrites the key with zeros.
+    pub(crate) fn clear(&mut self) {
+        crypto::memzero_explicit(&mut self.0);
+    }
+}
+
+impl Drop for PublicKey {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -42,7 +68,7 @@ impl StaticIdentity {
     pub(crate) const fn none() -> Self {
         Self {
             private: PrivateKey::zeroed(),
-            public: PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]),
+            public: PublicKey::zeroed(),
             has_identity: false,
         }
     }
@@ -57,18 +83,13 @@ impl StaticIdentity {
     /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static)
     /// for each peer and [`Checker::set_identity`](super::cookie::Checker::set_identity).
     pub(crate) fn set_private_key(&mut self, private: &PrivateKey) -> bool {
-        match crypto::curve25519_generate_public(private) {
-            Some(public) => {
-                self.private.copy_from(private);
-                crypto::curve25519_clamp_secret(&mut self.private);
-                self.public = PublicKey::new(public);
-                self.has_identity = true;
-            }
-            None => {
-                self.private.clear();
-                self.public = PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]);
-                self.has_identity = false;
-            }
+        self.has_identity = crypto::curve25519_generate_public(self.public.as_mut_bytes(), private);
+        if self.has_identity {
+            self.private.copy_from(private);
+            crypto::curve25519_clamp_secret(&mut self.private);
+        } else {
+            self.private.clear();
+            self.public.clear();
         }
         self.has_identity
     }

@@ -124,16 +124,16 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    /// No handshake yet with the owner of this public key.
+    /// No handshake, with nobody.
     ///
-    /// To be put in its place first, so that no secret is moved, and then given its keys by
-    /// [`Handshake::precompute_static_static`] and [`Handshake::set_preshared_key`].
-    pub(crate) const fn new(remote_static: PublicKey) -> Self {
+    /// To be put in its place first, so that no key is moved, and then given its keys by
+    /// [`Handshake::set_remote_static`], [`Handshake::precompute_static_static`] and [`Handshake::set_preshared_key`].
+    pub(crate) const fn zeroed() -> Self {
         Self {
             state: State::Zeroed,
             remote_index: 0,
-            remote_static,
-            remote_ephemeral: PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]),
+            remote_static: PublicKey::zeroed(),
+            remote_ephemeral: PublicKey::zeroed(),
             ephemeral_private: Secret::zeroed(),
             symmetric: SymmetricState::zeroed(),
             static_static: Secret::zeroed(),
@@ -141,6 +141,11 @@ impl Handshake {
             latest_timestamp: Tai64n::ZERO,
             last_initiation_consumption: None,
         }
+    }
+
+    /// Makes it the handshake with the owner of this public key. To be called before anything else is done with it.
+    pub(crate) fn set_remote_static(&mut self, remote_static: &PublicKey) {
+        self.remote_static.copy_from(remote_static);
     }
 
     /// The peer's public key.
@@ -176,7 +181,7 @@ impl Handshake {
     /// Forgets the handshake that is going on, if one is, but not which initiations were taken.
     pub(crate) fn clear(&mut self) {
         self.ephemeral_private.clear();
-        self.remote_ephemeral = PublicKey::new([0; NOISE_PUBLIC_KEY_LEN]);
+        self.remote_ephemeral.clear();
         self.symmetric.clear();
         self.remote_index = 0;
         self.state = State::Zeroed;
@@ -230,12 +235,12 @@ impl Handshake {
         self.symmetric.start(&self.remote_static);
 
         // e
-        let Some(public) = crypto::curve25519_generate_public(ephemeral) else {
+        let public = &mut message.unencrypted_ephemeral;
+        if !crypto::curve25519_generate_public(public, ephemeral) {
             return false;
-        };
+        }
         self.ephemeral_private.copy_from(ephemeral);
-        message.unencrypted_ephemeral = public;
-        self.symmetric.mix_ephemeral(&public);
+        self.symmetric.mix_ephemeral(public);
 
         // es
         self.symmetric.mix_dh_key(
@@ -271,13 +276,13 @@ impl Handshake {
         now_ns: u64,
     ) -> Result<(), InitiationError> {
         let mut key = Secret::zeroed();
-        let mut timestamp = [0; NOISE_TIMESTAMP_LEN];
+        let mut timestamp = Secret::<NOISE_TIMESTAMP_LEN>::zeroed();
 
-        if opened.remote_static != Some(self.remote_static) {
+        if !opened.is_open || opened.remote_static != self.remote_static {
             return Err(InitiationError::Invalid);
         }
         // Once only: mixing in more spoils what has been mixed.
-        opened.remote_static = None;
+        opened.is_open = false;
 
         // ss
         if !opened
@@ -288,15 +293,15 @@ impl Handshake {
         }
 
         // {t}
-        if !opened
-            .symmetric
-            .decrypt(&mut timestamp, &opened.message.encrypted_timestamp, &key)
-        {
+        if !opened.symmetric.decrypt(
+            timestamp.as_mut_bytes(),
+            &opened.message.encrypted_timestamp,
+            &key,
+        ) {
             return Err(InitiationError::Invalid);
         }
 
-        let timestamp = Tai64n::from_bytes(timestamp);
-        if timestamp <= self.latest_timestamp {
+        if timestamp.as_bytes() <= self.latest_timestamp.as_bytes() {
             return Err(InitiationError::Replay);
         }
         const INTERVAL: u64 = NSEC_PER_SEC / INITIATIONS_PER_SECOND;
@@ -307,8 +312,8 @@ impl Handshake {
             return Err(InitiationError::Flood);
         }
 
-        self.remote_ephemeral = PublicKey::new(opened.message.unencrypted_ephemeral);
-        self.latest_timestamp = timestamp;
+        *self.remote_ephemeral.as_mut_bytes() = opened.message.unencrypted_ephemeral;
+        self.latest_timestamp = Tai64n::from_bytes(*timestamp.as_bytes());
         self.last_initiation_consumption = Some(now_ns);
         self.symmetric.copy_from(&opened.symmetric);
         self.remote_index = opened.message.sender_index.get();
@@ -350,11 +355,11 @@ impl Handshake {
         let mut key = Secret::zeroed();
 
         // e
-        let Some(public) = crypto::curve25519_generate_public(ephemeral) else {
+        let public = &mut message.unencrypted_ephemeral;
+        if !crypto::curve25519_generate_public(public, ephemeral) {
             return false;
-        };
-        message.unencrypted_ephemeral = public;
-        self.symmetric.mix_ephemeral(&public);
+        }
+        self.symmetric.mix_ephemeral(public);
 
         // ee, se
         if !self
@@ -416,7 +421,7 @@ impl Handshake {
             return false;
         }
 
-        self.remote_ephemeral = PublicKey::new(*public);
+        *self.remote_ephemeral.as_mut_bytes() = *public;
         self.symmetric.copy_from(&symmetric);
         self.remote_index = message.sender_index.get();
         self.state = State::ConsumedResponse;
@@ -453,7 +458,9 @@ impl Handshake {
 pub(crate) struct OpenedInitiation<'a> {
     message: &'a HandshakeInitiation,
     symmetric: SymmetricState,
-    remote_static: Option<PublicKey>,
+    remote_static: PublicKey,
+    /// Whether `remote_static` is there.
+    is_open: bool,
 }
 
 impl<'a> OpenedInitiation<'a> {
@@ -462,7 +469,8 @@ impl<'a> OpenedInitiation<'a> {
         Self {
             message,
             symmetric: SymmetricState::zeroed(),
-            remote_static: None,
+            remote_static: PublicKey::zeroed(),
+            is_open: false,
         }
     }
 
@@ -472,11 +480,10 @@ impl<'a> OpenedInitiation<'a> {
     /// the sender is authentic when [`Handshake::consume_initiation`] succeeds.
     pub(crate) fn open(&mut self, identity: &StaticIdentity) -> Option<&PublicKey> {
         let mut key = Secret::zeroed();
-        let mut remote_static = [0; NOISE_PUBLIC_KEY_LEN];
         let static_public = identity.public_key()?;
         let static_private = identity.private_key()?;
 
-        self.remote_static = None;
+        self.is_open = false;
         self.symmetric.start(static_public);
 
         // e
@@ -489,15 +496,12 @@ impl<'a> OpenedInitiation<'a> {
         }
 
         // s
-        if !self
-            .symmetric
-            .decrypt(&mut remote_static, &self.message.encrypted_static, &key)
-        {
-            return None;
-        }
-
-        self.remote_static = Some(PublicKey::new(remote_static));
-        self.remote_static.as_ref()
+        self.is_open = self.symmetric.decrypt(
+            self.remote_static.as_mut_bytes(),
+            &self.message.encrypted_static,
+            &key,
+        );
+        self.is_open.then_some(&self.remote_static)
     }
 }
 

@@ -215,6 +215,18 @@ impl PolicyRef {
         unsafe { self.wipe_level(stream, 0) }
     }
 
+    /// Zeroes all of a stream, if an attribute in it may be secret.
+    ///
+    /// # Safety
+    ///
+    /// As for [`PolicyRef::wipe`].
+    pub(in crate::linux) unsafe fn wipe_all(&self, stream: Stream) {
+        if self.holds_secrets {
+            // SAFETY: By the safety requirement.
+            unsafe { bindings::memzero_explicit(stream.head.cast(), stream.len) };
+        }
+    }
+
     /// # Safety
     ///
     /// As for [`PolicyRef::wipe`].

@@ -81,7 +81,7 @@ mod cases {
     #[test]
     fn vectors_of_another_implementation() -> Result {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
 
         peer.add_macs(&mut message, START);
@@ -121,7 +121,7 @@ mod cases {
     fn mac1_covers_all_before_it() {
         let checker = checker();
         let mut genuine = initiation();
-        Cookie::new(&RESPONDER_PUBLIC).add_macs(&mut genuine, START);
+        Cookie::by_value(&RESPONDER_PUBLIC).add_macs(&mut genuine, START);
         assert!(
             checker.validate(&genuine, &SOURCE_V4, false, START) == MacState::ValidMacButNoCookie
         );
@@ -138,10 +138,10 @@ mod cases {
     fn mac1_is_for_one_responder() {
         let mut checker = checker();
         let mut message = initiation();
-        Cookie::new(&PublicKey::new([5; 32])).add_macs(&mut message, START);
+        Cookie::by_value(&PublicKey::new([5; 32])).add_macs(&mut message, START);
         assert!(checker.validate(&message, &SOURCE_V4, false, START) == MacState::Invalid);
 
-        Cookie::new(&RESPONDER_PUBLIC).add_macs(&mut message, START);
+        Cookie::by_value(&RESPONDER_PUBLIC).add_macs(&mut message, START);
         assert!(checker.validate(&message, &SOURCE_V4, false, START) != MacState::Invalid);
         checker.set_identity(None);
         assert!(checker.validate(&message, &SOURCE_V4, false, START) == MacState::Invalid);
@@ -150,7 +150,7 @@ mod cases {
     #[test]
     fn response_has_macs_too() {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = HandshakeResponse::new(1, 2);
         peer.add_macs(&mut message, START);
         assert!(
@@ -191,7 +191,7 @@ mod cases {
                 },
             ),
         ] {
-            let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+            let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
             let mut message = initiation();
             peer.add_macs(&mut message, START);
             assert!(get_cookie(&mut peer, &checker, &message, &source, START));
@@ -211,7 +211,7 @@ mod cases {
     #[test]
     fn cookie_is_only_asked_for_under_load() {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
         assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
@@ -224,7 +224,7 @@ mod cases {
     #[test]
     fn cookie_lives_as_long_as_its_secret() {
         let mut checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
         assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
@@ -252,7 +252,7 @@ mod cases {
     #[test]
     fn peer_stops_using_a_cookie_before_it_is_too_old() {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
         assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
@@ -280,7 +280,7 @@ mod cases {
     #[test]
     fn reply_is_taken_once_and_for_the_latest_message() -> Result {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
         let first = checker
@@ -301,7 +301,7 @@ mod cases {
     #[test]
     fn reply_nobody_asked_for_is_refused() -> Result {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let reply = checker
             .create_reply(1, &Macs::ZERO, &SOURCE_V4, START)
             .ok_or(EINVAL)?;
@@ -315,7 +315,7 @@ mod cases {
     #[test]
     fn forged_reply_leaves_the_old_cookie() -> Result {
         let checker = checker();
-        let mut peer = Cookie::new(&RESPONDER_PUBLIC);
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
         assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));

@@ -88,8 +88,9 @@ struct Side {
 fn side(private: &[u8; 32], remote: &[u8; 32]) -> Side {
     let mut side = Side {
         identity: StaticIdentity::none(),
-        handshake: Handshake::new(PublicKey::new(*remote)),
+        handshake: Handshake::zeroed(),
     };
+    side.handshake.set_remote_static(&PublicKey::new(*remote));
     side.identity.set_private_key(&Secret::from_bytes(private));
     side.handshake.precompute_static_static(&side.identity);
     side
@@ -209,7 +210,7 @@ mod cases {
                     0x1122_3344,
                 )
                 .ok_or(EINVAL)?;
-            Cookie::new(initiator.handshake.remote_static()).add_macs(&mut initiation, START);
+            Cookie::by_value(initiator.handshake.remote_static()).add_macs(&mut initiation, START);
             assert!(initiation.as_bytes() == INITIATION);
 
             let mut opened = OpenedInitiation::new(&initiation);
@@ -223,7 +224,7 @@ mod cases {
                 .handshake
                 .create_response_with(&Secret::from_bytes(&RESPONDER_EPHEMERAL), 0x5566_7788)
                 .ok_or(EINVAL)?;
-            Cookie::new(responder.handshake.remote_static()).add_macs(&mut response, START);
+            Cookie::by_value(responder.handshake.remote_static()).add_macs(&mut response, START);
             assert!(response.as_bytes() == transcript.response);
 
             assert!(initiator
