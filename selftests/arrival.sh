@@ -95,13 +95,13 @@ router() {
 	local n
 	ns_add a b r
 	for n in a b; do
-		ip link add eth0 netns ${NS}$n type veth peer name $n netns ${NS}r
+		ip link add eth0 netns ${NS}$n type veth peer name to-$n netns ${NS}r
 		ipn $n addr add 10.9.${NUM[$n]}.2/24 dev eth0
 		ipn $n addr add fd09:${NUM[$n]}::2/64 dev eth0 nodad
-		ipn r addr add 10.9.${NUM[$n]}.1/24 dev $n
-		ipn r addr add fd09:${NUM[$n]}::1/64 dev $n nodad
+		ipn r addr add 10.9.${NUM[$n]}.1/24 dev to-$n
+		ipn r addr add fd09:${NUM[$n]}::1/64 dev to-$n nodad
 		ipn $n link set eth0 up
-		ipn r link set $n up
+		ipn r link set to-$n up
 		ipn $n route add default via 10.9.${NUM[$n]}.1
 		ipn $n route add default via fd09:${NUM[$n]}::1
 	done
@@ -126,14 +126,14 @@ passing_by() {
 		checksums)	# They are made before they leave, and looked at where they arrive.
 			ns a ethtool -K eth0 tx off
 			ns b ethtool -K eth0 rx off tx off
-			ns r ethtool -K a rx off
-			ns r ethtool -K b tx off ;;
+			ns r ethtool -K to-a rx off
+			ns r ethtool -K to-b tx off ;;
 		translated)
 			ns r nft 'add table inet t; add chain inet t p { type nat hook postrouting priority 100; }; add rule inet t p oifname b udp dport 51820 masquerade to :40000-50000' ;;
 		esac
 		ns a ethtool -K eth0 tx-udp-segmentation off
-		ns r ethtool -K a gro on
-		ns r ethtool -K b tx-udp-segmentation off tx-gso-list off
+		ns r ethtool -K to-a gro on
+		ns r ethtool -K to-b tx-udp-segmentation off tx-gso-list off
 		for family in 4 6; do
 			if [[ $family == 4 ]]; then end=10.9.2.2; else end='[fd09:2::2]'; fi
 			wg_peer a endpoint $end:$PORT

@@ -33,7 +33,8 @@ PORT = 17
 PEER_PORT, LISTEN_PORT = 52000, 51820
 NEAR_OUTER, FAR_OUTER = "10.9.0.1", "10.9.0.2"
 # Which of the interfaces each peer belongs to. What becomes of them is in near().
-DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0, "deleted": 1, "down": 2, "silent": 0}
+DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0, "deleted": 1}
+DEVICE_OF |= {"down": 2, "silent": 0}
 PEERS = list(DEVICE_OF)
 # A word of a secret may be anywhere: in the tables of this program, or in a register that an interrupt has put on a stack. This many
 # bytes and more of it are a find, wherever they lie; of what is shorter, all of it.
@@ -227,7 +228,8 @@ class Far:
             case ["config"]:
                 mask = lambda key: key.translate(UNMASK).hex()
                 return [[mask(key) for key in self.private],
-                        {name: [mask(peer.public), mask(peer.psk)] for name, peer in self.peers.items()}, mask(self.endpoint)]
+                        {name: [mask(peer.public), mask(peer.psk)] for name, peer in self.peers.items()},
+                        mask(self.endpoint)]
             case ["connect", name, confirm]:
                 self.connect(name, confirm)
             case ["psk", name]:

@@ -364,9 +364,9 @@ sleeps() {
 	pm SUSPEND freeze
 }
 
-t copied 'a machine that is the copy of another one uses none of its keys to send, and makes new ones'
+t copied 'a machine that is a copy sends with none of its keys, whoever holds the RTNL, and makes new ones'
 copied() {
-	local before destroyed
+	local before destroyed holder waiter
 	[[ -e /run-token && -n $(echo /sys/bus/acpi/devices/QEMUVGID*) ]] || skip 'nothing here can copy a machine'
 	debug_log
 	pair
@@ -374,11 +374,22 @@ copied() {
 	handshakes_blocked a b
 	ping_both
 	destroyed=$(keypairs destroyed)
+	# Keys do not wait for anything that others hold. (With the C module they wait for the RTNL.)
+	if [[ $WG_MODULE == rust ]]; then
+		python3 $HERE/hold_rtnl.py > /tmp/held & holder=$!
+		wait_for 'the RTNL is held' grep -q held /tmp/held
+		ip link set lo up & waiter=$!
+	fi
 	echo "<5>guest-fork: $(< /run-token)" > /dev/kmsg
 	wait_for 'the machine is a copy' eval '(($(logged "crng reseeded due to virtual machine fork") == 1))'
 	# The notifiers were called before that was said, or are being.
 	wait_for 'nothing passes' eval '! ns a ping -q -c 1 -W 1 10.8.0.2'
 	must_fail ns b ping -q -c 1 -W 1 10.8.0.1
+	if [[ $WG_MODULE == rust ]]; then
+		kill -0 $waiter
+		kill -KILL $holder
+		wait $waiter
+	fi
 	[[ $(keypairs destroyed) == "$destroyed" ]]	# what is under way still arrives
 	before=$(keypairs created)
 	handshakes_free a b

@@ -53,7 +53,7 @@ handshakes() { show handshake; }
 t peers 'so are preshared keys, what static keys have in common, and cookies, of peers that are there and that were removed'
 peers() { show peer; }
 
-t traces 'and what tells who a peer was: its public key, what is made from that, its endpoint, and its last timestamp'
+t traces 'and what tells who a peer was: its public key, its endpoint, its last timestamp'
 traces() { show trace; }
 
 t devices 'and private keys of interfaces'

@@ -36,6 +36,10 @@ use crate::{
         },
         wipe::Wiped,
     },
+    machine::{
+        self,
+        Era, //
+    },
     peer::Peer,
     protocol::{
         identity::{
@@ -81,6 +85,8 @@ pub(crate) struct Keypair {
     pub(crate) peer: Arc<Peer>,
     /// The keys themselves.
     session: noise::Session,
+    /// When what the keys were made of was drawn.
+    era: Era,
     sending_valid: Atomic<bool>,
     receiving_valid: Atomic<bool>,
     /// The counter of the next message to send.
@@ -114,6 +120,7 @@ impl Keypair {
     fn new(
         peer: &Arc<Peer>,
         index: u32,
+        era: Era,
         handshake: &mut noise::Handshake,
         now_ns: u64,
     ) -> Result<RcuArc<Self>> {
@@ -123,6 +130,7 @@ impl Keypair {
             index,
             peer: peer.clone(),
             session: noise::Session::zeroed(),
+            era,
             sending_valid: Atomic::new(true),
             receiving_valid: Atomic::new(true),
             sending_counter: Atomic::new(0),
@@ -175,7 +183,7 @@ impl Keypair {
 
     /// Whether messages may be sent with it as far as anybody has noticed.
     pub(crate) fn is_sending_valid(&self) -> bool {
-        self.sending_valid.load(Relaxed)
+        self.sending_valid.load(Relaxed) && self.era.lasts()
     }
 
     /// Sends nothing with it any more.
@@ -327,6 +335,8 @@ pub(crate) struct HandshakeState {
     pub(crate) noise: noise::Handshake,
     /// The index, from the message that names it until the session begins.
     index: Option<u32>,
+    /// When the index was taken, after which what this side adds to the keys is drawn.
+    era: Era,
 }
 
 impl HandshakeState {
@@ -335,6 +345,7 @@ impl HandshakeState {
         let empty = Self {
             noise: noise::Handshake::zeroed(),
             index: None,
+            era: Era::now(),
         };
         let state = Init::<Self>::chain(empty, |state| {
             state.noise.set_remote_static(public_key);
@@ -351,16 +362,30 @@ impl HandshakeState {
         }
     }
 
+    /// Whether what this side has drawn for the handshake may be used: no other machine has it, and
+    /// none will.
+    fn may_become_session(&self) -> bool {
+        self.era.lasts() && machine::is_awake()
+    }
+
     /// Forgets the handshake.
     fn clear(&mut self, device: &Device) {
         self.drop_index(device);
         self.noise.clear();
     }
 
-    /// Takes a new index for the peer. `ENOENT`: the peer is being removed, or the device is down.
-    /// `ENOMEM`: there is no room for one right now.
+    /// Takes a new index for the peer, for keys that are made with what is drawn from here on.
+    ///
+    /// `ENOENT`: the peer is being removed, or the device is down. `ENOMEM`: there is no room for an
+    /// index right now. `EAGAIN`: the machine is about to sleep.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
+        // All handshakes and keypairs are forgotten, under the lock that is held here, after this
+        // has changed.
+        if !machine::is_awake() {
+            return Err(EAGAIN);
+        }
+        self.era = Era::now();
         // Nobody would give the index back, and with it the reference to the peer. One that is
         // taken before the peer is dead, or its device down, goes with the handshake, for which
         // that end needs the lock that is held here.
@@ -396,7 +421,8 @@ impl Peer {
 
     /// The first message of a handshake. Process context.
     ///
-    /// `ENOMEM`: there was no memory, and may be the next time. Other errors do not pass by themselves.
+    /// `ENOMEM`, `EAGAIN`: there was no memory, or the machine is about to sleep, and it may be
+    /// better the next time. Other errors do not pass by themselves.
     pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<HandshakeInitiation> {
         // Before the lock is taken: it may have to wait.
         random::wait_for_random_bytes()?;
@@ -433,9 +459,12 @@ impl Peer {
         };
         let now_ns = ktime::coarse_boottime_ns();
         let mut handshake = peer.handshake.lock();
-        // Who changes the identity, or takes the device down, clears the handshakes afterwards:
-        // this one would come too late for that.
-        if !device.identity.holds(&identity) || !peer.may_begin(&Guard::new()) {
+        // Who changes the identity, takes the device down or has the machine sleep clears the handshakes afterwards: this one
+        // would come too late for that.
+        if !device.identity.holds(&identity)
+            || !machine::is_awake()
+            || !peer.may_begin(&Guard::new())
+        {
             return None;
         }
         handshake
@@ -478,6 +507,10 @@ impl Peer {
         if handshake.index != Some(message.receiver_index.get()) {
             return None;
         }
+        if !handshake.may_become_session() {
+            handshake.clear(device);
+            return None;
+        }
         let identity = device.identity.get()?;
         let valid = handshake.noise.consume_response(&identity, message);
         drop(handshake);
@@ -490,8 +523,13 @@ impl Peer {
         let Some(index) = handshake.index else {
             return false;
         };
+        if !handshake.may_become_session() {
+            handshake.clear(&self.device);
+            return false;
+        }
         let now_ns = ktime::coarse_boottime_ns();
-        let Ok(keypair) = Keypair::new(self, index, &mut handshake.noise, now_ns) else {
+        let era = handshake.era;
+        let Ok(keypair) = Keypair::new(self, index, era, &mut handshake.noise, now_ns) else {
             return false;
         };
         // From here on the index belongs to the keypair.

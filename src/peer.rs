@@ -91,8 +91,8 @@ static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
 
 /// A peer of a device.
 ///
-/// Nothing that tells of the peer is left in its memory when that is freed: such fields are [`Wiped`], or of types that
-/// are so by themselves.
+/// Nothing that tells of the peer is left in its memory when that is freed: such fields are
+/// [`Wiped`], or of types that are so by themselves.
 #[pin_data]
 pub(crate) struct Peer {
     /// Whose peer it is.

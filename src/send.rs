@@ -417,7 +417,7 @@ impl Peer {
             Ok(message) => message,
             Err(error) => {
                 // It counts as one that got lost, or nobody would try again for what waits.
-                if error == ENOMEM {
+                if error == ENOMEM || error == EAGAIN {
                     self.timers_handshake_initiated();
                 }
                 return;

@@ -14,6 +14,8 @@ mod debug;
 mod device;
 mod linux;
 #[forbid(unsafe_code)]
+mod machine;
+#[forbid(unsafe_code)]
 mod netlink;
 #[forbid(unsafe_code)]
 mod noise;

@@ -26,6 +26,7 @@ use crate::{
         notifier::{
             PmEvents,
             PmNotifier,
+            Sleep,
             VmForkEvents,
             VmForkNotifier,
             AUTOSLEEP, //
@@ -38,6 +39,7 @@ use crate::{
             OwnedQueue, //
         }, //
     },
+    machine,
     ratelimiter::RateLimiter, //
 };
 
@@ -58,9 +60,8 @@ pub(super) fn devices() -> Option<Arc<Devices>> {
     DEVICES.load(&guard).cloned()
 }
 
-/// Calls `f` for each device, with the RTNL and its configuration locked.
+/// Calls `f` for each device, with its configuration locked.
 fn for_each_device(f: impl Fn(&Device, &Config)) {
-    let _rtnl = rtnetlink::lock();
     if let Some(shared) = devices() {
         for device in shared.list.lock().iter() {
             f(&device, &device.update.lock());
@@ -68,15 +69,18 @@ fn for_each_device(f: impl Fn(&Device, &Config)) {
     }
 }
 
-/// Told of suspending: keys are not to be in memory while the machine sleeps.
+/// Told of sleep: keys are not to be in memory then, still less in an image of it that is put back
+/// later.
 struct Suspend;
 
 impl PmEvents for Suspend {
-    fn prepare() {
-        // A machine that sleeps all the time has to keep its tunnels all the same.
-        if AUTOSLEEP {
+    fn prepare(sleep: Sleep) {
+        // A machine that suspends all the time has to keep its tunnels all the same.
+        if AUTOSLEEP && sleep == Sleep::Suspend {
             return;
         }
+        // First: each handshake that is not forgotten below begins later, and sees it.
+        machine::begins_to_sleep(sleep);
         for_each_device(|_, config| {
             for peer in config.peers() {
                 peer.timers_cancel_zero_key_material();
@@ -89,6 +93,10 @@ impl PmEvents for Suspend {
         // hand in meanwhile is not waited for.
         rcu::barrier_once();
     }
+
+    fn finished(sleep: Sleep) {
+        machine::wakes_up(sleep);
+    }
 }
 
 /// Told when this machine is the copy of a virtual one: the other one has the same keys and counters.
@@ -96,6 +104,8 @@ struct VmFork;
 
 impl VmForkEvents for VmFork {
     fn forked() {
+        // Now all keys have expired. What is done then for each peer may have to wait.
+        machine::was_copied();
         for_each_device(|_, config| {
             for peer in config.peers() {
                 peer.expire_current_keypairs();

@@ -67,7 +67,8 @@ pub(crate) fn ct_eq<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
 /// `N` bytes of key material, zeroed when dropped.
 ///
 /// It has no `Debug`, `Clone` or `PartialEq`: comparing is [`Secret::ct_eq`], copying is
-/// [`Secret::copy_from`]. Nothing returns one that is not zeros: a value that is moved stays behind.
+/// [`Secret::copy_from`]. Nothing returns one that is not zeros: a value that is moved stays
+/// behind.
 #[derive(Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Secret<const N: usize>([u8; N]);
@@ -436,7 +437,8 @@ impl ChachaState {
         Self(bindings::chacha_state { x: [0; 16] })
     }
 
-    /// Makes it the state before the first block. RFC 8439, section 2.3, with `nonce` as in [`chacha20poly1305_encrypt`].
+    /// Makes it the state before the first block. RFC 8439, section 2.3, with `nonce` as in
+    /// [`chacha20poly1305_encrypt`].
     #[inline(always)]
     fn start(&mut self, nonce: u64, key: &[u8; CHACHA20POLY1305_KEY_SIZE]) {
         let [k0, k1, k2, k3, k4, k5, k6, k7]: [zerocopy::little_endian::U32; 8] =
@@ -622,7 +624,8 @@ pub(crate) fn curve25519(
 
 /// Writes the public key that belongs to `secret` to `public`.
 ///
-/// Returns whether there is one: `false` if `secret` is all zeros, and what is in `public` then is of no use.
+/// Returns whether there is one: `false` if `secret` is all zeros, and what is in `public` then is
+/// of no use.
 #[must_use]
 pub(crate) fn curve25519_generate_public(
     public: &mut [u8; CURVE25519_KEY_SIZE],

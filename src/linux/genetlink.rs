@@ -136,9 +136,9 @@ pub(crate) trait DoOp: 'static {
     const CMD: u8;
     /// Who may use it.
     const ACCESS: Access;
-    /// What its requests must look like. Where some may be [secret](super::netlink::Rule::secret), all
-    /// attributes are zeroed when [`DoOp::doit`] is done. If it fails the request goes back to its sender, and only the
-    /// secret ones are.
+    /// What its requests must look like. Where some may be [secret](super::netlink::Rule::secret),
+    /// all attributes are zeroed when [`DoOp::doit`] is done. If it fails the request goes back to
+    /// its sender, and only the secret ones are.
     const POLICY: PolicyRef;
 
     /// Does it. Called from process context, with the family's lock held; may sleep.
@@ -314,8 +314,8 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
     };
     match result {
         Ok(()) => {
-            // SAFETY: The request is in a buffer of the core that it made for the sender's message. No reference to it is
-            // left: none can outlive the `request` above.
+            // SAFETY: The request is in a buffer of the core that it made for the sender's message.
+            // No reference to it is left: none can outlive the `request` above.
             unsafe { T::POLICY.wipe_all(stream) };
             0
         }

@@ -64,7 +64,7 @@ struct helper_rhashtable_node {
 
 /* SipHash-2-4, the lower half of it. */
 u32 helper_siphash(const void *data, u32 len, const siphash_key_t *key);
-/* Keys of four bytes have to be random numbers: they are hashed with jhash, all others with SipHash. */
+/* Keys of four bytes have to be random: they are hashed with jhash, all others with SipHash. */
 int helper_rhashtable_init(struct rhashtable *ht, u16 key_len);
 void *helper_rhashtable_lookup(struct rhashtable *ht, const void *key);
 int helper_rhashtable_insert(struct rhashtable *ht, struct helper_rhashtable_node *node);

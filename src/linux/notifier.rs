@@ -21,12 +21,28 @@ use super::bindings;
 /// Whether the kernel is one of a system that suspends all the time, as a way of running.
 pub(crate) const AUTOSLEEP: bool = cfg!(any(CONFIG_PM_AUTOSLEEP, CONFIG_PM_USERSPACE_AUTOSLEEP));
 
+/// How a system sleeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// It suspends: its memory stays.
+    Suspend,
+    /// It hibernates: an image of its memory is written to disk while it runs, and put back later.
+    Hibernation,
+}
+
 /// What is told of power management.
 pub(crate) trait PmEvents: 'static {
-    /// The system is about to suspend to memory or to disk (`PM_SUSPEND_PREPARE`, `PM_HIBERNATION_PREPARE`).
+    /// The system is about to sleep (`PM_SUSPEND_PREPARE`, `PM_HIBERNATION_PREPARE`).
     ///
     /// Process context, may sleep. User space still runs.
-    fn prepare();
+    fn prepare(sleep: Sleep);
+
+    /// The system is awake again, or did not go to sleep after all (`PM_POST_SUSPEND`,
+    /// `PM_POST_HIBERNATION`).
+    ///
+    /// Process context, may sleep. There may not have been a [`PmEvents::prepare`], if the
+    /// registration is as young.
+    fn finished(sleep: Sleep);
 }
 
 /// What is told of virtual machines.
@@ -75,10 +91,12 @@ impl<T: PmEvents> PmNotifier<T> {
         action: c_ulong,
         _data: *mut c_void,
     ) -> c_int {
-        const SUSPEND: c_ulong = bindings::PM_SUSPEND_PREPARE as c_ulong;
-        const HIBERNATION: c_ulong = bindings::PM_HIBERNATION_PREPARE as c_ulong;
-        if matches!(action, SUSPEND | HIBERNATION) {
-            T::prepare();
+        match action as u32 {
+            bindings::PM_SUSPEND_PREPARE => T::prepare(Sleep::Suspend),
+            bindings::PM_HIBERNATION_PREPARE => T::prepare(Sleep::Hibernation),
+            bindings::PM_POST_SUSPEND => T::finished(Sleep::Suspend),
+            bindings::PM_POST_HIBERNATION => T::finished(Sleep::Hibernation),
+            _ => {}
         }
         bindings::NOTIFY_DONE as c_int
     }

@@ -31,7 +31,8 @@ use crate::linux::crypto::{
     Secret, //
 };
 
-/// A key made from a public key. Who knows that knows this, and who has this can tell whose messages are whose.
+/// A key made from a public key. Who knows that knows this, and who has this can tell whose
+/// messages are whose.
 type LabelledKey = Secret<NOISE_SYMMETRIC_KEY_LEN>;
 
 /// Makes the key of `label` and `public`.

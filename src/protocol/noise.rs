@@ -127,7 +127,8 @@ impl Handshake {
     /// No handshake, with nobody.
     ///
     /// To be put in its place first, so that no key is moved, and then given its keys by
-    /// [`Handshake::set_remote_static`], [`Handshake::precompute_static_static`] and [`Handshake::set_preshared_key`].
+    /// [`Handshake::set_remote_static`], [`Handshake::precompute_static_static`] and
+    /// [`Handshake::set_preshared_key`].
     pub(crate) const fn zeroed() -> Self {
         Self {
             state: State::Zeroed,
@@ -143,7 +144,8 @@ impl Handshake {
         }
     }
 
-    /// Makes it the handshake with the owner of this public key. To be called before anything else is done with it.
+    /// Makes it the handshake with the owner of this public key. To be called before anything else
+    /// is done with it.
     pub(crate) fn set_remote_static(&mut self, remote_static: &PublicKey) {
         self.remote_static.copy_from(remote_static);
     }
