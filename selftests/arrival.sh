@@ -49,13 +49,8 @@ in_order() {
 	cat /tmp/arrived
 }
 
-# cards NAMESPACE…: their devices cut up what leaves, and join what arrives.
-cards() {
-	local n
-	for n; do
-		ns $n ethtool -K eth0 tx-udp-segmentation off gro on
-	done
-}
+# card NAMESPACE DEVICE: that cuts up what leaves by it, and joins what arrives. (A veth does so only if the other end has no TSO.)
+card() { ns $1 ethtool -K $2 tx-udp-segmentation off tso off gro on; }
 # How many datagrams an interface has received, and how many times the stack has walked its way for them: a rule counts that.
 datagrams() { ns $1 cat /sys/class/net/eth0/statistics/rx_packets; }
 count_walks() { ns $1 nft 'add table inet w; add chain inet w p { type filter hook input priority 0; }; add rule inet w p udp dport 51820 counter'; }
@@ -66,7 +61,8 @@ kept_together() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module has no GRO of its own'
 	local family before_datagrams before_walks datagrams walks
 	pair
-	cards a b
+	card a eth0
+	card b eth0
 	count_walks b
 	for family in 4 6; do
 		ns a wg set wg0 peer "${PUB[b]}" endpoint "$(outer b $family)":$PORT
@@ -131,9 +127,10 @@ passing_by() {
 		translated)
 			ns r nft 'add table inet t; add chain inet t p { type nat hook postrouting priority 100; }; add rule inet t p oifname b udp dport 51820 masquerade to :40000-50000' ;;
 		esac
-		ns a ethtool -K eth0 tx-udp-segmentation off
-		ns r ethtool -K to-a gro on
-		ns r ethtool -K to-b tx-udp-segmentation off tx-gso-list off
+		card a eth0
+		card r to-a
+		card r to-b
+		ns r ethtool -K to-b tx-gso-list off
 		for family in 4 6; do
 			if [[ $family == 4 ]]; then end=10.9.2.2; else end='[fd09:2::2]'; fi
 			wg_peer a endpoint $end:$PORT

@@ -90,12 +90,12 @@ segmentation() {
 }
 
 # cards on|off: whether the ends are as far apart as two machines: what leaves is cut up into datagrams, and what arrives is put
-# together again by GRO, as network cards and their drivers do.
+# together again by GRO, as network cards and their drivers do. (A veth leaves that out where the other end has TSO.)
 cards() {
-	local n
-	segmentation $([[ $1 == on ]] && echo off || echo on)
+	local n sender=off
+	[[ $1 == on ]] || sender=on
 	for n in a b; do
-		ns $n ethtool -K eth0 gro $1
+		ns $n ethtool -K eth0 tx-udp-segmentation $sender tso $sender gro $1
 	done
 }
 

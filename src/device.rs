@@ -46,6 +46,7 @@ use crate::{
     allowedips::AllowedIps,
     debug::dev_dbg,
     linux::{
+        bottom_half::BhGuard,
         cpumask,
         errno::{
             EDESTADDRREQ,
@@ -439,8 +440,8 @@ impl Device {
 }
 
 impl EncapReceive for Device {
-    fn receive(&self, skb: SkBuff) {
-        self.receive_packet(skb);
+    fn receive(&self, skb: SkBuff, bh: &BhGuard) {
+        self.receive_packet(skb, bh);
     }
 
     fn may_aggregate(&self) -> bool {

@@ -21,7 +21,10 @@ use crate::{
     device::Device,
     linux::{
         barrier::smp_mb,
-        bottom_half,
+        bottom_half::{
+            self,
+            BhGuard, //
+        },
         ktime,
         napi::NapiContext,
         netdevice::{
@@ -65,6 +68,7 @@ use kernel::{
         Arc, //
     },
 };
+use zerocopy::IntoBytes;
 
 mod handshake;
 
@@ -83,8 +87,9 @@ const IPV4_HEADER_LEN: usize = 20;
 /// Bytes of an IPv6 header.
 const IPV6_HEADER_LEN: usize = 40;
 
-/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message, the type of which it returns.
-fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
+/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message. Returns the type of the message
+/// and its first bytes, which are its header if it has data.
+fn prepare_header(skb: &mut SkBuff) -> Option<(MessageType, DataHeader)> {
     if skb.ip_version_protocol() != Some(skb.protocol()) {
         return None;
     }
@@ -98,15 +103,20 @@ fn prepare_header(skb: &mut SkBuff) -> Option<MessageType> {
     let offset = udp_offset.checked_add(UDP_HEADER_LEN)?;
     skb.trim(offset.checked_add(len)?).ok()?;
     skb.pull(offset).ok()?;
-    MessageType::classify(skb.read()?, skb.len())
+    // No message is shorter.
+    let header: DataHeader = skb.read()?;
+    Some((
+        MessageType::classify(*header.as_bytes().first_chunk()?, skb.len())?,
+        header,
+    ))
 }
 
 impl Device {
     /// Takes in a datagram from the socket. Softirq context.
-    pub(crate) fn receive_packet(&self, mut skb: SkBuff) {
+    pub(crate) fn receive_packet(&self, mut skb: SkBuff, bh: &BhGuard) {
         match prepare_header(&mut skb) {
-            Some(MessageType::Data) => self.consume_data(skb),
-            Some(kind) if skb.may_pull(kind.header_len()) => self.consume_handshake(skb),
+            Some((MessageType::Data, header)) => self.consume_data(skb, &header, bh),
+            Some((kind, _)) if skb.may_pull(kind.header_len()) => self.consume_handshake(skb),
             _ => {}
         }
     }
@@ -128,21 +138,17 @@ impl Device {
 
     /// Leaves a data message to the NAPI of this CPU, which has its turn when what else arrives together with it is there,
     /// too.
-    fn consume_data(&self, mut skb: SkBuff) {
-        let Some(header) = skb.read::<DataHeader>() else {
-            return;
-        };
+    fn consume_data(&self, mut skb: SkBuff, header: &DataHeader, bh: &BhGuard) {
         let ds = skb.dsfield();
         *skb.cb() = PacketCb::received(header.counter.get(), header.key_idx.get(), ds);
-        let bh = bottom_half::disable();
-        let index = self.netdev.napi_index_local(&bh);
+        let index = self.netdev.napi_index_local(bh);
         let Some(queue) = self.rx_queues.get(index as usize) else {
             return;
         };
         if queue.arrive(skb).is_err() {
             self.stats_add(Stat::RxDropped, 1);
         }
-        self.netdev.napi_schedule_local(&bh);
+        self.netdev.napi_schedule_local(bh);
     }
 
     /// Makes batches of the data messages that arrived together: of each row of them that belong to one keypair. Returns how many

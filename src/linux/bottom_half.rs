@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/linux/bottom_half.h`](srctree/include/linux/bottom_half.h)
 
+use core::mem::ManuallyDrop;
 use kernel::types::NotThreadSafe;
 
 use super::bindings;
@@ -33,6 +34,23 @@ pub(crate) fn disable() -> BhGuard {
     // INVARIANT: The level just added belongs to the new value.
     BhGuard {
         _not_send: NotThreadSafe,
+    }
+}
+
+impl BhGuard {
+    /// Calls `f` with a guard where bottom halves are off already: nothing is counted.
+    ///
+    /// # Safety
+    ///
+    /// To be called in softirq context, or with bottom halves off.
+    #[inline]
+    pub(super) unsafe fn already<T>(f: impl FnOnce(&BhGuard) -> T) -> T {
+        // INVARIANT: The value is never dropped, so it needs no level of its own; by the safety requirement there is one, or a
+        // softirq runs, which others wait for as they do for that.
+        let guard = ManuallyDrop::new(BhGuard {
+            _not_send: NotThreadSafe,
+        });
+        f(&guard)
     }
 }
 

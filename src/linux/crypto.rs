@@ -366,36 +366,33 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
         .checked_sub(CHACHA_BLOCK_SIZE + CHACHA20POLY1305_AUTHTAG_SIZE)
         .ok_or(EINVAL)?;
     // SAFETY: By the safety requirement these are the text and the tag.
-    let src = unsafe { slice::from_raw_parts(src, len.wrapping_add(CHACHA20POLY1305_AUTHTAG_SIZE)) };
+    let src =
+        unsafe { slice::from_raw_parts(src, len.wrapping_add(CHACHA20POLY1305_AUTHTAG_SIZE)) };
     let (text, tag) = src
         .split_last_chunk::<CHACHA20POLY1305_AUTHTAG_SIZE>()
         .ok_or(EINVAL)?;
-    let before: *const [u8; CHACHA_BLOCK_SIZE] = src.as_ptr().wrapping_sub(CHACHA_BLOCK_SIZE).cast();
-    // SAFETY: By the safety requirement it can be read; volatile, since it may be written to.
-    let read_before = || unsafe { before.read_volatile() };
-    let front = read_before();
-
+    let before = src.as_ptr().wrapping_sub(CHACHA_BLOCK_SIZE);
     let mut state = ChachaState::zeroed();
     state.start(nonce, key);
     let kept: [u8; CHACHA_BLOCK_SIZE] = *dst.first_chunk().ok_or(EINVAL)?;
-    // SAFETY: Both have that many bytes, and are not the same. What others write to is read by C, and no more than once.
+    // SAFETY: Both have that many bytes, and are not the same. What others may write to is read by C.
     unsafe {
         bindings::chacha_crypt(
             &mut state.0,
             dst.as_mut_ptr(),
-            before.cast(),
+            before,
             CHACHA_BLOCK_SIZE.wrapping_add(len) as u32,
             CHACHA_ROUNDS,
         )
     };
     let block = dst.first_chunk_mut::<CHACHA_BLOCK_SIZE>().ok_or(EINVAL)?;
     let mut poly1305_key = Secret::<POLY1305_KEY_SIZE>::zeroed();
-    // SAFETY: All three have at least that many bytes, and are not the same.
+    // SAFETY: All three have at least that many bytes, and are not the same. As above.
     unsafe {
         bindings::__crypto_xor(
             poly1305_key.0.as_mut_ptr(),
             block.as_ptr(),
-            front.as_ptr(),
+            before,
             POLY1305_KEY_SIZE as u32,
         )
     };
@@ -412,12 +409,27 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
         &tail
     };
     if ct_eq(&poly1305(&poly1305_key.0, blocks, tail), tag) {
-        Ok(())
-    } else if read_before() == front {
-        Err(EBADMSG)
-    } else {
-        Err(EAGAIN)
+        return Ok(());
     }
+    // The key was wrong if the bytes in front have changed between the two looks at them.
+    let mut right_key = Secret::<POLY1305_KEY_SIZE>::zeroed();
+    state.start(nonce, key);
+    let start = right_key.0.as_mut_ptr();
+    // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
+    unsafe {
+        bindings::chacha_crypt(
+            &mut state.0,
+            start,
+            start,
+            POLY1305_KEY_SIZE as u32,
+            CHACHA_ROUNDS,
+        )
+    };
+    Err(if ct_eq(&right_key.0, &poly1305_key.0) {
+        EBADMSG
+    } else {
+        EAGAIN
+    })
 }
 
 /// Whether there is room for a tag behind the first `len` bytes of `sealed`.

@@ -198,7 +198,7 @@ pub(crate) trait EncapReceive: Send + Sync + 'static {
     ///
     /// Softirq context, in an RCU read-side critical section; may run on several CPUs concurrently. The datagrams of a flow
     /// come in the order and on the CPU in which and on which the network stack has them.
-    fn receive(&self, skb: SkBuff);
+    fn receive(&self, skb: SkBuff, bh: &BhGuard);
 
     /// Whether GRO may keep the datagrams of a flow together on their way to here, as one packet whose parts have their own
     /// buffers and headers (`SKB_GSO_FRAGLIST`). They are taken apart again before [`Self::receive`] is called.
@@ -441,14 +441,17 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     unsafe extern "C" fn encap_rcv(sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
         // SAFETY: By the safety requirement the packet is valid and ours.
         unsafe { bindings::helper_skb_detach(skb) };
-        // SAFETY: The packet is ours, on no list, and its route and device are forgotten; it is not null.
-        let skb = unsafe { SkBuff::from_raw(NonNull::new_unchecked(skb)) };
+        // SAFETY: A valid packet is not null.
+        let skb = unsafe { NonNull::new_unchecked(skb) };
+        // SAFETY: The packet is ours, on no list, and its route and device are forgotten.
+        let skb = unsafe { SkBuff::from_raw(skb) };
         // What stands for several datagrams was taken apart by the core, unless it says that there is a tunnel inside. No
         // datagram of this socket says so.
         if !skb.is_gso() {
             // SAFETY: By the safety requirement.
             if let Some(receiver) = unsafe { Self::receiver_of(sk) } {
-                receiver.receive(skb);
+                // SAFETY: By the safety requirement this is softirq context.
+                unsafe { BhGuard::already(|bh| receiver.receive(skb, bh)) };
             }
         }
         0

@@ -228,7 +228,11 @@ mod cases {
             header[9] = 17;
             header[24..26].copy_from_slice(&(total - 20).to_be_bytes());
             // SAFETY: There are that many bytes, and they are ours.
-            unsafe { skb.skb().data.copy_from_nonoverlapping(header.as_ptr(), OUTER) };
+            unsafe {
+                skb.skb()
+                    .data
+                    .copy_from_nonoverlapping(header.as_ptr(), OUTER)
+            };
             let start = skb.headroom();
             skb.set_protocol(ETH_P_IP);
             let headers = skb.headers_mut();
