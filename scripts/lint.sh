@@ -4,7 +4,8 @@
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP: rustfmt with the
 # kernel's settings, clippy with the kernel's, the C compiler's warnings, that nothing in the module can panic, where `unsafe` is,
-# licence lines, the scripts with shellcheck, and that the tests that README.md names exist.
+# how the module ends, licence lines, the scripts with shellcheck, and that the tests that README.md
+# names exist.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -62,6 +63,16 @@ confined() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
+# With the kernel crate's own traits nobody waits for timers and RCU callbacks when the module goes:
+# linux::module sees to that.
+ended() {
+	local found
+	found=$(cd "$work" && grep -nwE 'InPlaceModule|kernel::Module' "${rust[@]}" |
+		grep -vE '^src/linux/module\.rs:|:[0-9]+: *//')
+	[[ -z $found ]] || { echo "$found"; return 1; }
+	grep -qE '^    type: linux::module::Ending<' "$work/src/wireguard_main.rs"
+}
+
 # What runs in the guest splits words on purpose, so only errors count there.
 scripts_are_sound() {
 	in_env "$tree" bash -c 'shellcheck -x -S style scripts/*.sh .ci/run && shellcheck -s bash -x -S error selftests/*.sh'
@@ -100,11 +111,12 @@ shown_by_tests() {
 }
 
 echo 'KTAP version 1'
-echo '1..7'
+echo '1..8'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
 check 'nothing in the module can panic' never_panics
 check 'unsafe is in src/linux/ alone' confined
+check 'the module ends with the wait for its callbacks' ended
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
 check 'the tests that README.md names are there' shown_by_tests

@@ -35,7 +35,10 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         Arc,
         ArcBorrow,
         Mutex, //
@@ -156,7 +159,7 @@ pub(crate) struct Config {
     /// The peers by number, that is in the order in which they were created.
     peers: RBTree<u64, Member>,
     peer_count: usize,
-    /// The sockets from when the device goes down until it is down.
+    /// The sockets from when they are not to be found any more until they are closed.
     closing: Option<Closing>,
     /// The UDP port: the one in use if the device is up, else the one wanted; 0 is any.
     pub(crate) incoming_port: u16,
@@ -253,6 +256,8 @@ pub(crate) struct Device {
     /// The namespace in which the interface was created, and in which its sockets are; none once that is going away.
     #[pin]
     pub(crate) creating_net: Mutex<Option<WeakNet>>,
+    /// Whether that namespace has gone and the sockets are yet to be closed.
+    forgetting: Atomic<bool>,
     /// What tells that namespace from all others.
     net_cookie: u64,
     /// The UDP sockets, while the device is up.
@@ -368,6 +373,7 @@ impl Device {
             try_pin_init!(Self {
                 netdev,
                 creating_net <- new_mutex!(Some(WeakNet::from(net)), "wireguard::Device::creating_net"),
+                forgetting: Atomic::new(false),
                 net_cookie: net.cookie(),
                 sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
@@ -413,8 +419,9 @@ impl Device {
         Ok(())
     }
 
-    /// The creating namespace is going away: with it the sockets, which are returned to be closed.
-    fn forget_creating_net(&self) -> Option<Closing> {
+    /// The creating namespace is going away: with it the sockets, which
+    /// [`Device::finish_forgetting`] closes.
+    fn forget_creating_net(&self) {
         dev_dbg!(self, "Creating namespace exiting\n");
         {
             let guard = rcu::Guard::new();
@@ -422,13 +429,20 @@ impl Device {
                 dev.carrier_off();
             }
         }
-        let config = self.update.lock();
+        let mut config = self.update.lock();
         *self.creating_net.lock() = None;
-        let closing = self.sockets.unpublish();
+        config.closing = self.sockets.unpublish();
+        self.forgetting.store(true, Relaxed);
         for peer in config.peers() {
             peer.endpoint.clear_src();
         }
-        closing
+    }
+
+    /// Closes the sockets that were in a namespace which has been forgotten, after a grace period.
+    fn finish_forgetting(&self) {
+        if self.forgetting.xchg(false, Relaxed) {
+            self.update.lock().closing = None;
+        }
     }
 
     /// Drops what NAPIs have not delivered yet.

@@ -42,7 +42,7 @@ mod testing;
 mod timers;
 
 module! {
-    type: WireGuard,
+    type: linux::module::Ending<WireGuard>,
     name: "wireguard",
     authors: ["The WireGuard for Rust developers"],
     description: "WireGuard secure network tunnel",
@@ -71,7 +71,7 @@ struct WireGuard {
     _sockets: linux::udp_tunnel::Registration,
 }
 
-impl kernel::InPlaceModule for WireGuard {
+impl linux::module::Module for WireGuard {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _sockets: linux::udp_tunnel::Registration::new()?,

@@ -122,19 +122,17 @@ impl PernetExit for NamespaceExit {
         let Some(shared) = devices() else {
             return;
         };
-        // They are closed when all are out of reach, so that there is one grace period for all of
-        // them. If there is no memory to do it then it is done now.
-        let mut closing = KVec::new();
-        for device in shared.list.lock().iter() {
+        let list = shared.list.lock();
+        for device in list.iter() {
             let is_creating = device.creating_net.lock().as_ref() == Some(net);
             if is_creating {
-                if let Some(sockets) = device.forget_creating_net() {
-                    let _ = closing.push(sockets, GFP_KERNEL);
-                }
+                device.forget_creating_net();
             }
         }
-        // The list is not locked any more.
-        drop(closing);
+        // All are out of reach by now, so that there is one grace period for all of them.
+        for device in list.iter() {
+            device.finish_forgetting();
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod errno;
 pub(crate) mod genetlink;
 pub(crate) mod ktime;
 pub(crate) mod mm;
+pub(crate) mod module;
 pub(crate) mod moduleparam;
 pub(crate) mod napi;
 pub(crate) mod net_namespace;

@@ -70,12 +70,14 @@ impl<T: AtomicDrop> AtomicDrop for kernel::sync::Arc<T> {}
 /// Contents that were handed to `call_rcu()` and are not dropped yet, in this module.
 static PENDING: Atomic<i64> = Atomic::new(0);
 
-/// Tells [`barrier()`] to wait for one more RCU callback, which is about to be handed to `call_rcu()`.
+/// Tells [`drain()`] to wait for one more RCU callback, which is about to be handed to
+/// `call_rcu()`.
 pub(super) fn deferred_begin() {
     PENDING.fetch_add(1, Full);
 }
 
-/// Tells [`barrier()`] that such a callback has done its work. It is the last thing the callback does.
+/// Tells [`drain()`] that such a callback has done its work. It is the last thing the callback
+/// does.
 pub(super) fn deferred_end() {
     PENDING.fetch_sub(1, Full);
 }
@@ -146,18 +148,23 @@ pub(crate) fn barrier_once() {
 /// entry removed from an [`RhashTable`](super::rhashtable::RhashTable), have been dropped, those included
 /// that another such drop released.
 ///
-/// Process context only: it sleeps. To be called before the module's text goes away, and where the
-/// contents refer to something that is about to be freed.
-pub(crate) fn barrier() {
+/// Process context only: it sleeps. For the end of the module, when nothing of it runs any more: as
+/// long as there is somebody who goes on dropping such objects it does not end.
+pub(super) fn drain() {
     loop {
         let done = PENDING.load(Acquire) == 0;
         // Also when there is none left: the last callback may have counted itself out, but not returned.
-        // SAFETY: As for `synchronize_net()`.
-        unsafe { bindings::rcu_barrier() };
+        barrier_once();
         if done {
             break;
         }
     }
+}
+
+/// [`drain()`], for tests.
+#[cfg(CONFIG_KUNIT = "y")]
+pub(crate) fn barrier() {
+    drain();
 }
 
 /// The allocation behind [`RcuArc`].

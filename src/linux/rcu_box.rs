@@ -170,12 +170,11 @@ mod tests {
     fn taken_out() -> Result {
         let place = RcuBox::new();
         assert!(place.exchange(Some(KBox::new(1, GFP_KERNEL)?)).is_none());
+        let second = KBox::new(2, GFP_KERNEL)?;
         let guard = Guard::new();
         let seen = place.load(&guard);
         assert_eq!(seen, Some(&1));
-        let taken = place
-            .exchange(Some(KBox::new(2, GFP_KERNEL)?))
-            .ok_or(ENOENT)?;
+        let taken = place.exchange(Some(second)).ok_or(ENOENT)?;
         assert_eq!((seen, place.load(&guard), *taken), (Some(&1), Some(&2), 1));
         drop(guard);
         assert_eq!(*taken.wait(), 1);

@@ -11,6 +11,8 @@
 //!     off: Timer<Lamp, 0>,
 //! }
 //!
+//! impl AtomicDrop for Lamp {}
+//!
 //! impl TimerCallback<0> for Lamp {
 //!     fn timer(&self) -> &Timer<Self, 0> {
 //!         &self.off
@@ -51,8 +53,12 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Atomic,
-            Relaxed, //
+            ordering::{
+                Acquire,
+                Relaxed,
+                Release, //
+            },
+            Atomic, //
         },
         Arc,
         ArcBorrow,
@@ -62,10 +68,45 @@ use kernel::{
     types::Opaque, //
 };
 
-use super::bindings;
+use super::{
+    bindings,
+    rcu::AtomicDrop, //
+};
+
+/// The timers of this module that exist, armed or not.
+static TIMERS: Atomic<usize> = Atomic::new(0);
+
+/// Whether there is a timer of this module, of which the function may be running still or be called
+/// yet.
+///
+/// If there is none, a function may be about to return, which a grace period sees to.
+pub(super) fn any_exists() -> bool {
+    TIMERS.load(Acquire) != 0
+}
+
+/// One timer in [`TIMERS`].
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        TIMERS.fetch_add(1, Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // What the timer's function did comes before. Pairs with the load in `any_exists()`.
+        TIMERS.fetch_sub(1, Release);
+    }
+}
 
 /// What happens when the timer `ID` of an object expires.
-pub(crate) trait TimerCallback<const ID: usize>: Sized + Send + Sync + 'static {
+///
+/// The object may be dropped where the timer expires, hence [`AtomicDrop`].
+pub(crate) trait TimerCallback<const ID: usize>:
+    AtomicDrop + Sized + Send + Sync + 'static
+{
     /// The timer, which has to be a field of `self`: any other is not armed.
     fn timer(&self) -> &Timer<Self, ID>;
 
@@ -92,6 +133,7 @@ pub(crate) struct Timer<T, const ID: usize> {
     /// Where in `T` this timer is, from the time it is first armed. Constant from then on, because neither
     /// object can move.
     offset: Atomic<usize>,
+    _counted: Counted,
     _p: PhantomData<fn(Arc<T>)>,
 }
 
@@ -131,6 +173,7 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
                 }
             }),
             offset: Atomic::new(0),
+            _counted: Counted::new(),
             _p: PhantomData,
         })
     }
