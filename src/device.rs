@@ -639,7 +639,7 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
         whole.push_back(skb);
         (whole, segments.wrapping_sub(1))
     } else {
-        match skb.gso_segment() {
+        match skb.gso_segment(dev) {
             Ok(packets) => (packets, 0),
             Err((e, mut skb)) => {
                 dev.icmp_unreachable(&mut skb);

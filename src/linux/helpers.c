@@ -179,6 +179,16 @@ void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
 	skb->data_len += len;
 }
 
+/*
+ * Whether a packet wants something of its own: a timestamp, word that its pages are free, or a socket
+ * that does not count its bytes, which helper_skb_charge_like() could not give to another one.
+ */
+bool helper_skb_goes_alone(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb)->tx_flags || (skb_shinfo(skb)->flags & SKBFL_ZEROCOPY_ENABLE) ||
+	       (skb->sk && !is_skb_wmem(skb));
+}
+
 /* Has the socket that sent one packet wait for another one, too. */
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
 {
@@ -202,6 +212,14 @@ void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
 	skb->csum_start = skb_headroom(skb) - sizeof(struct udphdr);
 	skb->csum_offset = offsetof(struct udphdr, check);
 }
+
+#if IS_BUILTIN(CONFIG_KUNIT)
+/* A device that is there for as long as the kernel is. */
+struct net_device *helper_loopback(void)
+{
+	return init_net.loopback_dev;
+}
+#endif
 
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_t bytes)
 {

@@ -36,10 +36,14 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset);
 struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len);
 struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);
 void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
+bool helper_skb_goes_alone(const struct sk_buff *skb);
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
 void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
 
 /* netdevice.rs */
+#if IS_BUILTIN(CONFIG_KUNIT)
+struct net_device *helper_loopback(void);
+#endif
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_t bytes);
 void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
 void helper_netdev_lockdep_set_classes(struct net_device *dev);

@@ -25,10 +25,12 @@ use zerocopy::{
 
 use super::{
     bindings,
-    errno::EPROTONOSUPPORT, //
+    errno::EPROTONOSUPPORT,
+    netdevice::NetDevice, //
 };
 
 mod aead;
+mod flow;
 mod list;
 mod segments;
 mod tcp;
@@ -50,6 +52,12 @@ pub(crate) const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
 pub(crate) const NET_SKB_PAD: usize = bindings::NET_SKB_PAD;
 /// Most bytes of headroom to ask for: offsets of headers are 16 bits wide.
 const MAX_HEADROOM: usize = 32_767;
+/// Most bytes in front of the data: where the data begin is an offset that C keeps in 16 bits,
+/// whose largest value stands for none.
+const MAX_OFFSET: usize = u16::MAX as usize - 1;
+/// Most bytes of a new linear part. C aligns the number and adds to it in 32 bits, and has some
+/// lengths in an `int`.
+const MAX_LINEAR: usize = 1 << 30;
 
 // `tail` and `end` are offsets, not pointers (`NET_SKBUFF_DATA_USES_OFFSET`), and the control block is aligned.
 const _: () = assert!(size_of::<usize>() == 8);
@@ -62,6 +70,8 @@ const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
 ///   has a reference to. Its data may be shared with clones.
 /// * What it refers to stays valid for as long as it does: its route, if it has one, is counted (`skb_dst_force()`),
 ///   and its device is null, save for the time that a face of this folder hands it to C.
+/// * The data begin at most [`MAX_OFFSET`] bytes behind the head, so that an offset of 16 bits
+///   can say where.
 #[repr(transparent)]
 pub(crate) struct SkBuff {
     ptr: NonNull<bindings::sk_buff>,
@@ -129,15 +139,19 @@ impl SkBuff {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `headroom` is more than 32,767, `EOVERFLOW` or `ENOMEM` if there is not that much memory.
+    /// `EINVAL` if `headroom` is more than 32,767, `EOVERFLOW` if it and `len` are more than 2^30,
+    /// `ENOMEM`.
     pub(crate) fn alloc(headroom: usize, len: usize) -> Result<Self> {
         if headroom > MAX_HEADROOM {
             return Err(EINVAL);
         }
-        let size = headroom.checked_add(len).ok_or(EOVERFLOW)?;
-        let size = u32::try_from(size).map_err(|_| EOVERFLOW)?;
-        // SAFETY: No requirements; it returns null if there is no memory.
-        let skb = unsafe { bindings::alloc_skb(size, bindings::GFP_ATOMIC) };
+        let size = headroom
+            .checked_add(len)
+            .filter(|size| *size <= MAX_LINEAR)
+            .ok_or(EOVERFLOW)?;
+        // SAFETY: The size is bounded as C needs it; the function returns null if there is no
+        // memory.
+        let skb = unsafe { bindings::alloc_skb(size as u32, bindings::GFP_ATOMIC) };
         let ptr = NonNull::new(skb).ok_or(ENOMEM)?;
         // INVARIANT: The buffer is new.
         let this = Self { ptr };
@@ -328,14 +342,25 @@ impl SkBuff {
         usize::from(self.shinfo().gso_segs).max(1)
     }
 
-    /// `skb_gso_segment()`: splits a GSO packet into packets of the segment size, which may share its memory and have their
-    /// checksums left to [`SkBuff::checksum_help`]. A packet that is not GSO is the only one of the list.
+    /// Whether the headers that a tunnel noted, if one did, are linear and in the order in which C
+    /// subtracts them from one another.
+    fn has_ordered_inner_headers(&self) -> bool {
+        let headers = self.headers();
+        headers.encapsulation() == 0
+            || self.headroom() <= usize::from(headers.inner_mac_header)
+                && headers.inner_mac_header <= headers.inner_network_header
+                && u32::from(headers.inner_network_header) <= self.skb().tail
+    }
+
+    /// `skb_gso_segment()`: splits a GSO packet that leaves by `dev` into packets of the segment
+    /// size, which may share its memory and have their checksums left to
+    /// [`SkBuff::checksum_help`]. A packet that is not GSO is the only one of the list.
     ///
     /// # Errors
     ///
     /// The packet comes back with `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6, with `EINVAL` if its headers are
     /// not what they should be, and with what the function says.
-    pub(crate) fn gso_segment(self) -> Result<SkbList, (Error, SkBuff)> {
+    pub(crate) fn gso_segment(mut self, dev: &NetDevice) -> Result<SkbList, (Error, SkBuff)> {
         const FEATURES: u64 = 1 << bindings::NETIF_F_SG_BIT | 1 << bindings::NETIF_F_HW_CSUM_BIT;
         if !self.is_gso() {
             let mut list = SkbList::new();
@@ -345,13 +370,22 @@ impl SkBuff {
         if !matches!(self.protocol(), ETH_P_IP | ETH_P_IPV6) {
             return Err((EPROTONOSUPPORT, self));
         }
-        if !usize::try_from(self.network_offset()).is_ok_and(|offset| offset <= self.headlen()) {
+        if !usize::try_from(self.network_offset()).is_ok_and(|offset| offset <= self.headlen())
+            || !self.has_ordered_inner_headers()
+        {
             return Err((EINVAL, self));
         }
-        // SAFETY: The buffer is valid. What the function pulls off unchecked is what lies in front of the network
-        // header, which is linear (see above); there is no VLAN header in between, by the protocol. It leaves the
-        // buffer to us and returns a list of new ones.
+        // C looks at the features of the device where a packet has a tunnel inside.
+        // SAFETY: The device is borrowed for longer than this call, at the end of which the
+        // packet has forgotten it.
+        unsafe { self.set_dev(dev.as_raw()) };
+        // SAFETY: The buffer is valid and has a device. What the function pulls off unchecked is
+        // what lies in front of the network header, which is linear (see above), and the headers
+        // of a tunnel, which are in order; there is no VLAN header in between, by the protocol.
+        // It leaves the buffer to us and returns a list of new ones.
         let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), FEATURES, true) };
+        // SAFETY: Nothing reads a null pointer.
+        unsafe { self.set_dev(core::ptr::null_mut()) };
         match kernel::error::from_err_ptr(segs) {
             Err(e) => Err((e, self)),
             Ok(segs) => match NonNull::new(segs) {
@@ -412,12 +446,27 @@ impl SkBuff {
         to_result(unsafe { bindings::skb_checksum_help(self.as_raw()) })
     }
 
-    /// Whether the place from which on a checksum is yet to be made, if there is one, is in the linear part.
-    fn has_linear_checksum(&self) -> bool {
-        u32::from(self.headers().ip_summed()) != bindings::CHECKSUM_PARTIAL
-            // SAFETY: The buffer is valid.
-            || usize::try_from(unsafe { bindings::skb_checksum_start_offset(self.as_raw()) })
-                .is_ok_and(|start| start <= self.headlen())
+    /// If the checksum of the packet was left to the device: from where in the data on it is
+    /// made, and where it is put.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if one of them is not in the linear part.
+    fn left_checksum(&self) -> Result<Option<(usize, usize)>> {
+        let headers = self.headers();
+        if u32::from(headers.ip_summed()) != bindings::CHECKSUM_PARTIAL {
+            return Ok(None);
+        }
+        // SAFETY: The union is of these two offsets for a packet like that; any bits are a number.
+        let left = unsafe { headers.__bindgen_anon_1.__bindgen_anon_1 };
+        let start = usize::from(left.csum_start)
+            .checked_sub(self.headroom())
+            .ok_or(EINVAL)?;
+        let place = start.wrapping_add(usize::from(left.csum_offset));
+        if start > self.headlen() || place.wrapping_add(size_of::<u16>()) > self.headlen() {
+            return Err(EINVAL);
+        }
+        Ok(Some((start, place)))
     }
 
     /// `pskb_may_pull()`: makes the first `len` bytes of the data linear.
@@ -443,13 +492,18 @@ impl SkBuff {
     }
 
     /// Takes `len` bytes off the front of the data; they have to be linear.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if they are not, or if more than 65,534 bytes would be in front of the data.
     #[inline]
     pub(crate) fn pull(&mut self, len: usize) -> Result {
-        if len > self.headlen() {
+        if len > self.headlen() || self.headroom().saturating_add(len) > MAX_OFFSET {
             return Err(EINVAL);
         }
         let skb = self.skb_mut();
         skb.len = skb.len.wrapping_sub(len as u32);
+        // INVARIANT: The data begin no farther behind the head than they may (see above).
         // SAFETY: `data + len` does not pass the end of the linear part.
         skb.data = unsafe { skb.data.add(len) };
         Ok(())
@@ -507,7 +561,7 @@ impl SkBuff {
     /// Marks the start of the data as the network header, with no link layer header in front of it.
     #[inline]
     pub(super) fn set_network_header(&mut self) {
-        // Between two places of one buffer the distance fits, as C has it.
+        // By the type invariant nothing is cut off.
         let start = self.headroom() as u16;
         let headers = self.headers_mut();
         headers.mac_header = start;

@@ -444,7 +444,9 @@ impl<D: Driver> Operations<D> {
         // the device is in.
         unsafe { bindings::skb_get_hash(skb.as_ptr()) };
         // SAFETY: The packet is valid and now ours alone. `dev_queue_xmit()` took it off all lists and has its route
-        // counted, unless it dropped it. Its device goes with the next line.
+        // counted, unless it dropped it. Its data begin with a network header, or a link layer
+        // header in front of one, whose offset C has in 16 bits. Its device goes with the next
+        // line.
         let mut skb = unsafe { SkBuff::from_raw(skb) };
         // SAFETY: There is no device that has to stay.
         unsafe { skb.set_dev(core::ptr::null_mut()) };

@@ -58,19 +58,23 @@ impl SkbList {
         }
     }
 
-    /// Takes over a null-terminated chain.
+    /// Takes over a null-terminated chain, whose packets forget the device they have.
     ///
     /// # Safety
     ///
-    /// The buffers linked from `first` must be valid, and the caller must own them and give them away.
+    /// The buffers linked from `first` must be valid, and the caller must own them as [`SkBuff`]
+    /// does, their device aside, and give them away.
     pub(super) unsafe fn from_raw(first: NonNull<bindings::sk_buff>) -> Self {
         let mut list = Self::new();
         let mut next = first.as_ptr();
         while let Some(ptr) = NonNull::new(next) {
             // SAFETY: By the safety requirement the packet is valid.
             next = unsafe { *next_of(ptr.as_ptr()) };
-            // SAFETY: By the safety requirement; it is unlinked by `push_back()`.
-            list.push_back(unsafe { SkBuff::from_raw(ptr) });
+            // SAFETY: By the safety requirement; the packet is unlinked by `push_back()`.
+            let mut skb = unsafe { SkBuff::from_raw(ptr) };
+            // SAFETY: Nothing reads a null pointer.
+            unsafe { skb.set_dev(ptr::null_mut()) };
+            list.push_back(skb);
         }
         list
     }

@@ -30,6 +30,8 @@ const MAX_CHUNK: usize = 32_768;
 const MAX_BYTES: usize = 65_535 - 8 - 40;
 /// Bytes behind a datagram that the cipher works with if it may.
 const SLACK: usize = CHACHA20POLY1305_AUTHTAG_SIZE;
+/// Bytes of a UDP header.
+const UDP_HEADER_LEN: usize = 8;
 /// `UDP_MAX_SEGMENTS`: most datagrams of a packet.
 const MAX_SEGMENTS: usize = 128;
 
@@ -55,15 +57,16 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// To be filled with about `wanted` datagrams of `segment_len` bytes, with `headroom` bytes in front for the headers that
-    /// they will share.
+    /// To be filled with about `wanted` datagrams of `segment_len` bytes, with `headroom` bytes in
+    /// front for the headers that they will share, that of UDP among them.
     ///
-    /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, `ENOMEM`.
+    /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, or the headroom
+    /// too small or too large, `ENOMEM`.
     pub(crate) fn new(headroom: usize, segment_len: usize, wanted: usize) -> Result<Self> {
         let wanted = wanted
             .min(MAX_SEGMENTS)
             .min(MAX_BYTES.checked_div(segment_len).ok_or(EINVAL)?);
-        if wanted == 0 || segment_len > MAX_CHUNK - CHACHA_BLOCK_SIZE {
+        if wanted == 0 || segment_len > MAX_CHUNK - CHACHA_BLOCK_SIZE || headroom < UDP_HEADER_LEN {
             return Err(EINVAL);
         }
         let mut skb = SkBuff::alloc(headroom, 0)?;
@@ -197,10 +200,12 @@ impl Segments {
 
     /// The packet, to be sent as UDP; nothing if there is no datagram.
     ///
-    /// It has the flow hash of `like`, and the socket which that came from is charged for it.
+    /// The packet has the flow hash of `like` and belongs to its socket, which is charged for it.
+    /// So all packets that were pushed have to have the [same owner](SkBuff::same_owner) and the
+    /// [same flow](SkBuff::same_flow), and none is one that [goes alone](SkBuff::goes_alone).
     pub(crate) fn finish(self, like: &SkBuff) -> Option<SkBuff> {
         let Self {
-            skb,
+            mut skb,
             segment_len,
             count,
             ..
@@ -208,6 +213,8 @@ impl Segments {
         if count == 0 {
             return None;
         }
+        let clock = like.headers().tstamp_type();
+        skb.headers_mut().set_tstamp_type(clock);
         // SAFETY: Both buffers are valid, and the new one is ours.
         unsafe { bindings::skb_copy_hash(skb.as_raw(), like.as_raw()) };
         // SAFETY: As above. The socket of the other, if it has one, is there for as long as that is, and then for the new one.
@@ -238,11 +245,49 @@ impl Text for SkBuff {
 
     /// A checksum that was left to the device is made on the way.
     fn write(&self, out: &mut [u8]) -> Option<()> {
-        if out.len() != self.len() || !self.has_linear_checksum() {
+        if out.len() != self.len() {
             return None;
         }
-        // SAFETY: There is room for all of the data, and the place of the checksum is in the linear part.
-        unsafe { bindings::skb_copy_and_csum_dev(self.as_raw(), out.as_mut_ptr()) };
+        let Some((start, place)) = self.left_checksum().ok()? else {
+            // SAFETY: There is room for all of the data, whose length fits an `i32` as `out` is
+            // not longer.
+            let copied = unsafe {
+                bindings::skb_copy_bits(self.as_raw(), 0, out.as_mut_ptr().cast(), out.len() as i32)
+            };
+            return (copied == 0).then_some(());
+        };
+        let (front, rest) = out.split_at_mut_checked(start)?;
+        front.copy_from_slice(self.head().get(..start)?);
+        // SAFETY: The data have so many bytes from `start` on, and there is room for all of them.
+        let sum = unsafe {
+            bindings::skb_copy_and_csum_bits(
+                self.as_raw(),
+                start as i32,
+                rest.as_mut_ptr(),
+                rest.len() as i32,
+            )
+        };
+        out.get_mut(place..)?
+            .first_chunk_mut()?
+            .clone_from(&checksum(sum.into()));
         Some(())
     }
+}
+
+/// The checksum with this sum, in the byte order of the packet. It is never 0: by that UDP says
+/// that there is none, which over IPv6 is an error. As `skb_checksum_help()` does
+/// (`CSUM_MANGLED_0`), this makes no difference between protocols.
+pub(super) fn checksum(sum: u64) -> [u8; 2] {
+    match !fold(sum) {
+        0 => [0xff; 2],
+        check => check.to_ne_bytes(),
+    }
+}
+
+/// A sum with its carries added. RFC 1071.
+pub(super) fn fold(mut sum: u64) -> u16 {
+    while sum > u64::from(u16::MAX) {
+        sum = (sum & 0xffff).wrapping_add(sum >> 16);
+    }
+    sum as u16
 }

@@ -8,6 +8,10 @@
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_TCPV4`, `SKB_GSO_TCPV6`)
 
 use super::{
+    segments::{
+        checksum,
+        fold, //
+    },
     SkBuff,
     Text,
     ETH_P_IP,
@@ -78,7 +82,7 @@ impl SkBuff {
             && self.transport_offset() == network_len as isize
             && headers.encapsulation() == 0
             && u32::from(headers.ip_summed()) == bindings::CHECKSUM_PARTIAL
-            && shinfo.tx_flags == 0;
+            && !self.goes_alone();
         // INVARIANT: As looked at.
         (fits && plain).then_some(TcpGso {
             skb: self,
@@ -149,6 +153,7 @@ impl TcpSegment<'_> {
                 .wrapping_add(self.index as u16)
                 .to_be_bytes();
             *ip.get_mut(10..)?.first_chunk_mut()? = [0; 2];
+            // Of an IPv4 header this may be 0.
             let check = !fold(sum(ip));
             *ip.get_mut(10..)?.first_chunk_mut()? = check.to_ne_bytes();
             ip.get(12..20)?
@@ -159,12 +164,12 @@ impl TcpSegment<'_> {
         let pseudo = sum(addresses)
             .wrapping_add(u64::from((tcp_len as u16).to_be()))
             .wrapping_add(u64::from(6_u16.to_be()));
-        let check = !fold(
+        let check = checksum(
             sum(tcp)
                 .wrapping_add(pseudo)
                 .wrapping_add(u64::from(payload)),
         );
-        tcp.get_mut(place)?.copy_from_slice(&check.to_ne_bytes());
+        tcp.get_mut(place)?.copy_from_slice(&check);
         Some(())
     }
 }
@@ -178,14 +183,6 @@ fn sum(bytes: &[u8]) -> u64 {
         .fold(0, |sum, word| {
             sum.wrapping_add(u64::from(u32::from_ne_bytes(*word)))
         })
-}
-
-/// A sum with its carries added.
-fn fold(mut sum: u64) -> u16 {
-    while sum > u64::from(u16::MAX) {
-        sum = (sum & 0xffff).wrapping_add(sum >> 16);
-    }
-    sum as u16
 }
 
 impl Text for TcpSegment<'_> {

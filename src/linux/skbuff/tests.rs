@@ -83,6 +83,61 @@ fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)>
     Ok((bytes, network_len))
 }
 
+/// Has its checksum from `start` on left to the device, which is to put it at `place`.
+fn leave_checksum(skb: &mut SkBuff, start: usize, place: usize) {
+    // SAFETY: The buffer is ours.
+    unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start as u16, (place - start) as u16) };
+}
+
+/// A packet of TCP segments of `mss` bytes inside of IPv4 in IPv4, as that tunnel's device makes
+/// it.
+fn tcp_in_ipip(numbers: &mut Numbers, len: usize, mss: u16) -> Result<SkBuff> {
+    const OUTER: usize = 20;
+    const INNER: usize = 20;
+    let total = OUTER + INNER + 20 + len;
+    let mut bytes = KVec::from_elem(0, total, GFP_KERNEL)?;
+    numbers.fill(&mut bytes);
+    for (at, protocol) in [(0, 4), (OUTER, 6)] {
+        bytes[at] = 0x45;
+        bytes[at + 2..at + 4].copy_from_slice(&((total - at) as u16).to_be_bytes());
+        bytes[at + 6..at + 8].copy_from_slice(&[0x40, 0]);
+        bytes[at + 9] = protocol;
+    }
+    let tcp = OUTER + INNER;
+    bytes[tcp + 12] = 5 << 4;
+    let start = words(&[
+        &bytes[OUTER + 12..tcp],
+        &[0, 6],
+        &((20 + len) as u16).to_be_bytes(),
+    ]);
+    bytes[tcp + 16..tcp + 18].copy_from_slice(&start.to_be_bytes());
+    let mut skb = packet(&bytes, ETH_P_IP, tcp)?;
+    let kind = (bindings::SKB_GSO_TCPV4 | bindings::SKB_GSO_IPXIP4) as u32;
+    set_tcp_gso(&mut skb, kind, mss);
+    let start = skb.headroom();
+    let headers = skb.headers_mut();
+    headers.set_encapsulation(1);
+    headers.inner_mac_header = (start + OUTER) as u16;
+    headers.inner_network_header = (start + OUTER) as u16;
+    headers.inner_transport_header = (start + tcp) as u16;
+    Ok(skb)
+}
+
+/// The bytes of a packet whose checksum is yet to be made.
+fn contents_without_checksum(skb: &SkBuff) -> Result<KVec<u8>> {
+    let mut bytes = KVec::new();
+    bytes.extend_from_slice(skb.head(), GFP_KERNEL)?;
+    Ok(bytes)
+}
+
+/// A device that is always there.
+fn device() -> &'static NetDevice {
+    // SAFETY: No requirements.
+    let dev = unsafe { bindings::helper_loopback() };
+    // SAFETY: The first loopback device stays.
+    unsafe { NetDevice::from_raw(dev) }
+}
+
 fn contents(text: &impl Text) -> Result<KVec<u8>> {
     let mut bytes = KVec::from_elem(0, text.len(), GFP_ATOMIC)?;
     text.write(&mut bytes).ok_or(EINVAL)?;
@@ -117,7 +172,7 @@ mod cases {
                 ours.push(contents(&segment)?, GFP_KERNEL)?;
             }
             assert!(gso.segment(gso.count()).is_none());
-            let mut kernels = skb.gso_segment().map_err(|(error, _)| error)?;
+            let mut kernels = skb.gso_segment(device()).map_err(|(error, _)| error)?;
             assert!(kernels.len() == ours.len());
             for ours in &ours {
                 let mut segment = kernels.pop_front().ok_or(EINVAL)?;
@@ -239,7 +294,7 @@ mod cases {
             headers.mac_header = start as u16;
             headers.network_header = start as u16;
             headers.transport_header = (start + 20) as u16;
-            let mut datagrams = skb.gso_segment().map_err(|(error, _)| error)?;
+            let mut datagrams = skb.gso_segment(device()).map_err(|(error, _)| error)?;
             assert!(datagrams.len() == plain.len());
             for (index, bytes) in plain.iter().enumerate() {
                 let mut datagram = datagrams.pop_front().ok_or(EINVAL)?;
@@ -315,6 +370,154 @@ mod cases {
         assert!(skb.open(16, 5, &key)?.head() == [7; 1000]);
         // The other one has not changed under its owner's hands.
         assert!(clone.open(16, 5, &key)?.head() == [7; 1000]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_length_that_c_would_wrap_is_refused() {
+        let most = u32::MAX as usize;
+        for (headroom, len) in [
+            (0, most),
+            (0, most - 62),
+            (0, most - 320),
+            (HEADROOM, most - HEADROOM),
+            (32_767, most - 32_767),
+            (0, most + 1),
+            (0, usize::MAX),
+            (1, usize::MAX),
+            (0, (1 << 30) + 1),
+            (32_768, 0),
+        ] {
+            assert!(SkBuff::alloc(headroom, len).is_err());
+        }
+    }
+
+    #[test]
+    fn data_begin_where_an_offset_can_say() -> Result {
+        let mut skb = SkBuff::alloc(0, 100_000)?;
+        skb.put(&KVec::from_elem(0x45, 100_000, GFP_KERNEL)?)?;
+        skb.pull(65_534)?;
+        assert!(skb.pull(1).is_err());
+        assert!(skb.pull(20_000).is_err());
+        skb.set_network_header();
+        assert!(skb.network_offset() == 0 && skb.network_header().len() == 100_000 - 65_534);
+        Ok(())
+    }
+
+    #[test]
+    fn a_checksum_is_never_zero() -> Result {
+        let mut numbers = Numbers::new(11);
+        for round in 0..300 {
+            let len = 60 + 2 * numbers.below(700) as usize;
+            let start = 2 * numbers.below(15) as usize;
+            let place = start + 2 * numbers.below(10) as usize;
+            let mut bytes = KVec::from_elem(0, len, GFP_KERNEL)?;
+            numbers.fill(&mut bytes);
+            if round % 2 == 0 {
+                bytes[len - 2..].fill(0);
+                let rest = !words(&[&bytes[start..]]);
+                bytes[len - 2..].copy_from_slice(&rest.to_be_bytes());
+            }
+            let mut skb = packet(&bytes, ETH_P_IPV6, 40)?;
+            leave_checksum(&mut skb, start, place);
+            let ours = contents(&skb)?;
+            assert!(ours[place..place + 2] != [0, 0]);
+            assert!(round % 2 != 0 || ours[place..place + 2] == [0xff, 0xff]);
+            skb.checksum_help()?;
+            assert!(ours[..] == contents(&skb)?[..]);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_checksum_is_not_put_outside_of_the_packet() -> Result {
+        let bytes = [7; 100];
+        for (start, offset) in [
+            (0_usize, 99_u16),
+            (0, 60_000),
+            (99, 1),
+            (101, 0),
+            (60_000, 0),
+        ] {
+            let mut skb = packet(&bytes, ETH_P_IP, 20)?;
+            leave_checksum(&mut skb, 0, 0);
+            let first = skb.headroom();
+            let left = &mut skb.headers_mut().__bindgen_anon_1;
+            // SAFETY: The union is of these two offsets for a packet like that.
+            let left = unsafe { &mut left.__bindgen_anon_1 };
+            left.csum_start = (first + start) as u16;
+            left.csum_offset = offset;
+            assert!(contents(&skb).is_err());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn segments_of_a_tunnel_are_made_with_the_device() -> Result {
+        let mut numbers = Numbers::new(12);
+        let skb = tcp_in_ipip(&mut numbers, 3500, 1000)?;
+        let whole = contents_without_checksum(&skb)?;
+        let mut segments = skb.gso_segment(device()).map_err(|(error, _)| error)?;
+        assert!(segments.len() == 4);
+        let mut payload = 60;
+        while let Some(mut segment) = segments.pop_front() {
+            // SAFETY: The union names the device of a packet that is not on a list.
+            let links = unsafe { segment.skb().__bindgen_anon_1.__bindgen_anon_1 };
+            // SAFETY: As above.
+            assert!(unsafe { links.__bindgen_anon_1.dev }.is_null());
+            segment.checksum_help()?;
+            let bytes = contents(&segment)?;
+            assert!(words(&[&bytes[..20]]) == 0xffff && words(&[&bytes[20..40]]) == 0xffff);
+            assert!(u16::from_be_bytes([bytes[22], bytes[23]]) as usize == bytes.len() - 20);
+            let len = ((bytes.len() - 40) as u16).to_be_bytes();
+            assert!(words(&[&bytes[32..40], &[0, 6], &len, &bytes[40..]]) == 0xffff);
+            assert!(bytes[60..] == whole[payload..payload + bytes.len() - 60]);
+            payload += bytes.len() - 60;
+        }
+        assert!(payload == whole.len());
+        Ok(())
+    }
+
+    #[test]
+    fn segments_are_not_made_where_the_headers_of_a_tunnel_are_in_disorder() -> Result {
+        let mut numbers = Numbers::new(13);
+        let changes: [fn(&mut SkBuff); 4] = [
+            |skb| skb.headers_mut().inner_mac_header = 0,
+            |skb| skb.headers_mut().inner_mac_header = u16::MAX,
+            |skb| skb.headers_mut().inner_network_header -= 1,
+            |skb| skb.headers_mut().inner_network_header = 60_000,
+        ];
+        for change in changes {
+            let mut skb = tcp_in_ipip(&mut numbers, 3500, 1000)?;
+            change(&mut skb);
+            assert!(matches!(skb.gso_segment(device()), Err((EINVAL, _))));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_wants_something_of_its_own_goes_alone() -> Result {
+        let with = |change: &dyn Fn(&mut bindings::skb_shared_info)| -> Result<bool> {
+            let skb = packet(&[0; 40], ETH_P_IP, 20)?;
+            // SAFETY: The buffer is ours alone, and nobody else looks at what is in it.
+            change(unsafe { &mut *skb.shinfo_ptr() });
+            let alone = skb.goes_alone();
+            // SAFETY: As above. It is freed as it was made.
+            unsafe { (*skb.shinfo_ptr()).flags = 0 };
+            Ok(alone)
+        };
+        assert!(!with(&|_| {})?);
+        for bit in 0..8 {
+            assert!(with(&|shinfo| shinfo.tx_flags = 1 << bit)?);
+        }
+        assert!(with(&|shinfo| shinfo.flags = 1)?);
+        let (mut a, b) = (
+            packet(&[0; 40], ETH_P_IP, 20)?,
+            packet(&[0; 40], ETH_P_IP, 20)?,
+        );
+        assert!(a.same_owner(&b) && a.same_flow(&b));
+        a.headers_mut().hash = 1;
+        assert!(!a.same_flow(&b));
         Ok(())
     }
 }
