@@ -7,7 +7,7 @@
 # guests: 1
 # kernels: stock kasan
 # kasan: fragments segments udp_segments threaded
-# timeout: 400
+# timeout: 700
 
 . "$(dirname "$0")/lib.sh"
 
@@ -316,6 +316,124 @@ aggregate_parameters() {
 	rmmod wireguard
 	insmod "$KO"
 }
+
+t timestamps 'a datagram that asks for a timestamp gets it, in a burst of others, too'
+timestamps() {
+	pair
+	ping_both
+	bg b ncat -u -l -k 10.8.0.2 9 > /dev/null
+	wait_for 'somebody listens' listening b udp 9
+	ns a python3 "$HERE/inside.py" timestamps 10.8.0.2
+}
+
+t owners 'a datagram outside belongs to the socket of the packet that is in it, and to no other one'
+owners() {
+	pair
+	ping_both
+	bg b ncat -u -l -k 10.8.0.2 5556 > /dev/null
+	wait_for 'somebody listens' listening b udp 5556
+	ns a nft -f - <<-EOF
+	table inet t {
+		counter long { }
+		counter short { }
+		counter others { }
+		chain o {
+			type filter hook output priority 0
+			oifname eth0 udp dport $PORT meta skuid 1001 counter name long return
+			oifname eth0 udp dport $PORT meta skuid 1002 counter name short return
+			oifname eth0 udp dport $PORT counter name others
+		}
+	}
+	EOF
+	ns a python3 "$HERE/inside.py" owners 10.8.0.2
+	wait_for 'the last one has left' eval '[[ $(counted a short) == "100 "* ]]' || true
+	note "packets and bytes: long $(counted a long), short $(counted a short), others $(counted a others)"
+	[[ $(counted a short) == '100 30000' ]]
+	# Whatever they left in: each message has 1,072 bytes, and each packet 28 bytes of headers.
+	local packets bytes
+	read -r packets bytes <<< "$(counted a long)"
+	((bytes == 800 * 1072 + packets * 28))
+}
+# counted NAMESPACE COUNTER: packets and bytes that a counter of the table t has.
+counted() { ns $1 nft list counter inet t $2 | awk '$1 == "packets" { print $2, $4 }'; }
+
+t zero_checksums 'a datagram whose checksum comes out as 0 arrives, when many leave together, too'
+zero_checksums() {
+	pair
+	# They wait for the session, and leave in as few packets as can be.
+	bg b python3 "$HERE/inside.py" count fd08::2 100 > /tmp/count; local receiver=$BG
+	wait_for 'the receiver listens' listening b udp 5556
+	wait_for 'the address is there' ns a python3 "$HERE/inside.py" zero fd08::2
+	wait $receiver
+	[[ $(< /tmp/count) == 100 ]]
+}
+
+t inside_mtus 'pings, TCP and UDP pass with any MTU inside, from the smallest to the largest'
+inside_mtus() {
+	local mtu n longest=65472
+	pair
+	for n in a b; do
+		ipn $n link set eth0 mtu 65535
+	done
+	ping_ok a 10.8.0.2
+	bg b python3 "$HERE/inside.py" serve 10.8.0.2
+	wait_for 'the server listens' listening b tcp 5555
+	for mtu in 68 69 96 127 128 255 576 1000 1279 1280 1281 1420 1421 1500 2048 4081 8961 9000 16320 21800 32639 32640 32672 \
+		32673 32680 32704 32705 43600 65455 65456 65471 65472 65473 65487 65488 65520 65535 65536 100000; do
+		for n in a b; do
+			ipn $n link set wg0 mtu $mtu
+			ipn $n route flush cache	# of what was learnt of smaller ones
+		done
+		ns a ping -c 1 -W 20 -M do -s $(((mtu < longest ? mtu : longest) - 28)) 10.8.0.2
+		ns a timeout 100 python3 "$HERE/inside.py" talk 10.8.0.2 $mtu
+		((mtu <= longest)) || continue
+		(($(stat a tx_dropped) + $(stat b tx_dropped) + $(stat a tx_errors) + $(stat b tx_errors) == 0))
+	done
+}
+
+t large_segments 'a TCP stream whose segments are longer than 32,704 bytes loses none of them'
+large_segments() {
+	local mtu n
+	pair
+	for n in a b; do
+		ipn $n link set eth0 mtu 65535
+	done
+	ping_both
+	for mtu in 32680 40000 65472; do
+		for n in a b; do
+			ipn $n link set wg0 mtu $mtu
+		done
+		iperf a 10.8.0.2 -n 8M -w 4M > /dev/null
+		note "MTU $mtu: $(stat a tx_packets) packets so far, $(stat a tx_dropped) dropped"
+		(($(stat a tx_dropped) == 0))
+	done
+}
+
+t aggregate_tx 'switched off, no packet that leaves is longer than a datagram can be'
+aggregate_tx() {
+	pair
+	ping_both
+	ns a nft 'add table inet t; add counter inet t big; add chain inet t o { type filter hook output priority 0; }'
+	ns a nft 'add rule inet t o oifname eth0 meta length > 1500 counter name big'
+	if [[ $WG_MODULE == rust ]]; then
+		iperf a 10.8.0.2 -n 4M > /dev/null
+		note "switched on, $(counted a big) packets and bytes were longer"
+		[[ $(counted a big) != 0* ]]
+		ns a nft reset counter inet t big
+	fi
+	aggregate tx N
+	big a eth0 /tmp/left; local left=$BG
+	iperf a 10.8.0.2 -n 4M > /dev/null
+	iperf a fd08::2 -n 4M > /dev/null
+	iperf a 10.8.0.2 -u -b 0 -l 1000 -t 1 > /dev/null
+	kill $left
+	wait $left || true
+	aggregate tx Y
+	[[ $(counted a big) == '0 0' ]]
+	(($(how_many_from /tmp/left 10.9.0.1) == 0))
+}
+# how_many_from FILE ADDRESS: how many packets in a capture that address has sent.
+how_many_from() { tcpdump -nr $1 "src host $2" 2> /dev/null | wc -l; }
 
 t offloads 'it works without offloads as well, switched off and on again'
 offloads() {

@@ -101,6 +101,15 @@ impl PacketCb {
         }
     }
 
+    /// Of the segment with this number, from 0 on, once it is a packet of its own.
+    pub(crate) fn of_segment(&self, index: usize) -> Self {
+        Self {
+            nonce: self.nonce.wrapping_add(index as u64),
+            more: 0,
+            ..*self
+        }
+    }
+
     /// How many messages it becomes.
     pub(crate) fn messages(&self) -> usize {
         usize::from(self.more).wrapping_add(1)

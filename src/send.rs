@@ -85,6 +85,7 @@ use crate::{
         Endpoint,
         SKB_HEADER_LEN, //
     },
+    AGGREGATE_TX,
 };
 
 /// Bytes in front of a packet for all headers that encapsulation puts there.
@@ -565,17 +566,24 @@ pub(crate) fn send_handshake_cookie(
 /// Encrypts a batch, and sends what is encrypted of its peer. Process and softirq context.
 pub(crate) fn encrypt(batch: &Batch) {
     let keypair = &batch.keypair;
+    let aggregate = AGGREGATE_TX.get();
     let mut encrypted = SkbList::new();
     let mut dropped: usize = 0;
     let mut packets = batch.take();
     while let Some(mut skb) = packets.pop_front() {
         let cb: PacketCb = *skb.cb();
         if cb.more != 0 {
-            dropped = dropped.wrapping_add(encrypt_segments(skb, &cb, keypair, &mut encrypted));
+            dropped = dropped.wrapping_add(encrypt_segments(
+                skb,
+                &cb,
+                aggregate,
+                keypair,
+                &mut encrypted,
+            ));
             continue;
         }
         let len = message_len(skb.len(), cb.mtu);
-        if follows(&mut packets, len, cb.ds) {
+        if aggregate && !skb.goes_alone() && follows(&mut packets, len, &skb, cb.ds) {
             if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, packets.len().wrapping_add(1)) {
                 match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
                     None => continue,
@@ -601,25 +609,36 @@ fn message_len(len: usize, mtu: u32) -> usize {
     message_data_len(len.saturating_add(padding(len as u32, mtu) as usize))
 }
 
-/// Whether the first of `packets` can follow one whose message has `len` bytes and the congestion bits `ds`, in a row.
-fn follows(packets: &mut SkbList, len: usize, ds: u8) -> bool {
+/// Whether the first of `packets` can follow `skb`, which has the congestion bits `ds`, in a run.
+///
+/// Its message has at most `len` bytes, and everything else that the stack outside can see of the
+/// two is equal. A packet that differs ends the run before it and begins the next one.
+fn follows(packets: &mut SkbList, len: usize, skb: &SkBuff, ds: u8) -> bool {
     packets.front_mut().is_some_and(|mut next| {
         let cb: PacketCb = *next.cb();
-        cb.more == 0 && cb.ds == ds && message_len(next.len(), cb.mtu) <= len
+        cb.more == 0
+            && cb.ds == ds
+            && message_len(next.len(), cb.mtu) <= len
+            && next.same_owner(skb)
+            && !next.goes_alone()
+            && next.same_flow(skb)
     })
 }
 
-/// Encrypts the segments of a packet as one packet, or as few as can be. Returns how many segments were dropped for want of
-/// memory.
+/// Encrypts the segments of a packet as one packet, or as few as can be.
+///
+/// If they are not to be aggregated, are too long for that, or there is no memory to do it in, each
+/// becomes a packet of its own. Returns how many segments were dropped.
 fn encrypt_segments(
     skb: SkBuff,
     cb: &PacketCb,
+    aggregate: bool,
     keypair: &Keypair,
     encrypted: &mut SkbList,
 ) -> usize {
     let count = cb.messages();
     let mut next = 0;
-    if let Some(gso) = skb.tcp_gso() {
+    if let Some(gso) = skb.tcp_gso().filter(|_| aggregate) {
         let segment = |index| gso.segment(index).filter(|_| index < count);
         while let Some(first) = segment(next) {
             let len = message_len(first.len(), cb.mtu);
@@ -643,8 +662,47 @@ fn encrypt_segments(
     }
     // Or the socket that it came from might be made to send more in here.
     let _bh = bottom_half::disable();
-    skb.consume();
-    count.wrapping_sub(next)
+    if next == count {
+        skb.consume();
+        return 0;
+    }
+    let done = next.wrapping_add(encrypt_each(skb, cb, next, keypair, encrypted));
+    count.wrapping_sub(done)
+}
+
+/// Encrypts the segments of a packet, without the first `skipped`, each as a packet of its own.
+/// Returns how many.
+fn encrypt_each(
+    skb: SkBuff,
+    cb: &PacketCb,
+    skipped: usize,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> usize {
+    let segments = {
+        let guard = rcu::Guard::new();
+        let dev = keypair.peer.device.netdev.get(&guard);
+        dev.and_then(|dev| skb.gso_segment(dev).ok())
+    };
+    let Some(mut segments) = segments else {
+        return 0;
+    };
+    let mut done: usize = 0;
+    for index in 0..cb.messages() {
+        let Some(mut skb) = segments.pop_front() else {
+            break;
+        };
+        if index < skipped {
+            skb.consume();
+            continue;
+        }
+        *skb.cb() = cb.of_segment(index);
+        if encrypt_packet(&mut skb, keypair).is_ok() {
+            encrypted.push_back(skb);
+            done = done.wrapping_add(1);
+        }
+    }
+    done
 }
 
 /// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be the next in it but was not,
@@ -665,7 +723,7 @@ fn encrypt_run(
             left = Some(skb);
             break;
         }
-        if follows(packets, run.room(), cb.ds) {
+        if follows(packets, run.room(), &skb, cb.ds) {
             next = packets.pop_front();
         }
         sealed.push_back(skb);
@@ -676,7 +734,8 @@ fn encrypt_run(
             encrypted.push_back(with_ds(run, ds));
         }
     }
-    // The socket that they came from is told of all of them at once, and not made to send more after each.
+    // Their socket hears of all of them when bottom halves are enabled, and is not made to send
+    // more after each.
     let _bh = bottom_half::disable();
     sealed.consume();
     left

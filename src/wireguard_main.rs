@@ -51,7 +51,7 @@ module! {
 }
 
 linux::moduleparam::bool_param! {
-    /// Whether messages of one size that are sent together leave as one packet of many datagrams.
+    /// Whether messages of one size to one peer leave as one packet of many datagrams.
     pub(crate) static AGGREGATE_TX: aggregate_tx = true,
         "Hand datagrams of a tunnel to the network as UDP GSO packets (default: Y)";
 }
