@@ -240,15 +240,17 @@ def latest(far):
             return message
 
 
-def answered(far):
-    """A session with wg0 as initiator. It tries again every five seconds; an answer to the try before comes too late."""
+def answered(far, sock=None):
+    """A session with wg0 as initiator, answered from `sock`, if there is one.
+
+    wg0 tries again every five seconds; an answer to the try before comes too late."""
     LOG.read().clear()
     for _ in range(10):
         far.consume_initiation(latest(far))
         message, session = far.response()
         LOG.read()  # the line of the initiation that is answered here is in it by now
         before = LOG.initiations
-        far.send(message)
+        far.send(message, sock)
         until("the response, or another initiation", lambda: LOG.has("Receiving handshake response from peer") or LOG.initiations > before)
         if LOG.has("Receiving handshake response from peer"):
             return session
@@ -261,6 +263,8 @@ def nft(rule):
 
 def outside(key):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    segmented = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    segmented.setsockopt(socket.SOL_UDP, 103, 100)  # UDP_SEGMENT
     nft("add table inet t; add chain inet t o { type filter hook output priority 0; }")
     # IPv6 counts what the stack refuses as another kind of error than IPv4 does.
     for version, loopback, lost in ((4, "127.0.0.1", {"tx_dropped": 1}),
@@ -271,17 +275,29 @@ def outside(key):
         def send(size=0):
             sock.sendto(bytes(size), ("10.8.0.2", 9))
 
+        def send_run(count):
+            segmented.sendto(bytes(100 * count), ("10.8.0.2", 9))
+
         # A packet of 28 bytes is one of 32 with padding, and 64 with what is around it; UDP and IP are not counted.
         dropped(f"a packet sent over IPv{version}", send, tx_packets=1, tx_bytes=32 + 32)
         assert len(session.open(far.receive(DATA))[1]) == 32
         dropped("and a longer one", lambda: send(1392), tx_packets=1, tx_bytes=1420 + 32)
         far.receive(DATA)
+        for count in (2, 16, 40):
+            dropped(f"a run of {count} packets", lambda: send_run(count),
+                    tx_packets=count, tx_bytes=count * (128 + 32))
+            for _ in range(count):
+                assert len(session.open(far.receive(DATA))[1]) == 128
         refresh(far, session)
         before = far_bytes(far)
         nft(f"add rule inet t o udp dport {far.sock.getsockname()[1]} drop")
         dropped(f"one that is refused outside, IPv{version}", send, **lost)
         # The peer's own counter is of what was sent towards it.
         assert far_bytes(far) == before + 64, (far_bytes(far), before)
+        for count in (2, 16, 40):
+            dropped(f"a run of {count} that is refused outside, IPv{version}",
+                    lambda: send_run(count), **{name: count for name in lost})
+        silent(far)
         nft("flush chain inet t o")
         refresh(far, session)
         # Without a route nothing is counted at all.
@@ -722,4 +738,5 @@ def dsfield(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        xmit, staged, outside, datagrams, handshakes, cookies, data, window, inner, overflow, removed, dsfield)}[name](key)
+        xmit, staged, outside, datagrams, handshakes,
+        cookies, data, window, inner, overflow, removed, dsfield)}[name](key)

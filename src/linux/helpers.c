@@ -496,14 +496,19 @@ static struct udp_tunnel_sent udp_tunnel_sent(const struct sk_buff *skb, struct 
 	};
 }
 
-static void udp_tunnel_count(const struct udp_tunnel_sent *sent, struct net_device *dev)
+/* What is lost below IPv4 is counted as dropped, and below IPv6 as an error. */
+static void udp_tunnel_count(const struct udp_tunnel_sent *sent, struct net_device *dev, bool ipv6)
 {
 	if (sent->segs <= 1)
 		return;
-	if (u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets) != sent->packets)
+	if (u64_stats_read(&this_cpu_ptr(dev->tstats)->tx_packets) != sent->packets) {
 		dev_sw_netstats_tx_add(dev, sent->segs - 1, 0);
-	else
+	} else if (ipv6) {
+		DEV_STATS_ADD(dev, tx_errors, sent->segs - 1);
+		DEV_STATS_ADD(dev, tx_aborted_errors, sent->segs - 1);
+	} else {
 		DEV_STATS_ADD(dev, tx_dropped, sent->segs - 1);
+	}
 }
 
 int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
@@ -522,7 +527,7 @@ int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *
 	sent = udp_tunnel_sent(skb, dev);
 	udp_tunnel_xmit_skb(rt, sk, skb, saddr, daddr, ds, ip4_dst_hoplimit(&rt->dst), 0,
 			    inet_sk(sk)->inet_sport, dport, false, false, 0);
-	udp_tunnel_count(&sent, dev);
+	udp_tunnel_count(&sent, dev, false);
 	return 0;
 }
 
@@ -542,7 +547,7 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 	sent = udp_tunnel_sent(skb, dev);
 	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), 0,
 			     inet_sk(sk)->inet_sport, dport, false, 0);
-	udp_tunnel_count(&sent, dev);
+	udp_tunnel_count(&sent, dev, true);
 	return 0;
 }
 
