@@ -430,6 +430,27 @@ def handshakes(key):
             pass
 
 
+def response(key):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for loopback in ("127.0.0.1", "::1"):
+        far = new_peer(key, "10.8.0.2/32", endpoint=True, address=(loopback, PORT))
+        before = at(far)
+        sock.sendto(b"waits", ("10.8.0.2", 9))
+        elsewhere = far.new_socket()
+        session = answered(far, elsewhere)
+        told_first, far.sock = far.sock, elsewhere
+        until("the endpoint to move", lambda: endpoint_of(far) == at(far))
+        # What waited for the session goes there, although only the response has come from there.
+        assert far.receive_data(session)[28:33] == b"waits"
+        far.sock = told_first
+        while True:
+            try:
+                assert far.receive(timeout=0.2)[0] == INITIATION, f"data went to {before}"
+            except TimeoutError:
+                break
+        wg("set", "wg0", "peer", key_of(far), "remove")
+
+
 def cookies(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     source = name_of(far.sock)
@@ -738,5 +759,5 @@ def dsfield(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        xmit, staged, outside, datagrams, handshakes,
+        xmit, staged, outside, datagrams, handshakes, response,
         cookies, data, window, inner, overflow, removed, dsfield)}[name](key)

@@ -38,6 +38,9 @@ datagrams() { drops datagrams; }
 t handshakes 'handshake messages that are not right are dropped and not answered'
 handshakes() { drops handshakes; }
 
+t response 'a response moves the endpoint, before any data'
+response() { drops response; }
+
 t cookies 'cookie replies are taken once, and only by who can read them'
 cookies() { drops cookies; }
 
