@@ -451,6 +451,50 @@ def response(key):
         wg("set", "wg0", "peer", key_of(far), "remove")
 
 
+def private_key(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def change():
+        """Gives wg0 another private key, which the other end is told of."""
+        secret = os.urandom(32)
+        subprocess.run(["wg", "set", "wg0", "private-key", "/proc/self/fd/0"],
+                       input=base64.b64encode(secret), check=True)
+        far.remote = peer.public_of(secret)
+
+    def begins_anew(text):
+        """A packet that wg0 is to send waits for a session under the new key."""
+        sock.sendto(text, ("10.8.0.2", 9))
+        message = far.receive()
+        assert message[0] == INITIATION, f"type {message[0]}, under the session of the old key"
+        far.consume_initiation(message)
+        message, session = far.response()
+        far.send(message)
+        assert far.receive_data(session)[28:28 + len(text)] == text
+        silent(far)
+        return session
+
+    # Without a key nothing can be sent. The first one sends what waits.
+    subprocess.run(["wg", "set", "wg0", "private-key", "/dev/null"], check=True)
+    sock.sendto(b"first", ("10.8.0.2", 9))
+    silent(far)
+    change()
+    session = answered(far)
+    assert far.receive_data(session)[28:33] == b"first"
+
+    sock.sendto(b"before", ("10.8.0.2", 9))
+    assert far.receive_data(session)[28:34] == b"before"
+    change()
+    begins_anew(b"after")
+
+    # The same for a session that waits for its first message, which makes it the current one.
+    session = far.connect(confirm=False)
+    change()
+    dropped("the first keepalive of a session under the old key", lambda: far.send(session.seal()),
+            "Receiving keepalive packet", quiet=False, rx_packets=1, rx_bytes=32)
+    begins_anew(b"then")
+
+
 def cookies(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     source = name_of(far.sock)
@@ -759,5 +803,5 @@ def dsfield(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        xmit, staged, outside, datagrams, handshakes, response,
+        xmit, staged, outside, datagrams, handshakes, response, private_key,
         cookies, data, window, inner, overflow, removed, dsfield)}[name](key)

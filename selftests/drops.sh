@@ -41,6 +41,9 @@ handshakes() { drops handshakes; }
 t response 'a response moves the endpoint, before any data'
 response() { drops response; }
 
+t private_key 'after a new private key nothing is sent under the sessions of the old one'
+private_key() { drops private_key; }
+
 t cookies 'cookie replies are taken once, and only by who can read them'
 cookies() { drops cookies; }
 
