@@ -495,6 +495,44 @@ def private_key(key):
     begins_anew(b"then")
 
 
+def sessions(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def taken(title, session, instead_of=None):
+        """wg0 takes a keepalive of `session`, and not the one of `instead_of` before it."""
+        dropped(title, lambda: instead_of and far.send(instead_of.seal()),
+                "Receiving keepalive packet", barrier=lambda: far.send(session.seal()), quiet=False,
+                rx_packets=1, rx_bytes=32)
+
+    def sent_with(session):
+        sock.sendto(b"x", ("10.8.0.2", 9))
+        assert session.open(far.receive(DATA))[1]
+
+    def again(**options):
+        time.sleep(0.1)  # a peer may begin 50 handshakes a second
+        return far.connect(**options)
+
+    first = established(far)
+    sent_with(first)
+    second = again(confirm=False)
+    # Nobody knows yet whether the other end has its keys.
+    sent_with(first)
+    taken("the first message of a new session", second)
+    sent_with(second)
+    taken("a late one of the session before it", first)
+    sent_with(second)
+    third = again(confirm=False)
+    taken("one of the session before that is not, and one of the last", second, instead_of=first)
+    # A session that nothing has come under is replaced by the next one.
+    fourth = again(confirm=False)
+    taken("one of the replaced session is not, and one of the last", second, instead_of=third)
+    sent_with(second)
+    taken("the first message of the newest", fourth)
+    sent_with(fourth)
+    silent(far)
+
+
 def cookies(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     source = name_of(far.sock)
@@ -803,5 +841,5 @@ def dsfield(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        xmit, staged, outside, datagrams, handshakes, response, private_key,
+        xmit, staged, outside, datagrams, handshakes, response, private_key, sessions,
         cookies, data, window, inner, overflow, removed, dsfield)}[name](key)

@@ -44,6 +44,9 @@ response() { drops response; }
 t private_key 'after a new private key nothing is sent under the sessions of the old one'
 private_key() { drops private_key; }
 
+t sessions 'a new session is used from its first message on, and the one before the last is over'
+sessions() { drops sessions; }
+
 t cookies 'cookie replies are taken once, and only by who can read them'
 cookies() { drops cookies; }
 
