@@ -410,6 +410,71 @@ dump_and_change() {
 	wait $changer || true
 }
 
+t dump_goes_on 'a dump leaves out the rest of a peer when allowed IPs have changed, and only then'
+dump_goes_on() {
+	one
+	ns a timeout 300 python3 - <<-'PY'
+	import socket, sys; sys.path.insert(0, "/selftests")
+	from wgnl import *
+	sock, name = Socket(), attr(A_IFNAME, "wg0")
+	first, second, third = (bytes([number]) * 32 for number in (1, 2, 3))
+	NUMBERS = [bytes([i >> 8, i & 255]) for i in range(1500)]
+	V4 = [allowedip(socket.AF_INET, b"\n\1" + number, 32) for number in NUMBERS]
+	V6 = [allowedip(socket.AF_INET6, b"\x20\1" + bytes(12) + number, 128) for number in NUMBERS]
+	NEW4 = allowedip(socket.AF_INET, b"\xc0\0\2\0", 24)
+	NEW6 = allowedip(socket.AF_INET6, bytes(16), 0)
+	other4 = allowedip(socket.AF_INET, bytes([10, 2, 0, 0]), 16)
+	other6 = allowedip(socket.AF_INET6, bytes([0x20, 1, *bytes(14)]), 64)
+	removed = allowedip(socket.AF_INET, b"\n\1" + NUMBERS[7], 32, attr(I_FLAGS, u32(1)))
+	def change(key, *attrs):
+	    sock.do(SET_DEVICE, name + nest(A_PEERS, peer(key, *attrs)))
+	def dumped(action):
+	    """The allowed IPs by peer in each message of a dump, and the first one after `action`."""
+	    sock.do(SET_DEVICE, name + attr(A_FLAGS, u32(REPLACE_PEERS)))
+	    for part in range(0, 1500, 500):
+	        change(first, nest(P_ALLOWEDIPS, *V4[part:part + 500], *V6[part:part + 500]))
+	    change(second, nest(P_ALLOWEDIPS, other4))
+	    change(third, nest(P_ALLOWEDIPS, other6))
+	    other = Socket()
+	    messages, interrupted = [], None
+	    dump = other.dump(GET_DEVICE, name)
+	    for number, (flags, data) in enumerate(dump):
+	        if flags & NLM_F_DUMP_INTR:
+	            assert interrupted is None and number >= 1
+	            interrupted = number
+	        lists = (value for kind, value in parse(data) if kind == A_PEERS)
+	        peers = [dict(parse(p)) for value in lists for _, p in parse(value)]
+	        messages.append({p[P_PUBLIC_KEY]: parse(p.get(P_ALLOWEDIPS, b"")) for p in peers})
+	        if number == 0:
+	            action()
+	    return messages, interrupted
+	messages, interrupted = dumped(lambda: None)
+	whole = sum((message.get(first, []) for message in messages), [])
+	assert not interrupted and len(whole) == 3000 and len(messages) > 3, len(messages)
+	for title, action in (
+	        ("one more, IPv4", lambda: change(first, nest(P_ALLOWEDIPS, NEW4))),
+	        ("one more, IPv6", lambda: change(first, nest(P_ALLOWEDIPS, NEW6))),
+	        ("one less", lambda: change(first, nest(P_ALLOWEDIPS, removed))),
+	        ("none", lambda: change(first, attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)))),
+	        ("one that another peer takes", lambda: change(second, nest(P_ALLOWEDIPS, V4[7]))),
+	        ("one more of another peer", lambda: change(second, nest(P_ALLOWEDIPS, NEW4)))):
+	    messages, interrupted = dumped(action)
+	    assert interrupted, title
+	    before, after = messages[:interrupted], messages[interrupted:]
+	    ips = sum((message[first] for message in before), [])
+	    assert 0 < len(ips) < 3000 and ips == whole[:len(ips)], (title, len(ips))
+	    assert [message[first] for message in after if first in message] == [[]], title
+	    assert len(after[-1][second]) >= 1 and len(after[-1][third]) == 1, title
+	    print(f"{title}: {len(ips)} of 3000")
+	for title, action in (
+	        ("the keepalive interval", lambda: change(first, attr(P_KEEPALIVE, u16(5)))),
+	        ("the mark", lambda: sock.do(SET_DEVICE, name + attr(A_FWMARK, u32(5))))):
+	    messages, interrupted = dumped(action)
+	    assert interrupted, title
+	    assert sum((message.get(first, []) for message in messages), []) == whole, title
+	PY
+}
+
 t dump_and_delete 'an interface that is deleted in the middle of a dump goes when the dump ends'
 dump_and_delete() {
 	one
