@@ -211,6 +211,19 @@ allowedips() {
 	[[ $(ips) == "$K1 8.8.8.8/32|$K2 (none)|" ]]
 }
 
+t lookups 'an address belongs to the longest prefix, however prefixes have come and gone'
+lookups() {
+	one
+	keys a
+	wga set wg0 private-key <(echo "${KEY[a]}")
+	ipn a addr add 172.31.0.1/32 dev wg0
+	ipn a addr add fdff::1/128 dev wg0
+	ipn a link set wg0 up
+	ipn a route add default dev wg0
+	ipn a -6 route add default dev wg0
+	ns a timeout 300 python3 $HERE/lookups.py
+}
+
 t replace_allowedips 'allowed IPs that replace others are those that were given, in their order, whatever both have in common'
 replace_allowedips() {
 	local list
