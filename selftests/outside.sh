@@ -435,6 +435,22 @@ aggregate_tx() {
 # how_many_from FILE ADDRESS: how many packets in a capture that address has sent.
 how_many_from() { tcpdump -nr $1 "src host $2" 2> /dev/null | wc -l; }
 
+t lengths 'bulk TCP over IPv6 makes no fragment, and no message longer than the MTU and 32 bytes'
+lengths() {
+	pair 6
+	ping_both
+	ns a ethtool -K eth0 tx-udp-segmentation off
+	capture b /tmp/pcap "dst host fd09::2"
+	iperf a 10.8.0.2 -n 1M > /dev/null
+	iperf a fd08::2 -n 1M > /dev/null
+	capture_end
+	[[ -z $(wire pieces /tmp/pcap | grep -v ' 0 last$') ]]
+	wire show /tmp/pcap | awk '$NF == 4 { print $(NF - 1) }' | sort -n | uniq -c > /tmp/lengths
+	cat /tmp/lengths
+	# Most of them are as long as they may be.
+	awk '{ n += $1 } END { exit !($2 == 1420 + 32 && $1 > n / 2 && n > 500) }' /tmp/lengths
+}
+
 t offloads 'it works without offloads as well, switched off and on again'
 offloads() {
 	local n
