@@ -451,6 +451,27 @@ lengths() {
 	awk '{ n += $1 } END { exit !($2 == 1420 + 32 && $1 > n / 2 && n > 500) }' /tmp/lengths
 }
 
+t checksums 'the UDP checksum outside is right, of single packets and of runs, over both families'
+checksums() {
+	local family
+	for family in 4 6; do
+		pair $family
+		# Made before the packets leave, so that the capture sees it.
+		ns a ethtool -K eth0 tx off
+		capture b /tmp/pcap "udp and dst host $(outer b $family | tr -d '[]')"
+		ping_ok a 10.8.0.2
+		ns a ping -q -c 1 -W 20 -s 1001 fd08::2
+		iperf a 10.8.0.2 -n 500K > /dev/null
+		iperf a fd08::2 -n 500K > /dev/null
+		capture_end
+		wire checksums /tmp/pcap $PORT > /tmp/checksums
+		[[ -z $(grep -v '^right ' /tmp/checksums) ]]
+		grep -q '^right 148$' /tmp/checksums
+		(($(grep -c '^right 1452$' /tmp/checksums) > 300))
+		ns_del a b
+	done
+}
+
 t offloads 'it works without offloads as well, switched off and on again'
 offloads() {
 	local n

@@ -5,6 +5,8 @@ wire.py show FILE                     the IP packets in a capture, one a line: s
                                       and for UDP: sport dport payload-length WireGuard-type
 wire.py pieces FILE                   how the IP packets in a capture are fragmented, one a line: length offset more|last,
                                       and DF for IPv4 packets that must not be
+wire.py checksums FILE PORT           the UDP checksums of the datagrams to that port, one a line:
+                                      right, wrong or none, and the length of the payload
 wire.py replay FILE TYPE ADDR PORT    sends the payloads of that WireGuard type again, from an address and port of our own
 wire.py garbage ADDR PORT             sends datagrams of many lengths that are almost WireGuard messages
 wire.py flood KEY COUNT ADDR PORT     sends initiations with a right mac1 for the public key and nothing else right, and
@@ -77,6 +79,21 @@ def pieces(name):
                 field, = struct.unpack_from(">H", packet, 42)
                 offset, more = field & 0xFFF8, field & 1
         print(total, offset, "more" if more else "last", *(["DF"] if never else []))
+
+
+def checksums(name, port):
+    for packet in packets(name):
+        _, _, _, protocol, datagram = split(packet)
+        if protocol != socket.IPPROTO_UDP or struct.unpack_from(">H", datagram, 2)[0] != port:
+            continue
+        addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+        if datagram[6:8] == b"\0\0":
+            found = "none"
+        else:
+            # Over the pseudo header and the datagram, its checksum included, the sum is zero.
+            wrong = checksum(addresses + struct.pack(">HH", protocol, len(datagram)) + datagram)
+            found = "wrong" if wrong else "right"
+        print(found, len(datagram) - 8)
 
 
 def connected(address, port):
@@ -216,6 +233,8 @@ if __name__ == "__main__":
         sys.exit(show(*words))
     if command == "pieces":
         sys.exit(pieces(*words))
+    if command == "checksums":
+        sys.exit(checksums(words[0], int(words[1])))
     if command == "replay":
         sys.exit(replay(words[0], int(words[1]), words[2], int(words[3])))
     if command == "garbage":
