@@ -472,6 +472,40 @@ checksums() {
 	done
 }
 
+t link_local 'a link-local address outside keeps its scope, with TCP inside'
+link_local() {
+	local n link
+	pair_link
+	keys a b
+	# Another link with the same addresses: only the scope tells the two from each other.
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	for n in a b; do
+		ipn $n link set eth1 addrgenmode none up
+		for link in eth0 eth1; do
+			ipn $n -6 addr flush dev $link scope link
+			ipn $n addr add fe80::${NUM[$n]}/64 dev $link nodad
+		done
+		wg_new $n
+	done
+	wg_peer b
+	wg_peer a endpoint "[fe80::2%eth0]:$PORT"
+	ping_both
+	CAPTURE_IF=eth1 capture a /tmp/pcap udp
+	(while sleep 0.05; do wg_endpoint a; wg_endpoint b; done) > /tmp/endpoints & local watch=$!
+	iperf a 10.8.0.2 -n 1M > /dev/null
+	iperf b fd08::1 -n 1M > /dev/null
+	kill $watch
+	wait $watch || true
+	capture_end
+	cmp <(sort -u /tmp/endpoints) <(printf '%s\n' "[fe80::1%eth0]:$PORT" "[fe80::2%eth0]:$PORT")
+	[[ -z $(wire show /tmp/pcap) ]]
+	# The same address on the other link is another endpoint.
+	wg_peer a endpoint "[fe80::2%eth1]:$PORT"
+	ping_ok a 10.8.0.2
+	[[ $(wg_endpoint b) == "[fe80::1%eth1]:$PORT" ]]
+	ping_both
+}
+
 t offloads 'it works without offloads as well, switched off and on again'
 offloads() {
 	local n
