@@ -567,6 +567,34 @@ dsfield() {
 	ns a timeout 300 python3 "$HERE/drops.py" dsfield "${KEY[a]}"
 }
 
+t mark_routes 'the mark of an interface chooses its routes outside, of both families'
+mark_routes() {
+	local n family
+	for family in 4 6; do
+		pair $family
+		ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+		for n in a b; do
+			ipn $n addr add 10.10.0.${NUM[$n]}/24 dev eth1
+			ipn $n addr add fd10::${NUM[$n]}/64 dev eth1 nodad
+			ipn $n link set eth1 up
+			ns $n sysctl -q net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth1.rp_filter=0
+		done
+		wait_for 'the other link is up' ns a ping -q -c 1 -W 1 fd10::2
+		ipn a rule add fwmark 0x77 table 77
+		ipn a -6 rule add fwmark 0x77 table 77
+		ipn a route add 10.9.0.2/32 via 10.10.0.2 table 77
+		ipn a route add fd09::2/128 via fd10::2 table 77
+		CAPTURE_IF=eth1 capture b /tmp/pcap udp dst port $PORT
+		ping_both
+		[[ -z $(wire show /tmp/pcap) ]]
+		ns a wg set wg0 fwmark 0x77
+		ping_both
+		capture_end
+		[[ -n $(wire show /tmp/pcap) ]]
+		ns_del a b
+	done
+}
+
 t groups 'packets for groups, for all, and for one link go to whom they are routed to'
 groups() {
 	local n
