@@ -2,9 +2,9 @@
 #
 # The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
 
-export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE
+export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
-.PHONY: module demo test test-debug races lint kunit bench shell install clean distclean help
+.PHONY: module demo test test-debug races mutants lint kunit bench shell install clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -24,6 +24,9 @@ test-debug: ## run the tests on kernels that look for mistakes: kasan and kcsan,
 
 races: ## change everything under traffic for ten minutes, on a kernel that looks for mistakes
 	@KERNEL=kasan scripts/boot.sh --timeout 9000 -- env RACES=150 /selftests/races.sh
+
+mutants: ## break the module in one place at a time and see that the tests notice, or MUTANTS="NAME…"
+	@scripts/mutants.sh $(MUTANTS)
 
 kunit: ## run the unit tests
 	@KERNEL=kasan scripts/test.sh kunit

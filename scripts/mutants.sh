@@ -1,0 +1,201 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/mutants.sh [NAME…]
+#
+# Breaks the module in one place at a time, and checks that the tests notice. Each
+# selftests/mutants/NAME.patch is such a mistake; without a NAME all of them are tried. Prints a
+# line for each and, at the end, `N killed, N explained, N survived`. Exits with 0 if none survived.
+#
+# A patch begins with words that say what it breaks, and with lines that say what has to follow:
+#
+#     Killed-by: FILE TEST…   these tests of selftests/FILE.sh have to fail, every one of them.
+#                             Several such lines name tests of several files
+#     Explained: WHY          no test can notice, for this reason: the mutant is only built
+#
+# A mutant is killed if it is loaded and all of its tests fail, or if its guest ends before they
+# report. It survives if one of them passes. The tests are run on the module as it is first: a test
+# that fails there says nothing about a mutant. A patch that does not apply any more, or does not
+# compile, ends the script with an error.
+#
+# The patches are applied to a copy of this tree in the cache, where the module is built again and
+# again. What a guest prints is kept in the log folder of the cache, as mutant-NAME.log.
+#
+# Environment: JOBS, how many guests run at a time (default: 2). BASE=no leaves out the module as it
+# is. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+[[ $KERNEL == stock ]] || die "mutants are tried on the stock kernel: leave KERNEL out"
+command -v patch >/dev/null ||
+	die "patch is missing: install the package patch, then run this again"
+
+patches=$tree/selftests/mutants
+names=("$@")
+[[ $# -gt 0 ]] || mapfile -t names < <(cd "$patches" && printf '%s\n' *.patch | sed 's/\.patch$//')
+
+# said NAME WORD: the lines above the changes of a patch that begin with `WORD:`, without it.
+said() { sed -n "/^--- /q; s/^$2: *//p" "$patches/$1.patch"; }
+
+# pairs NAME…: FILE=TEST for each test that has to fail with one of these mutants.
+pairs() {
+	local name file tests test
+	for name; do
+		while read -r file tests; do
+			for test in $tests; do echo "$file=$test"; done
+		done < <(said "$name" Killed-by)
+	done | sort -u
+}
+
+# Checks the words of a patch, so that a mistake in them is reported before anything is built.
+declare -A known=()
+check_words() {
+	local name=$1 file tests test
+	[[ -e $patches/$name.patch ]] || die "there is no $patches/$name.patch"
+	[[ -n $(said "$name" Killed-by)$(said "$name" Explained) ]] ||
+		die "$name.patch has neither a line \`Killed-by:\` nor a line \`Explained:\`"
+	while read -r file tests; do
+		[[ -n $file ]] || continue
+		[[ $(declared "$tree/selftests/$file.sh" guests) == 1 ]] ||
+			die "$name.patch: selftests/$file.sh is no test for a single guest"
+		[[ -n ${known[$file]:-} ]] ||
+			known[$file]=" $("$tree/selftests/$file.sh" --list | cut -f 1 | xargs) "
+		[[ -n $tests ]] || die "$name.patch names no test of $file"
+		for test in $tests; do
+			[[ ${known[$file]} == *" $test "* ]] ||
+				die "$name.patch: $file.sh has no test $test"
+		done
+	done < <(said "$name" Killed-by)
+}
+
+# build NAME [PATCH]: builds this tree with the patch as $run/NAME.ko. Only meanwhile is the copy
+# locked.
+build() {
+	local name=$1 patch=${2:-}
+	work_begin "mutants-$target" "$kernel/build"
+	if [[ -n $patch ]]; then
+		run_job patch --directory="$work" --strip=1 --fuzz=0 --forward \
+			--no-backup-if-mismatch --reject-file=- --input="$patch" >>"$log" 2>&1 ||
+			die "$name.patch does not apply any more: make it anew (see $log)"
+	fi
+	# Without debug information, which nobody needs of a mutant, and which takes time.
+	run_job in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" \
+		KRUSTFLAGS=-Cdebuginfo=0 modules >>"$log" 2>&1 ||
+		die "with $name.patch the module does not compile: see $log"
+	cp "$work/wireguard.ko" "$run/$name.ko"
+	unlock "mutants-$target"
+}
+
+# boot NAME FILE=TEST…: runs tests with $run/NAME.ko, in one guest for all files that need the same
+# kind of guest, and writes `FILE TEST ok|failed|missing` for each of them to $run/NAME.results.
+boot() {
+	local name=$1 pair file kind status output=$cache/log/mutant-$1.log kinds=()
+	local -A tests=() memory=() commands=()
+	shift
+	for pair; do
+		tests[${pair%%=*}]+=" ${pair#*=}"
+	done
+	for file in "${!tests[@]}"; do
+		kind=$(declared "$tree/selftests/$file.sh" clock host)
+		kind+=" $(declared "$tree/selftests/$file.sh" append)"
+		[[ -n ${commands[$kind]:-} ]] || kinds+=("$kind")
+		commands[$kind]+="echo '# file $file'; /selftests/$file.sh${tests[$file]}; "
+		[[ $(declared "$tree/selftests/$file.sh" memory 1024) -le ${memory[$kind]:-0} ]] ||
+			memory[$kind]=$(declared "$tree/selftests/$file.sh" memory 1024)
+	done
+	: >"$output"
+	for kind in "${kinds[@]}"; do
+		status=0
+		"$scripts/boot.sh" --ko "$run/$name.ko" --clock "${kind%% *}" \
+			--append "${kind#* }" --memory "${memory[$kind]}" --timeout 1800 \
+			--console "$cache/log/mutant-$name-console.log" \
+			-- bash -c "${commands[$kind]}" >>"$output" 2>&1 || status=$?
+		echo "# status $status" >>"$output"
+	done
+	# The first result of a file is that the module is loaded. Those of the tests follow in
+	# their order.
+	for file in "${!tests[@]}"; do
+		awk -v file="$file" -v names="${tests[$file]}" '
+		{ sub(/\r$/, "") }
+		/^# file / { here = $3 == file }
+		here && /^(not )?ok [0-9]+/ { result[/^not/ ? $3 : $2] = /^not/ ? "failed" : "ok" }
+		END {
+			if (result[1] != "ok") {
+				print file, "-", "unloaded"
+				exit
+			}
+			count = split(names, name, " ")
+			for (i = 1; i <= count; i++)
+				print file, name[i], (i + 1 in result) ? result[i + 1] : "missing"
+		}' "$output"
+	done >"$run/$name.results"
+}
+
+# Prints what has become of a mutant whose guest has ended, and counts it.
+killed=0 explained=0 survived=0
+verdict() {
+	local name=$1 file test result passed=() missing=()
+	while read -r file test result; do
+		case $result in
+		unloaded) die "$name: the guest did not load it: see $cache/log/mutant-$name.log" ;;
+		ok) passed+=("$file: $test") ;;
+		missing) missing+=("$file: $test") ;;
+		esac
+	done <"$run/$name.results"
+	if [[ ${#passed[@]} -gt 0 ]]; then
+		survived=$((survived + 1))
+		printf 'survived   %s   (passed: %s)\n' "$name" "$(IFS=,; echo "${passed[*]}")"
+	else
+		killed=$((killed + 1))
+		printf 'killed     %s%s\n' "$name" \
+			"${missing[*]:+   (the guest ended before ${missing[*]})}"
+	fi
+}
+
+# Waits until fewer than so many guests run.
+wait_below() {
+	local pid
+	while [[ ${#jobs[@]} -ge $1 ]]; do
+		wait -n -p pid "${!jobs[@]}" || true
+		verdict "${jobs[$pid]}"
+		unset "jobs[$pid]"
+	done
+}
+
+for name in "${names[@]}"; do
+	check_words "$name"
+done
+mapfile -t all < <(pairs "${names[@]}")
+
+call env buildenv.sh
+call guest guest.sh
+call kernel kernel.sh
+use_part "$env"
+use_part "$kernel"
+start_log "mutants-$target"
+scratch run
+
+if [[ ${BASE:-yes} != no && ${#all[@]} -gt 0 ]]; then
+	say "  ${#all[@]} tests on the module as it is …"
+	build none
+	run_job boot none "${all[@]}"
+	while read -r file test result; do
+		[[ $result == ok ]] ||
+			die "$file: $test fails without a mutant: see $cache/log/mutant-none.log"
+	done <"$run/none.results"
+fi
+for name in "${names[@]}"; do
+	build "$name" "$patches/$name.patch"
+	mapfile -t tests < <(pairs "$name")
+	if [[ ${#tests[@]} -eq 0 ]]; then
+		explained=$((explained + 1))
+		printf 'explained  %s   (%s)\n' "$name" "$(said "$name" Explained | tr '\n' ' ')"
+		continue
+	fi
+	wait_below "${JOBS:-2}"
+	start_job "$name" boot "$name" "${tests[@]}"
+done
+wait_below 1
+echo "$killed killed, $explained explained, $survived survived"
+[[ $survived -eq 0 ]]
