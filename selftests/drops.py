@@ -257,6 +257,20 @@ def answered(far, sock=None):
     raise AssertionError("the right response was not taken")
 
 
+def small_buffer(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    far.sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 20)  # SO_RCVBUFFORCE
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # The kernel makes more of it: room for two such packets.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    sock.setblocking(False)
+    for number in range(128):
+        sock.sendto(struct.pack(">I", number) + bytes(1000), ("10.8.0.2", 9))
+    got = numbers(far, answered(far), 128)
+    assert got == list(range(128)), got
+    silent(far)
+
+
 def nft(rule):
     subprocess.run(["nft", rule], check=True)
 
@@ -841,5 +855,5 @@ def dsfield(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        xmit, staged, outside, datagrams, handshakes, response, private_key, sessions,
+        xmit, staged, small_buffer, outside, datagrams, handshakes, response, private_key, sessions,
         cookies, data, window, inner, overflow, removed, dsfield)}[name](key)

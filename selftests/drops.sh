@@ -29,6 +29,9 @@ xmit() { drops xmit; }
 t staged 'of the packets that wait for a key the oldest make place, and what never leaves is counted'
 staged() { drops staged; }
 
+t small_buffer 'packets that wait for a key do not count against the small buffer of their socket'
+small_buffer() { drops small_buffer; }
+
 t outside 'what gets lost outside is counted as the stack says, and a peer without a route is not counted'
 outside() { drops outside; }
 
