@@ -191,6 +191,11 @@ impl Keypair {
         self.sending_valid.store(false, Relaxed);
     }
 
+    /// Whether messages may be sent with it.
+    pub(crate) fn may_send(&self, now_ns: u64) -> bool {
+        self.is_sending_valid() && !key_has_expired(self.birthdate(), now_ns)
+    }
+
     /// Reserves the counters of `n` messages and returns the first; `None` if the keypair must not be used for them.
     pub(crate) fn reserve(&self, n: u32, now_ns: u64) -> Option<u64> {
         if !self.is_sending_valid() {

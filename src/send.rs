@@ -243,6 +243,13 @@ impl Peer {
             return;
         }
         self.pace.note();
+        if !self.has_key() {
+            // Inline: a packet must not count against its socket until a worker has its turn.
+            if self.encrypt_staged_packets(true) {
+                self.queue_tx_work(self.transmit_cpu.worker());
+            }
+            return;
+        }
         if waiting >= MIN_SHARED {
             while self.encrypt_staged_packets(false) {}
             return;
@@ -259,6 +266,15 @@ impl Peer {
             // The removal of a peer sees to what waits.
             self.queue_tx_work(self.transmit_cpu.worker());
         }
+    }
+
+    /// Whether there is a key to send with. Somebody may find out concurrently that it is used up.
+    fn has_key(&self) -> bool {
+        let guard = rcu::Guard::new();
+        self.keypairs
+            .current()
+            .load(&guard)
+            .is_some_and(|keypair| keypair.may_send(ktime::coarse_boottime_ns()))
     }
 
     /// Has a worker of that CPU encrypt what waits, unless the peer is being removed.
