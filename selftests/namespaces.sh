@@ -241,6 +241,71 @@ for i in range(7):
 	wait_for 'all is gone' eval '(($(keypairs created) == $(keypairs destroyed) && $(logged "Interface destroyed") == 2))'
 }
 
+t down_flood 'an interface that goes down under a flood keeps none of its packets'
+down_flood() {
+	local i n senders=()
+	ns_add a
+	ns a sysctl -q net.ipv6.conf.default.disable_ipv6=1
+	ipn a link add wg0 type wireguard
+	ns a wg set wg0 private-key <(wg genkey) peer $KA allowed-ips 10.8.0.0/24 endpoint 127.0.0.1:$PORT
+	ipn a addr add 10.8.0.1/24 dev wg0
+	counters a
+	for i in 2 3 4 5; do
+		bg a python3 -c '
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    try:
+        s.sendto(b"x", (sys.argv[1], 5))
+    except OSError:
+        pass' 10.8.0.$i
+		senders+=($BG)
+	done
+	for i in {1..10}; do
+		ipn a link set wg0 up
+		kill -CONT "${senders[@]}"
+		n=$(stat a tx_dropped)
+		wait_for 'packets are given to it' eval '(($(stat a tx_dropped) > n + 200))'
+		ipn a link set wg0 down
+		kill -STOP "${senders[@]}"
+		wait_for 'nothing is sent' stopped "${senders[@]}"
+		# A packet that it had kept would make it begin a handshake when it is up again.
+		n=$(sent a 1)
+		ipn a link set wg0 up
+		sleep 0.2
+		(($(sent a 1) == n))
+		ipn a link set wg0 down
+	done
+	kill -KILL "${senders[@]}"
+	wait "${senders[@]}" || true
+}
+
+# stopped PROCESS…: all of them are.
+stopped() { local p; for p; do grep -q '^State:.T' /proc/$p/status || return; done; }
+
+t down_keys 'an interface that goes down while it answers handshakes has no keys afterwards'
+down_keys() {
+	local i
+	pair
+	ipn a link set wg0 down
+	ipn a link set wg0 name wga
+	debug_log
+	for i in {1..15}; do
+		ipn a link set wga up
+		# Down and up again, so that an initiation may be sent that soon.
+		ipn b link set wg0 down
+		ipn b link set wg0 up
+		ns b bash -c 'for i in 1 2 3; do echo > /dev/udp/10.8.0.1/9; done'
+		# Some are answered before, some while it goes down, and some not any more.
+		sleep 0.0$((i % 10))
+		ipn a link set wga down
+		wait_for 'the keys are gone' eval '(($(wga_keypairs created) == $(wga_keypairs destroyed)))'
+	done
+	note "$(wga_keypairs created) sessions were begun"
+	(($(wga_keypairs created) > 0))
+}
+wga_keypairs() { logged " wga: Keypair [0-9]+ $1"; }
+
 t up 'an interface that comes up says so where a persistent keepalive is set, and may make a session at once'
 up() {
 	local i
