@@ -21,6 +21,7 @@
 #     # complaints: expected  the kernel is to report bugs, and the test fails if it does not
 #     # append: ARGUMENTS   more kernel arguments
 #     # memory: MB          default: 1024
+#     # processors: N       default: 2
 #     # clock: instructions the clock of a single guest counts instructions instead of time, see scripts/boot.sh
 #     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); several times that is granted
 #
@@ -188,6 +189,7 @@ guest() {
 		report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$console" "${link[@]}" \
 			--memory "$(declared "$file" memory 1024)" --timeout $((60 + patience * $(declared "$file" timeout 300))) \
 			--append "$(declared "$file" append)" --clock "$(declared "$file" clock host)" \
+			--cpus "$(declared "$file" processors 2)" \
 			-- "${command[@]}" || status=$?
 		# Very rarely the emulator does not notice that the kernel has patched its code, and executes the breakpoint that stood
 		# there meanwhile. It has been seen before the module was loaded.

@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The datagrams of one flow leave a tunnel in the order in which they were sent, whichever CPUs its sender runs on, where what
+# is outside keeps only what one CPU sends in order: a device with several queues, each for one CPU, or the backlogs of the CPUs.
+#
+# order.py sends, from one CPU after another, and counts what arrives late. $DATAGRAMS are how many (default: 20,000).
+#
+# guests: 1
+# processors: 8
+# clock: instructions
+# timeout: 300
+# memory: 1024
+
+. "$(dirname "$0")/lib.sh"
+
+: "${DATAGRAMS:=20000}"
+CPUS=$(nproc)
+
+# A tunnel over devices that have a queue for each CPU. The interfaces are wg0 (a) and wg1 (b).
+pair_queues() {
+	local n o i
+	declare -A device=([a]=wg0 [b]=wg1)
+	ns_add a b
+	ip link add eth0 netns ${NS}a numtxqueues $CPUS numrxqueues $CPUS type veth \
+		peer name eth0 netns ${NS}b numtxqueues $CPUS numrxqueues $CPUS
+	keys a b
+	for n in a b; do
+		o=${OTHER[$n]}
+		ipn $n addr add 10.9.0.${NUM[$n]}/24 dev eth0
+		ipn $n link set eth0 up
+		# Of a device with one queue only there would be nothing to choose, and the files could not be written.
+		for ((i = 0; i < CPUS; i++)); do
+			ns $n bash -c "printf '%x' $((1 << i)) > /sys/class/net/eth0/queues/tx-$i/xps_cpus"
+		done
+		ipn $n link add ${device[$n]} type wireguard
+		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev ${device[$n]}
+		ns $n wg set ${device[$n]} private-key <(echo "${KEY[$n]}") listen-port $PORT peer "${PUB[$o]}" \
+			allowed-ips 10.8.0.${NUM[$o]}/32 endpoint 10.9.0.${NUM[$o]}:$PORT
+		ipn $n link set ${device[$n]} up
+	done
+	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.0.2
+}
+
+# in_order: sends, and looks at the order in which messages arrive outside, and datagrams inside.
+in_order() {
+	capture b /tmp/outside -s 80 -B 65536 "udp dst port $PORT and src 10.9.0.1"
+	NS=$NS python3 "$HERE/order.py" flow $DATAGRAMS
+	capture_end
+	python3 "$HERE/order.py" outside /tmp/outside
+}
+
+t queues 'outside are queues that each delay packets for another time, one for each CPU'
+queues() {
+	local i
+	pair_queues
+	ns a tc qdisc replace dev eth0 root handle 1: mq
+	for ((i = 0; i < CPUS; i++)); do
+		ns a tc qdisc replace dev eth0 parent 1:$(printf %x $((i + 1))) netem limit 100000 delay $((i * 2))ms
+	done
+	in_order
+}
+
+t rings 'outside are rings that each are emptied by the CPU that has put something there'
+rings() {
+	pair_queues
+	ns b ethtool -K eth0 gro on rx-udp-gro-forwarding on
+	busy in_order
+}
+
+t backlogs 'outside are the backlogs of the CPUs, all of which have other things to do'
+backlogs() {
+	pair_queues
+	busy in_order
+}
+
+# busy COMMAND…: runs it while something else wants to run on each CPU.
+busy() {
+	local i hogs=()
+	for ((i = 0; i < CPUS; i++)); do
+		bg a taskset -c $i bash -c 'while :; do :; done'
+		hogs+=($BG)
+	done
+	"$@"
+	kill "${hogs[@]}"
+	wait "${hogs[@]}" || true
+}
+
+t spread 'many datagrams are encrypted on several CPUs all the same'
+spread() {
+	pair_queues
+	iperf_bulk
+	# A worker thread is called after what it did last.
+	grep -h '^kworker/[0-9]*:.*wg-crypt-wg0' /proc/[0-9]*/comm | sed 's/:.*//' | sort -u > /tmp/workers
+	note "encrypted by $(tr '\n' ' ' < /tmp/workers)"
+	(($(wc -l < /tmp/workers) >= CPUS / 2))
+}
+
+iperf_bulk() {
+	local server
+	bg b iperf3 -s -1 -B 10.8.0.2 > /dev/null; server=$BG
+	wait_for 'iperf3 listens' listening b tcp 5201
+	ns a timeout 120 iperf3 -c 10.8.0.2 -n 8M -P 4 > /dev/null
+	wait $server
+}
+
+run "$@"
