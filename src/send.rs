@@ -25,13 +25,7 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            ordering::Relaxed,
-            Atomic, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     workqueue::WorkItem, //
 };
 use zerocopy::IntoBytes;
@@ -40,10 +34,7 @@ use crate::{
     debug::dev_dbg_ratelimited,
     device::Device,
     linux::{
-        bottom_half::{
-            self,
-            BhGuard, //
-        },
+        bottom_half,
         cpumask,
         ktime,
         netdevice::{
@@ -54,12 +45,7 @@ use crate::{
             self,
             RcuArc, //
         },
-        skbuff::{
-            Segments,
-            SkBuff,
-            SkbList,
-            Text, //
-        }, //
+        skbuff::SkBuff, //
     },
     noise::Keypair,
     peer::Peer,
@@ -68,7 +54,6 @@ use crate::{
         limits::MAX_STAGED_PACKETS,
         messages::{
             message_data_len,
-            padding,
             DataHeader,
             Macs,
             HANDSHAKE_DSCP,
@@ -85,7 +70,15 @@ use crate::{
         Endpoint,
         SKB_HEADER_LEN, //
     },
-    AGGREGATE_TX,
+};
+
+mod encrypt;
+mod pace;
+
+pub(crate) use encrypt::encrypt;
+pub(crate) use pace::{
+    Pace,
+    TransmitCpu, //
 };
 
 /// Bytes in front of a packet for all headers that encapsulation puts there.
@@ -99,108 +92,8 @@ const MIN_SHARED: usize = 32;
 const MAX_BATCH: usize = 16;
 /// So many packets at most are encrypted inline, by the thread that sends them.
 const MAX_INLINE: usize = 2;
-/// How often that happens before packets are left to a worker, which takes more of them at a time: a stream of single
-/// packets would keep the sender's CPU busy, and never have two of them together. The count begins anew when the peer
-/// sends something, for then the peer may be waiting for what is sent, and when nothing was to be sent for [`QUIET`].
-const MAX_STEPS: u32 = 8;
-/// A tenth of a second, in ticks.
-const QUIET: u32 = ktime::HZ as u32 / 10;
 /// Batches that are sent in a row, before other work of the CPU has its turn.
 const MAX_BATCHES_IN_TURN: usize = 16;
-
-/// Decides whether a packet to a peer is encrypted by its sender or left to a worker. What is sent keeps its order
-/// either way.
-pub(crate) struct Pace {
-    /// When something was to be sent last.
-    tick: Atomic<u32>,
-    /// How often the sender has encrypted since the count began.
-    steps: Atomic<u32>,
-}
-
-impl Pace {
-    /// Nothing was sent yet.
-    pub(crate) const fn new() -> Self {
-        Self {
-            tick: Atomic::new(0),
-            steps: Atomic::new(0),
-        }
-    }
-
-    /// Takes note that something is to be sent.
-    fn note(&self) {
-        let now = ktime::jiffies() as u32;
-        let gone = now.wrapping_sub(self.tick.load(Relaxed));
-        if gone != 0 {
-            self.tick.store(now, Relaxed);
-        }
-        if gone >= QUIET {
-            self.answered();
-        }
-    }
-
-    /// Whether the sender may encrypt once more. If two ask concurrently they may be counted as one, which does no harm.
-    fn step(&self) -> bool {
-        let steps = self.steps.load(Relaxed);
-        if steps >= MAX_STEPS {
-            return false;
-        }
-        self.steps.store(steps.wrapping_add(1), Relaxed);
-        true
-    }
-
-    /// The peer has sent something: it may be waited for.
-    pub(crate) fn answered(&self) {
-        if self.steps.load(Relaxed) != 0 {
-            self.steps.store(0, Relaxed);
-        }
-    }
-}
-
-/// The CPU on which the messages with data of a peer are handed to the network stack.
-///
-/// It stays the same for as long as it is online. The peers of a machine are spread over its CPUs.
-pub(crate) struct TransmitCpu {
-    cpu: Atomic<u32>,
-    /// A number of the peer's own.
-    number: u32,
-}
-
-impl TransmitCpu {
-    /// None is chosen yet.
-    pub(crate) const fn new(number: u32) -> Self {
-        Self {
-            cpu: Atomic::new(u32::MAX),
-            number,
-        }
-    }
-
-    /// The CPU, which was online a moment ago.
-    fn get(&self) -> u32 {
-        let cpu = self.cpu.load(Relaxed);
-        if cpumask::is_online(cpu) {
-            return cpu;
-        }
-        // Two callers may choose differently while CPUs come and go. The last one is right for all.
-        let cpu = cpumask::nth_online(self.number);
-        self.cpu.store(cpu, Relaxed);
-        cpu
-    }
-
-    /// Whether this is the CPU, on which the caller stays for as long as softirqs are off.
-    fn is_here(&self, _bh: &BhGuard) -> bool {
-        self.get() == cpumask::current()
-    }
-
-    /// A CPU to encrypt on what the sender leaves to a worker: the transmit CPU, unless the sender itself is there.
-    fn worker(&self) -> u32 {
-        let (cpu, current) = (self.get(), cpumask::current());
-        if cpu == current {
-            cpumask::next_online_after(cpu)
-        } else {
-            cpu
-        }
-    }
-}
 
 /// Who encrypts a batch.
 enum Queued {
@@ -577,211 +470,6 @@ pub(crate) fn send_handshake_cookie(
     if let Some(reply) = reply {
         device.send_buffer_as_reply(endpoint, reply.as_bytes());
     }
-}
-
-/// Encrypts a batch, and sends what is encrypted of its peer. Process and softirq context.
-pub(crate) fn encrypt(batch: &Batch) {
-    let keypair = &batch.keypair;
-    let aggregate = AGGREGATE_TX.get();
-    let mut encrypted = SkbList::new();
-    let mut dropped: usize = 0;
-    let mut packets = batch.take();
-    while let Some(mut skb) = packets.pop_front() {
-        let cb: PacketCb = *skb.cb();
-        if cb.more != 0 {
-            dropped = dropped.wrapping_add(encrypt_segments(
-                skb,
-                &cb,
-                aggregate,
-                keypair,
-                &mut encrypted,
-            ));
-            continue;
-        }
-        let len = message_len(skb.len(), cb.mtu);
-        if aggregate && !skb.goes_alone() && follows(&mut packets, len, &skb, cb.ds) {
-            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, packets.len().wrapping_add(1)) {
-                match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
-                    None => continue,
-                    // For want of memory.
-                    Some(left) => skb = left,
-                }
-            }
-        }
-        match encrypt_packet(&mut skb, keypair) {
-            Ok(()) => encrypted.push_back(skb),
-            Err(_) => dropped = dropped.wrapping_add(1),
-        }
-    }
-    if dropped != 0 {
-        keypair.peer.device.stats_add(Stat::TxDropped, dropped);
-    }
-    batch.finish(encrypted);
-    keypair.peer.transmit();
-}
-
-/// Length of the message that a packet of `len` bytes becomes, where the route has this MTU.
-fn message_len(len: usize, mtu: u32) -> usize {
-    message_data_len(len.saturating_add(padding(len as u32, mtu) as usize))
-}
-
-/// Whether the first of `packets` can follow `skb`, which has the congestion bits `ds`, in a run.
-///
-/// Its message has at most `len` bytes, and everything else that the stack outside can see of the
-/// two is equal. A packet that differs ends the run before it and begins the next one.
-fn follows(packets: &mut SkbList, len: usize, skb: &SkBuff, ds: u8) -> bool {
-    packets.front_mut().is_some_and(|mut next| {
-        let cb: PacketCb = *next.cb();
-        cb.more == 0
-            && cb.ds == ds
-            && message_len(next.len(), cb.mtu) <= len
-            && next.same_owner(skb)
-            && !next.goes_alone()
-            && next.same_flow(skb)
-    })
-}
-
-/// Encrypts the segments of a packet as one packet, or as few as can be.
-///
-/// If they are not to be aggregated, are too long for that, or there is no memory to do it in, each
-/// becomes a packet of its own. Returns how many segments were dropped.
-fn encrypt_segments(
-    skb: SkBuff,
-    cb: &PacketCb,
-    aggregate: bool,
-    keypair: &Keypair,
-    encrypted: &mut SkbList,
-) -> usize {
-    let count = cb.messages();
-    let mut next = 0;
-    if let Some(gso) = skb.tcp_gso().filter(|_| aggregate) {
-        let segment = |index| gso.segment(index).filter(|_| index < count);
-        while let Some(first) = segment(next) {
-            let len = message_len(first.len(), cb.mtu);
-            let Ok(mut run) = Segments::new(SKB_HEADER_LEN, len, count.wrapping_sub(next)) else {
-                break;
-            };
-            while let Some(text) = segment(next) {
-                let nonce = cb.nonce.wrapping_add(next as u64);
-                if message_len(text.len(), cb.mtu) > run.room()
-                    || seal(&mut run, &text, nonce, cb.mtu, keypair).is_err()
-                {
-                    break;
-                }
-                next = next.wrapping_add(1);
-            }
-            let Some(run) = run.finish(&skb) else {
-                break;
-            };
-            encrypted.push_back(with_ds(run, cb.ds));
-        }
-    }
-    // Or the socket that it came from might be made to send more in here.
-    let _bh = bottom_half::disable();
-    if next == count {
-        skb.consume();
-        return 0;
-    }
-    let done = next.wrapping_add(encrypt_each(skb, cb, next, keypair, encrypted));
-    count.wrapping_sub(done)
-}
-
-/// Encrypts the segments of a packet, without the first `skipped`, each as a packet of its own.
-/// Returns how many.
-fn encrypt_each(
-    skb: SkBuff,
-    cb: &PacketCb,
-    skipped: usize,
-    keypair: &Keypair,
-    encrypted: &mut SkbList,
-) -> usize {
-    let segments = {
-        let guard = rcu::Guard::new();
-        let dev = keypair.peer.device.netdev.get(&guard);
-        dev.and_then(|dev| skb.gso_segment(dev).ok())
-    };
-    let Some(mut segments) = segments else {
-        return 0;
-    };
-    let mut done: usize = 0;
-    for index in 0..cb.messages() {
-        let Some(mut skb) = segments.pop_front() else {
-            break;
-        };
-        if index < skipped {
-            skb.consume();
-            continue;
-        }
-        *skb.cb() = cb.of_segment(index);
-        if encrypt_packet(&mut skb, keypair).is_ok() {
-            encrypted.push_back(skb);
-            done = done.wrapping_add(1);
-        }
-    }
-    done
-}
-
-/// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be the next in it but was not,
-/// for want of memory.
-fn encrypt_run(
-    mut run: Segments,
-    skb: SkBuff,
-    packets: &mut SkbList,
-    keypair: &Keypair,
-    encrypted: &mut SkbList,
-) -> Option<SkBuff> {
-    let mut sealed = SkbList::new();
-    let mut left = None;
-    let mut next = Some(skb);
-    while let Some(mut skb) = next.take() {
-        let cb: PacketCb = *skb.cb();
-        if seal(&mut run, &skb, cb.nonce, cb.mtu, keypair).is_err() {
-            left = Some(skb);
-            break;
-        }
-        if follows(packets, run.room(), &skb, cb.ds) {
-            next = packets.pop_front();
-        }
-        sealed.push_back(skb);
-    }
-    if let Some(mut first) = sealed.front_mut() {
-        let ds = first.cb::<PacketCb>().ds;
-        if let Some(run) = run.finish(&first) {
-            encrypted.push_back(with_ds(run, ds));
-        }
-    }
-    // Their socket hears of all of them when bottom halves are enabled, and is not made to send
-    // more after each.
-    let _bh = bottom_half::disable();
-    sealed.consume();
-    left
-}
-
-/// A packet with the congestion bits of its outer header noted.
-fn with_ds(mut skb: SkBuff, ds: u8) -> SkBuff {
-    let cb: &mut PacketCb = skb.cb();
-    *cb = PacketCb::default();
-    cb.ds = ds;
-    skb
-}
-
-fn seal(run: &mut Segments, text: &impl Text, nonce: u64, mtu: u32, keypair: &Keypair) -> Result {
-    let pad = padding(text.len() as u32, mtu) as usize;
-    let header = DataHeader::new(keypair.remote_index(), nonce);
-    run.push(text, header.as_bytes(), pad, nonce, keypair.sending_key())
-}
-
-fn encrypt_packet(skb: &mut SkBuff, keypair: &Keypair) -> Result {
-    let cb: &mut PacketCb = skb.cb();
-    let (nonce, mtu) = (cb.nonce, cb.mtu);
-    let pad = padding(skb.len() as u32, mtu) as usize;
-    skb.cow_head(DATA_PACKET_HEAD_ROOM)?;
-    // Nobody can fill in the inner checksum later.
-    skb.checksum_help()?;
-    let header = DataHeader::new(keypair.remote_index(), nonce);
-    skb.seal(header.as_bytes(), pad, nonce, keypair.sending_key())?;
-    skb.reset(true);
-    Ok(())
 }
 
 /// Whether a message of this length has no contents.

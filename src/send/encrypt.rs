@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Encrypting a batch: what can walk the stack together becomes one packet of many datagrams on the way.
+
+use kernel::prelude::*;
+use zerocopy::IntoBytes;
+
+use super::DATA_PACKET_HEAD_ROOM;
+use crate::{
+    linux::{
+        bottom_half,
+        netdevice::Stat,
+        rcu,
+        skbuff::{
+            Segments,
+            SkBuff,
+            SkbList,
+            Text, //
+        }, //
+    },
+    noise::Keypair,
+    protocol::messages::{
+        message_data_len,
+        padding,
+        DataHeader, //
+    },
+    queueing::{
+        Batch,
+        PacketCb, //
+    },
+    socket::SKB_HEADER_LEN,
+    AGGREGATE_TX,
+};
+
+/// Encrypts a batch, and sends what is encrypted of its peer. Process and softirq context.
+pub(crate) fn encrypt(batch: &Batch) {
+    let keypair = &batch.keypair;
+    let aggregate = AGGREGATE_TX.get();
+    let mut encrypted = SkbList::new();
+    let mut dropped: usize = 0;
+    let mut packets = batch.take();
+    while let Some(mut skb) = packets.pop_front() {
+        let cb: PacketCb = *skb.cb();
+        if cb.more != 0 {
+            dropped = dropped.wrapping_add(encrypt_segments(
+                skb,
+                &cb,
+                aggregate,
+                keypair,
+                &mut encrypted,
+            ));
+            continue;
+        }
+        let len = message_len(skb.len(), cb.mtu);
+        if aggregate && !skb.goes_alone() && follows(&mut packets, len, &skb, cb.ds) {
+            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, packets.len().wrapping_add(1)) {
+                match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
+                    None => continue,
+                    // For want of memory.
+                    Some(left) => skb = left,
+                }
+            }
+        }
+        match encrypt_packet(&mut skb, keypair) {
+            Ok(()) => encrypted.push_back(skb),
+            Err(_) => dropped = dropped.wrapping_add(1),
+        }
+    }
+    if dropped != 0 {
+        keypair.peer.device.stats_add(Stat::TxDropped, dropped);
+    }
+    batch.finish(encrypted);
+    keypair.peer.transmit();
+}
+
+/// Length of the message that a packet of `len` bytes becomes, where the route has this MTU.
+fn message_len(len: usize, mtu: u32) -> usize {
+    message_data_len(len.saturating_add(padding(len as u32, mtu) as usize))
+}
+
+/// Whether the first of `packets` can follow `skb`, which has the congestion bits `ds`, in a run.
+///
+/// Its message has at most `len` bytes, and everything else that the stack outside can see of the
+/// two is equal. A packet that differs ends the run before it and begins the next one.
+fn follows(packets: &mut SkbList, len: usize, skb: &SkBuff, ds: u8) -> bool {
+    packets.front_mut().is_some_and(|mut next| {
+        let cb: PacketCb = *next.cb();
+        cb.more == 0
+            && cb.ds == ds
+            && message_len(next.len(), cb.mtu) <= len
+            && next.same_owner(skb)
+            && !next.goes_alone()
+            && next.same_flow(skb)
+    })
+}
+
+/// Encrypts the segments of a packet as one packet, or as few as can be.
+///
+/// If they are not to be aggregated, are too long for that, or there is no memory to do it in, each
+/// becomes a packet of its own. Returns how many segments were dropped.
+fn encrypt_segments(
+    skb: SkBuff,
+    cb: &PacketCb,
+    aggregate: bool,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> usize {
+    let count = cb.messages();
+    let mut next = 0;
+    if let Some(gso) = skb.tcp_gso().filter(|_| aggregate) {
+        let segment = |index| gso.segment(index).filter(|_| index < count);
+        while let Some(first) = segment(next) {
+            let len = message_len(first.len(), cb.mtu);
+            let Ok(mut run) = Segments::new(SKB_HEADER_LEN, len, count.wrapping_sub(next)) else {
+                break;
+            };
+            while let Some(text) = segment(next) {
+                let nonce = cb.nonce.wrapping_add(next as u64);
+                if message_len(text.len(), cb.mtu) > run.room()
+                    || seal(&mut run, &text, nonce, cb.mtu, keypair).is_err()
+                {
+                    break;
+                }
+                next = next.wrapping_add(1);
+            }
+            let Some(run) = run.finish(&skb) else {
+                break;
+            };
+            encrypted.push_back(with_ds(run, cb.ds));
+        }
+    }
+    // Or the socket that it came from might be made to send more in here.
+    let _bh = bottom_half::disable();
+    if next == count {
+        skb.consume();
+        return 0;
+    }
+    let done = next.wrapping_add(encrypt_each(skb, cb, next, keypair, encrypted));
+    count.wrapping_sub(done)
+}
+
+/// Encrypts the segments of a packet, without the first `skipped`, each as a packet of its own.
+/// Returns how many.
+fn encrypt_each(
+    skb: SkBuff,
+    cb: &PacketCb,
+    skipped: usize,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> usize {
+    let segments = {
+        let guard = rcu::Guard::new();
+        let dev = keypair.peer.device.netdev.get(&guard);
+        dev.and_then(|dev| skb.gso_segment(dev).ok())
+    };
+    let Some(mut segments) = segments else {
+        return 0;
+    };
+    let mut done: usize = 0;
+    for index in 0..cb.messages() {
+        let Some(mut skb) = segments.pop_front() else {
+            break;
+        };
+        if index < skipped {
+            skb.consume();
+            continue;
+        }
+        *skb.cb() = cb.of_segment(index);
+        if encrypt_packet(&mut skb, keypair).is_ok() {
+            encrypted.push_back(skb);
+            done = done.wrapping_add(1);
+        }
+    }
+    done
+}
+
+/// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be the next in it but was not,
+/// for want of memory.
+fn encrypt_run(
+    mut run: Segments,
+    skb: SkBuff,
+    packets: &mut SkbList,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> Option<SkBuff> {
+    let mut sealed = SkbList::new();
+    let mut left = None;
+    let mut next = Some(skb);
+    while let Some(mut skb) = next.take() {
+        let cb: PacketCb = *skb.cb();
+        if seal(&mut run, &skb, cb.nonce, cb.mtu, keypair).is_err() {
+            left = Some(skb);
+            break;
+        }
+        if follows(packets, run.room(), &skb, cb.ds) {
+            next = packets.pop_front();
+        }
+        sealed.push_back(skb);
+    }
+    if let Some(mut first) = sealed.front_mut() {
+        let ds = first.cb::<PacketCb>().ds;
+        if let Some(run) = run.finish(&first) {
+            encrypted.push_back(with_ds(run, ds));
+        }
+    }
+    // Their socket hears of all of them when bottom halves are enabled, and is not made to send
+    // more after each.
+    let _bh = bottom_half::disable();
+    sealed.consume();
+    left
+}
+
+/// A packet with the congestion bits of its outer header noted.
+fn with_ds(mut skb: SkBuff, ds: u8) -> SkBuff {
+    let cb: &mut PacketCb = skb.cb();
+    *cb = PacketCb::default();
+    cb.ds = ds;
+    skb
+}
+
+fn seal(run: &mut Segments, text: &impl Text, nonce: u64, mtu: u32, keypair: &Keypair) -> Result {
+    let pad = padding(text.len() as u32, mtu) as usize;
+    let header = DataHeader::new(keypair.remote_index(), nonce);
+    run.push(text, header.as_bytes(), pad, nonce, keypair.sending_key())
+}
+
+fn encrypt_packet(skb: &mut SkBuff, keypair: &Keypair) -> Result {
+    let cb: &mut PacketCb = skb.cb();
+    let (nonce, mtu) = (cb.nonce, cb.mtu);
+    let pad = padding(skb.len() as u32, mtu) as usize;
+    skb.cow_head(DATA_PACKET_HEAD_ROOM)?;
+    // Nobody can fill in the inner checksum later.
+    skb.checksum_help()?;
+    let header = DataHeader::new(keypair.remote_index(), nonce);
+    skb.seal(header.as_bytes(), pad, nonce, keypair.sending_key())?;
+    skb.reset(true);
+    Ok(())
+}
