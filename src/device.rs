@@ -299,7 +299,8 @@ pub(crate) struct Device {
     pub(crate) rx_queues: KVec<Pin<KBox<RxQueue>>>,
     /// Runs the workers of the crypt queues.
     pub(crate) packet_crypt_wq: OwnedQueue,
-    /// Runs what hands the messages of peers to the network stack, in softirq context. All devices share it.
+    /// Runs what hands the messages of peers to the network stack, in softirq context. All devices
+    /// share it.
     pub(crate) transmit_wq: Arc<OwnedQueue>,
     /// Runs the workers that read handshake messages.
     pub(crate) handshake_receive_wq: OwnedQueue,

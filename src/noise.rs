@@ -381,8 +381,8 @@ impl HandshakeState {
 
     /// Takes a new index for the peer, for keys that are made with what is drawn from here on.
     ///
-    /// `ENOENT`: the peer is being removed, or the device is down. `ENOMEM`: there is no room for an
-    /// index right now. `EAGAIN`: the machine is about to sleep.
+    /// `ENOENT`: the peer is being removed, or the device is down. `ENOMEM`: there is no room for
+    /// an index right now. `EAGAIN`: the machine is about to sleep.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
         // All handshakes and keypairs are forgotten, under the lock that is held here, after this
@@ -464,8 +464,8 @@ impl Peer {
         };
         let now_ns = ktime::coarse_boottime_ns();
         let mut handshake = peer.handshake.lock();
-        // Who changes the identity, takes the device down or has the machine sleep clears the handshakes afterwards: this one
-        // would come too late for that.
+        // Who changes the identity, takes the device down or has the machine sleep clears the
+        // handshakes afterwards: this one would come too late for that.
         if !device.identity.holds(&identity)
             || !machine::is_awake()
             || !peer.may_begin(&Guard::new())

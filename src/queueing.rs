@@ -309,7 +309,8 @@ impl OrderQueue {
 
     /// Whether nothing is in the queue, nor in the hands of [`OrderQueue::drain`].
     ///
-    /// Only a hint: the two are read without an order between them. What is pushed keeps its place whatever this says.
+    /// Only a hint: the two are read without an order between them. What is pushed keeps its place
+    /// whatever this says.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_empty() && !self.draining.load(Relaxed)
     }

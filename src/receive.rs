@@ -4,9 +4,10 @@
 //!
 //! A packet's way through this file, from the UDP socket:
 //!
-//! 1. [`Device::receive_packet`]: a datagram is sorted by the type of the message. Handshake messages go to a [queue of their
-//!    own](HandshakeQueue).
-//! 2. [`Device::consume_data`]: a data message waits for the NAPI of the CPU, and for those that come right behind it.
+//! 1. [`Device::receive_packet`]: a datagram is sorted by the type of the message. Handshake
+//!    messages go to a [queue of their own](HandshakeQueue).
+//! 2. [`Device::consume_data`]: a data message waits for the NAPI of the CPU, and for those that
+//!    come right behind it.
 //! 3. [`Device::sort`]: those of one keypair become a batch.
 //! 4. [`decrypt`]: the batch is decrypted, at once if there is little to do, or by a worker.
 //! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs. One that was decrypted at once, with
@@ -87,8 +88,8 @@ const IPV4_HEADER_LEN: usize = 20;
 /// Bytes of an IPv6 header.
 const IPV6_HEADER_LEN: usize = 40;
 
-/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message. Returns the type of the message
-/// and its first bytes, which are its header if it has data.
+/// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message.
+/// Returns the type of the message and its first bytes, which are its header if it has data.
 fn prepare_header(skb: &mut SkBuff) -> Option<(MessageType, DataHeader)> {
     if skb.ip_version_protocol() != Some(skb.protocol()) {
         return None;
@@ -136,8 +137,8 @@ impl Device {
         }
     }
 
-    /// Leaves a data message to the NAPI of this CPU, which has its turn when what else arrives together with it is there,
-    /// too.
+    /// Leaves a data message to the NAPI of this CPU, which has its turn when what else arrives
+    /// together with it is there, too.
     fn consume_data(&self, mut skb: SkBuff, header: &DataHeader, bh: &BhGuard) {
         let ds = skb.dsfield();
         *skb.cb() = PacketCb::received(header.counter.get(), header.key_idx.get(), ds);

@@ -13,15 +13,16 @@
 //!
 //! # Order
 //!
-//! The packets of a peer leave in the order in which they were staged. [`Peer::staged`] is locked from when packets get
-//! counters until their batch is in [`Peer::tx_queue`], which gives batches back in that order. Below, the network stack
-//! keeps what one CPU sends in order, but not what several do: a CPU may have a transmit queue of the network card to
-//! itself (XPS), and has a backlog of its own for what devices like veth pass on. So a peer has a [`TransmitCpu`], and
-//! [`Peer::transmit`] sends on that one alone. Which CPU encrypts does not matter: if it is another one,
-//! [`Peer::TRANSMIT_WORK`] has the right one send.
+//! The packets of a peer leave in the order in which they were staged. [`Peer::staged`] is locked
+//! from when packets get counters until their batch is in [`Peer::tx_queue`], which gives batches
+//! back in that order. Below, the network stack keeps what one CPU sends in order, but not what
+//! several do: a CPU may have a transmit queue of the network card to itself (XPS), and has a
+//! backlog of its own for what devices like veth pass on. So a peer has a [`TransmitCpu`], and
+//! [`Peer::transmit`] sends on that one alone. Which CPU encrypts does not matter: if it is another
+//! one, [`Peer::TRANSMIT_WORK`] has the right one send.
 //!
-//! If the transmit CPU goes offline another one takes its place. Only then may packets overtake: the kernel passes the
-//! backlog of the old CPU to some other one.
+//! If the transmit CPU goes offline another one takes its place. Only then may packets overtake:
+//! the kernel passes the backlog of the old CPU to some other one.
 
 use kernel::{
     prelude::*,
@@ -127,9 +128,10 @@ impl Peer {
 
     /// Sends the packets that wait, if there is a key; asks for a handshake otherwise.
     ///
-    /// Process and softirq context. A few are encrypted inline: who sends little is not to wait for a worker. Many are left
-    /// to the workers of all CPUs. What comes in between, again and again, waits for a worker of another CPU, to be joined
-    /// by what else comes until that has its turn: who sends much can go on meanwhile.
+    /// Process and softirq context. A few are encrypted inline: who sends little is not to wait for
+    /// a worker. Many are left to the workers of all CPUs. What comes in between, again and again,
+    /// waits for a worker of another CPU, to be joined by what else comes until that has its turn:
+    /// who sends much can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
         let waiting = self.staged.lock().messages();
         if waiting == 0 {
@@ -182,7 +184,8 @@ impl Peer {
         }
     }
 
-    /// Has the transmit CPU send what is encrypted. Does nothing, and returns `false`, if the peer is being removed.
+    /// Has the transmit CPU send what is encrypted. Does nothing, and returns `false`, if the peer
+    /// is being removed.
     fn queue_transmit_work(self: &Arc<Self>) -> bool {
         let _guard = rcu::Guard::new();
         if self.is_dead() {
@@ -368,8 +371,8 @@ impl Peer {
         }
     }
 
-    /// Sends the batches that are encrypted, in order, on the transmit CPU: here if this is it, else by
-    /// [`Peer::TRANSMIT_WORK`]. Process and softirq context.
+    /// Sends the batches that are encrypted, in order, on the transmit CPU: here if this is it,
+    /// else by [`Peer::TRANSMIT_WORK`]. Process and softirq context.
     fn transmit(self: &Arc<Self>) {
         loop {
             let more = {
@@ -377,11 +380,13 @@ impl Peer {
                 if self.is_dead() || self.transmit_cpu.is_here(&bh) {
                     self.transmit_some()
                 } else {
-                    // If it is not done, whoever is encrypting it comes here later, and sees to what is behind it, too.
+                    // If it is not done, whoever is encrypting it comes here later, and sees to
+                    // what is behind it, too.
                     self.tx_queue.is_first_done()
                 }
             };
-            // A peer that is being removed sends nothing: its batches are dropped here, which takes no time.
+            // A peer that is being removed sends nothing: its batches are dropped here, which takes
+            // no time.
             if !more || self.queue_transmit_work() {
                 return;
             }

@@ -45,8 +45,8 @@ impl BhGuard {
     /// To be called in softirq context, or with bottom halves off.
     #[inline]
     pub(super) unsafe fn already<T>(f: impl FnOnce(&BhGuard) -> T) -> T {
-        // INVARIANT: The value is never dropped, so it needs no level of its own; by the safety requirement there is one, or a
-        // softirq runs, which others wait for as they do for that.
+        // INVARIANT: The value is never dropped, so it needs no level of its own; by the safety
+        // requirement there is one, or a softirq runs, which others wait for as they do for that.
         let guard = ManuallyDrop::new(BhGuard {
             _not_send: NotThreadSafe,
         });

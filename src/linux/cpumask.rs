@@ -41,7 +41,8 @@ pub(crate) fn possible() -> impl Iterator<Item = u32> {
     (0..nr_cpu_ids()).filter(|&cpu| is_possible(cpu))
 }
 
-/// An online CPU for the number `n`: numbers in a row are spread evenly over the CPUs that are online now.
+/// An online CPU for the number `n`: numbers in a row are spread evenly over the CPUs that are
+/// online now.
 #[inline]
 pub(crate) fn nth_online(n: u32) -> u32 {
     // SAFETY: Any number may be passed.

@@ -337,23 +337,24 @@ pub(crate) fn chacha20poly1305_open(
     Ok(())
 }
 
-/// Checks the tag at the end of the text at `src` and decrypts what is before it into `dst`, in one pass with the key of the
-/// authenticator.
+/// Checks the tag at the end of the text at `src` and decrypts what is before it into `dst`, in one
+/// pass with the key of the authenticator.
 ///
-/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used. Those of `dst` are as before
-/// afterwards; those of `src` are only read. `dst` has exactly that and as many bytes as the text with the tag. Otherwise as
-/// [`chacha20poly1305_open`].
+/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used. Those of
+/// `dst` are as before afterwards; those of `src` are only read. `dst` has exactly that and as many
+/// bytes as the text with the tag. Otherwise as [`chacha20poly1305_open`].
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right: what is in `dst` then is not for anyone to see. `EAGAIN` instead when the bytes in front
-/// of `src` were changed meanwhile, so that it may be right all the same. `EINVAL` when `dst` is too short, or too long; nothing is
-/// written then.
+/// `EBADMSG` when the tag is not right: what is in `dst` then is not for anyone to see. `EAGAIN`
+/// instead when the bytes in front of `src` were changed meanwhile, so that it may be right all the
+/// same. `EINVAL` when `dst` is too short, or too long; nothing is written then.
 ///
 /// # Safety
 ///
-/// `src` must be valid for reads of the bytes of the text and the tag, which nobody may write to for the time of the call, and of
-/// [`CHACHA_BLOCK_SIZE`] bytes in front of them, which somebody may write to. None of it may be in `dst`.
+/// `src` must be valid for reads of the bytes of the text and the tag, which nobody may write to
+/// for the time of the call, and of [`CHACHA_BLOCK_SIZE`] bytes in front of them, which somebody
+/// may write to. None of it may be in `dst`.
 pub(crate) unsafe fn chacha20poly1305_open_from(
     dst: &mut [u8],
     src: *const u8,
@@ -375,7 +376,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     let mut state = ChachaState::zeroed();
     state.start(nonce, key);
     let kept: [u8; CHACHA_BLOCK_SIZE] = *dst.first_chunk().ok_or(EINVAL)?;
-    // SAFETY: Both have that many bytes, and are not the same. What others may write to is read by C.
+    // SAFETY: Both have that many bytes, and are not the same. What others may write to is read by
+    // C.
     unsafe {
         bindings::chacha_crypt(
             &mut state.0,

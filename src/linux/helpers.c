@@ -87,9 +87,9 @@ void helper_skb_detach(struct sk_buff *skb)
 #define HELPER_MIN_SOURCE 256
 
 /*
- * Where the data of a packet lie from `offset` on, if all of that is in one fragment that nobody may
- * write to, with a block of the cipher in front of it that can be read; else NULL. Only what is behind
- * `offset` stays as it is: the block in front may belong to another packet.
+ * Where the data of a packet lie from `offset` on, if all of that is in one fragment that nobody
+ * may write to, with a block of the cipher in front of it that can be read; else NULL. Only what is
+ * behind `offset` stays as it is: the block in front may belong to another packet.
  */
 const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 {
@@ -98,8 +98,8 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 	const u32 headlen = skb_headlen(skb);
 
 	/*
-	 * Whoever has a clone may do with its pages what this one relies on nobody to do, and so may who
-	 * has lent them to the kernel.
+	 * The data are read twice, to be decrypted and to be authenticated. The owner of a clone, or of
+	 * pages that were lent to the kernel, might write to them in between.
 	 */
 	if (IS_ENABLED(CONFIG_HIGHMEM) || offset < headlen || shinfo->nr_frags != 1 ||
 	    skb_has_frag_list(skb) || skb_cloned(skb) || skb_has_shared_frag(skb) ||
@@ -113,9 +113,9 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 }
 
 /*
- * An empty packet in one piece of memory that GRO can take over, with the headers that are in front of
- * the data of `skb`, from its network header on, in front of its own data, and the same notes about
- * them. There is room for `len` bytes and a tag, and a block of the cipher in front.
+ * An empty packet in one piece of memory that GRO can take over, with the headers that are in front
+ * of the data of `skb`, from its network header on, in front of its own data, and the same notes
+ * about them. There is room for `len` bytes and a tag, and a block of the cipher in front.
  */
 struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 {
@@ -180,8 +180,9 @@ void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
 }
 
 /*
- * Whether a packet wants something of its own: a timestamp, word that its pages are free, or a socket
- * that does not count its bytes, which helper_skb_charge_like() could not give to another one.
+ * Whether a packet wants something of its own: a timestamp, word that its pages are free, or a
+ * socket that does not count its bytes, which helper_skb_charge_like() could not give to another
+ * one.
  */
 bool helper_skb_goes_alone(const struct sk_buff *skb)
 {
@@ -554,7 +555,7 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 /* As many as UDP's own GRO puts together. */
 #define HELPER_GRO_CNT_MAX 64
 
-/* The kernel does not export skb_gro_receive_list(): what has just come becomes the last of the list. */
+/* Appends what has just come to the list. The kernel does not export skb_gro_receive_list(). */
 static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 {
 	const unsigned int len = skb_gro_len(skb);
@@ -583,10 +584,11 @@ static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 }
 
 /*
- * Keeps a datagram with those of its flow that came before it: a list, in which each has its own buffer
- * and its own headers, all of one length but the last. The stack walks its way once for all of them,
- * and takes them apart again before a tunnel's socket, or where they leave the machine. It is what the
- * core does for a device with NETIF_F_GRO_FRAGLIST, to whose functions the list is left from here on.
+ * Keeps a datagram with those of its flow that came before it: a list, in which each has its own
+ * buffer and its own headers, all of one length but the last. The stack walks its way once for all
+ * of them, and takes them apart again before a tunnel's socket, or where they leave the machine. It
+ * is what the core does for a device with NETIF_F_GRO_FRAGLIST, to whose functions the list is left
+ * from here on.
  */
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep)
 {
@@ -598,7 +600,7 @@ struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *s
 		NAPI_GRO_CB(skb)->flush = 1;
 		return NULL;
 	}
-	/* Nothing that is inside is looked for: udp4_gro_complete() is to see a list of plain datagrams. */
+	/* udp4_gro_complete() is to see a list of plain datagrams, with no tunnel inside. */
 	NAPI_GRO_CB(skb)->is_flist = 1;
 	NAPI_GRO_CB(skb)->encap_mark = 0;
 	list_for_each_entry(pos, head, list) {

@@ -179,8 +179,8 @@ struct Inner<T> {
 
 /// A reference counted allocation that is dropped one grace period after its last reference.
 ///
-/// The contents are dropped by an RCU callback, in softirq context: see [`AtomicDrop`]. The allocation is zeroed as a whole before
-/// it is freed.
+/// The contents are dropped by an RCU callback, in softirq context: see [`AtomicDrop`]. The
+/// allocation is zeroed as a whole before it is freed.
 ///
 /// # Invariants
 ///

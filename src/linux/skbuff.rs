@@ -201,8 +201,8 @@ impl SkBuff {
             let mut value = T::new_zeroed();
             let len = i32::try_from(size_of::<T>()).ok()?;
             let to = value.as_mut_bytes().as_mut_ptr();
-            // SAFETY: The buffer is valid; there is room for `len` bytes, any of which are a `T`. The function fails if there are
-            // not that many.
+            // SAFETY: The buffer is valid; there is room for `len` bytes, any of which are a `T`.
+            // The function fails if there are not that many.
             (unsafe { bindings::skb_copy_bits(self.as_raw(), 0, to.cast(), len) } == 0)
                 .then_some(value)
         })

@@ -193,17 +193,20 @@ unsafe fn close(sk: *mut bindings::sock) {
 
 /// Where the datagrams of a [`UdpTunnelSocket`] go.
 pub(crate) trait EncapReceive: Send + Sync + 'static {
-    /// Takes a datagram. The data of `skb` begin with the UDP header, whose checksum is right; it stands for no other
-    /// datagrams.
+    /// Takes a datagram. The data of `skb` begin with the UDP header, whose checksum is right; it
+    /// stands for no other datagrams.
     ///
-    /// Softirq context, in an RCU read-side critical section; may run on several CPUs concurrently. The datagrams of a flow
-    /// come in the order and on the CPU in which and on which the network stack has them.
+    /// Softirq context, in an RCU read-side critical section; may run on several CPUs concurrently.
+    /// The datagrams of a flow come in the order and on the CPU in which and on which the network
+    /// stack has them.
     fn receive(&self, skb: SkBuff, bh: &BhGuard);
 
-    /// Whether GRO may keep the datagrams of a flow together on their way to here, as one packet whose parts have their own
-    /// buffers and headers (`SKB_GSO_FRAGLIST`). They are taken apart again before [`Self::receive`] is called.
+    /// Whether GRO may keep the datagrams of a flow together on their way to here, as one packet
+    /// whose parts have their own buffers and headers (`SKB_GSO_FRAGLIST`). They are taken apart
+    /// again before [`Self::receive`] is called.
     ///
-    /// Context as for [`Self::receive`]. It is asked for each datagram that a device with GRO receives.
+    /// Context as for [`Self::receive`]. It is asked for each datagram that a device with GRO
+    /// receives.
     fn may_aggregate(&self) -> bool;
 }
 
@@ -332,10 +335,12 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
             gro_receive: Some(Self::gro_receive),
             ..Default::default()
         };
-        // SAFETY: The socket is new and ours, and in this namespace. The callbacks have the type of the user data, which stays
-        // valid for as long as they run: see `drop()`. `cfg` is only read.
+        // SAFETY: The socket is new and ours, and in this namespace. The callbacks have the type of
+        // the user data, which stays valid for as long as they run: see `drop()`. `cfg` is only
+        // read.
         unsafe { bindings::setup_udp_tunnel_sock(net.as_raw(), sk, &mut cfg) };
-        // The sums of datagrams that are taken apart would be made anew for those who read them in here. Nobody does.
+        // The sums of datagrams that are taken apart would be made anew for those who read them in
+        // here. Nobody does.
         // SAFETY: The socket is ours; the function above has raised what this lowers.
         unsafe { bindings::inet_dec_convert_csum(sk) };
 
@@ -421,11 +426,13 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// # Safety
     ///
-    /// `sk` must be a socket made by [`Self::create`]. In an RCU read-side critical section that lasts for `'g`.
+    /// `sk` must be a socket made by [`Self::create`]. In an RCU read-side critical section that
+    /// lasts for `'g`.
     unsafe fn receiver_of<'g>(sk: *mut bindings::sock) -> Option<&'g T> {
         // SAFETY: By the safety requirement the socket is valid; only an address is taken.
         let user_data = unsafe { &raw mut (*sk).sk_user_data };
-        // SAFETY: The field of a valid socket is valid and aligned. It may be written now, so it is read atomically.
+        // SAFETY: The field of a valid socket is valid and aligned. It may be written now, so it is
+        // read atomically.
         let data: *mut c_void = unsafe { Atomic::from_ptr(user_data) }.load(Acquire);
         // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is dropped
         // after a grace period that begins when the socket has been closed.
@@ -436,8 +443,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// # Safety
     ///
-    /// `sk` must be a socket made by [`Self::create`], `skb` a packet that is given away, with its data at the UDP header. In
-    /// softirq context and an RCU read-side critical section.
+    /// `sk` must be a socket made by [`Self::create`], `skb` a packet that is given away, with its
+    /// data at the UDP header. In softirq context and an RCU read-side critical section.
     unsafe extern "C" fn encap_rcv(sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
         // SAFETY: By the safety requirement the packet is valid and ours.
         unsafe { bindings::helper_skb_detach(skb) };
@@ -445,8 +452,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let skb = unsafe { NonNull::new_unchecked(skb) };
         // SAFETY: The packet is ours, on no list, and its route and device are forgotten.
         let skb = unsafe { SkBuff::from_raw(skb) };
-        // What stands for several datagrams was taken apart by the core, unless it says that there is a tunnel inside. No
-        // datagram of this socket says so.
+        // What stands for several datagrams was taken apart by the core, unless it says that there
+        // is a tunnel inside. No datagram of this socket says so.
         if !skb.is_gso() {
             // SAFETY: By the safety requirement.
             if let Some(receiver) = unsafe { Self::receiver_of(sk) } {

@@ -28,8 +28,9 @@ use super::bindings;
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// `WQ_BH`: an item runs in softirq context, on the CPU that it was queued for. It must not sleep. Only
-    /// [`Flags::PERCPU`] and [`Flags::HIGHPRI`] may be joined to it, and `max_active` must be 0.
+    /// `WQ_BH`: an item runs in softirq context, on the CPU that it was queued for. It must not
+    /// sleep. Only [`Flags::PERCPU`] and [`Flags::HIGHPRI`] may be joined to it, and `max_active`
+    /// must be 0.
     pub(crate) const BH: Self = Self(bindings::wq_flags_WQ_BH);
     /// `WQ_PERCPU`: an item runs on the CPU it was queued on.
     pub(crate) const PERCPU: Self = Self(bindings::wq_flags_WQ_PERCPU);
@@ -114,8 +115,9 @@ impl OwnedQueue {
 
     /// `queue_work_on()`: queues an item on a CPU. Any context.
     ///
-    /// An item for a CPU that is not online, or for a number that no CPU has, is queued as by [`OwnedQueue::enqueue`]; if
-    /// the CPU goes offline before it ran, it runs on some other one. Otherwise like [`OwnedQueue::enqueue`].
+    /// An item for a CPU that is not online, or for a number that no CPU has, is queued as by
+    /// [`OwnedQueue::enqueue`]; if the CPU goes offline before it ran, it runs on some other one.
+    /// Otherwise like [`OwnedQueue::enqueue`].
     #[inline]
     pub(crate) fn enqueue_on<W, const ID: u64>(&self, cpu: u32, item: W) -> W::EnqueueOutput
     where

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Encrypting a batch: what can walk the stack together becomes one packet of many datagrams on the way.
+//! Encrypting a batch: what can walk the stack together becomes one packet of many datagrams on the
+//! way.
 
 use kernel::prelude::*;
 use zerocopy::IntoBytes;
@@ -174,8 +175,8 @@ fn encrypt_each(
     done
 }
 
-/// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be the next in it but was not,
-/// for want of memory.
+/// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be
+/// the next in it but was not, for want of memory.
 fn encrypt_run(
     mut run: Segments,
     skb: SkBuff,

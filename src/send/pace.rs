@@ -13,15 +13,16 @@ use crate::linux::{
     ktime, //
 };
 
-/// How often that happens before packets are left to a worker, which takes more of them at a time: a stream of single
-/// packets would keep the sender's CPU busy, and never have two of them together. The count begins anew when the peer
-/// sends something, for then the peer may be waiting for what is sent, and when nothing was to be sent for [`QUIET`].
+/// How often that happens before packets are left to a worker, which takes more of them at a time:
+/// a stream of single packets would keep the sender's CPU busy, and never have two of them
+/// together. The count begins anew when the peer sends something, for then the peer may be waiting
+/// for what is sent, and when nothing was to be sent for [`QUIET`].
 const MAX_STEPS: u32 = 8;
 /// A tenth of a second, in ticks.
 const QUIET: u32 = ktime::HZ as u32 / 10;
 
-/// Decides whether a packet to a peer is encrypted by its sender or left to a worker. What is sent keeps its order
-/// either way.
+/// Decides whether a packet to a peer is encrypted by its sender or left to a worker. What is sent
+/// keeps its order either way.
 pub(crate) struct Pace {
     /// When something was to be sent last.
     tick: Atomic<u32>,
@@ -50,7 +51,8 @@ impl Pace {
         }
     }
 
-    /// Whether the sender may encrypt once more. If two ask concurrently they may be counted as one, which does no harm.
+    /// Whether the sender may encrypt once more. If two ask concurrently they may be counted as
+    /// one, which does no harm.
     pub(super) fn step(&self) -> bool {
         let steps = self.steps.load(Relaxed);
         if steps >= MAX_STEPS {
@@ -103,7 +105,8 @@ impl TransmitCpu {
         self.get() == cpumask::current()
     }
 
-    /// A CPU to encrypt on what the sender leaves to a worker: the transmit CPU, unless the sender itself is there.
+    /// A CPU to encrypt on what the sender leaves to a worker: the transmit CPU, unless the sender
+    /// itself is there.
     pub(super) fn worker(&self) -> u32 {
         let (cpu, current) = (self.get(), cpumask::current());
         if cpu == current {

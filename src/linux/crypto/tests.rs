@@ -53,10 +53,12 @@ const RFC8439_CIPHER: [u8; 281] = hex(
      305beaba2eda04df997b714d6c6f2c29a6ad5cb4022b02709beead9d67890cbb22392336fea1851f38",
 );
 
-/// As [`chacha20poly1305_open_from`], where `src` is what `dst` has room for: a block, the text and the tag.
+/// As [`chacha20poly1305_open_from`], where `src` is what `dst` has room for: a block, the text and
+/// the tag.
 fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) -> Result {
     assert!(dst.len() == src.len());
-    // SAFETY: There is a block in front of the text, and as much as `dst` has behind that. Nobody writes to it.
+    // SAFETY: There is a block in front of the text, and as much as `dst` has behind that. Nobody
+    // writes to it.
     unsafe { chacha20poly1305_open_from(dst, src.as_ptr().wrapping_add(64), nonce, key) }
 }
 

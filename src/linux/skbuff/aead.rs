@@ -88,12 +88,14 @@ impl SkBuff {
         usize::try_from(room).unwrap_or(0).min(TAG_LEN)
     }
 
-    /// Checks the tag of the data behind their first `skip` bytes and decrypts them with ChaCha20-Poly1305. `skip` bytes and the
-    /// 16-byte tag are gone from the packet that comes back.
+    /// Checks the tag of the data behind their first `skip` bytes and decrypts them with
+    /// ChaCha20-Poly1305. `skip` bytes and the 16-byte tag are gone from the packet that comes
+    /// back.
     ///
-    /// That has its data in one piece, which nobody else refers to. The headers in front of the data, from the network header
-    /// on, its protocol, control block and incoming interface are those of this packet. It is a new packet if the data have to
-    /// be copied, since they are in pieces or somebody else refers to them: then they are decrypted on the way.
+    /// That has its data in one piece, which nobody else refers to. The headers in front of the
+    /// data, from the network header on, its protocol, control block and incoming interface are
+    /// those of this packet. It is a new packet if the data have to be copied, since they are in
+    /// pieces or somebody else refers to them: then they are decrypted on the way.
     ///
     /// Process or softirq context.
     ///
@@ -126,8 +128,8 @@ impl SkBuff {
         Ok(self)
     }
 
-    /// Does what [`Self::open`] does for data that lie in a fragment: decrypts them from there into a new packet. `EAGAIN` if
-    /// that cannot be done.
+    /// Does what [`Self::open`] does for data that lie in a fragment: decrypts them from there into
+    /// a new packet. `EAGAIN` if that cannot be done.
     fn open_from(&self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
         let (Ok(offset), Some(len)) = (u32::try_from(skip), self.len().checked_sub(skip)) else {
             return Err(EAGAIN);
@@ -140,18 +142,20 @@ impl SkBuff {
         if source.is_null() {
             return Err(EAGAIN);
         }
-        // SAFETY: The buffer is valid, and its network header is in front of its data (see above). The length of a packet fits.
+        // SAFETY: The buffer is valid, and its network header is in front of its data (see above).
+        // The length of a packet fits.
         let text = unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32) };
         let text = NonNull::new(text).ok_or(EAGAIN)?;
         // SAFETY: It is a new buffer.
         let text = unsafe { Self::from_raw(text) };
         let to = text.skb().data.wrapping_sub(CHACHA_BLOCK_SIZE);
-        // SAFETY: The new buffer has a block's worth in front of its data, room for `len` bytes there, and is ours alone.
+        // SAFETY: The new buffer has a block's worth in front of its data, room for `len` bytes
+        // there, and is ours alone.
         let memory = unsafe {
             slice::from_raw_parts_mut(to, CHACHA_BLOCK_SIZE.wrapping_add(len)) //
         };
-        // SAFETY: By `helper_skb_source()` there are the bytes of the packet, `len` of them, which nobody writes to, and in front
-        // of them as many as a block has, which can be read.
+        // SAFETY: By `helper_skb_source()` there are the bytes of the packet, `len` of them, which
+        // nobody writes to, and in front of them as many as a block has, which can be read.
         unsafe { chacha20poly1305_open_from(memory, source, nonce, key) }?;
         let plain_len = len.checked_sub(TAG_LEN).ok_or(EINVAL)?;
         // SAFETY: There is room for `len` bytes, the first of which are the text.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams of one size that walk the stack as one packet: [`Segments`] makes such a packet while it encrypts.
+//! Datagrams of one size that walk the stack as one packet: [`Segments`] makes such a packet while
+//! it encrypts.
 //!
-//! It is what a program gets with `UDP_SEGMENT`: the packet is split when it leaves by a device that does not do that itself,
-//! and wherever the datagrams have to be seen or fragmented.
+//! It is what a program gets with `UDP_SEGMENT`: the packet is split when it leaves by a device
+//! that does not do that itself, and wherever the datagrams have to be seen or fragmented.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_UDP_L4`)
 

@@ -243,8 +243,8 @@ mod cases {
         Ok(())
     }
 
-    /// Datagrams that were sent as one packet, as a socket of a tunnel gets them: taken apart by the kernel. Each is decrypted, in
-    /// the way that `change` leaves.
+    /// Datagrams that were sent as one packet, as a socket of a tunnel gets them: taken apart by
+    /// the kernel. Each is decrypted, in the way that `change` leaves.
     fn open_all(change: impl Fn(&mut SkBuff) -> Result) -> Result {
         const OUTER: usize = 28;
         let mut numbers = Numbers::new(10);
