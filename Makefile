@@ -4,7 +4,8 @@
 
 export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
-.PHONY: module demo test test-debug races mutants lint kunit bench shell install clean distclean help
+.PHONY: module demo test test-host test-debug fuzz races mutants lint kunit bench shell install \
+	clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -14,6 +15,12 @@ demo: ## boot Debian's kernel with the module and show a tunnel at work
 
 test: ## run every test, or those in TESTS="NAME…"; MODULE=c: with the kernel's own module
 	@scripts/test.sh $(TESTS)
+
+test-host: ## test what needs no kernel in user space, in seconds
+	@scripts/test-host.sh
+
+fuzz: ## let libFuzzer try to break it for SECONDS=60, or the parts in FUZZ="NAME…"
+	@scripts/fuzz.sh $(or $(SECONDS),60) $(FUZZ)
 
 lint: ## check the formatting, clippy's opinion and the scripts
 	@scripts/lint.sh
@@ -49,7 +56,7 @@ distclean: ## remove everything these targets have made, the cache included
 help: ## show this
 	@echo "make [TARGET] [SERIES=7.3] [FLAVOUR=cloud-amd64]"
 	@echo
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo "SERIES and FLAVOUR say which of Debian's kernels to build for and to run on. Everything is kept in"
 	@echo "$${XDG_CACHE_HOME:-~/.cache}/wireguard-rs. Each script in scripts/ runs alone, and explains itself with --help."

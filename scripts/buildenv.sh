@@ -22,6 +22,8 @@ packages=(
 	pahole python3 xz-utils zstd lz4 cpio kmod rsync perl file
 	# checking this source
 	rustfmt rust-clippy shellcheck
+	# the code that needs no kernel, in user space: its tests, fuzzing, mutants
+	cargo ca-certificates libclang-rt-19-dev cargo-mutants
 	# running what was built
 	qemu-system-x86
 )

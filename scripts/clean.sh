@@ -9,8 +9,8 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-names=(module-\* lint-\*)
-[[ ${1:-} == --all ]] && names+=(buildenv guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
+names=(module-\* lint-\* host)
+[[ ${1:-} == --all ]] && names+=(buildenv cargo guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
 
 # What a build with M=<this tree> leaves here.
 in_tree() {

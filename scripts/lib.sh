@@ -377,7 +377,36 @@ work_begin() {
 	fi
 	# Without their times: a file that has not changed must not look changed.
 	in_env "$tree" rsync -rl --checksum --delete --exclude-from=.gitignore --include=/Kbuild \
-		--include='/src/***' --exclude='*' ./ "$work/" >&2
+		--include='/src/***' --include='/tests-host/***' --exclude='*' ./ "$work/" >&2
+}
+
+# ---- cargo ------------------------------------------------------------------------------------
+
+# host_begin: sets $work to a directory for builds of tests-host/, as work_begin does, and prepares
+# what in_cargo needs.
+host_begin() {
+	local file fd certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
+	local config=${CARGO_HOME:-${HOME:-/root}/.cargo}
+	call env buildenv.sh
+	use_part "$env"
+	work_begin host "$env"
+	mkdir -p "$cache/cargo"
+	exec {fd}<"$cache/cargo"
+	flock -s "$fd"
+	# The registry is reached as this machine reaches it.
+	[[ -e $certificates ]] || certificates=$env/etc/ssl/certs/ca-certificates.crt
+	install -m 644 "$certificates" "$cache/cargo/certificates"
+	for file in config config.toml; do
+		rm -f "$cache/cargo/$file"
+		[[ ! -e $config/$file ]] || cp "$config/$file" "$cache/cargo/"
+	done
+}
+
+# in_cargo COMMAND…: runs a command in tests-host/ of the copy that host_begin has made, in the build
+# environment.
+in_cargo() {
+	in_env "$work/tests-host" env CARGO_HOME="$cache/cargo" CARGO_TARGET_DIR="$work/target" \
+		CARGO_HTTP_CAINFO="$cache/cargo/certificates" CARGO_TERM_COLOR=never "$@"
 }
 
 # declared FILE NAME [DEFAULT]: prints what a program in selftests/ declares in a comment `# NAME: VALUE`.

@@ -21,7 +21,8 @@ use_part "$kernel"
 start_log "lint-$target"
 work_begin "lint-$target" "$kernel"
 mapfile -t rust < <(cd "$work" && find src -name '*.rs' ! -name '*_generated.rs' | sort)
-[[ ${#rust[@]} -gt 0 ]] || die "there is no Rust in src/"
+mapfile -t host < <(cd "$work" && find tests-host -name '*.rs' | sort)
+[[ ${#rust[@]} -gt 0 && ${#host[@]} -gt 0 ]] || die "there is no Rust in src/ or in tests-host/"
 
 number=0 failed=0
 # check TEXT COMMAND…: runs COMMAND, and reports whether it succeeded, and what it prints if it did not.
@@ -41,7 +42,8 @@ check() {
 }
 
 formatted() {
-	in_env "$work" rustfmt --color never --check --config-path "$tree/.rustfmt.toml" "${rust[@]}"
+	in_env "$work" rustfmt --color never --check --config-path "$tree/.rustfmt.toml" "${rust[@]}" \
+		"${host[@]}"
 }
 
 # Both compilers have to look at everything each time, or they would not repeat what they had to say.
@@ -80,8 +82,8 @@ scripts_are_sound() {
 
 licensed() {
 	local found
-	found=$(cd "$tree" && find src scripts selftests Kbuild Makefile -type f \
-		\( -name '*.rs' -o -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name Kbuild -o -name Makefile \) \
+	found=$(cd "$tree" && find src scripts selftests tests-host Kbuild Makefile -type f \
+		\( -name '*.rs' -o -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name Kbuild -o -name Makefile -o -name Cargo.toml \) \
 		! -name '*_generated.rs' ! -name bindings_static.c |
 		while read -r file; do head -n 2 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0' || echo "$file has no licence line"; done)
 	[[ -z $found ]] || { echo "$found"; return 1; }

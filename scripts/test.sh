@@ -7,6 +7,7 @@
 #
 #     build       the module, and all that the tests need, can be made
 #     lint        scripts/lint.sh
+#     test-host   scripts/test-host.sh
 #     demo        selftests/demo.sh, which passes or fails as a whole
 #     and every program in selftests/ that has a line `# guests: …`, by its name without .sh
 #
@@ -40,7 +41,7 @@ begin "$@"
 
 declare -A files=()
 names=(build)
-[[ $KERNEL != stock ]] || names+=(lint)
+[[ $KERNEL != stock ]] || names+=(lint test-host)
 for file in "$tree"/selftests/*; do
 	name=$(basename "$file" .sh)
 	[[ $name == demo || (-f $file && -x $file && -n $(declared "$file" guests)) ]] || continue
@@ -223,7 +224,7 @@ guests() {
 one() {
 	local status=0
 	case $1 in
-	lint)
+	lint | test-host)
 		report "$run/$1" "$scripts/$1.sh" || status=$?
 		echo "$status" >"$run/$1.status" ;;
 	*)
@@ -248,7 +249,7 @@ shown() {
 # How long a test is.
 length() {
 	case $1 in
-	lint) echo 100 ;;
+	lint | test-host) echo 100 ;;
 	*) declared "${files[$1]}" timeout 300 ;;
 	esac
 }

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Types for what C works on.
+
+use core::{
+    cell::UnsafeCell,
+    mem::MaybeUninit, //
+};
+
+/// A C object of which Rust assumes nothing.
+#[repr(transparent)]
+pub struct Opaque<T>(UnsafeCell<MaybeUninit<T>>);
+
+impl<T> Opaque<T> {
+    /// All zeros.
+    pub const fn zeroed() -> Self {
+        Self(UnsafeCell::new(MaybeUninit::zeroed()))
+    }
+
+    /// Where it is.
+    pub const fn get(&self) -> *mut T {
+        self.0.get().cast()
+    }
+}

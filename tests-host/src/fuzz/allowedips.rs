@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The trie of allowed IPs, against a map of prefixes that is searched from the longest one on.
+
+use super::Script;
+use crate::{
+    allowedips::{
+        AllowedIp,
+        AllowedIps, //
+    },
+    linux::rcu::{
+        self,
+        Guard,
+        RcuArc, //
+    }, //
+};
+use core::net::IpAddr;
+use kernel::prelude::*;
+use std::collections::BTreeMap;
+
+/// The first `cidr` bits of an address, the family in front of them.
+fn cut(ip: IpAddr, cidr: u8) -> (bool, u128) {
+    let (ipv4, bits) = match ip {
+        IpAddr::V4(ip) => (true, u128::from(ip.to_bits()) << 96),
+        IpAddr::V6(ip) => (false, ip.to_bits()),
+    };
+    (
+        ipv4,
+        bits & u128::MAX.checked_shl(128 - u32::from(cidr)).unwrap_or(0),
+    )
+}
+
+/// An address of which many share their beginning.
+fn address(script: &mut Script<'_>) -> IpAddr {
+    let kind = script.byte();
+    // Ones up to a place, and some bits of the script behind it.
+    let ones = u128::MAX.checked_shl(u32::from(kind >> 1)).unwrap_or(0);
+    let spread = u128::from(script.byte()) << (kind >> 1 & 127);
+    if kind & 1 == 0 {
+        IpAddr::from((((ones ^ spread) >> 48) as u32).to_be_bytes())
+    } else {
+        IpAddr::from((ones ^ spread).to_be_bytes())
+    }
+}
+
+/// Prefixes that come, change hands and go, and addresses that are looked up.
+pub fn allowedips(bytes: &[u8]) {
+    let mut script = Script(bytes);
+    let trie = KBox::pin_init(AllowedIps::<u8>::new(), GFP_KERNEL).unwrap();
+    let mut owners = BTreeMap::<((bool, u128), u8), u8>::new();
+    while !script.is_empty() {
+        let step = script.byte();
+        let ip = address(&mut script);
+        let len = if ip.is_ipv4() { 32 } else { 128 };
+        if step >= 0xc0 {
+            let guard = Guard::new();
+            let wanted = (0..=len)
+                .rev()
+                .find_map(|cidr| owners.get(&(cut(ip, cidr), cidr)));
+            assert_eq!(trie.lookup(ip, &guard).as_deref(), wanted);
+            continue;
+        }
+        let cidr = script.byte();
+        let Ok(prefix) = AllowedIp::new(ip, cidr) else {
+            assert!(cidr > len);
+            continue;
+        };
+        assert!(cidr <= len && cut(prefix.addr(), 128) == cut(ip, cidr));
+        let key = (cut(ip, cidr), cidr);
+        let owner = step & 3;
+        let seq = trie.seq();
+        match step >> 4 {
+            0..6 => {
+                let value = RcuArc::new(owner, GFP_KERNEL).unwrap();
+                let before = trie.write().insert(prefix, value).unwrap();
+                assert_eq!(before.as_deref(), owners.insert(key, owner).as_ref());
+            }
+            6..11 => {
+                let removed = trie.write().remove(&prefix, |found| *found == owner);
+                assert_eq!(removed.is_some(), owners.get(&key) == Some(&owner));
+                if removed.is_some() {
+                    owners.remove(&key);
+                }
+            }
+            _ => {
+                let detached = trie.write().clear();
+                rcu::synchronize_net();
+                drop(detached);
+                owners.clear();
+            }
+        }
+        assert!(trie.seq() != seq && trie.seq() != 0);
+    }
+}

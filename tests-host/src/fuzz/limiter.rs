@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The rate limiter: what each source may send, by its tokens.
+
+use super::Script;
+use crate::ratelimiter::RateLimiter;
+use core::net::IpAddr;
+use kernel::prelude::*;
+use std::collections::BTreeMap;
+
+/// The time of a packet's token, and of a whole burst.
+const COST: u64 = 1_000_000_000 / 20;
+const BURST: u64 = 5 * COST;
+
+/// Packets of some sources at some times.
+pub fn limiter(bytes: &[u8]) {
+    let mut script = Script(bytes);
+    let limiter = KBox::pin_init(RateLimiter::new(), GFP_KERNEL).unwrap();
+    // The tokens that a source has, in nanoseconds, and since when.
+    let mut buckets = BTreeMap::<(bool, u8, u64), (u64, u64)>::new();
+    let mut now = 1_000_000_000_000u64;
+    while !script.is_empty() {
+        let step = script.byte();
+        now += match step >> 5 {
+            0 => COST,
+            1 => u64::from(script.word()) * 10_000,
+            2 => u64::from(step & 31) * COST / 4,
+            _ => 0,
+        };
+        let ipv4 = step & 1 == 0;
+        let host = step >> 1 & 7;
+        let netns = u64::from(step >> 4 & 1);
+        let source = if ipv4 {
+            IpAddr::from([10, 0, 0, host])
+        } else {
+            // The second half says nothing.
+            let [a, b, c, d] = script.take();
+            IpAddr::from([0xfd, host, 0, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 1])
+        };
+        let (tokens, since) = buckets.entry((ipv4, host, netns)).or_insert((BURST, now));
+        *tokens = BURST.min(*tokens + (now - *since));
+        *since = now;
+        let expected = *tokens >= COST;
+        if expected {
+            *tokens -= COST;
+        }
+        assert_eq!(limiter.allow(source, netns, now), expected);
+    }
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One message from anybody, as a device reads it.
+
+use super::Script;
+use crate::{
+    linux::crypto::Secret,
+    protocol::{
+        cookie::{
+            Checker,
+            Cookie,
+            MacState,
+            MessageWithMacs,
+            Source, //
+        },
+        identity::{
+            PublicKey,
+            StaticIdentity, //
+        },
+        messages::{
+            padding,
+            CookieReply,
+            DataHeader,
+            HandshakeInitiation,
+            HandshakeResponse,
+            MessageType, //
+        },
+        noise::{
+            Handshake,
+            OpenedInitiation, //
+        },
+        tai64n::Tai64n, //
+    }, //
+};
+use kernel::prelude::*;
+
+const NOW: u64 = 1 << 40;
+
+/// Gives `message` the MAC that whoever knows the public key can give it, if it is to have one.
+fn parse<T: MessageWithMacs>(bytes: &[u8], peer: &mut Cookie, with_mac: bool) -> T {
+    let mut message = T::read_from_bytes(bytes).unwrap();
+    if with_mac {
+        peer.add_macs(&mut message, NOW);
+    }
+    message
+}
+
+/// A message that nobody has made with the keys is not taken, whatever it looks like.
+pub fn messages(bytes: &[u8]) {
+    crate::linux::bindings::seed(1);
+    let mut script = Script(bytes);
+    let with_mac = script.byte() & 1 == 0;
+    let [len, mtu] = [script.take(), script.take()].map(u32::from_le_bytes);
+    let fill = padding(len, mtu);
+    assert!(fill < 16 && (mtu == 0 || fill <= mtu));
+
+    let mut identity = StaticIdentity::none();
+    assert!(identity.set_private_key(&Secret::from_bytes(&[0x42; 32])));
+    let public = *identity.public_key().unwrap();
+    let mut checker = Checker::new();
+    checker.set_identity(Some(&public));
+    checker.rotate(NOW);
+    let mut handshake = Handshake::new(PublicKey::new([9; 32]));
+    handshake.precompute_static_static(&identity);
+    handshake
+        .create_initiation(&identity, Tai64n::from_unix(1, 0), 1)
+        .unwrap();
+    let mut peer = Cookie::new(&public);
+    let source = Source::V4 {
+        addr: script.take(),
+        port: script.take(),
+    };
+
+    let message = script.0;
+    let Some(header) = message.first_chunk() else {
+        return;
+    };
+    match MessageType::classify(*header, message.len()) {
+        Some(MessageType::HandshakeInitiation) => {
+            let message: HandshakeInitiation = parse(message, &mut peer, with_mac);
+            let state = checker.validate(&message, &source, true, NOW);
+            assert!(
+                state != MacState::ValidMacWithCookie && (state != MacState::Invalid) == with_mac
+            );
+            let mut opened = OpenedInitiation::new(&message);
+            assert!(opened.open(&identity).is_none());
+            assert!(handshake.consume_initiation(&mut opened, NOW).is_err());
+            let reply =
+                checker.create_reply(message.sender_index.get(), &message.macs, &source, NOW);
+            assert!(peer.consume_reply(&reply.unwrap(), NOW) == with_mac);
+        }
+        Some(MessageType::HandshakeResponse) => {
+            let message: HandshakeResponse = parse(message, &mut peer, with_mac);
+            let state = checker.validate(&message, &source, false, NOW);
+            assert!((state != MacState::Invalid) == with_mac);
+            assert!(!handshake.consume_response(&identity, &message));
+        }
+        Some(MessageType::HandshakeCookie) => {
+            let reply = CookieReply::ref_from_bytes(message).unwrap();
+            let mut asked = HandshakeInitiation::new(1);
+            peer.add_macs(&mut asked, NOW);
+            assert!(peer.is_expected() && !peer.consume_reply(reply, NOW));
+        }
+        Some(MessageType::Data) => {
+            let (header, text) = DataHeader::ref_from_prefix(message).unwrap();
+            assert_eq!(header.as_bytes(), &message[..16]);
+            assert_eq!(text, &message[16..]);
+            assert!(text.len() >= 16);
+        }
+        None => {
+            let header = u32::from_le_bytes(*header);
+            assert!(!matches!(
+                (header, message.len()),
+                (1, 148) | (2, 92) | (3, 64) | (4, 32..)
+            ));
+        }
+    }
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The parts of the module that need no kernel, from the same files, in user space.
+//!
+//! `kernel` and [`linux`] are stand-ins with the names that these files use. Of [`linux`] what can
+//! be is the module's own file as well, on top of stand-ins for the C functions.
+
+#![allow(dead_code, unused_imports)]
+
+/// The module's own files. In a folder of this name they find their own submodules.
+#[path = "../../src"]
+mod files {
+    #[forbid(unsafe_code)]
+    pub(crate) mod allowedips;
+    #[forbid(unsafe_code)]
+    pub(crate) mod peerlookup;
+    #[forbid(unsafe_code)]
+    pub(crate) mod protocol;
+    #[forbid(unsafe_code)]
+    pub(crate) mod ratelimiter;
+    #[forbid(unsafe_code)]
+    pub(crate) mod testing;
+}
+
+pub(crate) use files::{
+    allowedips,
+    peerlookup,
+    protocol,
+    ratelimiter,
+    testing, //
+};
+
+mod linux;
+
+#[forbid(unsafe_code)]
+pub mod fuzz;
+#[cfg(test)]
+#[forbid(unsafe_code)]
+mod wycheproof;

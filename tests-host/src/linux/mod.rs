@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the shared files use of the module's `linux`.
+
+pub(crate) mod bindings;
+#[forbid(unsafe_code)]
+pub(crate) mod rhashtable;
+
+/// The module's own files.
+#[path = "../../../src/linux"]
+mod files {
+    use super::bindings;
+
+    pub(crate) mod crypto;
+    mod errno;
+    pub(crate) mod random;
+    pub(crate) mod rcu;
+}
+
+pub(crate) use files::{
+    crypto,
+    random,
+    rcu, //
+};
+
+/// Scheduling.
+pub(crate) mod sched {
+    /// Lets others run.
+    pub(crate) fn cond_resched() {
+        std::thread::yield_now();
+    }
+}
+
+/// Clocks.
+pub(crate) mod ktime {
+    /// Nanoseconds since an hour before this was asked for the first time.
+    pub(crate) fn coarse_boottime_ns() -> u64 {
+        static BOOT: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        let uptime = BOOT.get_or_init(std::time::Instant::now).elapsed();
+        3_600_000_000_000 + uptime.as_nanos() as u64
+    }
+}
+
+/// Memory of the machine.
+pub(crate) mod mm {
+    /// 4 GiB.
+    pub(crate) fn totalram_bytes() -> u64 {
+        4 << 30
+    }
+}
+
+/// Work that is done again and again.
+pub(crate) mod delayed_work {
+    use core::ops::Deref;
+    use kernel::{
+        prelude::*,
+        time::Jiffies, //
+    };
+
+    /// What a [`PeriodicWork`] would do.
+    pub(crate) trait Periodic: Send + Sync + 'static {
+        /// The time between two calls.
+        const PERIOD: Jiffies;
+
+        /// Called again and again.
+        fn run(&self);
+    }
+
+    /// An object whose work is never done by itself.
+    #[pin_data]
+    pub(crate) struct PeriodicWork<T: Periodic> {
+        #[pin]
+        object: T,
+    }
+
+    impl<T: Periodic> PeriodicWork<T> {
+        /// Initialises the object.
+        pub(crate) fn new<E>(object: impl PinInit<T, E>) -> impl PinInit<Self, Error>
+        where
+            Error: From<E>,
+        {
+            try_pin_init!(Self { object <- object }? Error)
+        }
+    }
+
+    impl<T: Periodic> Deref for PeriodicWork<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.object
+        }
+    }
+}
