@@ -4,8 +4,8 @@
 
 export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
-.PHONY: module demo test test-host test-debug fuzz races mutants lint kunit bench shell install \
-	clean distclean help
+.PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint kunit bench \
+	shell install clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -21,6 +21,9 @@ test-host: ## test what needs no kernel in user space, in seconds
 
 fuzz: ## let libFuzzer try to break it for SECONDS=60, or the parts in FUZZ="NAME…"
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(FUZZ)
+
+mutants-host: ## change its functions one by one, and see whether test-host notices; takes hours
+	@scripts/mutants-host.sh
 
 lint: ## check the formatting, clippy's opinion and the scripts
 	@scripts/lint.sh

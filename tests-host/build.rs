@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sets what Kbuild would: the KUnit suites are compiled.
+//! Sets what Kbuild would: the KUnit suites are compiled, and RCU is preemptible.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(CONFIG_KUNIT, values(\"y\"))");
     println!("cargo::rustc-cfg=CONFIG_KUNIT=\"y\"");
+    println!("cargo::rustc-check-cfg=cfg(CONFIG_PREEMPT_RCU)");
+    println!("cargo::rustc-cfg=CONFIG_PREEMPT_RCU");
     println!("cargo::rerun-if-changed=build.rs");
 }

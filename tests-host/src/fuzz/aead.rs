@@ -3,7 +3,10 @@
 //! Encryption where the text is, against the library's own.
 
 use super::Script;
-use crate::linux::crypto;
+use crate::linux::{
+    crypto,
+    open_from, //
+};
 use kernel::prelude::*;
 
 /// Seals and opens a text of any length in buffers of any length, whole and forged.
@@ -35,16 +38,16 @@ pub fn aead(bytes: &[u8]) {
     assert_eq!(buf[..64], before[..64]);
     assert_eq!(buf[64..][..len + 16], wanted);
 
-    let mut out = vec![0xa5; 64 + len];
+    let mut out = vec![0xa5; 64 + len + 16];
     let from = &mut buf[..64 + len + 16];
     let at = 64 + flip / 8 % (len + 16);
     from[at] ^= 1 << (flip % 8);
-    let opened = crypto::chacha20poly1305_open_from(&mut out, from, nonce, &key);
+    let opened = open_from(&mut out, from, nonce, &key);
     assert_eq!(opened, Err(EBADMSG));
     from[at] ^= 1 << (flip % 8);
-    let opened = crypto::chacha20poly1305_open_from(&mut out, from, nonce, &key);
+    let opened = open_from(&mut out, from, nonce, &key);
     assert_eq!(opened, Ok(()));
-    assert!(out[..64] == [0xa5; 64] && out[64..] == *plain);
+    assert!(out[..64] == [0xa5; 64] && out[64..][..len] == *plain);
 
     buf[at] ^= 1 << (flip % 8);
     let forged = buf.clone();

@@ -10,6 +10,7 @@ use crate::{
     },
     linux::rcu::{
         self,
+        AtomicDrop,
         Guard,
         RcuArc, //
     }, //
@@ -17,6 +18,12 @@ use crate::{
 use core::net::IpAddr;
 use kernel::prelude::*;
 use std::collections::BTreeMap;
+
+/// The owner of prefixes.
+#[derive(PartialEq, Debug)]
+struct Owner(u8);
+
+impl AtomicDrop for Owner {}
 
 /// The first `cidr` bits of an address, the family in front of them.
 fn cut(ip: IpAddr, cidr: u8) -> (bool, u128) {
@@ -46,8 +53,8 @@ fn address(script: &mut Script<'_>) -> IpAddr {
 /// Prefixes that come, change hands and go, and addresses that are looked up.
 pub fn allowedips(bytes: &[u8]) {
     let mut script = Script(bytes);
-    let trie = KBox::pin_init(AllowedIps::<u8>::new(), GFP_KERNEL).unwrap();
-    let mut owners = BTreeMap::<((bool, u128), u8), u8>::new();
+    let trie = KBox::pin_init(AllowedIps::<Owner>::new(), GFP_KERNEL).unwrap();
+    let mut owners = BTreeMap::<((bool, u128), u8), Owner>::new();
     while !script.is_empty() {
         let step = script.byte();
         let ip = address(&mut script);
@@ -71,13 +78,13 @@ pub fn allowedips(bytes: &[u8]) {
         let seq = trie.seq();
         match step >> 4 {
             0..6 => {
-                let value = RcuArc::new(owner, GFP_KERNEL).unwrap();
+                let value = RcuArc::new(Owner(owner), GFP_KERNEL).unwrap();
                 let before = trie.write().insert(prefix, value).unwrap();
-                assert_eq!(before.as_deref(), owners.insert(key, owner).as_ref());
+                assert_eq!(before.as_deref(), owners.insert(key, Owner(owner)).as_ref());
             }
             6..11 => {
-                let removed = trie.write().remove(&prefix, |found| *found == owner);
-                assert_eq!(removed.is_some(), owners.get(&key) == Some(&owner));
+                let removed = trie.write().remove(&prefix, |found| found.0 == owner);
+                assert_eq!(removed.is_some(), owners.get(&key) == Some(&Owner(owner)));
                 if removed.is_some() {
                     owners.remove(&key);
                 }

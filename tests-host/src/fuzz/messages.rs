@@ -56,16 +56,18 @@ pub fn messages(bytes: &[u8]) {
 
     let mut identity = StaticIdentity::none();
     assert!(identity.set_private_key(&Secret::from_bytes(&[0x42; 32])));
-    let public = *identity.public_key().unwrap();
+    let public = PublicKey::new(*identity.public_key().unwrap().as_bytes());
     let mut checker = Checker::new();
     checker.set_identity(Some(&public));
     checker.rotate(NOW);
-    let mut handshake = Handshake::new(PublicKey::new([9; 32]));
+    let mut handshake = Handshake::zeroed();
+    handshake.set_remote_static(&PublicKey::new([9; 32]));
     handshake.precompute_static_static(&identity);
     handshake
         .create_initiation(&identity, Tai64n::from_unix(1, 0), 1)
         .unwrap();
-    let mut peer = Cookie::new(&public);
+    let mut peer = Cookie::zeroed();
+    peer.set_remote_static(&public);
     let source = Source::V4 {
         addr: script.take(),
         port: script.take(),

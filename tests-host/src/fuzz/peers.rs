@@ -85,14 +85,16 @@ impl Side {
         let mut side = Self {
             number,
             checker: Checker::new(),
-            handshake: Handshake::new(*remote),
-            cookie: Cookie::new(remote),
+            handshake: Handshake::zeroed(),
+            cookie: Cookie::zeroed(),
             slots: Slots::new(),
             names: BTreeMap::new(),
             handshake_index: None,
             under_load: false,
             identity,
         };
+        side.handshake.set_remote_static(remote);
+        side.cookie.set_remote_static(remote);
         side.checker.set_identity(side.identity.public_key());
         side.handshake.precompute_static_static(&side.identity);
         side
@@ -144,7 +146,8 @@ impl World {
             assert!(identity.set_private_key(&Secret::from_bytes(&private)));
             identity
         });
-        let [to_a, to_b] = [&a, &b].map(|identity| *identity.public_key().unwrap());
+        let [to_a, to_b] =
+            [&a, &b].map(|identity| PublicKey::new(*identity.public_key().unwrap().as_bytes()));
         Self {
             sides: [Side::new(0, a, &to_b), Side::new(1, b, &to_a)],
             network: Vec::new(),

@@ -2,6 +2,8 @@
 
 //! What the shared files use of the module's `linux`.
 
+use kernel::prelude::*;
+
 pub(crate) mod bindings;
 #[forbid(unsafe_code)]
 pub(crate) mod rhashtable;
@@ -9,7 +11,10 @@ pub(crate) mod rhashtable;
 /// The module's own files.
 #[path = "../../../src/linux"]
 mod files {
-    use super::bindings;
+    use super::{
+        bindings,
+        wipe, //
+    };
 
     pub(crate) mod crypto;
     mod errno;
@@ -22,6 +27,25 @@ pub(crate) use files::{
     random,
     rcu, //
 };
+
+/// [`crypto::chacha20poly1305_open_from`] for a `src` with a block in front of it, to which nobody
+/// writes meanwhile.
+pub(crate) fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) -> Result {
+    assert!(dst.len() == src.len() && src.len() >= crypto::CHACHA_BLOCK_SIZE);
+    let text = src.as_ptr().wrapping_add(crypto::CHACHA_BLOCK_SIZE);
+    // SAFETY: There is a block in front of the text, and behind it as much as `dst` has.
+    unsafe { crypto::chacha20poly1305_open_from(dst, text, nonce, key) }
+}
+
+/// Memory of which nothing is left: here it is only freed.
+mod wipe {
+    use kernel::prelude::*;
+
+    /// Drops and frees what is in `this`.
+    pub(crate) fn drop_wiped<T>(this: Pin<KBox<T>>) {
+        drop(this);
+    }
+}
 
 /// Scheduling.
 pub(crate) mod sched {

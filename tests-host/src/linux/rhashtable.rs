@@ -23,6 +23,7 @@ use std::{
 };
 
 use super::rcu::{
+    AtomicDrop,
     Guard,
     RcuArc,
     RcuPtr, //
@@ -35,13 +36,17 @@ pub(crate) trait Key: Copy + Eq + Hash + Send + Sync + 'static {}
 
 impl<K: Copy + Eq + Hash + Send + Sync + 'static> Key for K {}
 
+/// A random number as a key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RandomKey(pub(crate) u32);
+
 /// An entry that is in no table.
-pub(crate) struct Entry<K: Key, V: Send + Sync + 'static> {
+pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     key: K,
     value: V,
 }
 
-impl<K: Key, V: Send + Sync + 'static> Entry<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     /// An entry.
     pub(crate) fn new(key: K, value: V, _flags: Flags) -> Result<Self> {
         Ok(Self { key, value })
@@ -53,19 +58,21 @@ impl<K: Key, V: Send + Sync + 'static> Entry<K, V> {
     }
 }
 
-struct Node<K: Key, V: Send + Sync + 'static> {
+struct Node<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     entry: Entry<K, V>,
     next: RcuPtr<Node<K, V>>,
 }
 
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> AtomicDrop for Node<K, V> {}
+
 /// A hash table from `K` to `V`.
-pub(crate) struct RhashTable<K: Key, V: Send + Sync + 'static> {
+pub(crate) struct RhashTable<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     buckets: Vec<RcuPtr<Node<K, V>>>,
     len: AtomicUsize,
     writers: Mutex<()>,
 }
 
-impl<K: Key, V: Send + Sync + 'static> RhashTable<K, V> {
+impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
     /// An empty table.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         Ok(Self {

@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Usage: scripts/mutants-host.sh [ARGUMENT…]
+#
+# Changes what needs no kernel in one place after another with cargo-mutants, and sees whether the
+# tests of scripts/test-host.sh notice. Prints the changes that no test has noticed, and how many
+# there were of each kind. Takes an hour or two; a part of it is done with ARGUMENTs for
+# cargo-mutants: `--file src/protocol/replay.rs`, `--shard 0/10`, `--list`.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+begin "$@"
+
+start_log mutants-host
+host_begin
+# cargo-mutants changes what is below the manifest, and knows files by paths without "..": the
+# crate's root goes into src/.
+rm -rf "$work/mutants"
+mkdir -p "$work/mutants"
+cp -r "$work/src" "$work/tests-host" "$work/mutants/"
+cd "$work/mutants"
+mv tests-host/Cargo.lock .
+ln -s tests-host/fuzz fuzz
+sed -e 's|^members = .*|members = ["tests-host/kernel", "tests-host/macros"]|' \
+	-e 's|path = "kernel"|path = "tests-host/kernel"|' \
+	-e 's|^name = "wireguard-host"|&\nbuild = "tests-host/build.rs"|' tests-host/Cargo.toml >Cargo.toml
+rm tests-host/Cargo.toml
+mv tests-host/src/fuzz* tests-host/src/wycheproof.rs src/
+awk '
+	/^#\[path = / || /^mod files/ { next }
+	/^pub\(crate\) use files/ { skip = 1 }
+	/^mod linux;/ { print "#[path = \"../tests-host/src/linux/mod.rs\"]" }
+	!skip && !/^}/
+	/^};/ { skip = 0 }' tests-host/src/lib.rs >src/lib.rs
+rm tests-host/src/lib.rs
+
+status=0
+run_job in_cargo env CARGO_TARGET_DIR="$work/target-mutants" \
+	cargo mutants --dir "$work/mutants" --in-place --no-shuffle --output "$work" --timeout 120 \
+	--colors never --file 'src/protocol/**' --file 'src/allowedips.rs' --file 'src/allowedips/*.rs' \
+	--file 'src/ratelimiter.rs' --file 'src/peerlookup.rs' --exclude '**/tests.rs' \
+	--exclude '**/tests/*.rs' --exclude-re '\btests::' "$@" -- --lib || status=$?
+# 2: some were not noticed. 3: with some the tests did not end.
+case $status in
+0 | 2 | 3) ;;
+*) die "cargo mutants ended with status $status" ;;
+esac
+[[ " $* " == *' --list '* ]] ||
+	(cd "$work/mutants.out" && wc -l caught.txt missed.txt timeout.txt unviable.txt)
