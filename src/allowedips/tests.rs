@@ -400,6 +400,10 @@ mod cases {
         last = t.trie.seq();
         t.clear();
         assert!(t.trie.seq() != last);
+        // It is never 0, also after all the others.
+        t.trie.seq.store(u64::MAX, Relaxed);
+        t.clear();
+        assert_eq!(t.trie.seq(), 1);
         Ok(())
     }
 
@@ -440,6 +444,15 @@ mod cases {
             list.reserve()?.put(b, false);
             assert!(list.as_slice() == [b]);
             list.retain(|_| false);
+        }
+        for (count, kept) in [(16u8, true), (17, false)] {
+            for number in 0..count {
+                list.reserve()?
+                    .put(AllowedIp::new(v4(10, number, 0, 0), 16)?, false);
+            }
+            list.retain(|_| false);
+            let has_room = list.take().capacity() > 0;
+            assert_eq!(has_room, kept);
         }
         Ok(())
     }

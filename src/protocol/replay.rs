@@ -165,10 +165,12 @@ mod tests {
     #[test]
     fn whole_window_upwards() {
         let mut window = ReplayWindow::new();
+        assert_eq!(window.next(), 0);
         for counter in 1..=COUNTER_WINDOW_SIZE {
             assert!(window.validate(counter));
         }
         assert!(window.validate(0));
+        assert_eq!(window.next(), COUNTER_WINDOW_SIZE + 1);
         assert!(!window.validate(0));
 
         let mut window = ReplayWindow::new();

@@ -26,7 +26,10 @@ use super::{
     TOKEN_MAX, //
 };
 use crate::{
-    linux::rcu,
+    linux::{
+        delayed_work::Periodic,
+        rcu, //
+    },
     testing::Numbers, //
 };
 
@@ -205,6 +208,17 @@ mod cases {
         sources.collect(PACKET_COST);
         assert!(sources.allow(v4(1), NETNS, PACKET_COST));
         assert!(!sources.allow(v4(1), NETNS, PACKET_COST));
+        Ok(())
+    }
+
+    #[test]
+    fn source_is_forgotten_by_the_periodic_work() -> Result {
+        let sources = KBox::pin_init(Sources::new(4), GFP_KERNEL)?;
+        // The first one's bucket is full soon after boot, the other's when the clock ends.
+        assert!(sources.allow(v4(1), NETNS, 0));
+        assert!(sources.allow(v4(2), NETNS, u64::MAX / 2));
+        sources.run();
+        assert_eq!(sources.table.len(), 1);
         Ok(())
     }
 

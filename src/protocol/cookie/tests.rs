@@ -299,6 +299,24 @@ mod cases {
     }
 
     #[test]
+    fn reply_is_expected_from_a_message_until_its_cookie() -> Result {
+        let checker = checker();
+        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
+        let mut message = initiation();
+        assert!(!peer.is_expected());
+        peer.add_macs(&mut message, START);
+        assert!(peer.is_expected());
+        let reply = checker
+            .create_reply(1, &message.macs, &SOURCE_V4, START)
+            .ok_or(EINVAL)?;
+        assert!(peer.consume_reply(&reply, START));
+        assert!(!peer.is_expected());
+        peer.add_macs(&mut message, START);
+        assert!(peer.is_expected());
+        Ok(())
+    }
+
+    #[test]
     fn reply_nobody_asked_for_is_refused() -> Result {
         let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);

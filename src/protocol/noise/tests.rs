@@ -507,6 +507,7 @@ mod cases {
             .handshake
             .create_initiation(&a.identity, timestamp(START), 1)
             .ok_or(EINVAL)?;
+        assert!(!is_zeroed(&a.handshake) && !a.handshake.symmetric.is_zero());
         assert!(!a.handshake.begin_session(&mut session, START));
         assert!(a.handshake.create_response(2).is_none());
         assert!(consume(&mut b, &initiation, START).is_ok());
