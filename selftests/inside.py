@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """Programs that send from one end of the tunnel to the other for outside.sh.
 
-    inside.py serve ADDRESS                 answers TCP, with how much came, and UDP, with the same, on port 5555
-    inside.py talk ADDRESS MTU              has both answered, for packets of up to MTU bytes
-    inside.py timestamps ADDRESS            asks for a software timestamp of each of 160 datagrams
-    inside.py owners ADDRESS                800 long datagrams of user 1001, and a short one of user 1002 after each 8
-    inside.py zero ADDRESS                  100 datagrams whose checksum folds to 0
-    inside.py count ADDRESS N               waits for N datagrams on port 5556
+    inside.py serve ADDRESS             answers TCP, with how much came, and UDP, with the same
+    inside.py mtus ADDRESS NETNS NETNS  has both answered, with one MTU after another at both ends
+    inside.py timestamps ADDRESS        asks for a software timestamp of each of 160 datagrams
+    inside.py owners ADDRESS            sends 800 long datagrams of user 1001, and after each 8 of
+                                        them a short one of user 1002
+    inside.py zero ADDRESS              sends 100 datagrams whose checksum comes out as 0
+    inside.py count ADDRESS N           waits for N datagrams
 """
 
 import ipaddress
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -48,9 +50,31 @@ def serve(address):
                 stream.sendall(b"%d %d" % (len(total), sum(total)))
 
 
-def talk(address, mtu):
+def mtus(address, *spaces):
+    """MTUs from the smallest to the largest, and around those where something changes."""
+    small = (68, 69, 96, 127, 128, 255, 576, 1000, 1279, 1280, 1281, 1419, 1420, 1421, 1500)
+    large = (4081, 9000, 16320, 32639, 32640, 32671, 32672, 32673, 32704, 32705, 43600)
+    largest = (65455, 65456, 65471, LONGEST, LONGEST + 1, 65488, 65520, 65535, 65536, 100000)
+    for mtu in small + large + largest:
+        for space in spaces:
+            # What was learnt of smaller ones is forgotten.
+            commands = f"link set wg0 mtu {mtu}\nroute flush cache\n"
+            subprocess.run(["ip", "-n", space, "-batch", "-"], input=commands.encode(), check=True)
+        print("MTU", mtu, flush=True)
+        size = min(mtu, LONGEST) - UDP_AND_IPV4
+        ping = ["ping", "-c", "1", "-W", "20", "-M", "do", "-s", str(size), address]
+        subprocess.run(ping, check=True)
+        talk(address, mtu, size)
+        if mtu == LONGEST:
+            for name in ("tx_dropped", "tx_errors"):
+                with open(f"/sys/class/net/wg0/statistics/{name}") as file:
+                    lost = file.read().strip()
+                assert lost == "0", (name, lost)
+
+
+def talk(address, mtu, longest):
     data = bytes(range(251)) * 1000
-    data = data[: min(len(data), mtu * 100)]
+    data = data[: mtu * 50]
     with socket.create_connection((address, 5555), timeout=60) as stream:
         stream.sendall(data)
         stream.shutdown(socket.SHUT_WR)
@@ -58,7 +82,6 @@ def talk(address, mtu):
         while more := stream.recv(1000):
             answer += more
     assert answer == b"%d %d" % (len(data), sum(data)), answer
-    longest = min(mtu, LONGEST) - UDP_AND_IPV4
     with socket.socket(type=socket.SOCK_DGRAM) as udp:
         udp.settimeout(20)
         udp.connect((address, 5555))
@@ -119,14 +142,16 @@ def zero(address):
         for i in range(100):
             body = struct.pack(">H", i) + b"z" * 196
             header = struct.pack(">HHHH", 5557, 5556, length, 0)
-            pseudo = b"".join(ipaddress.ip_address(a).packed for a in (source, address)) + struct.pack(">II", length, 17)
-            total = sum(struct.unpack(">%dH" % ((len(pseudo) + len(header) + len(body)) // 2), pseudo + header + body))
+            pseudo = b"".join(ipaddress.ip_address(a).packed for a in (source, address))
+            summed = pseudo + struct.pack(">II", length, 17) + header + body
+            total = sum(struct.unpack(f">{len(summed) // 2}H", summed))
             while total >> 16:
                 total = (total & 0xFFFF) + (total >> 16)
             udp.sendto(body + struct.pack(">H", 0xFFFF - total), (address, 5556))
 
 
 def count(address, number):
+    number = int(number)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as udp:
         udp.settimeout(30)
@@ -140,5 +165,5 @@ def count(address, number):
     print(len(seen))
 
 
-COMMANDS = {function.__name__: function for function in (serve, talk, timestamps, owners, zero, count)}
-COMMANDS[sys.argv[1]](sys.argv[2], *map(int, sys.argv[3:]))
+COMMANDS = {f.__name__: f for f in (serve, mtus, timestamps, owners, zero, count)}
+COMMANDS[sys.argv[1]](*sys.argv[2:])

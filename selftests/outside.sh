@@ -370,25 +370,17 @@ zero_checksums() {
 
 t inside_mtus 'pings, TCP and UDP pass with any MTU inside, from the smallest to the largest'
 inside_mtus() {
-	local mtu n longest=65472
+	local n
 	pair
 	for n in a b; do
 		ipn $n link set eth0 mtu 65535
+		# It would come back with an MTU that is enough for it, and send what nobody is there for: an error each.
+		ns $n sysctl -q net.ipv6.conf.wg0.disable_ipv6=1
 	done
 	ping_ok a 10.8.0.2
 	bg b python3 "$HERE/inside.py" serve 10.8.0.2
 	wait_for 'the server listens' listening b tcp 5555
-	for mtu in 68 69 96 127 128 255 576 1000 1279 1280 1281 1420 1421 1500 2048 4081 8961 9000 16320 21800 32639 32640 32672 \
-		32673 32680 32704 32705 43600 65455 65456 65471 65472 65473 65487 65488 65520 65535 65536 100000; do
-		for n in a b; do
-			ipn $n link set wg0 mtu $mtu
-			ipn $n route flush cache	# of what was learnt of smaller ones
-		done
-		ns a ping -c 1 -W 20 -M do -s $(((mtu < longest ? mtu : longest) - 28)) 10.8.0.2
-		ns a timeout 100 python3 "$HERE/inside.py" talk 10.8.0.2 $mtu
-		((mtu <= longest)) || continue
-		(($(stat a tx_dropped) + $(stat b tx_dropped) + $(stat a tx_errors) + $(stat b tx_errors) == 0))
-	done
+	ns a python3 "$HERE/inside.py" mtus 10.8.0.2 ${NS}a ${NS}b
 }
 
 t large_segments 'a TCP stream whose segments are longer than 32,704 bytes loses none of them'
