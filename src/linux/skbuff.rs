@@ -240,9 +240,10 @@ impl SkBuff {
         self.offset_of(self.headers().network_header)
     }
 
-    /// Whether the network header lies in front of the data.
-    fn has_network_header(&self) -> bool {
-        (-(MAX_HEADROOM as isize)..=0).contains(&self.network_offset())
+    /// Whether the network header, and behind it the transport header, lie in front of the data.
+    fn has_headers(&self) -> bool {
+        let (network, transport) = (self.network_offset(), self.transport_offset());
+        -(MAX_HEADROOM as isize) <= network && network <= transport && transport <= 0
     }
 
     /// Bytes from the start of the data to the transport header; negative if the header was pulled.

@@ -134,7 +134,7 @@ impl SkBuff {
         let (Ok(offset), Some(len)) = (u32::try_from(skip), self.len().checked_sub(skip)) else {
             return Err(EAGAIN);
         };
-        if !self.has_network_header() {
+        if !self.has_headers() {
             return Err(EAGAIN);
         }
         // SAFETY: The buffer is valid.
@@ -142,7 +142,7 @@ impl SkBuff {
         if source.is_null() {
             return Err(EAGAIN);
         }
-        // SAFETY: The buffer is valid, and its network header is in front of its data (see above).
+        // SAFETY: The buffer is valid, and its headers are in front of its data (see above).
         // The length of a packet fits.
         let text = unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32) };
         let text = NonNull::new(text).ok_or(EAGAIN)?;

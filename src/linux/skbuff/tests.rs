@@ -340,6 +340,9 @@ mod cases {
             let mut run = Segments::new(HEADROOM, 1032, 1)?;
             run.push(&text, &[0; 16], 0, 5, &key)?;
             let mut skb = run.finish(&text).ok_or(EINVAL)?;
+            let start = skb.headroom() as u16;
+            skb.headers_mut().network_header = start;
+            skb.headers_mut().transport_header = start;
             if linear {
                 assert!(skb.may_pull(1032));
             }
