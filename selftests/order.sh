@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The datagrams of one flow leave a tunnel in the order in which they were sent, whichever CPUs its sender runs on, where what
-# is outside keeps only what one CPU sends in order: a device with several queues, each for one CPU, or the backlogs of the CPUs.
+# is outside keeps only what one CPU sends in order: a device with several queues, each for one CPU.
 #
 # order.py sends, from one CPU after another, and counts what arrives late. $DATAGRAMS are how many (default: 20,000).
 #
@@ -42,12 +42,15 @@ pair_queues() {
 	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.0.2
 }
 
-# in_order: sends, and looks at the order in which messages arrive outside, and datagrams inside.
+# in_order: sends, and looks at the order in which messages arrive outside, which is the sender's doing, and then at that in
+# which datagrams arrive inside.
 in_order() {
+	local status=0
 	capture b /tmp/outside -s 80 -B 65536 "udp dst port $PORT and src 10.9.0.1"
-	NS=$NS python3 "$HERE/order.py" flow $DATAGRAMS
+	NS=$NS python3 "$HERE/order.py" flow $DATAGRAMS || status=$?
 	capture_end
 	python3 "$HERE/order.py" outside /tmp/outside
+	return $status
 }
 
 t queues 'outside are queues that each delay packets for another time, one for each CPU'
@@ -59,31 +62,6 @@ queues() {
 		ns a tc qdisc replace dev eth0 parent 1:$(printf %x $((i + 1))) netem limit 100000 delay $((i * 2))ms
 	done
 	in_order
-}
-
-t rings 'outside are rings that each are emptied by the CPU that has put something there'
-rings() {
-	pair_queues
-	ns b ethtool -K eth0 gro on rx-udp-gro-forwarding on
-	busy in_order
-}
-
-t backlogs 'outside are the backlogs of the CPUs, all of which have other things to do'
-backlogs() {
-	pair_queues
-	busy in_order
-}
-
-# busy COMMAND…: runs it while something else wants to run on each CPU.
-busy() {
-	local i hogs=()
-	for ((i = 0; i < CPUS; i++)); do
-		bg a taskset -c $i bash -c 'while :; do :; done'
-		hogs+=($BG)
-	done
-	"$@"
-	kill "${hogs[@]}"
-	wait "${hogs[@]}" || true
 }
 
 t spread 'many datagrams are encrypted on several CPUs all the same'
