@@ -64,22 +64,4 @@ queues() {
 	in_order
 }
 
-t spread 'many datagrams are encrypted on several CPUs all the same'
-spread() {
-	pair_queues
-	iperf_bulk
-	# A worker thread is called after what it did last.
-	grep -h '^kworker/[0-9]*:.*wg-crypt-wg0' /proc/[0-9]*/comm | sed 's/:.*//' | sort -u > /tmp/workers
-	note "encrypted by $(tr '\n' ' ' < /tmp/workers)"
-	(($(wc -l < /tmp/workers) >= CPUS / 2))
-}
-
-iperf_bulk() {
-	local server
-	bg b iperf3 -s -1 -B 10.8.0.2 > /dev/null; server=$BG
-	wait_for 'iperf3 listens' listening b tcp 5201
-	ns a timeout 120 iperf3 -c 10.8.0.2 -n 8M -P 4 > /dev/null
-	wait $server
-}
-
 run "$@"

@@ -12,12 +12,13 @@
 
 . "$(dirname "$0")/lib.sh"
 
-COUNT=20
+COUNT=10
 FIGURES=/tmp/untrusted
 
 # measure c|rust: a file $FIGURES.MODULE with lines KIND NANOSECONDS TAKEN.
 measure() {
-	local kind tap
+	local kind round cost taken least
+	modprobe tun
 	module_use $1
 	ns_add a
 	keys a b
@@ -26,12 +27,14 @@ measure() {
 	coproc TAP { ns a python3 "$HERE/untrusted.py" tap0 $PORT; }
 	read -r -u ${TAP[0]}
 	for kind in plain ufo tcp datagrams long tunnel fragments; do
-		# Once for whatever is made on first use.
-		for count in 2 $COUNT; do
-			echo "cost $kind $count" >&${TAP[1]}
-			read -r -u ${TAP[0]} tap
+		least=
+		# The least of some rounds: whatever else the kernel has to do now and then is not in it.
+		for round in {1..6}; do
+			echo "cost $kind $COUNT" >&${TAP[1]}
+			read -r -u ${TAP[0]} cost taken
+			((${least:-cost} < cost)) || least=$cost
 		done
-		echo "$kind $tap"
+		echo "$kind $least $taken"
 	done > $FIGURES.$1
 	eval "exec ${TAP[1]}>&-"
 	wait $TAP_PID
@@ -46,15 +49,16 @@ figures() {
 	touch $FIGURES
 }
 
-t cost 'a packet that claims to stand for others costs at most half as much again as with the kernel'\''s module'
+t cost 'a packet that claims to stand for others costs what it costs with the kernel'\''s module, or little more'
 cost() {
-	local kind c taken ours theirs
+	local kind c taken ours theirs wrong=0
 	figures
 	while read -r kind c taken <&3 && read -r _ ours theirs <&4; do
 		note "$kind: $((c / COUNT)) / $((ours / COUNT)) instructions, $taken of $COUNT taken"
-		((taken == theirs))
-		((ours * 2 <= c * 3))
+		# A size that was believed would cost hundreds of times as much.
+		((taken == theirs && ours <= 3 * c)) || wrong=1
 	done 3< $FIGURES.c 4< $FIGURES.rust
+	((!wrong))
 }
 
 run "$@"
