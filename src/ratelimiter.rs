@@ -47,7 +47,7 @@ const NSEC_PER_SEC: u64 = 1_000_000_000;
 /// Handshake messages a second that a source may send for any length of time.
 const PACKETS_PER_SECOND: u64 = 20;
 
-/// Handshake messages that a source may send at once.
+/// Handshake messages that a source may send in one burst.
 const PACKETS_BURSTABLE: u64 = 5;
 
 /// Nanoseconds in which a bucket gains one packet's tokens.
