@@ -9,7 +9,7 @@
 //! 3. [`Device::update`], the configuration of one
 //! 4. [`Peer::allowed_ips`] of one peer, then `AllowedIps::writers`, the trie's own
 //! 5. [`Peer::handshake`]
-//! 6. [`Device::cookie_checker`], [`Peer::cookie`]
+//! 6. [`Peer::cookie`]
 //! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues, and of the rings and NAPI lists of a
 //!    device. None of these is taken while another one of them is held, except that those of a peer's queue are taken under
 //!    that of its staged packets, and `Keypair::replay` and a ring's own locks may be taken under any.
@@ -86,7 +86,6 @@ use crate::{
             ETH_P_IPV6, //
         },
         udp_tunnel::EncapReceive,
-        wipe::Wiped,
         workqueue::{
             Flags,
             OwnedQueue, //
@@ -100,7 +99,7 @@ use crate::{
     },
     protocol::{
         cookie::{
-            Checker,
+            CookieSecret,
             Source, //
         },
         identity::StaticIdentity,
@@ -247,6 +246,7 @@ impl Config {
 }
 
 impl AtomicDrop for StaticIdentity {}
+impl AtomicDrop for CookieSecret {}
 
 /// A WireGuard interface.
 #[pin_data]
@@ -267,9 +267,8 @@ pub(crate) struct Device {
 
     /// The keys of the device.
     pub(crate) identity: RcuPtr<StaticIdentity>,
-    /// The MACs of the messages to the device.
-    #[pin]
-    pub(crate) cookie_checker: Mutex<Wiped<Checker>>,
+    /// What the device's cookies are made with, from when they are first needed.
+    pub(crate) cookie_secret: RcuPtr<CookieSecret>,
     limiter: Arc<RateLimiter>,
     /// The peers, each until there is nothing left of it.
     pub(crate) residents: Residents,
@@ -379,10 +378,7 @@ impl Device {
                 sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
                 identity: RcuPtr::new(Some(identity)),
-                cookie_checker <- new_mutex!(
-                    Wiped::new(Checker::new()),
-                    "wireguard::Device::cookie_checker"
-                ),
+                cookie_secret: RcuPtr::none(),
                 limiter: shared.limiter.clone(),
                 residents: Residents::new()?,
                 last_under_load: Atomic::new(0),

@@ -32,7 +32,6 @@ use crate::{
             NetDevice,
             Stat, //
         },
-        random,
         rcu::{
             self,
             RcuArc, //
@@ -117,23 +116,8 @@ impl Device {
     pub(crate) fn receive_packet(&self, mut skb: SkBuff, bh: &BhGuard) {
         match prepare_header(&mut skb) {
             Some((MessageType::Data, header)) => self.consume_data(skb, &header, bh),
-            Some((kind, _)) if skb.may_pull(kind.header_len()) => self.consume_handshake(skb),
+            Some((kind, _)) if skb.may_pull(kind.header_len()) => self.consume_handshake(kind, skb),
             _ => {}
-        }
-    }
-
-    /// Has a worker read a handshake message.
-    fn consume_handshake(&self, skb: SkBuff) {
-        // Without random numbers no handshake can be answered.
-        let refused = if random::rng_is_initialized() {
-            self.handshakes.enqueue(skb, &self.handshake_receive_wq)
-        } else {
-            Err(skb)
-        };
-        if let Err(skb) = refused {
-            if let Some(endpoint) = Endpoint::from_skb(&skb) {
-                dev_dbg_ratelimited!(self, "Dropping handshake packet from {}\n", endpoint);
-            }
         }
     }
 

@@ -51,7 +51,10 @@ use crate::{
     noise::Keypair,
     peer::Peer,
     protocol::{
-        cookie::Source,
+        cookie::{
+            CookieSecret,
+            Source, //
+        },
         limits::MAX_STAGED_PACKETS,
         messages::{
             message_data_len,
@@ -453,9 +456,11 @@ impl WorkItem<{ Peer::HANDSHAKE_WORK }> for Peer {
     }
 }
 
-/// Answers a handshake message that is not processed under load with a cookie. Process context.
+/// Answers a handshake message that is not processed under load with a cookie, made with `secret`.
+/// Process context.
 pub(crate) fn send_handshake_cookie(
     device: &Device,
+    secret: &CookieSecret,
     endpoint: &Endpoint,
     source: &Source,
     macs: &Macs,
@@ -466,12 +471,11 @@ pub(crate) fn send_handshake_cookie(
         "Sending cookie response for denied handshake message for {}\n",
         endpoint
     );
-    let now_ns = ktime::coarse_boottime_ns();
-    let reply = {
-        let mut checker = device.cookie_checker.lock();
-        checker.rotate(now_ns);
-        checker.create_reply(sender_index, macs, source, now_ns)
-    };
+    let identity = device.identity.get();
+    let reply = identity
+        .as_ref()
+        .and_then(|identity| identity.mac_keys())
+        .and_then(|keys| secret.create_reply(keys, sender_index, macs, source));
     if let Some(reply) = reply {
         device.send_buffer_as_reply(endpoint, reply.as_bytes());
     }

@@ -462,6 +462,20 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
         // nobody else takes it over.
         unsafe { RcuArc::from_raw(old) }
     }
+
+    /// Puts `new` here if this place holds `old` now, and returns whether it did.
+    pub(crate) fn replace_if(&self, old: Option<&RcuArc<T>>, new: RcuArc<T>) -> bool {
+        let old = old.map_or(core::ptr::null_mut(), |old| old.ptr.as_ptr());
+        let new = new.into_raw();
+        let (replaced, unused) = match self.ptr.cmpxchg(old, new, Full) {
+            Ok(old) => (true, old),
+            Err(_) => (false, new),
+        };
+        // SAFETY: If the pointers were exchanged, then `unused` was here and owned its reference, as
+        // in `replace()`. Otherwise it is what `into_raw()` gave, and is nowhere else.
+        drop(unsafe { RcuArc::from_raw(unused) });
+        replaced
+    }
 }
 
 impl<T: AtomicDrop + Send + Sync + 'static> Drop for RcuPtr<T> {

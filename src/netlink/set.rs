@@ -241,10 +241,6 @@ impl Change<'_> {
 
         let first = old_key.is_none() && identity.public_key().is_some();
         self.device.identity.replace(Some(identity.clone()));
-        self.device
-            .cookie_checker
-            .lock()
-            .set_identity(identity.public_key());
         for peer in config.peers() {
             peer.change_identity(&identity);
             if first && self.running {

@@ -4,7 +4,10 @@
 
 use kernel::prelude::*;
 
-use super::messages::NOISE_PUBLIC_KEY_LEN;
+use super::{
+    macs::MacKeys,
+    messages::NOISE_PUBLIC_KEY_LEN, //
+};
 use crate::linux::crypto::{
     self,
     Secret, //
@@ -60,6 +63,7 @@ impl Drop for PublicKey {
 pub(crate) struct StaticIdentity {
     private: PrivateKey,
     public: PublicKey,
+    mac_keys: MacKeys,
     has_identity: bool,
 }
 
@@ -69,6 +73,7 @@ impl StaticIdentity {
         Self {
             private: PrivateKey::zeroed(),
             public: PublicKey::zeroed(),
+            mac_keys: MacKeys::zeroed(),
             has_identity: false,
         }
     }
@@ -81,15 +86,17 @@ impl StaticIdentity {
     ///
     /// What was computed from the old keys is to be computed again:
     /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static)
-    /// for each peer and [`Checker::set_identity`](super::cookie::Checker::set_identity).
+    /// for each peer.
     pub(crate) fn set_private_key(&mut self, private: &PrivateKey) -> bool {
         self.has_identity = crypto::curve25519_generate_public(self.public.as_mut_bytes(), private);
         if self.has_identity {
             self.private.copy_from(private);
             crypto::curve25519_clamp_secret(&mut self.private);
+            self.mac_keys.set(self.public.as_bytes());
         } else {
             self.private.clear();
             self.public.clear();
+            self.mac_keys.clear();
         }
         self.has_identity
     }
@@ -102,6 +109,11 @@ impl StaticIdentity {
     /// The public key, if there is one.
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {
         self.has_identity.then_some(&self.public)
+    }
+
+    /// The keys of the MACs in the messages to it and of its cookies, if there is an identity.
+    pub(crate) fn mac_keys(&self) -> Option<&MacKeys> {
+        self.has_identity.then_some(&self.mac_keys)
     }
 }
 
@@ -136,6 +148,7 @@ mod tests {
         assert!(!identity.set_private_key(&Secret::zeroed()));
         assert!(identity.public_key().is_none());
         assert!(identity.private_key().is_none());
+        assert!(identity.mac_keys().is_none());
         assert!(identity.private.is_zero());
     }
 }

@@ -21,6 +21,7 @@ pub(crate) mod identity;
 mod kdf;
 pub(crate) mod keypairs;
 pub(crate) mod limits;
+pub(crate) mod macs;
 pub(crate) mod messages;
 pub(crate) mod noise;
 pub(crate) mod replay;

@@ -28,7 +28,11 @@ use crate::{
         bottom_half,
         ktime,
         ptr_ring::PtrRing,
-        rcu,
+        random,
+        rcu::{
+            self,
+            RcuArc, //
+        },
         sched,
         skbuff::{
             SkBuff,
@@ -44,11 +48,11 @@ use crate::{
     peer::Peer,
     protocol::{
         cookie::{
-            MacState,
-            MessageWithMacs,
+            CookieSecret,
             Source, //
         },
         limits::MAX_QUEUED_INCOMING_HANDSHAKES,
+        macs::MessageWithMacs,
         messages::{
             CookieReply,
             HandshakeInitiation,
@@ -81,9 +85,64 @@ impl Device {
         }
     }
 
-    /// Whether a handshake message is to be processed: its MACs are right and its sender has not sent too many.
+    /// Takes in a handshake message, the header of which is in the linear part of `skb`, and has a
+    /// worker read it. Softirq context.
     ///
-    /// A sender that only has to show that it receives at its address is sent a cookie.
+    /// What a stranger can make up, who does not know the public key, ends here: no worker is woken
+    /// for it, and it takes no place in the queue, by whose length the device knows that it is under
+    /// load.
+    pub(super) fn consume_handshake(&self, kind: MessageType, skb: SkBuff) {
+        if !self.is_addressee(kind, &skb) {
+            if let Some(endpoint) = Endpoint::from_skb(&skb) {
+                dev_dbg_ratelimited!(
+                    self,
+                    "Invalid MAC of handshake, dropping packet from {}\n",
+                    endpoint
+                );
+            }
+            return;
+        }
+        // Without random numbers no handshake can be answered.
+        let refused = if random::rng_is_initialized() {
+            self.handshakes.enqueue(skb, &self.handshake_receive_wq)
+        } else {
+            Err(skb)
+        };
+        if let Err(skb) = refused {
+            if let Some(endpoint) = Endpoint::from_skb(&skb) {
+                dev_dbg_ratelimited!(self, "Dropping handshake packet from {}\n", endpoint);
+            }
+        }
+    }
+
+    /// Whether a handshake message is for this device: its `mac1` is made with the device's public
+    /// key, or it is the answer to an index of the device.
+    fn is_addressee(&self, kind: MessageType, skb: &SkBuff) -> bool {
+        let guard = rcu::Guard::new();
+        let head = skb.head();
+        let identity = self.identity.load(&guard);
+        let keys = identity.as_ref().and_then(|identity| identity.mac_keys());
+        match kind {
+            MessageType::HandshakeInitiation => keys
+                .zip(HandshakeInitiation::ref_from_prefix(head).ok())
+                .is_some_and(|(keys, (message, _))| keys.has_valid_mac1(message)),
+            MessageType::HandshakeResponse => keys
+                .zip(HandshakeResponse::ref_from_prefix(head).ok())
+                .is_some_and(|(keys, (message, _))| keys.has_valid_mac1(message)),
+            MessageType::HandshakeCookie => {
+                CookieReply::ref_from_prefix(head).is_ok_and(|(reply, _)| {
+                    let index = reply.receiver_index.get();
+                    self.index_table.lookup(index, &guard).is_some()
+                })
+            }
+            MessageType::Data => false,
+        }
+    }
+
+    /// Whether a handshake message, whose `mac1` is right, is to be processed.
+    ///
+    /// Under load its sender has to have shown that it receives at its address, or is sent a cookie
+    /// to do that with, and may not have sent too many.
     fn admit<M: MessageWithMacs>(
         &self,
         message: &M,
@@ -92,28 +151,52 @@ impl Device {
         endpoint: &Endpoint,
     ) -> bool {
         let now_ns = ktime::coarse_boottime_ns();
-        let under_load = self.is_under_load(now_ns);
-        let state = {
-            let mut checker = self.cookie_checker.lock();
-            if under_load {
-                checker.rotate(now_ns);
-            }
-            checker.validate(message, source, under_load, now_ns)
+        if !self.is_under_load(now_ns) {
+            return true;
+        }
+        let Some(secret) = self.cookie_secret(now_ns) else {
+            return false;
         };
-        match state {
-            MacState::ValidMacButNoCookie if !under_load => true,
-            MacState::ValidMacButNoCookie => {
-                send_handshake_cookie(self, endpoint, source, message.macs(), sender_index);
-                false
+        if !secret.has_valid_mac2(message, source) {
+            send_handshake_cookie(
+                self,
+                &secret,
+                endpoint,
+                source,
+                message.macs(),
+                sender_index,
+            );
+            return false;
+        }
+        let allowed = self.allow_handshake(source, now_ns);
+        if !allowed {
+            dev_dbg_ratelimited!(
+                self,
+                "Too many handshakes, dropping packet from {}\n",
+                endpoint
+            );
+        }
+        allowed
+    }
+
+    /// The secret to make and check cookies with: a new one if there is none or it is too old.
+    /// `None` if there is no memory. Process context.
+    fn cookie_secret(&self, now_ns: u64) -> Option<RcuArc<CookieSecret>> {
+        loop {
+            let old = self.cookie_secret.get();
+            if let Some(secret) = &old {
+                if !secret.has_expired(now_ns) {
+                    return old;
+                }
             }
-            MacState::ValidMacWithCookie if self.allow_handshake(source, now_ns) => true,
-            MacState::ValidMacWithCookie | MacState::Invalid => {
-                dev_dbg_ratelimited!(
-                    self,
-                    "Invalid MAC of handshake, dropping packet from {}\n",
-                    endpoint
-                );
-                false
+            let init = Init::<CookieSecret>::chain(CookieSecret::zeroed(), |secret| {
+                secret.randomize(now_ns);
+                Ok(())
+            });
+            let new: RcuArc<CookieSecret> = RcuArc::pin_init(init, GFP_KERNEL).ok()?;
+            // If another worker was first, then its secret is the one that cookies are made with.
+            if self.cookie_secret.replace_if(old.as_ref(), new.clone()) {
+                return Some(new);
             }
         }
     }

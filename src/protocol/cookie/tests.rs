@@ -9,9 +9,16 @@
 
 use super::*;
 use crate::{
-    protocol::limits::NSEC_PER_SEC,
+    protocol::{
+        limits::NSEC_PER_SEC,
+        messages::{
+            HandshakeInitiation,
+            HandshakeResponse, //
+        }, //
+    },
     testing::hex, //
 };
+use kernel::prelude::*;
 
 const RESPONDER_PUBLIC: PublicKey = PublicKey::new(hex(
     "955412b0ffd76706710b79bcbb59645da077b4645d1f3281e886ba38da65e13e",
@@ -42,13 +49,19 @@ const SOURCE_V6: Source = Source::V6 {
 const SECOND: u64 = NSEC_PER_SEC;
 const START: u64 = 1000 * SECOND;
 
-/// A responder with the secret and key of the vectors.
-fn checker() -> Checker {
-    let mut checker = Checker::new();
-    checker.set_identity(Some(&RESPONDER_PUBLIC));
-    checker.secret.copy_from(&Secret::from_bytes(&SECRET));
-    checker.secret_birthdate = Some(START);
-    checker
+/// The secret of the vectors.
+fn secret() -> CookieSecret {
+    let mut secret = CookieSecret::zeroed();
+    secret.secret.copy_from(&Secret::from_bytes(&SECRET));
+    secret.birthdate = START;
+    secret
+}
+
+/// The keys of the responder.
+fn keys() -> MacKeys {
+    let mut keys = MacKeys::zeroed();
+    keys.set(RESPONDER_PUBLIC.as_bytes());
+    keys
 }
 
 /// An initiation with the first 116 bytes of the vectors' one and no MACs.
@@ -62,15 +75,9 @@ fn initiation() -> HandshakeInitiation {
 }
 
 /// What the responder replies to the message that `peer` has just added MACs to, taken by `peer`.
-fn get_cookie(
-    peer: &mut Cookie,
-    checker: &Checker,
-    message: &HandshakeInitiation,
-    source: &Source,
-    now: u64,
-) -> bool {
-    checker
-        .create_reply(1, &message.macs, source, now)
+fn get_cookie(peer: &mut Cookie, message: &HandshakeInitiation, source: &Source, now: u64) -> bool {
+    secret()
+        .create_reply(&keys(), 1, &message.macs, source)
         .is_some_and(|reply| peer.consume_reply(&reply, now))
 }
 
@@ -80,7 +87,6 @@ mod cases {
 
     #[test]
     fn vectors_of_another_implementation() -> Result {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
 
@@ -88,22 +94,22 @@ mod cases {
         assert!(message.as_bytes() == INITIATION);
 
         let mut cookie = Secret::zeroed();
-        assert!(checker.make_cookie(&mut cookie, &SOURCE_V4, START));
+        secret().make_cookie(&SOURCE_V4, &mut cookie);
         assert!(cookie.as_bytes() == &COOKIE_V4);
-        assert!(checker.make_cookie(&mut cookie, &SOURCE_V6, START));
+        secret().make_cookie(&SOURCE_V6, &mut cookie);
         assert!(cookie.as_bytes() == &COOKIE_V6);
 
         let mut nonce = [0; 24];
         for (byte, value) in nonce.iter_mut().zip(0..) {
             *byte = value;
         }
-        let reply = checker
+        let reply = secret()
             .create_reply_with(
                 nonce,
+                &keys(),
                 message.sender_index.get(),
                 &message.macs,
                 &SOURCE_V4,
-                START,
             )
             .ok_or(EINVAL)?;
         assert!(reply.as_bytes() == REPLY);
@@ -111,62 +117,51 @@ mod cases {
         assert!(peer.consume_reply(&reply, START));
         peer.add_macs(&mut message, START);
         assert!(message.macs.mac2 == MAC2);
-        assert!(
-            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacWithCookie
-        );
+        assert!(secret().has_valid_mac2(&message, &SOURCE_V4));
         Ok(())
     }
 
     #[test]
     fn mac1_covers_all_before_it() {
-        let checker = checker();
         let mut genuine = initiation();
         Cookie::by_value(&RESPONDER_PUBLIC).add_macs(&mut genuine, START);
-        assert!(
-            checker.validate(&genuine, &SOURCE_V4, false, START) == MacState::ValidMacButNoCookie
-        );
+        assert!(keys().has_valid_mac1(&genuine));
         for i in 0..132 {
             let mut forged = genuine.clone();
             if let Some(byte) = forged.as_mut_bytes().get_mut(i) {
                 *byte ^= 0x20;
             }
-            assert!(checker.validate(&forged, &SOURCE_V4, false, START) == MacState::Invalid);
+            assert!(!keys().has_valid_mac1(&forged));
         }
     }
 
     #[test]
     fn mac1_is_for_one_responder() {
-        let mut checker = checker();
         let mut message = initiation();
         Cookie::by_value(&PublicKey::new([5; 32])).add_macs(&mut message, START);
-        assert!(checker.validate(&message, &SOURCE_V4, false, START) == MacState::Invalid);
+        assert!(!keys().has_valid_mac1(&message));
 
         Cookie::by_value(&RESPONDER_PUBLIC).add_macs(&mut message, START);
-        assert!(checker.validate(&message, &SOURCE_V4, false, START) != MacState::Invalid);
-        checker.set_identity(None);
-        assert!(checker.validate(&message, &SOURCE_V4, false, START) == MacState::Invalid);
+        let mut keys = keys();
+        assert!(keys.has_valid_mac1(&message));
+        keys.clear();
+        assert!(!keys.has_valid_mac1(&message));
     }
 
     #[test]
     fn response_has_macs_too() {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = HandshakeResponse::new(1, 2);
         peer.add_macs(&mut message, START);
-        assert!(
-            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacButNoCookie
-        );
-        let reply = checker.create_reply(1, &message.macs, &SOURCE_V4, START);
+        assert!(!secret().has_valid_mac2(&message, &SOURCE_V4));
+        let reply = secret().create_reply(&keys(), 1, &message.macs, &SOURCE_V4);
         assert!(reply.is_some_and(|reply| peer.consume_reply(&reply, START)));
         peer.add_macs(&mut message, START);
-        assert!(
-            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacWithCookie
-        );
+        assert!(secret().has_valid_mac2(&message, &SOURCE_V4));
     }
 
     #[test]
     fn cookie_covers_the_source_port() {
-        let checker = checker();
         for (source, other_port, other_addr) in [
             (
                 SOURCE_V4,
@@ -194,68 +189,41 @@ mod cases {
             let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
             let mut message = initiation();
             peer.add_macs(&mut message, START);
-            assert!(get_cookie(&mut peer, &checker, &message, &source, START));
+            assert!(get_cookie(&mut peer, &message, &source, START));
             peer.add_macs(&mut message, START);
-            assert!(
-                checker.validate(&message, &source, true, START) == MacState::ValidMacWithCookie
-            );
+            assert!(secret().has_valid_mac2(&message, &source));
             for other in [other_port, other_addr] {
-                assert!(
-                    checker.validate(&message, &other, true, START)
-                        == MacState::ValidMacButNoCookie
-                );
+                assert!(!secret().has_valid_mac2(&message, &other));
             }
         }
     }
 
     #[test]
-    fn cookie_is_only_asked_for_under_load() {
-        let checker = checker();
-        let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
-        let mut message = initiation();
-        peer.add_macs(&mut message, START);
-        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
-        peer.add_macs(&mut message, START);
-        assert!(
-            checker.validate(&message, &SOURCE_V4, false, START) == MacState::ValidMacButNoCookie
-        );
-    }
-
-    #[test]
     fn cookie_lives_as_long_as_its_secret() {
-        let mut checker = checker();
+        let mut secret = secret();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
-        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        assert!(get_cookie(&mut peer, &message, &SOURCE_V4, START));
         peer.add_macs(&mut message, START);
 
-        let last = START + 120 * SECOND - 1;
-        assert!(!checker.needs_rotation(last));
-        checker.rotate(last);
-        assert!(checker.validate(&message, &SOURCE_V4, true, last) == MacState::ValidMacWithCookie);
+        let end = START + 120 * SECOND;
+        assert!(!secret.has_expired(end - 1));
+        assert!(secret.has_valid_mac2(&message, &SOURCE_V4));
+        assert!(secret.has_expired(end));
 
-        // Too old, and nobody has made a new one yet.
-        let end = last + 1;
-        assert!(checker.needs_rotation(end));
-        assert!(checker.validate(&message, &SOURCE_V4, true, end) == MacState::ValidMacButNoCookie);
-        assert!(checker
-            .create_reply(1, &message.macs, &SOURCE_V4, end)
-            .is_none());
-
-        checker.rotate(end);
-        assert!(!checker.needs_rotation(end));
-        assert!(!checker.secret.ct_eq(&Secret::from_bytes(&SECRET)));
-        assert!(checker.validate(&message, &SOURCE_V4, true, end) == MacState::ValidMacButNoCookie);
+        secret.randomize(end);
+        assert!(!secret.has_expired(end));
+        assert!(!secret.secret.is_zero());
+        assert!(!secret.has_valid_mac2(&message, &SOURCE_V4));
     }
 
     #[test]
     fn peer_stops_using_a_cookie_before_it_is_too_old() {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
-        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        assert!(get_cookie(&mut peer, &message, &SOURCE_V4, START));
         peer.add_macs(&mut message, START + 115 * SECOND - 1);
         assert!(message.macs.mac2 != [0; 16]);
         peer.add_macs(&mut message, START + 115 * SECOND);
@@ -263,35 +231,19 @@ mod cases {
     }
 
     #[test]
-    fn no_secret_no_cookie() {
-        let mut checker = Checker::new();
-        checker.set_identity(Some(&RESPONDER_PUBLIC));
-        assert!(checker.needs_rotation(0));
-        assert!(checker
-            .create_reply(1, &Macs::ZERO, &SOURCE_V4, 0)
-            .is_none());
-        checker.rotate(0);
-        assert!(!checker.secret.is_zero());
-        assert!(checker
-            .create_reply(1, &Macs::ZERO, &SOURCE_V4, 0)
-            .is_some());
-    }
-
-    #[test]
     fn reply_is_taken_once_and_for_the_latest_message() -> Result {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
-        let first = checker
-            .create_reply(1, &message.macs, &SOURCE_V4, START)
+        let first = secret()
+            .create_reply(&keys(), 1, &message.macs, &SOURCE_V4)
             .ok_or(EINVAL)?;
 
         message.sender_index = 77.into();
         peer.add_macs(&mut message, START);
         assert!(!peer.consume_reply(&first, START));
-        let second = checker
-            .create_reply(1, &message.macs, &SOURCE_V4, START)
+        let second = secret()
+            .create_reply(&keys(), 1, &message.macs, &SOURCE_V4)
             .ok_or(EINVAL)?;
         assert!(peer.consume_reply(&second, START));
         assert!(!peer.consume_reply(&second, START));
@@ -300,14 +252,13 @@ mod cases {
 
     #[test]
     fn reply_is_expected_from_a_message_until_its_cookie() -> Result {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         assert!(!peer.is_expected());
         peer.add_macs(&mut message, START);
         assert!(peer.is_expected());
-        let reply = checker
-            .create_reply(1, &message.macs, &SOURCE_V4, START)
+        let reply = secret()
+            .create_reply(&keys(), 1, &message.macs, &SOURCE_V4)
             .ok_or(EINVAL)?;
         assert!(peer.consume_reply(&reply, START));
         assert!(!peer.is_expected());
@@ -318,10 +269,9 @@ mod cases {
 
     #[test]
     fn reply_nobody_asked_for_is_refused() -> Result {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
-        let reply = checker
-            .create_reply(1, &Macs::ZERO, &SOURCE_V4, START)
+        let reply = secret()
+            .create_reply(&keys(), 1, &Macs::ZERO, &SOURCE_V4)
             .ok_or(EINVAL)?;
         assert!(!peer.consume_reply(&reply, START));
         let mut message = initiation();
@@ -332,14 +282,13 @@ mod cases {
 
     #[test]
     fn forged_reply_leaves_the_old_cookie() -> Result {
-        let checker = checker();
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
         let mut message = initiation();
         peer.add_macs(&mut message, START);
-        assert!(get_cookie(&mut peer, &checker, &message, &SOURCE_V4, START));
+        assert!(get_cookie(&mut peer, &message, &SOURCE_V4, START));
         peer.add_macs(&mut message, START);
-        let genuine = checker
-            .create_reply(1, &message.macs, &SOURCE_V4, START)
+        let genuine = secret()
+            .create_reply(&keys(), 1, &message.macs, &SOURCE_V4)
             .ok_or(EINVAL)?;
         for i in 8..64 {
             let mut forged = genuine.clone();
@@ -349,9 +298,7 @@ mod cases {
             assert!(!peer.consume_reply(&forged, START));
         }
         peer.add_macs(&mut message, START);
-        assert!(
-            checker.validate(&message, &SOURCE_V4, true, START) == MacState::ValidMacWithCookie
-        );
+        assert!(secret().has_valid_mac2(&message, &SOURCE_V4));
         assert!(peer.consume_reply(&genuine, START));
         Ok(())
     }

@@ -10,10 +10,8 @@ use crate::{
     },
     protocol::{
         cookie::{
-            Checker,
             Cookie,
-            MacState,
-            MessageWithMacs,
+            CookieSecret,
             Source, //
         },
         identity::{
@@ -25,6 +23,7 @@ use crate::{
             NSEC_PER_SEC,
             REJECT_AFTER_TIME, //
         },
+        macs::MessageWithMacs,
         messages::{
             CookieReply,
             DataHeader,
@@ -71,7 +70,7 @@ enum Named {
 struct Side {
     number: usize,
     identity: StaticIdentity,
-    checker: Checker,
+    cookie_secret: CookieSecret,
     handshake: Handshake,
     cookie: Cookie,
     slots: Slots<Rc<Keypair>>,
@@ -84,7 +83,7 @@ impl Side {
     fn new(number: usize, identity: StaticIdentity, remote: &PublicKey) -> Self {
         let mut side = Self {
             number,
-            checker: Checker::new(),
+            cookie_secret: CookieSecret::zeroed(),
             handshake: Handshake::zeroed(),
             cookie: Cookie::zeroed(),
             slots: Slots::new(),
@@ -95,7 +94,6 @@ impl Side {
         };
         side.handshake.set_remote_static(remote);
         side.cookie.set_remote_static(remote);
-        side.checker.set_identity(side.identity.public_key());
         side.handshake.precompute_static_static(&side.identity);
         side
     }
@@ -265,24 +263,27 @@ impl World {
         let (now, to) = (self.now, datagram.to);
         let source = self.sides[1 - to].source();
         let side = &mut self.sides[to];
-        side.checker.rotate(now);
-        let state = side
-            .checker
-            .validate(message, &source, side.under_load, now);
-        if state == MacState::Invalid {
+        let keys = side.identity.mac_keys().unwrap();
+        if !keys.has_valid_mac1(message) {
             assert!(datagram.forged);
             return false;
         }
         assert!(!datagram.forged);
-        if side.under_load && state == MacState::ValidMacButNoCookie {
-            let reply = side
-                .checker
-                .create_reply(sender, message.macs(), &source, now)
-                .unwrap();
-            self.send_bytes(to, reply.as_bytes());
-            return false;
+        if !side.under_load {
+            return true;
         }
-        true
+        let secret = &mut side.cookie_secret;
+        if secret.has_expired(now) {
+            secret.randomize(now);
+        }
+        if secret.has_valid_mac2(message, &source) {
+            return true;
+        }
+        let reply = secret
+            .create_reply(keys, sender, message.macs(), &source)
+            .unwrap();
+        self.send_bytes(to, reply.as_bytes());
+        false
     }
 
     fn receive(&mut self, datagram: Datagram) {

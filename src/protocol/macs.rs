@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The MACs at the end of a handshake message, and the keys they are made with: sections 5.4 and
+//! 5.4.4 of the paper.
+
+use kernel::prelude::*;
+
+use super::messages::{
+    HandshakeInitiation,
+    HandshakeResponse,
+    Macs,
+    COOKIE_LEN,
+    NOISE_PUBLIC_KEY_LEN,
+    NOISE_SYMMETRIC_KEY_LEN, //
+};
+use crate::linux::crypto::{
+    self,
+    Secret, //
+};
+
+/// A message that ends with [`Macs`].
+pub(crate) trait MessageWithMacs: FromBytes + IntoBytes + zerocopy::Immutable {
+    /// Its MACs.
+    fn macs(&self) -> &Macs;
+
+    /// Its MACs, to write them.
+    fn macs_mut(&mut self) -> &mut Macs;
+}
+
+impl MessageWithMacs for HandshakeInitiation {
+    fn macs(&self) -> &Macs {
+        &self.macs
+    }
+
+    fn macs_mut(&mut self) -> &mut Macs {
+        &mut self.macs
+    }
+}
+
+impl MessageWithMacs for HandshakeResponse {
+    fn macs(&self) -> &Macs {
+        &self.macs
+    }
+
+    fn macs_mut(&mut self) -> &mut Macs {
+        &mut self.macs
+    }
+}
+
+/// A MAC as it should be.
+pub(super) type Mac = Secret<COOKIE_LEN>;
+
+/// Computes what `mac2` of this message should be: over all before it, `mac1` included.
+pub(super) fn compute_mac2(
+    message: &impl MessageWithMacs,
+    cookie: &Secret<COOKIE_LEN>,
+    mac: &mut Mac,
+) {
+    let bytes = message.as_bytes();
+    let end = bytes.len().saturating_sub(COOKIE_LEN);
+    crypto::blake2s_keyed(
+        cookie.as_bytes(),
+        &[bytes.get(..end).unwrap_or(bytes)],
+        mac.as_mut_bytes(),
+    );
+}
+
+/// The keys that are made from a public key, for what is sent to its owner and for its owner's
+/// cookies.
+///
+/// They are as secret as the public key is: who has them can tell whose messages are whose.
+pub(crate) struct MacKeys {
+    mac1: Secret<NOISE_SYMMETRIC_KEY_LEN>,
+    cookie: Secret<NOISE_SYMMETRIC_KEY_LEN>,
+}
+
+impl MacKeys {
+    /// A place for keys.
+    pub(crate) const fn zeroed() -> Self {
+        Self {
+            mac1: Secret::zeroed(),
+            cookie: Secret::zeroed(),
+        }
+    }
+
+    /// Makes them those of the owner of `public`.
+    pub(super) fn set(&mut self, public: &[u8; NOISE_PUBLIC_KEY_LEN]) {
+        crypto::blake2s(&[b"mac1----", public], self.mac1.as_mut_bytes());
+        crypto::blake2s(&[b"cookie--", public], self.cookie.as_mut_bytes());
+    }
+
+    /// Overwrites them with zeros.
+    pub(super) fn clear(&mut self) {
+        self.mac1.clear();
+        self.cookie.clear();
+    }
+
+    /// The key of the cookies that the owner sends.
+    pub(super) fn cookie(&self) -> &Secret<NOISE_SYMMETRIC_KEY_LEN> {
+        &self.cookie
+    }
+
+    /// Computes what `mac1` of this message should be: over all before it.
+    pub(super) fn compute_mac1(&self, message: &impl MessageWithMacs, mac: &mut Mac) {
+        let bytes = message.as_bytes();
+        let end = bytes.len().saturating_sub(size_of::<Macs>());
+        crypto::blake2s_keyed(
+            self.mac1.as_bytes(),
+            &[bytes.get(..end).unwrap_or(bytes)],
+            mac.as_mut_bytes(),
+        );
+    }
+
+    /// Whether `mac1` of this message is right, that is whether its sender knows the public key of
+    /// the owner. Any context.
+    pub(crate) fn has_valid_mac1(&self, message: &impl MessageWithMacs) -> bool {
+        let mut mac = Mac::zeroed();
+        self.compute_mac1(message, &mut mac);
+        crypto::ct_eq(mac.as_bytes(), &message.macs().mac1)
+    }
+}
