@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Floods wg0, which is in this namespace, with handshake initiations, and measures how much data it receives meanwhile.
+"""Floods wg0, which is in this namespace, with RATE handshake initiations a second, and measures how much data it receives
+meanwhile.
 
 flood.py KEY PORT KIND…     KEY is the public key of wg0. First without a flood, then with one of each KIND
 
 What comes from outside comes over the loopback here: what it costs wg0 is the same. The flood is one of whole trains of
 messages, which one system call sends and the kernel takes apart on arrival, so that next to nothing of the time is the sender's.
+It has a rate because the sender shares the processors with wg0: as fast as it can, it would send more where more is left to it.
 """
 
 import mmap
@@ -20,6 +22,7 @@ from peer import INITIATION, Peer
 RECEIVED = "/sys/class/net/wg0/statistics/rx_bytes"
 UDP_SEGMENT = 103
 SETTLE, SECONDS = 0.2, 0.5
+RATE = 8000
 
 
 def messages(far, count, mac):
@@ -30,7 +33,7 @@ def messages(far, count, mac):
 
 
 def flood(far, sent, sources, mac):
-    """Sends for ever, and counts in `sent`."""
+    """Sends for ever, RATE messages a second, and counts in `sent`."""
     train = list(messages(far, 64, mac))
     length = 64 if sources == 1 else 8
     socks = []
@@ -41,11 +44,14 @@ def flood(far, sent, sources, mac):
         sock.setblocking(True)
         socks.append(sock)
     trains = [b"".join(train[first:first + length]) for first in range(0, 64, length)]
+    due = time.monotonic_ns()
     while True:
         for part in trains:
             for sock in socks:
                 sock.send(part)
                 sent[0] += length
+                due += length * 10**9 // RATE
+                time.sleep(max(0, due - time.monotonic_ns()) / 10**9)
 
 
 KINDS = {
