@@ -65,8 +65,8 @@ done
 [[ $role == rust || $role == c ]] || die "--module is rust or c"
 case $clock in
 host) accel=(-accel 'tcg,thread=multi' -cpu "${processor:-qemu64,+rdrand,+rdseed}") ;;
-# A byte that is copied or cleared would count as much as an instruction; without ERMS and FSRM eight of them do.
-instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "${processor:-max},-erms,-fsrm") ;;
+# A byte that is copied or cleared would count as much as an instruction; without ERMS, FSRM and FSRS eight of them do.
+instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "${processor:-max},-erms,-fsrm,-fsrs") ;;
 *) die "--clock is host or instructions" ;;
 esac
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
