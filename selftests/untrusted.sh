@@ -15,10 +15,9 @@
 COUNT=10
 FIGURES=/tmp/untrusted
 
-# measure c|rust: a file $FIGURES.MODULE with lines KIND NANOSECONDS TAKEN.
+# measure c|rust FILE: writes lines KIND NANOSECONDS TAKEN.
 measure() {
 	local kind round cost taken least
-	modprobe tun
 	module_use $1
 	ns_add a
 	keys a b
@@ -35,29 +34,28 @@ measure() {
 			((${least:-cost} < cost)) || least=$cost
 		done
 		echo "$kind $least $taken"
-	done > $FIGURES.$1
+	done > $2
 	eval "exec ${TAP[1]}>&-"
 	wait $TAP_PID
 	ns_del_all
 }
 
-# Both are measured once.
-figures() {
-	[[ ! -e $FIGURES ]] || return 0
-	measure c
-	measure rust
-	touch $FIGURES
-}
-
-t cost 'a packet that claims to stand for others costs what it costs with the kernel'\''s module, or little more'
+t cost 'a packet that claims to stand for others costs at most 1.5 times what it costs with the kernel'\''s module'
 cost() {
-	local kind c taken ours theirs wrong=0
-	figures
-	while read -r kind c taken <&3 && read -r _ ours theirs <&4; do
-		note "$kind: $((c / COUNT)) / $((ours / COUNT)) instructions, $taken of $COUNT taken"
+	local kind c taken ours theirs ours_again c_again wrong=0
+	modprobe tun
+	# The memory of a guest that has run for longer is in more pieces, and more has to be done for a packet: each module is
+	# measured early and late.
+	measure c $FIGURES.0
+	measure rust $FIGURES.1
+	measure rust $FIGURES.2
+	measure c $FIGURES.3
+	while read -r kind c taken _ ours theirs _ ours_again _ _ c_again _ <&3; do
+		ours=$((ours + ours_again)) c=$((c + c_again))
+		note "$kind: $((c / 2 / COUNT)) / $((ours / 2 / COUNT)) instructions, $taken of $COUNT taken"
 		# A size that was believed would cost hundreds of times as much.
-		((taken == theirs && ours <= 3 * c)) || wrong=1
-	done 3< $FIGURES.c 4< $FIGURES.rust
+		((taken == theirs && 2 * ours <= 3 * c)) || wrong=1
+	done 3< <(paste -d ' ' $FIGURES.{0,1,2,3})
 	((!wrong))
 }
 
