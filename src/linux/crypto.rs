@@ -39,6 +39,9 @@ pub(crate) const CHACHA20POLY1305_KEY_SIZE: usize = 32;
 pub(crate) const CHACHA20POLY1305_AUTHTAG_SIZE: usize = 16;
 /// Length of the blocks that ChaCha20 makes, in bytes (`CHACHA_BLOCK_SIZE`).
 pub(crate) const CHACHA_BLOCK_SIZE: usize = 64;
+/// Longest text that is decrypted in a copy, in one pass with the authenticator's key. To copy more
+/// takes longer than a second pass.
+const SMALL_TEXT: usize = 256;
 /// Length of the blocks that Poly1305 works on, in bytes (`POLY1305_BLOCK_SIZE`).
 const POLY1305_BLOCK_SIZE: usize = 16;
 /// Length of a key of Poly1305 alone, in bytes (`POLY1305_KEY_SIZE`).
@@ -284,11 +287,10 @@ pub(crate) fn chacha20poly1305_seal(
     let before = core::mem::replace(block, [0; CHACHA_BLOCK_SIZE]);
     let mut state = ChachaState::zeroed();
     state.start(nonce, key);
-    let start = block.as_mut_ptr();
-    let bytes = CHACHA_BLOCK_SIZE.wrapping_add(len) as u32;
-    // SAFETY: `block` and right behind it the text are that many bytes that are ours. The cipher reads each block before it
-    // writes it.
-    unsafe { bindings::chacha_crypt(&mut state.0, start, start, bytes, CHACHA_ROUNDS) };
+    state.crypt_in_place(buf, CHACHA_BLOCK_SIZE.wrapping_add(len))?;
+    let (block, sealed) = buf
+        .split_first_chunk_mut::<CHACHA_BLOCK_SIZE>()
+        .ok_or(EINVAL)?;
     let tag = poly1305_in_place(block, sealed, len);
     if let Some(place) = sealed
         .get_mut(len..)
@@ -320,21 +322,31 @@ pub(crate) fn chacha20poly1305_open(
         .ok_or(EINVAL)?;
     let mut state = ChachaState::zeroed();
     state.start(nonce, key);
+    if len <= SMALL_TEXT {
+        let mut blocks = Secret::<{ CHACHA_BLOCK_SIZE + SMALL_TEXT }>::zeroed();
+        let text = buf.get_mut(..len).ok_or(EINVAL)?;
+        let (_, rest) = blocks.0.split_at_mut(CHACHA_BLOCK_SIZE);
+        let copy = rest.get_mut(..len).ok_or(EINVAL)?;
+        copy.copy_from_slice(text);
+        state.crypt_in_place(&mut blocks.0, CHACHA_BLOCK_SIZE.wrapping_add(len))?;
+        let (block, rest) = blocks.0.split_at(CHACHA_BLOCK_SIZE);
+        let block = block.first_chunk().ok_or(EINVAL)?;
+        if !ct_eq(&poly1305_in_place(block, buf, len), &tag) {
+            return Err(EBADMSG);
+        }
+        let text = buf.get_mut(..len).ok_or(EINVAL)?;
+        text.copy_from_slice(rest.get(..len).ok_or(EINVAL)?);
+        return Ok(());
+    }
     // One block more than is wanted: for a single one the library has no quick code.
     let mut blocks = Secret::<{ 2 * CHACHA_BLOCK_SIZE }>::zeroed();
-    let start = blocks.0.as_mut_ptr();
-    let bytes = blocks.0.len() as u32;
-    // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
-    unsafe { bindings::chacha_crypt(&mut state.0, start, start, bytes, CHACHA_ROUNDS) };
+    state.crypt_in_place(&mut blocks.0, 2 * CHACHA_BLOCK_SIZE)?;
     let block = blocks.0.first_chunk().ok_or(EINVAL)?;
     if !ct_eq(&poly1305_in_place(block, buf, len), &tag) {
         return Err(EBADMSG);
     }
     state.set_counter(1);
-    let start = buf.as_mut_ptr();
-    // SAFETY: As above; by the look for the tag there are `len` bytes.
-    unsafe { bindings::chacha_crypt(&mut state.0, start, start, len as u32, CHACHA_ROUNDS) };
-    Ok(())
+    state.crypt_in_place(buf, len)
 }
 
 /// Checks the tag at the end of the text at `src` and decrypts what is before it into `dst`, in one
@@ -416,17 +428,7 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     // The key was wrong if the bytes in front have changed between the two looks at them.
     let mut right_key = Secret::<POLY1305_KEY_SIZE>::zeroed();
     state.start(nonce, key);
-    let start = right_key.0.as_mut_ptr();
-    // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
-    unsafe {
-        bindings::chacha_crypt(
-            &mut state.0,
-            start,
-            start,
-            POLY1305_KEY_SIZE as u32,
-            CHACHA_ROUNDS,
-        )
-    };
+    state.crypt_in_place(&mut right_key.0, POLY1305_KEY_SIZE)?;
     Err(if ct_eq(&right_key.0, &poly1305_key.0) {
         EBADMSG
     } else {
@@ -476,6 +478,17 @@ impl ChachaState {
             n0.get(),
             n1.get(),
         ];
+    }
+
+    /// Encrypts or decrypts the first `len` bytes of `buf`. `EINVAL` if it is shorter, or longer
+    /// than an `u32` says.
+    #[inline(always)]
+    fn crypt_in_place(&mut self, buf: &mut [u8], len: usize) -> Result {
+        check_len(buf.len())?;
+        let start = buf.get_mut(..len).ok_or(EINVAL)?.as_mut_ptr();
+        // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
+        unsafe { bindings::chacha_crypt(&mut self.0, start, start, len as u32, CHACHA_ROUNDS) };
+        Ok(())
     }
 
     /// Says which block is the next, from 0 on.

@@ -31,6 +31,11 @@ const MAX_CHUNK: usize = 32_768;
 const MAX_BYTES: usize = 65_535 - 8 - 40;
 /// Bytes behind a datagram that the cipher works with if it may.
 const SLACK: usize = CHACHA20POLY1305_AUTHTAG_SIZE;
+/// Longest datagram that is made in the linear part. Whoever splits the packet copies that much
+/// sooner than to refer to its page.
+const MAX_LINEAR_LEN: usize = 256;
+/// Most bytes of the linear part.
+const MAX_LINEAR_BYTES: usize = 4096;
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: usize = 8;
 /// `UDP_MAX_SEGMENTS`: most datagrams of a packet.
@@ -40,10 +45,10 @@ const MAX_SEGMENTS: usize = 128;
 ///
 /// # Invariants
 ///
-/// * The data of `skb` are `count` datagrams in its fragments, all of `segment_len` bytes but the last, which may be shorter.
-///   Nobody else refers to the memory of the fragments.
+/// * The data of `skb` are `count` datagrams, all of `segment_len` bytes but the last, which may be shorter. They are in its
+///   linear part if it is `linear`, else in its fragments. Nobody else refers to their memory.
 /// * `chunk` is null, and `used` is `size`; or it is memory of `size` bytes, the first `used` of which, less
-///   [`CHACHA_BLOCK_SIZE`], are the last fragment.
+///   [`CHACHA_BLOCK_SIZE`], are the linear data or the last fragment.
 pub(crate) struct Segments {
     skb: SkBuff,
     segment_len: usize,
@@ -53,6 +58,8 @@ pub(crate) struct Segments {
     chunk: *mut u8,
     used: usize,
     size: usize,
+    /// The datagrams are short, and few enough.
+    linear: bool,
     /// No other can follow.
     complete: bool,
 }
@@ -70,17 +77,32 @@ impl Segments {
         if wanted == 0 || segment_len > MAX_CHUNK - CHACHA_BLOCK_SIZE || headroom < UDP_HEADER_LEN {
             return Err(EINVAL);
         }
-        let mut skb = SkBuff::alloc(headroom, 0)?;
+        let bytes = wanted.wrapping_mul(segment_len);
+        let linear = segment_len <= MAX_LINEAR_LEN && bytes <= MAX_LINEAR_BYTES;
+        let (front, size) = if linear {
+            (headroom.max(CHACHA_BLOCK_SIZE), bytes)
+        } else {
+            (headroom, 0)
+        };
+        let mut skb = SkBuff::alloc(front, size)?;
         skb.set_inner_network_header();
-        // INVARIANT: There are no data and no memory.
+        let (chunk, used) = if linear {
+            let data = skb.skb().data;
+            (data.wrapping_sub(CHACHA_BLOCK_SIZE), CHACHA_BLOCK_SIZE)
+        } else {
+            (ptr::null_mut(), 0)
+        };
+        // INVARIANT: There are no data. If it is linear, the memory is the end of the headroom, which
+        // has a block's worth, and the room for `size` bytes behind it.
         Ok(Self {
             skb,
             segment_len,
             count: 0,
             wanted,
-            chunk: ptr::null_mut(),
-            used: 0,
-            size: 0,
+            chunk,
+            used,
+            size: used.wrapping_add(size),
+            linear,
             complete: false,
         })
     }
@@ -144,10 +166,15 @@ impl Segments {
             .ok_or(EINVAL)?
             .copy_from_slice(header);
 
-        // SAFETY: The buffer is ours. By the type invariant the new datagram comes right behind the last fragment, of the memory
-        // that is accounted for that.
-        unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
-        // INVARIANT: It is one datagram more, in the last fragment; if it is shorter it stays the last.
+        if self.linear {
+            // SAFETY: The buffer is ours. By the type invariant there is room for `len` bytes right behind its linear data.
+            unsafe { bindings::skb_put(self.skb.as_raw(), len as u32) };
+        } else {
+            // SAFETY: The buffer is ours. By the type invariant the new datagram comes right behind the last fragment, of the
+            // memory that is accounted for that.
+            unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
+        }
+        // INVARIANT: It is one datagram more, behind the others; if it is shorter it stays the last.
         self.used = self.used.wrapping_add(len);
         self.count = self.count.wrapping_add(1);
         self.complete = len < self.segment_len || self.count >= self.wanted;
@@ -157,7 +184,7 @@ impl Segments {
     /// Gets memory for a datagram of `len` bytes, and for those that are to follow it.
     fn grow(&mut self, len: usize) -> Result {
         let index = usize::from(self.skb.shinfo().nr_frags);
-        if index >= bindings::MAX_SKB_FRAGS as usize {
+        if self.linear || index >= bindings::MAX_SKB_FRAGS as usize {
             self.complete = true;
             return Err(ENOMEM);
         }
