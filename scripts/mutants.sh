@@ -90,7 +90,7 @@ build() {
 # boot NAME FILE=TEST…: runs tests with $run/NAME.ko, in one guest for all files that need the same
 # kind of guest, and writes `FILE TEST ok|failed|missing` for each of them to $run/NAME.results.
 boot() {
-	local name=$1 pair file kind status output=$cache/log/mutant-$1.log kinds=()
+	local name=$1 pair file kind clock processors append status output=$cache/log/mutant-$1.log kinds=()
 	local -A tests=() memory=() commands=()
 	shift
 	for pair; do
@@ -98,6 +98,7 @@ boot() {
 	done
 	for file in "${!tests[@]}"; do
 		kind=$(declared "$tree/selftests/$file.sh" clock host)
+		kind+=" $(declared "$tree/selftests/$file.sh" processors 2)"
 		kind+=" $(declared "$tree/selftests/$file.sh" append)"
 		[[ -n ${commands[$kind]:-} ]] || kinds+=("$kind")
 		commands[$kind]+="echo '# file $file'; /selftests/$file.sh${tests[$file]}; "
@@ -107,8 +108,9 @@ boot() {
 	: >"$output"
 	for kind in "${kinds[@]}"; do
 		status=0
-		"$scripts/boot.sh" --ko "$run/$name.ko" --clock "${kind%% *}" \
-			--append "${kind#* }" --memory "${memory[$kind]}" --timeout 1800 \
+		read -r clock processors append <<<"$kind"
+		"$scripts/boot.sh" --ko "$run/$name.ko" --clock "$clock" --cpus "$processors" \
+			--append "$append" --memory "${memory[$kind]}" --timeout 1800 \
 			--console "$cache/log/mutant-$name-console.log" \
 			-- bash -c "${commands[$kind]}" >>"$output" 2>&1 || status=$?
 		echo "# status $status" >>"$output"
