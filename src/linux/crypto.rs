@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The kernel's crypto library: BLAKE2s, ChaCha20-Poly1305, XChaCha20-Poly1305 and Curve25519, and
-//! [`Secret`], the place where a key is kept.
+//! [`Secret`], which holds a key and zeroes it when dropped.
 //!
-//! Secrets are written where they are to stay, through `&mut`, rather than returned: a moved value
-//! leaves a copy of its bytes on the stack that nothing zeroes.
+//! A function writes a secret to its final place through `&mut` instead of returning it: a moved
+//! value leaves a copy of its bytes on the stack, which nothing zeroes.
 //!
-//! Every function may be called from any context and none sleeps. In hard interrupt context the
-//! library falls back to its generic code by itself.
+//! Every function may be called from any context, and none sleeps. In hard interrupt context the
+//! library itself falls back to its generic code.
 //!
 //! C headers: [`include/crypto/blake2s.h`](srctree/include/crypto/blake2s.h),
 //! [`include/crypto/chacha20poly1305.h`](srctree/include/crypto/chacha20poly1305.h),
@@ -35,31 +35,33 @@ pub(crate) const BLAKE2S_BLOCK_SIZE: usize = 64;
 pub(crate) const BLAKE2S_KEY_SIZE: usize = 32;
 /// Length of a ChaCha20-Poly1305 or XChaCha20-Poly1305 key, in bytes (`CHACHA20POLY1305_KEY_SIZE`).
 pub(crate) const CHACHA20POLY1305_KEY_SIZE: usize = 32;
-/// Length of the tag that both add to the plaintext, in bytes (`CHACHA20POLY1305_AUTHTAG_SIZE`).
+/// Length of the tag that either appends to the ciphertext, in bytes
+/// (`CHACHA20POLY1305_AUTHTAG_SIZE`).
 pub(crate) const CHACHA20POLY1305_AUTHTAG_SIZE: usize = 16;
-/// Length of the blocks that ChaCha20 makes, in bytes (`CHACHA_BLOCK_SIZE`).
+/// Length of a block of ChaCha20 key stream, in bytes (`CHACHA_BLOCK_SIZE`).
 pub(crate) const CHACHA_BLOCK_SIZE: usize = 64;
-/// Longest text that is decrypted in a copy, in one pass with the authenticator's key. To copy more
-/// takes longer than a second pass.
+/// Longest text, in bytes, that [`chacha20poly1305_open`] decrypts by way of a copy on the stack,
+/// in one pass of the cipher with the authenticator's key. Copying a longer text takes longer than
+/// a second pass.
 const SMALL_TEXT: usize = 256;
-/// Length of the blocks that Poly1305 works on, in bytes (`POLY1305_BLOCK_SIZE`).
+/// Length of a block of Poly1305, in bytes (`POLY1305_BLOCK_SIZE`).
 const POLY1305_BLOCK_SIZE: usize = 16;
-/// Length of a key of Poly1305 alone, in bytes (`POLY1305_KEY_SIZE`).
+/// Length of a Poly1305 key, in bytes (`POLY1305_KEY_SIZE`).
 const POLY1305_KEY_SIZE: usize = 32;
-/// Rounds of the ChaCha that all of these use.
+/// Rounds of ChaCha20.
 const CHACHA_ROUNDS: i32 = 20;
 /// Length of an XChaCha20-Poly1305 nonce, in bytes (`XCHACHA20POLY1305_NONCE_SIZE`).
 pub(crate) const XCHACHA20POLY1305_NONCE_SIZE: usize = 24;
 /// Length of a Curve25519 scalar or point, in bytes (`CURVE25519_KEY_SIZE`).
 pub(crate) const CURVE25519_KEY_SIZE: usize = 32;
 
-/// Overwrites `bytes` with zeros in a way that the compiler does not drop.
+/// Overwrites `bytes` with zeros. The compiler does not optimise these stores away.
 pub(crate) fn memzero_explicit(bytes: &mut [u8]) {
     // SAFETY: `bytes` is valid for writes of its length, and zero is a valid `u8`.
     unsafe { bindings::memzero_explicit(bytes.as_mut_ptr().cast(), bytes.len()) };
 }
 
-/// Whether `a` and `b` are equal, in a time that does not depend on where they differ.
+/// Whether `a` and `b` are equal. The time taken does not depend on where they differ.
 #[must_use]
 pub(crate) fn ct_eq<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
     // SAFETY: Both arrays are valid for reads of `N` bytes.
@@ -69,9 +71,9 @@ pub(crate) fn ct_eq<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
 
 /// `N` bytes of key material, zeroed when dropped.
 ///
-/// It has no `Debug`, `Clone` or `PartialEq`: comparing is [`Secret::ct_eq`], copying is
-/// [`Secret::copy_from`]. Nothing returns one that is not zeros: a value that is moved stays
-/// behind.
+/// It has no `Debug`, `Clone` or `PartialEq`: [`Secret::ct_eq`] compares, [`Secret::copy_from`]
+/// copies. Outside of tests no function returns a `Secret` other than zeros, because a move leaves
+/// the bytes behind.
 #[derive(Zeroable)]
 #[repr(transparent)]
 pub(crate) struct Secret<const N: usize>([u8; N]);
@@ -82,7 +84,7 @@ impl<const N: usize> Secret<N> {
         Self([0; N])
     }
 
-    /// A copy of `bytes`, for tests.
+    /// A secret with the value `bytes`, for tests.
     #[cfg(CONFIG_KUNIT = "y")]
     pub(crate) fn from_bytes(bytes: &[u8; N]) -> Self {
         Self(*bytes)
@@ -93,12 +95,12 @@ impl<const N: usize> Secret<N> {
         &self.0
     }
 
-    /// The place of the key's bytes, to write them.
+    /// The key's bytes, for writing.
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8; N] {
         &mut self.0
     }
 
-    /// Takes over the value of `other`.
+    /// Copies the value of `other`.
     pub(crate) fn copy_from(&mut self, other: &Self) {
         self.0 = other.0;
     }
@@ -110,13 +112,13 @@ impl<const N: usize> Secret<N> {
 
     /// Overwrites the key with random bytes.
     ///
-    /// They are only good once the random number generator is seeded: see
+    /// They are unpredictable only once the random number generator is seeded: see
     /// [`random::wait_for_random_bytes`].
     pub(crate) fn randomize(&mut self) {
         random::get_random_bytes(&mut self.0);
     }
 
-    /// Whether both are equal, in constant time.
+    /// Whether both secrets are equal, in constant time.
     #[must_use]
     pub(crate) fn ct_eq(&self, other: &Self) -> bool {
         ct_eq(&self.0, &other.0)
@@ -135,17 +137,17 @@ impl<const N: usize> Drop for Secret<N> {
     }
 }
 
-/// BLAKE2s of `parts`, one after the other, with a digest of `OUT` bytes written to `out`.
+/// BLAKE2s of the concatenated `parts`. Writes a digest of `OUT` bytes to `out`.
 ///
-/// `OUT` is 1 to [`BLAKE2S_HASH_SIZE`]; anything else does not compile. RFC 7693.
+/// `OUT` is 1 to [`BLAKE2S_HASH_SIZE`]; any other length does not compile. RFC 7693.
 pub(crate) fn blake2s<const OUT: usize>(parts: &[&[u8]], out: &mut [u8; OUT]) {
     blake2s_parts(&[], parts, out);
 }
 
-/// Keyed BLAKE2s of `parts`, one after the other, with a digest of `OUT` bytes written to `out`.
+/// Keyed BLAKE2s of the concatenated `parts`. Writes a digest of `OUT` bytes to `out`.
 ///
-/// `KEY` is 1 to [`BLAKE2S_KEY_SIZE`] and `OUT` 1 to [`BLAKE2S_HASH_SIZE`]; anything else does not
-/// compile. RFC 7693.
+/// `KEY` is 1 to [`BLAKE2S_KEY_SIZE`] and `OUT` is 1 to [`BLAKE2S_HASH_SIZE`]; any other length
+/// does not compile. RFC 7693.
 pub(crate) fn blake2s_keyed<const KEY: usize, const OUT: usize>(
     key: &[u8; KEY],
     parts: &[&[u8]],
@@ -164,22 +166,23 @@ fn blake2s_parts<const KEY: usize, const OUT: usize>(
 
     let mut ctx = MaybeUninit::<bindings::blake2s_ctx>::uninit();
     // SAFETY: `ctx` is valid for writes, `key` for reads of `KEY` bytes, and both lengths are
-    // within the limits of the algorithm, as asserted above. This initialises all of `ctx` that the
-    // others look at.
+    // within the limits of the algorithm, as asserted above. The call initialises every part of
+    // `ctx` that the later calls read.
     unsafe { bindings::__blake2s_init(ctx.as_mut_ptr(), OUT, key.as_ptr().cast(), KEY) };
     for part in parts {
         // SAFETY: `ctx` was initialised above, and `part` is valid for reads of its length.
         unsafe { bindings::blake2s_update(ctx.as_mut_ptr(), part.as_ptr(), part.len()) };
     }
     // SAFETY: `ctx` was initialised above for a digest of `OUT` bytes, and `out` is valid for
-    // writes of as many. `ctx` is zeroed by this, so that nothing of the key or the message stays
-    // on the stack.
+    // writes of as many. The call zeroes `ctx`, so neither the key nor the input stays on the
+    // stack.
     unsafe { bindings::blake2s_final(ctx.as_mut_ptr(), out.as_mut_ptr()) };
 }
 
-/// Checks that a text of `len` bytes is one that the library takes whole.
+/// Checks that the library processes a text of `len` bytes as a whole.
 ///
-/// It counts in `unsigned int` inside: what is longer would be left unencrypted without a word.
+/// The library counts in `unsigned int` internally: it would silently leave the rest of a longer
+/// text unencrypted.
 fn check_len(len: usize) -> Result {
     if len > i32::MAX as usize {
         return Err(EINVAL);
@@ -188,13 +191,13 @@ fn check_len(len: usize) -> Result {
 }
 
 /// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag
-/// over `ad` and the ciphertext. RFC 8439, with the 64-bit `nonce` in the low-order-first last
-/// eight bytes of the 96-bit one.
+/// over `ad` and the ciphertext. RFC 8439; the last eight bytes of the 96-bit nonce are `nonce` in
+/// little-endian order, the first four are zero.
 ///
 /// # Errors
 ///
-/// `EINVAL` when `dst` is not just one tag longer than `src`, or `src` longer than `i32::MAX`;
-/// nothing is written then.
+/// `EINVAL` when `dst` is not exactly one tag longer than `src`, or `src` is longer than `i32::MAX`
+/// bytes. Nothing is written then.
 pub(crate) fn chacha20poly1305_encrypt(
     dst: &mut [u8],
     src: &[u8],
@@ -222,13 +225,13 @@ pub(crate) fn chacha20poly1305_encrypt(
     Ok(())
 }
 
-/// Checks the tag at the end of `src` and decrypts what is before it into `dst`. RFC 8439, with
+/// Checks the tag at the end of `src` and decrypts the text before it into `dst`. RFC 8439, with
 /// `nonce` as in [`chacha20poly1305_encrypt`].
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right, `EINVAL` when `dst` is not just one tag shorter than `src`,
-/// or `src` longer than `i32::MAX`. Nothing is written then.
+/// `EBADMSG` when the tag is wrong, `EINVAL` when `dst` is not exactly one tag shorter than `src`,
+/// or `src` is longer than `i32::MAX` bytes. Nothing is written then.
 pub(crate) fn chacha20poly1305_decrypt(
     dst: &mut [u8],
     src: &[u8],
@@ -260,17 +263,25 @@ pub(crate) fn chacha20poly1305_decrypt(
     }
 }
 
-/// Encrypts the `len` bytes of text in `buf` where they are, in one pass with the key of the authenticator.
+/// Encrypts the `len` bytes of text in `buf` in place, in one pass of the cipher with the
+/// authenticator's key.
 ///
-/// In front of the text `buf` has [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used meanwhile and are as before
-/// afterwards, behind it [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes that become the tag. It is quicker if there are as many
-/// bytes behind that, which are written to. The result is that of [`chacha20poly1305_encrypt`] without additional data;
-/// but the library makes the authenticator's key by itself, with the slow code for a single block. RFC 8439, section
-/// 2.8.
+/// The layout of `buf`:
+/// * [`CHACHA_BLOCK_SIZE`] bytes of any content. They are overwritten meanwhile and restored before
+///   the function returns.
+/// * The text, `len` bytes.
+/// * [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes that become the tag.
+/// * Any number of further bytes. With at least [`CHACHA20POLY1305_AUTHTAG_SIZE`] of them the
+///   function is quicker, and may overwrite them.
+///
+/// The result is that of [`chacha20poly1305_encrypt`] without additional data. That function makes
+/// the authenticator's key in a call of its own, with the library's slow code for a single block.
+/// RFC 8439, section 2.8.
 ///
 /// # Errors
 ///
-/// `EINVAL` when `buf` is shorter than what has to be there, or too long; nothing is written then.
+/// `EINVAL` when `buf` is shorter than the first three parts, or longer than `i32::MAX` bytes.
+/// Nothing is written then.
 pub(crate) fn chacha20poly1305_seal(
     buf: &mut [u8],
     len: usize,
@@ -298,17 +309,20 @@ pub(crate) fn chacha20poly1305_seal(
     {
         *place = tag;
     }
-    // With this the authenticator's key is gone, too.
+    // This also overwrites the authenticator's key.
     *block = before;
     Ok(())
 }
 
-/// Checks the tag behind the first `len` bytes of `buf` and decrypts them where they are. As [`chacha20poly1305_seal`], it makes
-/// the authenticator's key with the quick code, and writes to what is behind the text, too.
+/// Checks the tag behind the first `len` bytes of `buf` and decrypts these bytes in place.
+///
+/// As [`chacha20poly1305_seal`], it makes the authenticator's key with the library's quick code,
+/// and may overwrite the tag and [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes behind it.
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right, `EINVAL` when `buf` is too short or too long. The text is as it was then.
+/// `EBADMSG` when the tag is wrong, `EINVAL` when `buf` is too short for the text and the tag, or
+/// longer than `i32::MAX` bytes. The text is unchanged then.
 pub(crate) fn chacha20poly1305_open(
     buf: &mut [u8],
     len: usize,
@@ -338,7 +352,7 @@ pub(crate) fn chacha20poly1305_open(
         text.copy_from_slice(rest.get(..len).ok_or(EINVAL)?);
         return Ok(());
     }
-    // One block more than is wanted: for a single one the library has no quick code.
+    // One block more than needed: the library has no quick code for a single block.
     let mut blocks = Secret::<{ 2 * CHACHA_BLOCK_SIZE }>::zeroed();
     state.crypt_in_place(&mut blocks.0, 2 * CHACHA_BLOCK_SIZE)?;
     let block = blocks.0.first_chunk().ok_or(EINVAL)?;
@@ -349,24 +363,30 @@ pub(crate) fn chacha20poly1305_open(
     state.crypt_in_place(buf, len)
 }
 
-/// Checks the tag at the end of the text at `src` and decrypts what is before it into `dst`, in one
-/// pass with the key of the authenticator.
+/// Checks the tag at the end of the text at `src` and decrypts the text into `dst`, in one pass of
+/// the cipher with the authenticator's key.
 ///
-/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of anything, which are used. Those of
-/// `dst` are as before afterwards; those of `src` are only read. `dst` has exactly that and as many
-/// bytes as the text with the tag. Otherwise as [`chacha20poly1305_open`].
+/// In front of the text both have [`CHACHA_BLOCK_SIZE`] bytes of any content. Those of `dst` are
+/// overwritten meanwhile and restored before the function returns; those of `src` are only read.
+/// The length of `dst` says how long the text is: `dst` has exactly [`CHACHA_BLOCK_SIZE`] bytes
+/// more than the text and the tag. Otherwise as [`chacha20poly1305_open`].
 ///
 /// # Errors
 ///
-/// `EBADMSG` when the tag is not right: what is in `dst` then is not for anyone to see. `EAGAIN`
-/// instead when the bytes in front of `src` were changed meanwhile, so that it may be right all the
-/// same. `EINVAL` when `dst` is too short, or too long; nothing is written then.
+/// * `EBADMSG` when the tag is wrong. `dst` then holds unauthenticated text, which must not be
+///   used.
+/// * `EAGAIN` instead when the bytes in front of `src` changed during the call. The tag may be
+///   right all the same.
+/// * `EINVAL` when `dst` is too short for a block and a tag, or longer than `i32::MAX` bytes.
+///   Nothing is written then.
 ///
 /// # Safety
 ///
-/// `src` must be valid for reads of the bytes of the text and the tag, which nobody may write to
-/// for the time of the call, and of [`CHACHA_BLOCK_SIZE`] bytes in front of them, which somebody
-/// may write to. None of it may be in `dst`.
+/// * `src` must be valid for reads of the text and the tag. No other thread or device may write to
+///   these bytes during the call.
+/// * The [`CHACHA_BLOCK_SIZE`] bytes in front of `src` must be valid for reads too. Others may
+///   write to these concurrently.
+/// * None of these bytes may be in `dst`.
 pub(crate) unsafe fn chacha20poly1305_open_from(
     dst: &mut [u8],
     src: *const u8,
@@ -378,7 +398,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
         .len()
         .checked_sub(CHACHA_BLOCK_SIZE + CHACHA20POLY1305_AUTHTAG_SIZE)
         .ok_or(EINVAL)?;
-    // SAFETY: By the safety requirement these are the text and the tag.
+    // SAFETY: By the safety requirement these bytes are the text and the tag, and nothing writes to
+    // them.
     let src =
         unsafe { slice::from_raw_parts(src, len.wrapping_add(CHACHA20POLY1305_AUTHTAG_SIZE)) };
     let (text, tag) = src
@@ -388,8 +409,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     let mut state = ChachaState::zeroed();
     state.start(nonce, key);
     let kept: [u8; CHACHA_BLOCK_SIZE] = *dst.first_chunk().ok_or(EINVAL)?;
-    // SAFETY: Both have that many bytes, and are not the same. What others may write to is read by
-    // C.
+    // SAFETY: `dst` and the bytes from `before` on have that many bytes each, and do not overlap.
+    // Only C reads the bytes that others may write to.
     unsafe {
         bindings::chacha_crypt(
             &mut state.0,
@@ -401,7 +422,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     };
     let block = dst.first_chunk_mut::<CHACHA_BLOCK_SIZE>().ok_or(EINVAL)?;
     let mut poly1305_key = Secret::<POLY1305_KEY_SIZE>::zeroed();
-    // SAFETY: All three have at least that many bytes, and are not the same. As above.
+    // SAFETY: All three have at least that many bytes, and do not overlap. Only C reads the bytes
+    // at `before`, as above.
     unsafe {
         bindings::__crypto_xor(
             poly1305_key.0.as_mut_ptr(),
@@ -411,7 +433,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
         )
     };
     *block = kept;
-    // What does not fill a block goes with the lengths: pieces are what takes time here.
+    // A partial last block is authenticated in one piece with the lengths: each additional piece
+    // costs time.
     let (blocks, rest) = text.split_at(text.len() & !(POLY1305_BLOCK_SIZE - 1));
     let mut tail = poly1305_end(text.len());
     let tail = if rest.is_empty() {
@@ -425,7 +448,8 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     if ct_eq(&poly1305(&poly1305_key.0, blocks, tail), tag) {
         return Ok(());
     }
-    // The key was wrong if the bytes in front have changed between the two looks at them.
+    // `poly1305_key` was wrong if the bytes at `before` changed between the two calls that read
+    // them.
     let mut right_key = Secret::<POLY1305_KEY_SIZE>::zeroed();
     state.start(nonce, key);
     state.crypt_in_place(&mut right_key.0, POLY1305_KEY_SIZE)?;
@@ -436,7 +460,7 @@ pub(crate) unsafe fn chacha20poly1305_open_from(
     })
 }
 
-/// Whether there is room for a tag behind the first `len` bytes of `sealed`.
+/// Whether `sealed` has room for a tag behind its first `len` bytes.
 fn tag_fits(sealed: &[u8], len: usize) -> bool {
     sealed
         .len()
@@ -448,12 +472,12 @@ fn tag_fits(sealed: &[u8], len: usize) -> bool {
 struct ChachaState(bindings::chacha_state);
 
 impl ChachaState {
-    /// A place for [`ChachaState::start`].
+    /// A state for [`ChachaState::start`] to fill in.
     const fn zeroed() -> Self {
         Self(bindings::chacha_state { x: [0; 16] })
     }
 
-    /// Makes it the state before the first block. RFC 8439, section 2.3, with `nonce` as in
+    /// Sets the state before the first block, number 0. RFC 8439, section 2.3, with `nonce` as in
     /// [`chacha20poly1305_encrypt`].
     #[inline(always)]
     fn start(&mut self, nonce: u64, key: &[u8; CHACHA20POLY1305_KEY_SIZE]) {
@@ -480,18 +504,18 @@ impl ChachaState {
         ];
     }
 
-    /// Encrypts or decrypts the first `len` bytes of `buf`. `EINVAL` if it is shorter, or longer
-    /// than an `u32` says.
+    /// Encrypts or decrypts the first `len` bytes of `buf`. `EINVAL` if `buf` is shorter than that,
+    /// or longer than `i32::MAX` bytes.
     #[inline(always)]
     fn crypt_in_place(&mut self, buf: &mut [u8], len: usize) -> Result {
         check_len(buf.len())?;
         let start = buf.get_mut(..len).ok_or(EINVAL)?.as_mut_ptr();
-        // SAFETY: There are that many bytes, and the cipher reads each block before it writes it.
+        // SAFETY: `buf` has `len` bytes, and the cipher reads each block before it writes it.
         unsafe { bindings::chacha_crypt(&mut self.0, start, start, len as u32, CHACHA_ROUNDS) };
         Ok(())
     }
 
-    /// Says which block is the next, from 0 on.
+    /// Sets the number of the next block, counted from 0.
     fn set_counter(&mut self, block: u32) {
         let [.., counter, _, _, _] = &mut self.0.x;
         *counter = block;
@@ -500,15 +524,19 @@ impl ChachaState {
 
 impl Drop for ChachaState {
     fn drop(&mut self) {
-        // SAFETY: The state is valid for writes, and of whole numbers only.
+        // SAFETY: The state is valid for writes and consists of integers, for which zero is a valid
+        // value.
         unsafe {
             bindings::memzero_explicit((&raw mut self.0).cast(), size_of_val(&self.0));
         }
     }
 }
 
-/// What is authenticated at the end of a ciphertext of `len` bytes without additional data: its last block, if that is not full,
-/// with zeros for all of it, and the block of the two lengths, of which the first is 0. RFC 8439, section 2.8.
+/// The end of the authenticator's input for a ciphertext of `len` bytes without additional data.
+/// RFC 8439, section 2.8.
+///
+/// The first block is a place for a partial last block of the ciphertext, with zeros for its bytes
+/// and its padding. The second block has the two lengths: 0 for the additional data, then `len`.
 fn poly1305_end(len: usize) -> [u8; 2 * POLY1305_BLOCK_SIZE] {
     let mut end = [0; 2 * POLY1305_BLOCK_SIZE];
     if let Some(last) = end.last_chunk_mut() {
@@ -517,8 +545,11 @@ fn poly1305_end(len: usize) -> [u8; 2 * POLY1305_BLOCK_SIZE] {
     end
 }
 
-/// The tag of the ciphertext without additional data that the first `len` bytes of `sealed` are. What is behind them is written
-/// to. RFC 8439, section 2.8, where `block` is what ChaCha20 made of its first block; the first half of that is the key.
+/// The tag of a ciphertext without additional data: the first `len` bytes of `sealed`. The bytes
+/// behind them may be overwritten. RFC 8439, section 2.8.
+///
+/// `block` is the first block of the ChaCha20 key stream; its first half is the authenticator's
+/// key.
 fn poly1305_in_place(
     block: &[u8; CHACHA_BLOCK_SIZE],
     sealed: &mut [u8],
@@ -529,7 +560,7 @@ fn poly1305_in_place(
     let tail = tail
         .get(POLY1305_BLOCK_SIZE.wrapping_sub(len.wrapping_neg() & (POLY1305_BLOCK_SIZE - 1))..)
         .unwrap_or_default();
-    // If it can be put behind the text all is one piece.
+    // With the tail put behind the text, the input is one piece.
     match sealed
         .get_mut(len..)
         .and_then(|rest| rest.get_mut(..tail.len()))
@@ -543,7 +574,7 @@ fn poly1305_in_place(
     }
 }
 
-/// The authenticator of `text` and then `tail`. RFC 8439, section 2.5.
+/// The Poly1305 tag of `text` followed by `tail`. RFC 8439, section 2.5.
 fn poly1305(
     key: &[u8; POLY1305_KEY_SIZE],
     text: &[u8],
@@ -551,15 +582,18 @@ fn poly1305(
 ) -> [u8; CHACHA20POLY1305_AUTHTAG_SIZE] {
     let mut ctx = MaybeUninit::<bindings::poly1305_desc_ctx>::uninit();
     let mut tag = [0; CHACHA20POLY1305_AUTHTAG_SIZE];
-    // SAFETY: `ctx` is valid for writes, `key` for reads. This initialises all of `ctx` that the others look at.
+    // SAFETY: `ctx` is valid for writes, `key` for reads. The call initialises every part of `ctx`
+    // that the later calls read.
     unsafe { bindings::poly1305_init(ctx.as_mut_ptr(), key.as_ptr()) };
-    // SAFETY: `ctx` was initialised above; `text` is valid for reads of its length, which fits an `u32` by `check_len()`.
+    // SAFETY: `ctx` was initialised above; `text` is valid for reads of its length, which fits a
+    // `u32` by `check_len()` in the callers.
     unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32) };
     if !tail.is_empty() {
-        // SAFETY: As above; the tail has two blocks at most.
+        // SAFETY: As above; the tail has at most two blocks.
         unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32) };
     }
-    // SAFETY: `ctx` was initialised above, and `tag` is valid for writes of a tag. `ctx` is zeroed by this.
+    // SAFETY: `ctx` was initialised above, and `tag` is valid for writes of a tag. The call zeroes
+    // `ctx`.
     unsafe { bindings::poly1305_final(ctx.as_mut_ptr(), tag.as_mut_ptr()) };
     tag
 }
@@ -597,7 +631,7 @@ pub(crate) fn xchacha20poly1305_encrypt(
     Ok(())
 }
 
-/// Checks the tag at the end of `src` and decrypts what is before it into `dst`.
+/// Checks the tag at the end of `src` and decrypts the text before it into `dst`.
 /// draft-irtf-cfrg-xchacha.
 ///
 /// # Errors
@@ -636,34 +670,35 @@ pub(crate) fn xchacha20poly1305_decrypt(
 
 /// Curve25519 of `secret` and `point`, written to `shared`. RFC 7748.
 ///
-/// Returns whether the result can be used: `false` when it is all zeros, which a point of low order
-/// makes it, so that the other side would have chosen it alone.
+/// Returns whether the result may be used. It is `false` when `shared` is all zeros: `point` is
+/// then of low order, and its sender alone has determined the result.
 #[must_use]
 pub(crate) fn curve25519(
     shared: &mut Secret<CURVE25519_KEY_SIZE>,
     secret: &Secret<CURVE25519_KEY_SIZE>,
     point: &[u8; CURVE25519_KEY_SIZE],
 ) -> bool {
-    // SAFETY: The three arrays have the length that the function works on, and `shared` is borrowed
-    // exclusively, so that it is none of the others.
+    // SAFETY: The three arrays have the length that the function works on. `shared` is borrowed
+    // exclusively, so it overlaps with neither of the others.
     unsafe { bindings::curve25519(shared.0.as_mut_ptr(), secret.0.as_ptr(), point.as_ptr()) }
 }
 
-/// Writes the public key that belongs to `secret` to `public`.
+/// Writes the public key of `secret` to `public`.
 ///
-/// Returns whether there is one: `false` if `secret` is all zeros, and what is in `public` then is
-/// of no use.
+/// Returns whether there is one: `false` if `secret` is all zeros. The content of `public` is
+/// useless then.
 #[must_use]
 pub(crate) fn curve25519_generate_public(
     public: &mut [u8; CURVE25519_KEY_SIZE],
     secret: &Secret<CURVE25519_KEY_SIZE>,
 ) -> bool {
-    // SAFETY: Both arrays have the length that the function works on, and they are two.
+    // SAFETY: Both arrays have the length that the function works on. `public` is borrowed
+    // exclusively, so they do not overlap.
     unsafe { bindings::curve25519_generate_public(public.as_mut_ptr(), secret.0.as_ptr()) }
 }
 
-/// Makes the scalar a multiple of the cofactor with its top bit in a fixed place. RFC 7748, section
-/// 5.
+/// Clamps the scalar: makes it a multiple of the cofactor, with its highest set bit in a fixed
+/// place. RFC 7748, section 5.
 pub(crate) fn curve25519_clamp_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) {
     // SAFETY: The array has the length that the function works on.
     unsafe { bindings::curve25519_clamp_secret(secret.0.as_mut_ptr()) };
@@ -671,7 +706,7 @@ pub(crate) fn curve25519_clamp_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) 
 
 /// Fills `secret` with a new private key.
 ///
-/// It is only good once the random number generator is seeded: see
+/// The key is unpredictable only once the random number generator is seeded: see
 /// [`random::wait_for_random_bytes`].
 pub(crate) fn curve25519_generate_secret(secret: &mut Secret<CURVE25519_KEY_SIZE>) {
     secret.randomize();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the faces of the crypto library against published vectors, and of what they refuse.
+//! Tests of the crypto library's faces against published vectors, and of the arguments that they
+//! refuse.
 
 use super::*;
 use crate::testing::{
@@ -19,7 +20,7 @@ fn selftest_seq(out: &mut [u8], seed: u32) {
     }
 }
 
-/// Appends the digests of that self-test with this length to `all`.
+/// Appends the self-test's digests of `LEN` bytes to `all`.
 fn selftest_digests<const LEN: usize>(all: &mut KVec<u8>) -> Result {
     let mut key = [0; LEN];
     selftest_seq(&mut key, LEN as u32);
@@ -35,7 +36,8 @@ fn selftest_digests<const LEN: usize>(all: &mut KVec<u8>) -> Result {
     Ok(())
 }
 
-// RFC 8439, appendix A.5. Its nonce begins with the four zeros that this interface puts there.
+// RFC 8439, appendix A.5. Its nonce begins with four zero bytes, as the nonces of this interface
+// do.
 const RFC8439_KEY: [u8; 32] =
     hex("1c9240a5eb55d38af333888604f6b5f0473917c1402b80099dca5cbc207075c0");
 const RFC8439_NONCE: u64 = 0x0807_0605_0403_0201;
@@ -53,12 +55,12 @@ const RFC8439_CIPHER: [u8; 281] = hex(
      305beaba2eda04df997b714d6c6f2c29a6ad5cb4022b02709beead9d67890cbb22392336fea1851f38",
 );
 
-/// As [`chacha20poly1305_open_from`], where `src` is what `dst` has room for: a block, the text and
-/// the tag.
+/// As [`chacha20poly1305_open_from`], but `src` begins with the block in front of the text, and is
+/// as long as `dst`.
 fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) -> Result {
     assert!(dst.len() == src.len());
-    // SAFETY: There is a block in front of the text, and as much as `dst` has behind that. Nobody
-    // writes to it.
+    // SAFETY: `src` has a block of 64 bytes, the text and the tag, and is as long as `dst`. It is
+    // borrowed, so nothing writes to it, and it does not overlap with `dst`.
     unsafe { chacha20poly1305_open_from(dst, src.as_ptr().wrapping_add(64), nonce, key) }
 }
 
@@ -153,7 +155,8 @@ mod cases {
             numbers.fill(&mut plain);
             let mut wanted = KVec::from_elem(0, len + 16, GFP_KERNEL)?;
             chacha20poly1305_encrypt(&mut wanted, &plain, &[], nonce, &key)?;
-            // Whatever room there is behind the tag, and whatever is in it and in front.
+            // The room behind the tag does not matter, nor do the bytes in it and in front of the
+            // text.
             for room in [0, 15, 40] {
                 let mut buf = KVec::from_elem(0, 64 + len + 16 + room, GFP_KERNEL)?;
                 numbers.fill(&mut buf);
@@ -168,7 +171,7 @@ mod cases {
                 let bit = numbers.below((len as u64 + 16) * 8) as usize;
                 sealed[bit / 8] ^= 1 << (bit % 8);
                 assert!(chacha20poly1305_open(sealed, len, nonce, &key) == Err(EBADMSG));
-                // The tag may have been written over.
+                // The function may have overwritten the tag.
                 sealed[len..len + 16].copy_from_slice(&wanted[len..]);
                 if bit / 8 < len {
                     sealed[bit / 8] ^= 1 << (bit % 8);
@@ -179,7 +182,7 @@ mod cases {
                 chacha20poly1305_open(sealed, len, nonce, &key)?;
                 assert!(sealed[..len] == plain[..]);
 
-                // And out of one buffer into another one.
+                // And from one buffer into another.
                 numbers.fill(&mut buf);
                 buf[64..64 + len + 16].copy_from_slice(&wanted);
                 let mut out = KVec::from_elem(0, 64 + len + 16, GFP_KERNEL)?;
@@ -368,11 +371,11 @@ mod cases {
     fn secret_is_zeroed_when_dropped() {
         let mut place = MaybeUninit::new(Secret::from_bytes(&[0xa5; 32]));
         let bytes: *const [u8; 32] = place.as_ptr().cast();
-        // SAFETY: `place` holds a `Secret`, which is nothing but its bytes.
+        // SAFETY: `place` holds a `Secret`, which consists of its bytes alone.
         assert!(unsafe { bytes.read_volatile() } == [0xa5; 32]);
         // SAFETY: `place` holds a `Secret`, which is not used as such any more.
         unsafe { place.assume_init_drop() };
-        // SAFETY: `place` is still there, and its bytes were written by the drop.
+        // SAFETY: `place` is still in scope, and the drop has written its bytes.
         assert!(unsafe { bytes.read_volatile() } == [0; 32]);
     }
 }
