@@ -6,9 +6,10 @@
 
 use super::bindings;
 
-/// `smp_mb()`: what comes before, loads and stores, is before what comes after, on all CPUs. Any context.
+/// `smp_mb()`: orders all earlier loads and stores before all later ones, on every CPU. Any
+/// context.
 #[inline]
 pub(crate) fn smp_mb() {
-    // SAFETY: A barrier touches no memory.
+    // SAFETY: The barrier takes no argument and accesses no memory.
     unsafe { bindings::helper_smp_mb() };
 }

@@ -2,8 +2,8 @@
 
 //! Which CPUs there are.
 //!
-//! Every function may be called from any context. CPUs go online and offline at any time, so what is said about it
-//! may be outdated by the time it is used.
+//! Every function may be called from any context. CPUs go online and offline at any time, so an
+//! answer may be outdated when the caller uses it.
 //!
 //! C header: [`include/linux/cpumask.h`](srctree/include/linux/cpumask.h)
 
@@ -16,33 +16,34 @@ pub(crate) fn nr_cpu_ids() -> u32 {
     kernel::cpu::nr_cpu_ids()
 }
 
-/// The CPU this runs on; by the time it is used another, unless the caller cannot be moved.
+/// The CPU that the caller runs on. The answer may be outdated when it is used, unless the caller
+/// cannot be migrated.
 #[inline]
 pub(crate) fn current() -> u32 {
     CpuId::current().as_u32()
 }
 
-/// `cpu_online()`: whether `cpu` is an online CPU. Any number may be asked for.
+/// `cpu_online()`: whether `cpu` is an online CPU. Any number may be passed.
 #[inline]
 pub(crate) fn is_online(cpu: u32) -> bool {
-    // SAFETY: The id is below `nr_cpu_ids`, and so within the mask.
+    // SAFETY: The id is below `nr_cpu_ids`, so it is within the mask.
     cpu < nr_cpu_ids() && unsafe { bindings::cpu_online(cpu) }
 }
 
-/// `cpu_possible()`: whether `cpu` may ever be an online CPU. Any number may be asked for.
+/// `cpu_possible()`: whether `cpu` may ever be an online CPU. Any number may be passed.
 #[inline]
 pub(crate) fn is_possible(cpu: u32) -> bool {
-    // SAFETY: The id is below `nr_cpu_ids`, and so within the mask.
+    // SAFETY: The id is below `nr_cpu_ids`, so it is within the mask.
     cpu < nr_cpu_ids() && unsafe { bindings::cpu_possible(cpu) }
 }
 
-/// The ids of the possible CPUs, in order: for what is kept for each CPU.
+/// The ids of the possible CPUs, in ascending order.
 pub(crate) fn possible() -> impl Iterator<Item = u32> {
     (0..nr_cpu_ids()).filter(|&cpu| is_possible(cpu))
 }
 
-/// An online CPU for the number `n`: numbers in a row are spread evenly over the CPUs that are
-/// online now.
+/// Maps the number `n` to an online CPU. Consecutive numbers are spread evenly over the CPUs that
+/// are online now.
 #[inline]
 pub(crate) fn nth_online(n: u32) -> u32 {
     // SAFETY: Any number may be passed.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Debug messages, to be switched on while the module runs.
+//! Debug messages, which can be switched on while the module runs.
 //!
-//! They are in the hands of dynamic debug, like `pr_debug()` of C, as one entry of its control file for the whole
-//! module: `echo 'module NAME +p' > /sys/kernel/debug/dynamic_debug/control` or, when it is loaded,
-//! `modprobe NAME dyndbg=+p`. Each begins with the name of the module and a colon.
+//! Dynamic debug controls them, as it controls `pr_debug()` of C. The whole module has one entry in
+//! its control file: `echo 'module NAME +p' > /sys/kernel/debug/dynamic_debug/control`, or
+//! `modprobe NAME dyndbg=+p` when the module is loaded. Each message begins with the name of the
+//! module and a colon.
 //!
-//! As long as they are off, a message costs a call and a patched jump, and its arguments are not evaluated.
+//! While debug messages are off, a message costs a call and a patched jump, and its arguments are
+//! not evaluated.
 //!
 //! C headers: [`include/linux/dynamic_debug.h`](srctree/include/linux/dynamic_debug.h),
 //! [`include/linux/net.h`](srctree/include/linux/net.h)
@@ -16,7 +18,8 @@ use kernel::fmt;
 
 use super::bindings;
 
-/// `pr_debug()`: prints a debug message if they are on; the message ends with `\n`. Any context.
+/// `pr_debug()`: prints a message if debug messages are on. The format has to end with `\n`. Any
+/// context.
 macro_rules! pr_dbg {
     ($($arg:tt)+) => {
         if $crate::linux::debug::is_enabled() {
@@ -26,8 +29,9 @@ macro_rules! pr_dbg {
 }
 pub(crate) use pr_dbg;
 
-/// `net_dbg_ratelimited()`: as [`pr_dbg!`], for what a stranger on the network can cause. All of the
-/// kernel's messages of that kind share one limit (`net.core.message_burst` in `net.core.message_cost` seconds).
+/// `net_dbg_ratelimited()`: as [`pr_dbg!`], for messages that a stranger on the network can cause.
+/// All such messages of the kernel share one limit: `net.core.message_burst` in
+/// `net.core.message_cost` seconds.
 macro_rules! net_dbg {
     ($($arg:tt)+) => {
         if $crate::linux::debug::is_enabled() {
@@ -40,18 +44,19 @@ pub(crate) use net_dbg;
 /// Whether debug messages are on. Any context.
 #[inline]
 pub(crate) fn is_enabled() -> bool {
-    // SAFETY: Null only asks.
+    // SAFETY: A null pointer prints nothing.
     unsafe { bindings::helper_debug(ptr::null(), false) }
 }
 
-/// Prints a debug message if they are on. See [`pr_dbg!`].
+/// Prints a message if debug messages are on. See [`pr_dbg!`].
 #[cold]
 pub(crate) fn print(args: fmt::Arguments<'_>) {
-    // SAFETY: The pointer is to a `fmt::Arguments`, as `%pA` wants it, that is valid during the call.
+    // SAFETY: The pointer is to a `fmt::Arguments`, as `%pA` requires, which is valid during the
+    // call.
     unsafe { bindings::helper_debug(ptr::from_ref(&args).cast(), false) };
 }
 
-/// Prints a debug message if they are on and there were not too many. See [`net_dbg!`].
+/// Prints a message if debug messages are on and the rate limit allows it. See [`net_dbg!`].
 #[cold]
 pub(crate) fn print_ratelimited(args: fmt::Arguments<'_>) {
     // SAFETY: As in `print()`.

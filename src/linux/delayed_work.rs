@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work that is done again and again, and that ends with its owner.
+//! Periodic work that ends with its owner.
 //!
-//! The `kernel` crate's delayed work keeps itself alive while it is queued and cannot be cancelled. A module that
-//! can be unloaded needs the opposite: once [`PeriodicWork`] is dropped, its function neither runs nor is going to.
+//! The `kernel` crate's delayed work keeps itself alive while it is queued and cannot be cancelled.
+//! A module that can be unloaded needs the opposite: once a [`PeriodicWork`] is dropped, its
+//! function does not run and never will.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
@@ -21,23 +22,23 @@ use kernel::{
 
 use super::bindings;
 
-/// What [`PeriodicWork`] does.
+/// The function of a [`PeriodicWork`] and its period.
 pub(crate) trait Periodic: Send + Sync + 'static {
     /// The time from the end of one call to the beginning of the next.
     const PERIOD: Jiffies;
 
-    /// Called again and again. Process context; may sleep.
+    /// Called once per period. Process context; may sleep.
     fn run(&self);
 }
 
-/// An object whose [`Periodic::run`] is called as long as it lives.
+/// An object whose [`Periodic::run`] is called periodically for as long as the object lives.
 ///
-/// The calls are made from the system's power efficient work queue, and an idle CPU is not woken up for them.
+/// The calls are made from the system's power efficient work queue. They do not wake an idle CPU.
 ///
 /// # Invariants
 ///
 /// * `work` is an initialised `struct delayed_work` whose function is [`Self::call`].
-/// * It is queued by nobody but `new()` and that function, and not after it has been disabled in `drop()`.
+/// * Only `new()` and [`Self::call`] queue it, and never after `drop()` has disabled it.
 #[pin_data(PinnedDrop)]
 pub(crate) struct PeriodicWork<T: Periodic> {
     #[pin]
@@ -54,19 +55,21 @@ unsafe impl<T: Periodic> Sync for PeriodicWork<T> {}
 impl<T: Periodic> PeriodicWork<T> {
     /// Initialises the object and queues its first call, one period from now.
     ///
-    /// Process context, as is dropping it.
+    /// Process context, for dropping the object too.
     pub(crate) fn new<E>(object: impl PinInit<T, E>) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
     {
         try_pin_init!(Self {
             object <- object,
-            // The last field: what can fail comes before it, and the object is there when the work is queued.
+            // The last field: the work is queued only after everything that can fail, and after the
+            // object is initialised.
             work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
-                // SAFETY: `slot` is memory for a `struct delayed_work` that does not move once initialised.
+                // SAFETY: `slot` is memory for a `struct delayed_work` that does not move once
+                // initialised.
                 unsafe { bindings::helper_init_deferrable_work(slot, Some(Self::call)) };
-                // SAFETY: It has just been initialised. All of `Self` is, and stays where it is until the work is
-                // disabled in `drop()`.
+                // SAFETY: The work has just been initialised, so all of `Self` is. `Self` is
+                // pinned, so it stays in place until `drop()` disables the work.
                 unsafe { bindings::helper_queue_periodic_work(slot, T::PERIOD) };
             }),
         }? Error)
@@ -76,10 +79,11 @@ impl<T: Periodic> PeriodicWork<T> {
     ///
     /// # Safety
     ///
-    /// `work` is the `work_struct` in the `work` field of a `PeriodicWork<T>` that is not dropped before this function
-    /// has returned.
+    /// `work` is the `work_struct` in the `work` field of a `PeriodicWork<T>` that is not dropped
+    /// before this function has returned.
     unsafe extern "C" fn call(work: *mut work_struct) {
-        // What they lie in, one in the other. An `Opaque` is laid out as what is in it.
+        // From the `work_struct` to the `delayed_work` around it, and from there to `Self`. An
+        // `Opaque` has the layout of its content.
         let delayed: *mut bindings::delayed_work = work
             .wrapping_byte_sub(offset_of!(bindings::delayed_work, work))
             .cast();
@@ -87,11 +91,12 @@ impl<T: Periodic> PeriodicWork<T> {
             .wrapping_byte_sub(offset_of!(Self, work))
             .cast_const()
             .cast();
-        // SAFETY: By the safety requirement `work` is where it has to be for this to be a `PeriodicWork<T>`, which is not
-        // dropped meanwhile. The object is initialised before the work is queued.
+        // SAFETY: By the safety requirement `work` lies in a `PeriodicWork<T>`, so `this` points to
+        // that value, which is not dropped before this function returns. The object was initialised
+        // before the work was queued.
         let object = unsafe { &(*this).object };
         object.run();
-        // SAFETY: The work is initialised, and queueing it is a no-op once it is disabled.
+        // SAFETY: The work is initialised. Queueing it is a no-op once it is disabled.
         unsafe { bindings::helper_queue_periodic_work(delayed, T::PERIOD) };
     }
 }
@@ -107,7 +112,7 @@ impl<T: Periodic> Deref for PeriodicWork<T> {
 #[pinned_drop]
 impl<T: Periodic> PinnedDrop for PeriodicWork<T> {
     fn drop(self: Pin<&mut Self>) {
-        // Waits for a call that is running, and lets no other begin.
+        // Waits for a running call and prevents further ones.
         // SAFETY: By the type invariant the work is initialised.
         unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Error codes of networking, which the kernel crate of series 7.2 does not name yet.
+//! Error codes of networking that the `kernel` crate of series 7.2 does not name yet.
 //!
 //! C headers: [`include/uapi/asm-generic/errno.h`](srctree/include/uapi/asm-generic/errno.h)
 
@@ -13,19 +13,21 @@ use kernel::{
     }, //
 };
 
-// An `Error` is nothing but the negative number.
+// An `Error` consists of the negative number alone.
 const _: () = assert!(size_of::<Error>() == size_of::<i32>());
 const _: () = {
-    // SAFETY: An `Error` is initialised, and every initialised four bytes are an `i32`.
+    // SAFETY: An `Error` has no uninitialised bytes, and any four initialised bytes are an `i32`.
     let einval = unsafe { transmute::<Error, i32>(EINVAL) };
     assert!(einval == -(bindings::EINVAL as i32));
 };
 
-/// The error of a C error number. Evaluated by the compiler only.
+/// The [`Error`] of a C error number. Only for constants: an `errno` out of range is a compile
+/// error.
 const fn error(errno: u32) -> Error {
     assert!(errno >= 1 && errno <= bindings::MAX_ERRNO);
-    // SAFETY: `Error` has one field, a `NonZeroI32`, which by the assertions above is all of it; it is a number from
-    // `-MAX_ERRNO` to -1, as this one is by the assertion before.
+    // SAFETY: By the assertions above an `Error` consists of its one field, a `NonZeroI32`. The
+    // field has to be a number from `-MAX_ERRNO` to -1, which this one is by the assertion in this
+    // function.
     unsafe { transmute::<i32, Error>(-(errno as i32)) }
 }
 
@@ -33,7 +35,7 @@ const fn error(errno: u32) -> Error {
 pub(crate) const EBADR: Error = error(bindings::EBADR);
 /// Machine is not on the network.
 pub(crate) const ENONET: Error = error(bindings::ENONET);
-/// Not a data message: what fails to authenticate.
+/// Not a data message. Used for data that fails to authenticate.
 pub(crate) const EBADMSG: Error = error(bindings::EBADMSG);
 /// Destination address required.
 pub(crate) const EDESTADDRREQ: Error = error(bindings::EDESTADDRREQ);

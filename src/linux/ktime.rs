@@ -13,32 +13,34 @@ use super::bindings;
 
 pub(crate) use kernel::time::Jiffies;
 
-/// Jiffies a second.
+/// Jiffies per second.
 // Not `bindings::HZ`, which is the user interface's (`USER_HZ`).
 pub(crate) const HZ: Jiffies = CONFIG_HZ as Jiffies;
 
-/// `ktime_get_coarse_boottime_ns()`: nanoseconds since boot, the time asleep included, as of the last tick.
+/// `ktime_get_coarse_boottime_ns()`: nanoseconds since boot, time in suspend included, as of the
+/// last tick.
 #[inline]
 pub(crate) fn coarse_boottime_ns() -> u64 {
-    // SAFETY: It takes nothing and may be called anywhere.
+    // SAFETY: The function takes no argument and may be called in any context.
     unsafe { bindings::ktime_get_coarse_boottime_ns() }
 }
 
-/// `ktime_get_boottime_ns()`: nanoseconds since boot, the time asleep included.
+/// `ktime_get_boottime_ns()`: nanoseconds since boot, time in suspend included.
 #[inline]
 pub(crate) fn boottime_ns() -> u64 {
     // SAFETY: As above.
     unsafe { bindings::ktime_get_boottime_ns() }
 }
 
-/// `ktime_get_real_ns()`: nanoseconds since 1970, by the clock on the wall.
+/// `ktime_get_real_ns()`: nanoseconds since 1970, by the wall clock.
 #[inline]
 pub(crate) fn real_ns() -> i64 {
     // SAFETY: As above.
     unsafe { bindings::ktime_get_real() }
 }
 
-/// `ktime_get_real_ts64()`: the clock on the wall as seconds since 1970 and nanoseconds (0 to 999,999,999).
+/// `ktime_get_real_ts64()`: the wall clock as seconds since 1970 and nanoseconds (0 to
+/// 999,999,999).
 pub(crate) fn real() -> (i64, u32) {
     let mut now = bindings::timespec64::default();
     // SAFETY: `now` is valid for writes.
@@ -50,11 +52,11 @@ pub(crate) fn real() -> (i64, u32) {
 #[inline]
 pub(crate) fn jiffies() -> Jiffies {
     let jiffies = &raw const bindings::jiffies;
-    // SAFETY: The variable is valid for reads, and C writes it as a whole.
+    // SAFETY: The variable is valid for reads, and C writes it with single stores.
     unsafe { jiffies.read_volatile() }
 }
 
-/// `secs * HZ`, or the longest time there is if that is too much for it.
+/// `secs * HZ`, or the largest [`Jiffies`] if the product is too large.
 #[inline]
 pub(crate) const fn secs_to_jiffies(secs: u64) -> Jiffies {
     (secs as Jiffies).saturating_mul(HZ)

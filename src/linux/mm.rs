@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of the machine.
+//! The memory of the machine.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
@@ -10,7 +10,7 @@ use super::bindings;
 
 /// The memory that the kernel manages, in bytes. Any context.
 pub(crate) fn totalram_bytes() -> u64 {
-    // SAFETY: It reads an atomic counter of the kernel.
+    // SAFETY: The function reads an atomic counter of the kernel.
     let pages = unsafe { bindings::totalram_pages() };
     (pages as u64).saturating_mul(PAGE_SIZE as u64)
 }

@@ -6,7 +6,7 @@
 //! memory, whatever its caller does. Nothing in here knows WireGuard.
 
 #![allow(dead_code)]
-// Each argument stands beside the one operation that it is for.
+// Each SAFETY comment stands beside the one operation that it argues for.
 #![warn(clippy::multiple_unsafe_ops_per_block)]
 
 pub(crate) mod barrier;
