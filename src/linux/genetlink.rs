@@ -2,9 +2,10 @@
 
 //! Generic netlink families.
 //!
-//! A [`Family`] is a static made of [`Op`]s, each of which is made of a type that implements [`DoOp`] (one request,
-//! one answer) or [`DumpOp`] (one request, as many messages as it takes). While its [`Registration`] exists, the
-//! core calls them, one at a time for the whole family, from process context.
+//! A [`Family`] is a static table of [`Op`]s. Each operation is a type that implements [`DoOp`]
+//! (one request, one answer) or [`DumpOp`] (one request, as many messages as needed). While the
+//! family's [`Registration`] exists, the core calls the operations from process context, one at a
+//! time for the whole family.
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 
@@ -40,17 +41,17 @@ use super::{
     }, //
 };
 
-/// Bytes of a generic netlink message in front of its attributes.
+/// Length of the headers in front of a generic netlink message's attributes, in bytes.
 const HEADERS_LEN: usize = size_of::<bindings::nlmsghdr>() + size_of::<bindings::genlmsghdr>();
 
-/// Who may use an operation. The core refuses everybody else with `EPERM`.
+/// The privilege that an operation requires. Without it the core refuses a request with `EPERM`.
 #[derive(Clone, Copy)]
 pub(crate) enum Access {
-    /// Everybody.
+    /// None.
     Unprivileged,
-    /// Who has `CAP_NET_ADMIN` in the initial user namespace (`GENL_ADMIN_PERM`).
+    /// `CAP_NET_ADMIN` in the initial user namespace (`GENL_ADMIN_PERM`).
     Admin,
-    /// Who has `CAP_NET_ADMIN` in the user namespace that owns the sender's network namespace
+    /// `CAP_NET_ADMIN` in the user namespace that owns the sender's network namespace
     /// (`GENL_UNS_ADMIN_PERM`).
     NamespaceAdmin,
 }
@@ -69,9 +70,10 @@ impl Access {
 ///
 /// # Invariants
 ///
-/// * `info` is valid during `'a`, and so is all it points to; `attrs` of it is a table of the attributes in the
-///   request, filled by the core.
-/// * Nobody else uses `extack` of it during `'a`, and nobody writes to the rest or to the request.
+/// * `info` and everything it points to are valid during `'a`. `info.attrs` is a table of the
+///   attributes in the request, filled by the core, or null.
+/// * During `'a` only this value uses `info.extack`, and nothing writes to the rest of `info` or to
+///   the request.
 pub(crate) struct Request<'a> {
     info: &'a bindings::genl_info,
     /// The entries of the table of attributes.
@@ -82,7 +84,8 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// # Safety
     ///
-    /// `info` must be as the type invariants say, and its table must be that of the types in `policy`.
+    /// `info` must be as the type invariants say, and a table of attributes must have a place for
+    /// each type of `policy`, from 0 to its highest.
     unsafe fn from_raw(info: *const bindings::genl_info, policy: PolicyRef) -> Self {
         // SAFETY: By the safety requirement.
         let info = unsafe { &*info };
@@ -101,94 +104,98 @@ impl<'a> Request<'a> {
 
     /// The attributes of the request, of the types `1..N`.
     pub(crate) fn attrs<const N: usize>(&self) -> Attrs<'a, N> {
-        // SAFETY: By the type invariants the table holds pointers to attributes of the request, as many as
-        // `attrs_len` says, and the request does not change during `'a`.
+        // SAFETY: By the type invariants the table holds pointers to attributes of the request, as
+        // many as `attrs_len` says, and the request does not change during `'a`.
         unsafe { Attrs::from_raw(self.info.attrs.cast_const(), self.attrs_len) }
     }
 
-    /// Where to say what is wrong with the request.
+    /// The extended acknowledgement, which takes the reason why the request fails.
     pub(crate) fn extack(&self) -> &ExtAck<'a> {
         &self.extack
     }
 
     /// The network namespace of the socket that the request came from.
     pub(crate) fn net(&self) -> &'a Net {
-        // SAFETY: By the type invariant the namespace is valid; the sender's socket, which is there as long as its
-        // request is handled, has a count of it.
+        // SAFETY: By the type invariant the namespace is valid. The sender's socket has a count of
+        // it, and exists for as long as its request is handled.
         unsafe { Net::from_raw(self.info._net.net) }
     }
 
-    /// The attributes as they lie in the request.
+    /// The request's attributes as a stream of bytes.
     fn stream(&self) -> Stream {
         let message = self.info.nlhdr;
-        // SAFETY: By the type invariants it is the header of the request. The core aligns messages to four bytes.
+        // SAFETY: By the type invariants `message` is the header of the request. The core aligns
+        // messages to four bytes.
         let len = unsafe { (*message).nlmsg_len } as usize;
-        // SAFETY: The core accepts no message that is shorter than its headers. The family has no header of its own.
+        // SAFETY: The core accepts no message that is shorter than its headers. The family has no
+        // header of its own.
         let attrs = unsafe { message.cast::<u8>().add(HEADERS_LEN) };
         // SAFETY: The core accepts no message that is longer than its buffer.
         unsafe { Stream::from_raw(attrs.cast_mut(), len.saturating_sub(HEADERS_LEN)) }
     }
 }
 
-/// An operation that does what a request says.
+/// An operation that acts on one request.
 pub(crate) trait DoOp: 'static {
-    /// The command that stands for it in a request.
+    /// The number of the command in a request.
     const CMD: u8;
-    /// Who may use it.
+    /// The privilege that it requires.
     const ACCESS: Access;
-    /// What its requests must look like. Where some may be [secret](super::netlink::Rule::secret),
-    /// all attributes are zeroed when [`DoOp::doit`] is done. If it fails the request goes back to
-    /// its sender, and only the secret ones are.
+    /// The policy that its requests are validated against. If the policy has
+    /// [secret](super::netlink::Rule::secret) attributes, all attributes are zeroed after
+    /// [`DoOp::doit`] has succeeded. If it has failed only the secret ones are, because the request
+    /// goes back to its sender.
     const POLICY: PolicyRef;
 
-    /// Does it. Called from process context, with the family's lock held; may sleep.
+    /// Handles a request. Process context, with the family's lock held; may sleep.
     fn doit(request: &Request<'_>) -> Result;
 }
 
-/// How far a dump has got.
+/// Whether a dump is complete.
 pub(crate) enum Progress {
-    /// There is more: [`DumpOp::dump`] is to be called again with another buffer.
+    /// More messages follow: [`DumpOp::dump`] has to be called again with another buffer.
     More,
-    /// That was all.
+    /// All messages are written.
     Done,
 }
 
-/// An operation that answers with as many messages as it takes.
+/// An operation that answers with as many messages as needed.
 ///
-/// The value is the state of one dump. It is dropped when the dump is complete or given up by its reader, whose
-/// socket may then be closed already, in process context.
+/// The value is the state of one dump. It is dropped in process context, when the dump is complete
+/// or its reader has given up. The reader's socket may then be closed already.
 pub(crate) trait DumpOp: Sized + Send + 'static {
-    /// The command that stands for it in a request.
+    /// The number of the command in a request.
     const CMD: u8;
-    /// Who may use it.
+    /// The privilege that it requires.
     const ACCESS: Access;
-    /// What its requests must look like.
+    /// The policy that its requests are validated against.
     const POLICY: PolicyRef;
 
-    /// Begins a dump. Called from process context, with the family's lock held; may sleep.
+    /// Begins a dump. Process context, with the family's lock held; may sleep.
     fn start(request: &Request<'_>) -> Result<Self>;
 
-    /// Writes messages to a buffer until it is full or there is nothing more to write.
+    /// Writes messages to `buffer` until it is full or no message is left.
     ///
-    /// Called from process context, with the family's lock held; may sleep. `request` is the same as in
+    /// Process context, with the family's lock held; may sleep. `request` is the same as in
     /// [`DumpOp::start`].
     fn dump(&mut self, request: &Request<'_>, buffer: &mut DumpBuffer<'_>) -> Result<Progress>;
 }
 
-/// The buffer that messages of a dump are written to.
+/// The buffer for messages of a dump.
 pub(crate) struct DumpBuffer<'a> {
     buffer: Buffer<'a>,
     cb: &'a mut bindings::netlink_callback,
-    /// What the dump of `cb` was started with.
+    /// The request that started the dump of `cb`.
     info: &'a bindings::genl_info,
     cmd: u8,
 }
 
 impl DumpBuffer<'_> {
-    /// Says of which generation the data is that is now dumped.
+    /// Sets the generation of the data in the messages that follow.
     ///
-    /// If it is not that of the messages before, the messages that follow are marked with `NLM_F_DUMP_INTR`: the
-    /// reader has seen something that never was as a whole. Generation 0 is of no use: it counts as not said.
+    /// If the generation differs from that of the previous message, the next message is marked with
+    /// `NLM_F_DUMP_INTR`: the reader has then seen a mixture of two states. Generation 0 means
+    /// unknown and is never compared.
     pub(crate) fn set_generation(&mut self, generation: u32) {
         self.cb.seq = generation;
     }
@@ -198,13 +205,14 @@ impl DumpBuffer<'_> {
     /// `EMSGSIZE`: the buffer has no room for its headers.
     pub(crate) fn message(&mut self) -> Result<Message<'_>> {
         let start = self.buffer.len();
-        // What `genl_dump_check_consistent()` does.
+        // As `genl_dump_check_consistent()` does.
         let mut flags = bindings::NLM_F_MULTI;
         if self.cb.prev_seq != 0 && self.cb.seq != self.cb.prev_seq {
             flags |= bindings::NLM_F_DUMP_INTR;
         }
-        // SAFETY: The buffer is valid by its type invariant. `family` is the one that the request was sent to, which was
-        // registered and is a static. The function looks for room itself.
+        // SAFETY: The buffer is valid by its type invariant. `info.family` is the family that the
+        // request was sent to: it was registered, and is a static. The function checks for room
+        // itself.
         let attrs = unsafe {
             bindings::genlmsg_put(
                 self.buffer.as_raw(),
@@ -226,10 +234,11 @@ impl DumpBuffer<'_> {
     }
 }
 
-/// A message that is being written. If it is dropped and not [ended](Message::end), it is taken back.
+/// A message that is being written. Dropping it without [`Message::end`] removes it from the
+/// buffer.
 pub(crate) struct Message<'a> {
     buffer: Buffer<'a>,
-    /// Where its headers are.
+    /// Offset of its headers in the buffer, in bytes.
     start: u32,
 }
 
@@ -259,7 +268,7 @@ impl Drop for Message<'_> {
 #[repr(transparent)]
 pub(crate) struct Op(bindings::genl_split_ops);
 
-// SAFETY: It is only read, and refers to functions and to static policies.
+// SAFETY: An entry is only read, and refers to functions and to static policies.
 unsafe impl Sync for Op {}
 
 impl Op {
@@ -272,7 +281,7 @@ impl Op {
         Self(raw)
     }
 
-    /// The entry of an operation that does something.
+    /// The entry of a [`DoOp`].
     pub(crate) const fn doing<T: DoOp>() -> Self {
         let flags = T::ACCESS.flags() | bindings::GENL_CMD_CAP_DO as u8;
         let mut op = Self::new(T::POLICY, T::CMD, flags);
@@ -285,7 +294,7 @@ impl Op {
         op
     }
 
-    /// The entry of an operation that dumps something.
+    /// The entry of a [`DumpOp`].
     pub(crate) const fn dumping<T: DumpOp>() -> Self {
         let flags = T::ACCESS.flags() | bindings::GENL_CMD_CAP_DUMP as u8;
         let mut op = Self::new(T::POLICY, T::CMD, flags);
@@ -301,25 +310,26 @@ impl Op {
 
 /// # Safety
 ///
-/// To be called by the core only, for a request to the operation `T`.
+/// Only the core may call this, for a request to the operation `T`.
 unsafe extern "C" fn doit_callback<T: DoOp>(
     _skb: *mut bindings::sk_buff,
     info: *mut bindings::genl_info,
 ) -> c_int {
     let (result, stream) = {
-        // SAFETY: `info` and what it points to are the core's for the duration of this call, and the table of
-        // attributes is that of the operation's policy.
+        // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
+        // It has made the table of attributes for the operation's policy.
         let request = unsafe { Request::from_raw(info, T::POLICY) };
         (T::doit(&request), request.stream())
     };
     match result {
         Ok(()) => {
-            // SAFETY: The request is in a buffer of the core that it made for the sender's message.
-            // No reference to it is left: none can outlive the `request` above.
+            // SAFETY: The request lies in a buffer that the core made for the sender's message, so
+            // it may be written to. No reference to it is left: none can outlive the `request`
+            // above.
             unsafe { T::POLICY.wipe_all(stream) };
             0
         }
-        // The core sends the request back with the error: only its secrets go.
+        // The core sends the request back with the error, so only its secrets are zeroed.
         Err(errno) => {
             // SAFETY: As above.
             unsafe { T::POLICY.wipe(stream) };
@@ -328,7 +338,7 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
     }
 }
 
-/// What a dump was started with.
+/// The request that started a dump.
 ///
 /// # Safety
 ///
@@ -336,36 +346,39 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
 unsafe fn dump_info(cb: *mut bindings::netlink_callback) -> *const bindings::genl_info {
     // SAFETY: By the safety requirement.
     let data = unsafe { (*cb).data }.cast::<bindings::genl_dumpit_info>();
-    // SAFETY: That is what `data` of these dumps points to. Only an address is taken.
+    // SAFETY: `data` of a generic netlink dump points to a `struct genl_dumpit_info`. Only an
+    // address is taken.
     unsafe { &raw const (*data).info }
 }
 
-/// The place where a dump of `T` keeps its state.
+/// The place for the state of a dump of `T`.
 ///
 /// # Safety
 ///
 /// `cb` must be the state of a dump.
 unsafe fn dump_state<T: DumpOp>(cb: *mut bindings::netlink_callback) -> *mut *mut T {
-    // SAFETY: By the safety requirement. The union is as large as six pointers, and aligned as one.
+    // SAFETY: By the safety requirement `cb` is valid. The union is as large as six pointers, and
+    // is aligned as a pointer.
     unsafe { (&raw mut (*cb).__bindgen_anon_1).cast() }
 }
 
 /// # Safety
 ///
-/// To be called by the core only, for a dump of the operation `T`, as the first function of that dump.
+/// Only the core may call this, for a dump of the operation `T`, as the first function of that
+/// dump.
 unsafe extern "C" fn start_callback<T: DumpOp>(cb: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: It is a dump of generic netlink.
+    // SAFETY: By the safety requirement `cb` is a dump of generic netlink.
     let info = unsafe { dump_info(cb) };
-    // SAFETY: `info` and what it points to are the core's for the duration of this call, and the table of attributes is
-    // that of the operation's policy.
+    // SAFETY: The core keeps `info` and everything it points to for the duration of this call. It
+    // has made the table of attributes for the operation's policy.
     let request = unsafe { Request::from_raw(info, T::POLICY) };
     let state =
         T::start(&request).and_then(|state| KBox::new(state, GFP_KERNEL).map_err(Error::from));
     match state {
         Ok(state) => {
-            // SAFETY: It is a dump.
+            // SAFETY: By the safety requirement `cb` is a dump.
             let place = unsafe { dump_state::<T>(cb) };
-            // SAFETY: The place is there and ours.
+            // SAFETY: The place is valid, and only the functions of this dump use it.
             unsafe { *place = KBox::into_raw(state) };
             0
         }
@@ -375,32 +388,33 @@ unsafe extern "C" fn start_callback<T: DumpOp>(cb: *mut bindings::netlink_callba
 
 /// # Safety
 ///
-/// To be called by the core only, for a dump of the operation `T` that was started and is not done.
+/// Only the core may call this, for a dump of the operation `T` that was started and is not done.
 unsafe extern "C" fn dumpit_callback<T: DumpOp>(
     skb: *mut bindings::sk_buff,
     cb: *mut bindings::netlink_callback,
 ) -> c_int {
-    // SAFETY: It is a dump of generic netlink.
+    // SAFETY: By the safety requirement `cb` is a dump of generic netlink.
     let info = unsafe { dump_info(cb) };
-    // SAFETY: As in `start_callback()`; the request is kept as long as the dump.
+    // SAFETY: As in `start_callback()`. The core keeps the request for as long as the dump.
     let request = unsafe { Request::from_raw(info, T::POLICY) };
-    // SAFETY: It is a dump.
+    // SAFETY: By the safety requirement `cb` is a dump.
     let place = unsafe { dump_state::<T>(cb) };
-    // SAFETY: The dump was started, so the place has its state.
+    // SAFETY: The dump was started, so the place holds a pointer to its state.
     let state = unsafe { *place };
-    // SAFETY: As above. The core serialises the calls for one dump.
+    // SAFETY: The state is from `KBox::into_raw()` in `start_callback()`, and is freed by
+    // `done_callback()` only. The core serialises the calls for one dump.
     let state = unsafe { &mut *state };
     let mut buffer = DumpBuffer {
-        // SAFETY: The buffer is the core's, linear, empty and for this call alone.
+        // SAFETY: The core's buffer is valid, linear and empty, and only this call uses it.
         buffer: unsafe { Buffer::from_raw(skb) },
-        // SAFETY: So is the dump, the core holds a lock of it.
+        // SAFETY: `cb` is valid, and the core holds a lock that keeps other users away.
         cb: unsafe { &mut *cb },
         info: request.info,
         cmd: T::CMD,
     };
     match state.dump(&request, &mut buffer) {
         Ok(Progress::Done) => 0,
-        // The core takes the length for "more to come".
+        // A positive return value tells the core to call again.
         Ok(Progress::More) => match c_int::try_from(buffer.buffer.len()) {
             Ok(len) if len > 0 => len,
             _ => EMSGSIZE.to_errno(),
@@ -411,37 +425,39 @@ unsafe extern "C" fn dumpit_callback<T: DumpOp>(
 
 /// # Safety
 ///
-/// To be called by the core only, for a dump of the operation `T` that was started, as its last function.
+/// Only the core may call this, for a dump of the operation `T` that was started, as its last
+/// function.
 unsafe extern "C" fn done_callback<T: DumpOp>(cb: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: It is a dump.
+    // SAFETY: By the safety requirement `cb` is a dump.
     let place = unsafe { dump_state::<T>(cb) };
-    // SAFETY: The place is there and ours.
+    // SAFETY: The place is valid, and only the functions of this dump use it.
     let state = unsafe { place.replace(ptr::null_mut()) };
     if !state.is_null() {
-        // SAFETY: It is from `KBox::into_raw()` in `start_callback()`, and was taken from its place.
+        // SAFETY: `state` is from `KBox::into_raw()` in `start_callback()`. The place no longer
+        // holds it, so it is freed once.
         drop(unsafe { KBox::from_raw(state) });
     }
     0
 }
 
-/// A generic netlink family. To be made as a static.
+/// A generic netlink family, for use as a static.
 ///
-/// It is registered once in its life. A dump that goes on when the family is unregistered still
-/// reads it, as long as the reader likes, so it is never again anybody's alone to prepare for
-/// another registration.
+/// A family can be registered only once. A dump in progress may read the structure for an unlimited
+/// time after the family is unregistered, so the structure can never be prepared for another
+/// registration.
 pub(crate) struct Family {
     raw: Opaque<bindings::genl_family>,
-    /// Whether it was registered, or that was tried. Never cleared.
+    /// Set by the first attempt to register the family, and never cleared.
     claimed: Atomic<bool>,
 }
 
-// SAFETY: `raw` is written by the first call of `register()`, and by the core then.
+// SAFETY: Only the first call of `register()` writes to `raw`, and afterwards the core.
 unsafe impl Sync for Family {}
 
 impl Family {
-    /// Makes a family that is there in every network namespace. To be evaluated at compile time.
+    /// Makes a family that every network namespace has. To be evaluated at compile time.
     ///
-    /// `ops` are sorted by command, the doing before the dumping one.
+    /// `ops` has to be sorted by command, with a command's [`DoOp`] before its [`DumpOp`].
     pub(crate) const fn new(name: &CStr, version: u32, ops: &'static [Op]) -> Self {
         let mut raw: bindings::genl_family = pin_init::zeroed();
         let name = name.to_bytes_with_nul();
@@ -461,30 +477,32 @@ impl Family {
         }
     }
 
-    /// Registers the family with the core. Once: `EBUSY` the next time, also when this has failed.
+    /// Registers the family with the core.
     ///
-    /// `module` is the module that the operations are in: it is not unloaded while a dump is in progress. Process
-    /// context.
+    /// `module` is the module that has the operations: it is not unloaded while a dump is in
+    /// progress. Process context.
     ///
-    /// `EEXIST`: another family of that name is registered. `ENOMEM`.
+    /// `EBUSY`: this was called before, even if that call has failed. `EEXIST`: another family of
+    /// that name is registered. `ENOMEM`.
     pub(crate) fn register(&'static self, module: &'static ThisModule) -> Result<Registration> {
         if self.claimed.xchg(true, Relaxed) {
             return Err(EBUSY);
         }
         let raw = self.raw.get();
-        // SAFETY: The claim, which is made once, makes it ours, and the core has not seen it yet.
+        // SAFETY: Only one call ever gets past the claim above, and the core has not seen the
+        // structure yet, so this reference is exclusive.
         let family = unsafe { &mut *raw };
         family.set_netnsok(1);
         family.module = module.as_ptr();
-        // SAFETY: It is a family in a static, with static operations, that is not registered.
+        // SAFETY: The family is a static with static operations, and is not registered.
         to_result(unsafe { bindings::genl_register_family(raw) })?;
-        // INVARIANT: It was just registered.
+        // INVARIANT: The family was just registered.
         Ok(Registration(self))
     }
 }
 
-/// A registered [`Family`], which dropping it unregisters. Afterwards no request is begun; a dump in progress goes on, and
-/// keeps the module loaded.
+/// A registered [`Family`]. Dropping the value unregisters the family. No request begins
+/// afterwards; a dump in progress goes on, and keeps the module loaded.
 ///
 /// # Invariants
 ///
@@ -495,7 +513,8 @@ pub(crate) struct Registration(&'static Family);
 impl Drop for Registration {
     fn drop(&mut self) {
         let raw: *const bindings::genl_family = self.0.raw.get();
-        // SAFETY: By the type invariant it is registered. It fails only for one that is not.
+        // SAFETY: By the type invariant the family is registered. The function fails only for one
+        // that is not.
         let _ = unsafe { bindings::genl_unregister_family(raw) };
     }
 }
@@ -508,8 +527,8 @@ mod tests {
     static THIS: ThisModule = <crate::LocalModule as ModuleMetadata>::THIS_MODULE;
     static FAMILY: Family = Family::new(c"rust_kunit", 1, &[]);
 
-    /// A family is registered once, also when the first registration has ended: a dump may go on
-    /// after that.
+    /// A family cannot be registered again, even after its registration has ended: a dump may still
+    /// be in progress.
     #[test]
     fn once() -> Result {
         let registration = FAMILY.register(&THIS)?;

@@ -2,9 +2,9 @@
 
 //! Netlink attributes: policies, validated attributes of a request, and attributes of a reply.
 //!
-//! A request is validated by the core against a [`Policy`] before its handler runs; the handler then sees
-//! [`Attr`]s, which still know their lengths, so a handler that disagrees with its policy gets an error and
-//! never reads past an attribute. A reply is written through [`Put`].
+//! The core validates a request against a [`Policy`] before its handler runs. The handler then sees
+//! [`Attr`]s. Each still knows its length, so a handler that disagrees with its policy gets an
+//! error and never reads past an attribute. A reply is written through [`Put`].
 //!
 //! C headers: [`include/net/netlink.h`](srctree/include/net/netlink.h),
 //! [`include/linux/netlink.h`](srctree/include/linux/netlink.h)
@@ -41,27 +41,27 @@ pub(crate) use put::{
     Put, //
 };
 
-/// Bytes of an attribute's header (`NLA_HDRLEN`).
+/// Length of an attribute's header, in bytes (`NLA_HDRLEN`).
 const NLA_HDRLEN: usize = size_of::<bindings::nlattr>();
-/// The bits of `nla_type` that are the type (`NLA_TYPE_MASK`).
+/// The bits of `nla_type` that hold the type, without the flags (`NLA_TYPE_MASK`).
 const NLA_TYPE_MASK: u16 = !((bindings::NLA_F_NESTED | bindings::NLA_F_NET_BYTEORDER) as u16);
 /// The flag of an attribute that contains attributes.
 const NLA_F_NESTED: u16 = bindings::NLA_F_NESTED as u16;
-/// What `NL_VALIDATE_STRICT` stands for.
+/// The flags of `NL_VALIDATE_STRICT`.
 const NL_VALIDATE_STRICT: u32 = bindings::netlink_validation_NL_VALIDATE_TRAILING
     | bindings::netlink_validation_NL_VALIDATE_MAXTYPE
     | bindings::netlink_validation_NL_VALIDATE_UNSPEC
     | bindings::netlink_validation_NL_VALIDATE_STRICT_ATTRS
     | bindings::netlink_validation_NL_VALIDATE_NESTED;
 
-/// The space an attribute takes in a stream (`NLA_ALIGN()`).
+/// The bytes that an attribute of `len` bytes takes in a stream (`NLA_ALIGN()`).
 const fn align(len: usize) -> usize {
     len.saturating_add(3) & !3
 }
 
-/// Bytes in which attributes follow one another.
+/// A sequence of attributes in memory.
 ///
-/// As an iterator it stops at the first bytes that are not a whole attribute.
+/// As an iterator it ends where the bytes are not a whole attribute.
 ///
 /// # Invariants
 ///
@@ -75,7 +75,8 @@ pub(super) struct Stream {
 impl Stream {
     /// # Safety
     ///
-    /// `len` bytes at `head` must be valid for reads for as long as the value or a copy of it is used.
+    /// `len` bytes at `head` must be valid for reads for as long as the value or a copy of it is
+    /// used.
     pub(super) const unsafe fn from_raw(head: *mut u8, len: usize) -> Self {
         // INVARIANT: By the safety requirement.
         Self { head, len }
@@ -88,7 +89,7 @@ pub(super) struct Raw {
     header: *mut u8,
     /// Its type with the flags.
     nla_type: u16,
-    /// What follows the header.
+    /// The bytes behind the header.
     payload: Stream,
 }
 
@@ -100,8 +101,8 @@ impl Iterator for Stream {
             return None;
         }
         let header = self.head;
-        // SAFETY: By the type invariant the bytes are valid, and there are enough of them. They need not be
-        // aligned.
+        // SAFETY: By the type invariant the bytes are valid, and by the check above there are
+        // enough of them. They need not be aligned.
         let bindings::nlattr { nla_len, nla_type } =
             unsafe { header.cast::<bindings::nlattr>().read_unaligned() };
         let len = usize::from(nla_len);
@@ -110,14 +111,15 @@ impl Iterator for Stream {
             return None;
         }
         let total = align(len).min(self.len);
-        // INVARIANT: What follows the first `total <= len` bytes is a part of the bytes.
+        // INVARIANT: `total <= self.len`, so the bytes behind the first `total` ones belong to the
+        // stream, too.
         // SAFETY: As above.
         self.head = unsafe { header.add(total) };
         self.len = self.len.wrapping_sub(total);
         Some(Raw {
             header,
             nla_type,
-            // INVARIANT: The attribute with its header, `len` bytes, is a part of the bytes.
+            // INVARIANT: The attribute with its header, `len` bytes, lies in the stream.
             payload: Stream {
                 // SAFETY: As above.
                 head: unsafe { header.add(NLA_HDRLEN) },
@@ -131,8 +133,8 @@ impl Iterator for Stream {
 ///
 /// # Invariants
 ///
-/// `header` points to an attribute: as many bytes as its `nla_len` says, which are not less than a header's, are
-/// valid for reads and not written to during `'a`.
+/// `header` points to an attribute: `nla_len` bytes from there, at least a header, are valid for
+/// reads and not written to during `'a`.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Attr<'a> {
@@ -151,21 +153,24 @@ impl<'a> Attr<'a> {
         self.header.as_ptr()
     }
 
-    /// What the attribute contains.
+    /// The bytes behind the attribute's header.
     pub(crate) fn payload(&self) -> &'a [u8] {
         let len = usize::from(self.header().nla_len).saturating_sub(NLA_HDRLEN);
-        // SAFETY: By the type invariant the header is there.
+        // SAFETY: By the type invariant the header is valid, so the address behind it is in bounds.
         let data = unsafe { self.header.as_ptr().cast::<u8>().add(NLA_HDRLEN) };
-        // SAFETY: By the type invariant so many bytes after the header are valid and do not change during `'a`.
+        // SAFETY: By the type invariant `len` bytes behind the header are valid and do not change
+        // during `'a`.
         unsafe { core::slice::from_raw_parts(data, len) }
     }
 
-    /// The attributes it contains, of the types `1..N`.
+    /// The attributes that this one contains, of the types `1..N`.
     ///
-    /// Their payloads are not validated here: a policy with [`Rule::nested`] or [`Rule::nested_array`] has that
-    /// done before the handler is called. Of an attribute that comes twice the last counts.
+    /// Their payloads are not validated here: with a rule of [`Rule::nested`] or
+    /// [`Rule::nested_array`] the core has validated them before the handler is called. If a type
+    /// comes twice, the last attribute counts.
     ///
-    /// `EINVAL`: it is not marked as containing attributes, contains one of type 0 or beyond, or leftover bytes.
+    /// `EINVAL`: the attribute lacks `NLA_F_NESTED`, or it contains an attribute of type 0 or of
+    /// type `N` or above, or trailing bytes.
     pub(crate) fn nested<const N: usize>(&self, extack: &ExtAck<'_>) -> Result<Attrs<'a, N>> {
         const { assert!(N > 0 && N <= u16::MAX as usize) };
         if self.header().nla_type & NLA_F_NESTED == 0 {
@@ -173,9 +178,10 @@ impl<'a> Attr<'a> {
         }
         let payload = self.payload();
         let mut attrs = Attrs::<'a, N>([None; N]);
-        // SAFETY: `attrs` has `N` places; one is a pointer that may be null. The payload is valid for its length,
-        // which fits 16 bits. A null policy means that the payloads are not looked at. What the function then puts
-        // into `attrs` are whole attributes in the payload, as the type invariant of `Attr` wants.
+        // SAFETY: `attrs` has `N` places, each a pointer that may be null. The payload is valid for
+        // its length, which fits 16 bits. With a null policy the function does not read the
+        // payloads of the attributes. The function puts only whole attributes of the payload into
+        // `attrs`, so they satisfy the type invariant of `Attr`.
         to_result(unsafe {
             bindings::__nla_parse(
                 attrs.0.as_mut_ptr().cast(),
@@ -194,7 +200,7 @@ impl<'a> Attr<'a> {
     pub(crate) fn elements(&self) -> Elements<'a> {
         let payload = self.payload();
         Elements {
-            // INVARIANT: The bytes are valid and do not change during `'a`.
+            // INVARIANT: The payload is valid and does not change during `'a`.
             // SAFETY: As above.
             stream: unsafe { Stream::from_raw(payload.as_ptr().cast_mut(), payload.len()) },
             _p: PhantomData,
@@ -216,7 +222,8 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Attr<'a>;
 
     fn next(&mut self) -> Option<Attr<'a>> {
-        // INVARIANT: An attribute of the stream lies in its bytes.
+        // INVARIANT: An attribute of the stream lies in the stream's bytes, which are valid during
+        // `'a`.
         Some(Attr {
             header: NonNull::new(self.stream.next()?.header)?.cast(),
             _p: PhantomData,
@@ -224,9 +231,9 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// A type that the payload of an attribute can be read as.
+/// A type that an attribute's payload can be read as.
 pub(crate) trait FromAttr<'a>: Sized {
-    /// Reads it, or returns `None` if it has not the length or the form of this type.
+    /// Reads the payload; `None` if its length or form is not that of this type.
     fn from_attr(attr: Attr<'a>) -> Option<Self>;
 }
 
@@ -270,16 +277,16 @@ impl<'a> FromAttr<'a> for &'a CStr {
 ///
 /// # Invariants
 ///
-/// Of the types `0..N`, the last attribute of the type, or none.
+/// The place of each type in `0..N` holds the last attribute of that type, or `None`.
 pub(crate) struct Attrs<'a, const N: usize>([Option<Attr<'a>>; N]);
 
 impl<'a, const N: usize> Attrs<'a, N> {
-    /// Takes the pointers that the core put into its table.
+    /// Takes the pointers from a table of the core.
     ///
     /// # Safety
     ///
-    /// The `len` places at `table` must each hold null or a pointer to an attribute as [`Attr`] describes it. If
-    /// `len` is zero, `table` may be anything.
+    /// The `len` places at `table` must each hold null or a pointer to an attribute as [`Attr`]
+    /// describes it. If `len` is zero, `table` may be anything.
     pub(super) unsafe fn from_raw(table: *const *mut bindings::nlattr, len: usize) -> Self {
         let mut attrs = [None; N];
         for (i, attr) in attrs.iter_mut().enumerate().take(len) {
@@ -298,7 +305,7 @@ impl<'a, const N: usize> Attrs<'a, N> {
 
     /// Reads the attribute of a type; `None` if the request does not have it.
     ///
-    /// `EINVAL`: its payload is not of that type, which its policy should have seen.
+    /// `EINVAL`: its payload is not a `T`. The policy should have refused it.
     pub(crate) fn get<T: FromAttr<'a>>(&self, ty: u16) -> Result<Option<T>> {
         match self.attr(ty) {
             Some(attr) => T::from_attr(attr).map(Some).ok_or(EINVAL),
@@ -311,7 +318,7 @@ impl<'a, const N: usize> Attrs<'a, N> {
         self.0.get(usize::from(ty)).copied().flatten()
     }
 
-    /// Whether there is one of that type.
+    /// Whether there is an attribute of a type.
     pub(crate) fn has(&self, ty: u16) -> bool {
         self.attr(ty).is_some()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the sender of a request is told about an error.
+//! Extended acknowledgements: the reason of an error, for the sender of a request.
 
 use core::{
     marker::PhantomData,
@@ -19,12 +19,12 @@ use super::{
     Attr, //
 };
 
-/// The extended acknowledgement of a request: what its sender is told about an error.
+/// The extended acknowledgement of a request. It tells the sender the reason of an error.
 ///
 /// # Invariants
 ///
-/// `ptr` is null or points to a `struct netlink_ext_ack` that is valid during `'a` and that only the thread which
-/// handles the request uses.
+/// `ptr` is null or points to a `struct netlink_ext_ack` that is valid during `'a`. Only the thread
+/// that handles the request uses the structure.
 pub(crate) struct ExtAck<'a> {
     ptr: *mut bindings::netlink_ext_ack,
     _p: PhantomData<&'a ()>,
@@ -48,24 +48,25 @@ impl ExtAck<'_> {
     }
 
     fn change(&self, f: impl FnOnce(&mut bindings::netlink_ext_ack)) {
-        // SAFETY: By the type invariant it is null or valid, only this thread uses it, and no other reference to it is
-        // made than the one here.
+        // SAFETY: By the type invariant the pointer is null or valid, and only this thread uses the
+        // structure. The only reference to it is the one made here, which `f` cannot keep.
         if let Some(ext_ack) = unsafe { self.ptr.as_mut() } {
             f(ext_ack);
         }
     }
 
-    /// `NL_SET_ERR_MSG()`: has the sender told why, and returns the error.
+    /// `NL_SET_ERR_MSG()`: sets the message for the sender. Returns `errno`.
     pub(crate) fn err(&self, errno: Error, message: &'static CStr) -> Error {
-        // SAFETY: The message is a C string. It only goes to a tracepoint.
+        // SAFETY: The message is a C string, and the function only passes it to a tracepoint.
         unsafe { bindings::do_trace_netlink_extack(message.as_char_ptr()) };
         self.change(|ext_ack| ext_ack._msg = message.as_char_ptr());
         errno
     }
 
-    /// `NL_SET_ERR_MSG_ATTR()`: has the sender told why and which attribute it was, and returns the error.
+    /// `NL_SET_ERR_MSG_ATTR()`: sets the message for the sender and the attribute that is to blame.
+    /// Returns `errno`.
     pub(crate) fn err_attr(&self, errno: Error, attr: &Attr<'_>, message: &'static CStr) -> Error {
-        // The core compares this pointer with the bounds of the request, and does not follow it.
+        // The core compares this pointer with the bounds of the request and does not follow it.
         self.change(|ext_ack| {
             ext_ack.bad_attr = attr.as_raw();
             ext_ack.policy = ptr::null();
@@ -73,8 +74,8 @@ impl ExtAck<'_> {
         self.err(errno, message)
     }
 
-    /// `NL_SET_ERR_ATTR_MISS()`: has the sender told which type of attribute is missing from the request, or from a
-    /// nest of it, and why, and returns the error.
+    /// `NL_SET_ERR_ATTR_MISS()`: sets the message for the sender and the type of the attribute that
+    /// the request, or `nest` in it, lacks. Returns `errno`.
     pub(crate) fn err_missing(
         &self,
         errno: Error,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the attributes of a request must look like.
+//! Policies: the rules that the attributes of a request must satisfy.
 
 use super::{
     super::bindings,
@@ -8,31 +8,32 @@ use super::{
     NLA_TYPE_MASK, //
 };
 
-/// Nesting the core accepts (`MAX_POLICY_RECURSION_DEPTH`): what lies deeper was refused.
+/// Depth of nesting that the core accepts (`MAX_POLICY_RECURSION_DEPTH`). It refuses requests with
+/// deeper nesting.
 const MAX_DEPTH: u8 = 10;
 
-/// `struct nla_policy`, as it lies in a static table.
+/// An entry of a static table of `struct nla_policy`.
 #[repr(transparent)]
 #[derive(Clone, Copy)]
 struct RawRule(bindings::nla_policy);
 
-// SAFETY: Nobody writes to it, and all it points to are other tables of the same kind.
+// SAFETY: Nothing writes to an entry, and it points only to other static tables of the same kind.
 unsafe impl Sync for RawRule {}
 // SAFETY: As above.
 unsafe impl Send for RawRule {}
 
-/// What the C structure has no place for.
+/// The properties of a rule that the C structure has no place for.
 #[derive(Clone, Copy)]
 struct Note {
     secret: bool,
-    /// Some attribute is secret, here or further down.
+    /// Whether this attribute or one nested in it is secret.
     holds_secrets: bool,
     children: Option<PolicyRef>,
 }
 
-/// What an attribute must look like.
+/// The rule that an attribute must satisfy.
 ///
-/// To be evaluated at compile time: an argument that makes no sense is a compile error then.
+/// To be evaluated at compile time, so that an invalid argument is a compile error.
 #[derive(Clone, Copy)]
 pub(crate) struct Rule {
     raw: RawRule,
@@ -89,14 +90,14 @@ impl Rule {
         Self::new(bindings::NLA_U64, 0)
     }
 
-    /// Four bytes of flags, of which those in `mask` may be set.
+    /// Flags in four bytes, host byte order. Only those in `mask` may be set.
     pub(crate) const fn flags(mask: u32) -> Self {
         let mut rule = Self::u32().validate(bindings::nla_policy_validation_NLA_VALIDATE_MASK);
         rule.raw.0.__bindgen_anon_1.mask = mask;
         rule
     }
 
-    /// A string with its terminating NUL, of at most `max_len` bytes without it.
+    /// A NUL-terminated string of at most `max_len` bytes, not counting the NUL.
     pub(crate) const fn nul_string(max_len: u16) -> Self {
         Self::new(bindings::NLA_NUL_STRING, max_len)
     }
@@ -128,13 +129,13 @@ impl Rule {
         Self::new(bindings::NLA_NESTED, 0).with_children(children)
     }
 
-    /// An attribute that contains a list of attributes, whose types mean nothing and each of which contains
-    /// attributes.
+    /// An attribute that contains a list of attributes, each of which contains attributes. The
+    /// types of the list's elements have no meaning.
     pub(crate) const fn nested_array(children: PolicyRef) -> Self {
         Self::new(bindings::NLA_NESTED_ARRAY, 0).with_children(children)
     }
 
-    /// Has the attribute's payload zeroed in the request's buffer when its handler is done.
+    /// Has the attribute's payload zeroed in the request's buffer after the handler has returned.
     pub(crate) const fn secret(mut self) -> Self {
         self.note.secret = true;
         self.note.holds_secrets = true;
@@ -142,7 +143,7 @@ impl Rule {
     }
 }
 
-/// The rules of a set of attributes, with the types `1..N`; those without a rule are refused.
+/// The rules of the attribute types `1..N`. An attribute of a type without a rule is refused.
 pub(crate) struct Policy<const N: usize> {
     raw: [RawRule; N],
     notes: [Note; N],
@@ -150,7 +151,7 @@ pub(crate) struct Policy<const N: usize> {
 }
 
 impl<const N: usize> Policy<N> {
-    /// Makes a policy of types and their rules. To be evaluated at compile time.
+    /// Makes a policy from pairs of a type and its rule. To be evaluated at compile time.
     pub(crate) const fn new(rules: &[(u16, Rule)]) -> Self {
         assert!(N > 0 && N <= u16::MAX as usize);
         let none = Rule::new(bindings::NLA_UNSPEC, 0);
@@ -171,7 +172,7 @@ impl<const N: usize> Policy<N> {
         policy
     }
 
-    /// A reference that does not name the number of types.
+    /// A reference whose type does not depend on `N`.
     pub(crate) const fn by_ref(&'static self) -> PolicyRef {
         PolicyRef {
             raw: &self.raw,
@@ -201,21 +202,22 @@ impl PolicyRef {
 
     /// The highest type that has a rule.
     pub(in crate::linux) const fn max_type(&self) -> u16 {
-        // By the type invariants it neither wraps nor truncates.
+        // By the type invariants the difference does not wrap and fits 16 bits.
         self.raw.len().wrapping_sub(1) as u16
     }
 
-    /// Zeroes the payload of every secret attribute in a stream, also where an attribute came twice.
+    /// Zeroes the payload of every secret attribute in a stream, including repeated ones.
     ///
     /// # Safety
     ///
-    /// The bytes of `stream` must be valid for writes, and nothing else may use them meanwhile.
+    /// The bytes of `stream` must be valid for writes, and nothing else may use them during the
+    /// call.
     pub(in crate::linux) unsafe fn wipe(&self, stream: Stream) {
         // SAFETY: By the safety requirement.
         unsafe { self.wipe_level(stream, 0) }
     }
 
-    /// Zeroes all of a stream, if an attribute in it may be secret.
+    /// Zeroes the whole stream if the policy has a secret attribute.
     ///
     /// # Safety
     ///
@@ -246,7 +248,7 @@ impl PolicyRef {
                 let depth = depth.saturating_add(1);
                 if u32::from(raw.0.type_) == bindings::NLA_NESTED_ARRAY {
                     for element in attr.payload {
-                        // SAFETY: What an element contains is a part of the stream.
+                        // SAFETY: The payload of an element is a part of the stream.
                         unsafe { children.wipe_level(element.payload, depth) };
                     }
                 } else {

@@ -15,14 +15,14 @@ use super::{
     NLA_HDRLEN, //
 };
 
-/// Longest payload whose attribute's length fits the 16 bits it has.
+/// Longest payload, in bytes: the attribute's length has 16 bits.
 const MAX_PAYLOAD: usize = u16::MAX as usize - NLA_HDRLEN;
 
-/// A buffer that messages are written to, one after another from its beginning.
+/// A buffer for messages, which follow one another from its beginning.
 ///
 /// # Invariants
 ///
-/// `skb` is a valid buffer that is linear, whose data is initialised.
+/// `skb` is a valid, linear buffer, and its data is initialised.
 pub(crate) struct Buffer<'a> {
     skb: &'a mut bindings::sk_buff,
 }
@@ -30,7 +30,8 @@ pub(crate) struct Buffer<'a> {
 impl<'a> Buffer<'a> {
     /// # Safety
     ///
-    /// `skb` must be a valid buffer, linear, with initialised data, which nobody else uses during `'a`.
+    /// `skb` must be a valid buffer, linear, with initialised data, which nobody else uses during
+    /// `'a`.
     pub(in crate::linux) unsafe fn from_raw(skb: *mut bindings::sk_buff) -> Self {
         // INVARIANT: By the safety requirement.
         Self {
@@ -39,9 +40,9 @@ impl<'a> Buffer<'a> {
         }
     }
 
-    /// The same buffer, for a shorter time.
+    /// The same buffer, borrowed for a shorter time.
     pub(in crate::linux) fn reborrow(&mut self) -> Buffer<'_> {
-        // INVARIANT: It is the same.
+        // INVARIANT: The buffer is the same.
         Buffer { skb: self.skb }
     }
 
@@ -50,18 +51,20 @@ impl<'a> Buffer<'a> {
         self.skb
     }
 
-    /// Bytes written.
+    /// The number of bytes written.
     pub(in crate::linux) fn len(&self) -> u32 {
         self.skb.len
     }
 
-    /// Takes back what was written after the first `len` bytes.
+    /// Removes all but the first `len` bytes written.
     pub(in crate::linux) fn trim(&mut self, len: u32) {
-        // SAFETY: By the type invariant. The function shortens the data and never lengthens it.
+        // SAFETY: The buffer is valid by the type invariant. The function shortens the data and
+        // never lengthens it.
         unsafe { bindings::skb_trim(self.skb, len) };
     }
 
-    /// Overwrites what is at `offset`, if that was written before.
+    /// Overwrites `N` bytes at `offset`, if all of them were written before. Otherwise does
+    /// nothing.
     pub(in crate::linux) fn patch<const N: usize>(&mut self, offset: u32, value: [u8; N]) {
         // SAFETY: By the type invariant.
         let bytes =
@@ -75,11 +78,11 @@ impl<'a> Buffer<'a> {
     }
 }
 
-/// Something that attributes can be appended to.
+/// A message or an attribute that attributes can be appended to.
 ///
-/// Every function fails with `EMSGSIZE` where the buffer has no room left, and then changes nothing.
+/// Every function fails with `EMSGSIZE` if the buffer has no room left, and then changes nothing.
 pub(crate) trait Put {
-    /// The buffer that is written to.
+    /// The buffer to append to.
     fn buffer(&mut self) -> Buffer<'_>;
 
     /// Appends bytes.
@@ -87,8 +90,8 @@ pub(crate) trait Put {
         if payload.len() > MAX_PAYLOAD {
             return Err(EMSGSIZE);
         }
-        // SAFETY: The buffer is valid by its type invariant, and the payload is for its length, which was looked at. The
-        // function looks for room itself.
+        // SAFETY: The buffer is valid by its type invariant. The payload is valid for its length,
+        // which the check above bounds. The function checks for room itself.
         to_result(unsafe {
             bindings::nla_put(
                 self.buffer().as_raw(),
@@ -104,18 +107,18 @@ pub(crate) trait Put {
         self.put(ty, &[value])
     }
 
-    /// Appends a number of two bytes.
+    /// Appends a number of two bytes, host byte order.
     fn put_u16(&mut self, ty: u16, value: u16) -> Result {
         self.put(ty, &value.to_ne_bytes())
     }
 
-    /// Appends a number of four bytes.
+    /// Appends a number of four bytes, host byte order.
     fn put_u32(&mut self, ty: u16, value: u32) -> Result {
         self.put(ty, &value.to_ne_bytes())
     }
 
-    /// Appends a number of eight bytes, with an attribute of type `pad` before it where it takes that to align it
-    /// (`nla_put_u64_64bit()`).
+    /// Appends a number of eight bytes, host byte order, preceded by an attribute of type `pad`
+    /// where its alignment requires that (`nla_put_u64_64bit()`).
     fn put_u64_64bit(&mut self, ty: u16, value: u64, pad: u16) -> Result {
         let value = value.to_ne_bytes();
         // SAFETY: As in `put()`.
@@ -135,7 +138,7 @@ pub(crate) trait Put {
         self.put(ty, value.to_bytes_with_nul())
     }
 
-    /// Appends an attribute that contains those which are then appended to what is returned.
+    /// Begins an attribute that contains attributes. Append those to the returned [`Nest`].
     fn nest(&mut self, ty: u16) -> Result<Nest<'_>> {
         let start = self.buffer().len();
         self.put(ty | NLA_F_NESTED, &[])?;
@@ -146,22 +149,22 @@ pub(crate) trait Put {
     }
 }
 
-/// An attribute that contains attributes and is being written. If it is dropped and not [ended](Nest::end), it is
-/// taken back with all that was put into it.
+/// An attribute that contains attributes, while it is being written. Dropping it without
+/// [`Nest::end`] removes it from the buffer, with everything appended to it.
 pub(crate) struct Nest<'a> {
     buffer: Buffer<'a>,
-    /// Where its header is.
+    /// Offset of its header in the buffer, in bytes.
     start: u32,
 }
 
 impl Nest<'_> {
     /// Finishes the attribute.
     ///
-    /// `EMSGSIZE`: it contains more than its length can say, and was taken back.
+    /// `EMSGSIZE`: it is longer than its 16-bit length can say, and was removed from the buffer.
     pub(crate) fn end(mut self) -> Result {
         let len = self.buffer.len().wrapping_sub(self.start);
         let nla_len = u16::try_from(len).map_err(|_| EMSGSIZE)?;
-        // It is the first field of the header.
+        // The length is the first field of the header.
         self.buffer.patch(self.start, nla_len.to_ne_bytes());
         forget(self);
         Ok(())
