@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The life of the module: what it owns while it is loaded, and what is waited for before its text
-//! goes.
+//! The life of a module: its state while it is loaded, and the wait for its timers and RCU
+//! callbacks before its text is freed.
 //!
-//! A module implements [`Module`], and `module!` is given [`Ending`] of it. The `kernel` crate's
-//! own traits are not to be implemented outside of this folder: with them a module is over when its
-//! last field is dropped, while callbacks that this drop has handed to RCU are yet to run.
+//! A module implements [`Module`] and passes [`Ending`] of it to `module!`. The `kernel` crate's
+//! own traits must not be implemented outside of this folder: with them the module is unloaded when
+//! its last field has been dropped, while RCU callbacks that this drop has queued are yet to run.
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
@@ -23,19 +23,19 @@ use super::{
     timer, //
 };
 
-/// A module: what is done when it is loaded. Dropping the value undoes it.
+/// The state of a loaded module. Dropping the value undoes [`Module::init`].
 pub(crate) trait Module: Send + Sync + Sized + 'static {
-    /// Loads it. Process context.
+    /// Loads the module. Process context.
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error>;
 }
 
-/// A module `M`, and after it the end of everything that `M` has left to RCU and to timers.
+/// A module `M`, followed by the wait for every timer and RCU callback that `M` leaves behind.
 ///
 /// ```text
 ///   drop: M ──> no timer is left, no RCU callback is left ──> the text may go
 /// ```
 ///
-/// Loading that fails ends in the same way.
+/// A load that fails ends in the same way.
 #[pin_data]
 pub(crate) struct Ending<M: Module> {
     // Fields are dropped in this order.
@@ -47,30 +47,32 @@ pub(crate) struct Ending<M: Module> {
 impl<M: Module> InPlaceModule for Ending<M> {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            // First, so that it is dropped after what there is of the module when loading fails.
+            // Initialised first: if loading fails, it is dropped after the part of the module that
+            // was initialised.
             _end: End,
             module <- M::init(module),
         }? Error)
     }
 }
 
-/// Dropping this waits until no timer of the module exists and no RCU callback of it is left.
+/// Dropping this value waits until the module has no timer and no RCU callback left.
 ///
-/// Both are bounded only if nothing goes on that makes new ones, which is so when a module is over.
-/// A timer that is still armed is waited for: it keeps its object, and that the timer.
+/// The wait is bounded only if nothing makes new timers or callbacks. That holds once the module
+/// has been dropped. The wait includes timers that are still armed: an armed timer keeps the object
+/// that it lies in.
 struct End;
 
 impl Drop for End {
     fn drop(&mut self) {
-        /// Between two looks whether the timers are gone.
+        /// Time between two checks whether timers exist.
         const PAUSE: Delta = Delta::from_millis(10);
 
         loop {
             let timers = timer::any_exists();
-            // For a timer's function that is about to return.
+            // Wait for timer functions that are about to return.
             rcu::synchronize_net();
-            // After that, because the functions may have handed in callbacks; and those may drop
-            // the last timers.
+            // Drain after that, because the timer functions may have queued callbacks. The
+            // callbacks in turn may drop the last timers, hence the loop.
             rcu::drain();
             if !timers {
                 break;
@@ -116,12 +118,12 @@ mod tests {
         }
     }
 
-    /// A value that is dropped by one callback after the other, as many as it is deep.
+    /// A value whose drop takes as many RCU callbacks, one after the other, as it has levels.
     struct Nested(Option<RcuArc<Nested>>, Dropped);
 
     impl AtomicDrop for Nested {}
 
-    /// An object that a timer keeps, and that leaves something to RCU when it goes.
+    /// An object that a timer keeps alive, and whose drop queues an RCU callback.
     #[pin_data]
     struct Late {
         #[pin]
@@ -139,7 +141,7 @@ mod tests {
         fn expired(_this: Arc<Self>) {}
     }
 
-    /// A module that leaves behind what its load was given.
+    /// A module whose drop leaves a chain of RCU callbacks and an armed timer behind.
     struct Leaving(Option<RcuArc<Nested>>, Arc<Late>);
 
     impl Leaving {
@@ -170,8 +172,8 @@ mod tests {
         }
     }
 
-    /// Everything that a module leaves behind is dropped when its end returns: by callbacks one
-    /// after the other, and by a timer that has yet to expire.
+    /// When the drop of [`Ending`] returns, everything that the module left behind has been
+    /// dropped: by a chain of callbacks, and by a timer that had yet to expire.
     #[test]
     fn the_end_waits_for_all_that_is_left() -> Result {
         let dropped = Arc::new(Atomic::new(0u32), GFP_KERNEL)?;

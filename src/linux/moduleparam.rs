@@ -2,7 +2,7 @@
 
 //! Module parameters that can be read and changed while the module is loaded.
 //!
-//! Those of `module!` are set when the module is loaded, and are not in sysfs.
+//! The parameters of `module!` can only be set when the module is loaded, and are not in sysfs.
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
@@ -32,38 +32,40 @@ impl BoolParam {
         Self(Atomic::new(default))
     }
 
-    /// The value now. Somebody may write another one concurrently.
+    /// The current value. A write to the file may change it concurrently.
     #[inline]
     pub(crate) fn get(&self) -> bool {
         self.0.load(Relaxed)
     }
 
-    /// Where the value is, for `struct kernel_param`.
+    /// The address of the value, for `struct kernel_param`.
     const fn as_void_ptr(&self) -> *mut c_void {
         self.0.as_ptr().cast()
     }
 }
 
-/// An entry in the table of parameters, which is a section of the object: see [`bool_param!`].
+/// An entry of the table of parameters, which is a section of the object file: see [`bool_param!`].
 #[repr(transparent)]
 pub(crate) struct Entry(kernel_param);
 
-// SAFETY: Only C uses an entry, which it does not write to; what it refers to is static.
+// SAFETY: Only C uses an entry, and C does not write to it. Everything that the entry refers to is
+// static.
 unsafe impl Sync for Entry {}
 
 impl Entry {
-    /// The entry of `value` under `name`, which ends with a null byte, in a file that everybody may
-    /// read and root may write.
+    /// Makes the entry of `value` under `name`, which has to end with a null byte. Every user may
+    /// read the file; root may write it.
     ///
     /// C reads and writes the one byte of the value with plain accesses, and takes a lock for both.
-    /// A [`BoolParam`] is always one of the two values of a C `bool`, and is read atomically.
+    /// C only ever stores one of the two values of a `bool`, and [`BoolParam::get`] reads the byte
+    /// atomically.
     pub(crate) const fn new(name: &'static str, value: &'static BoolParam) -> Self {
         let Ok(name) = CStr::from_bytes_with_nul(name.as_bytes()) else {
             panic!("no null byte, or more than one");
         };
         Self(kernel_param {
             name: as_char_ptr_in_const_context(name),
-            // It is there for as long as the module is.
+            // The module's structure exists for as long as the module.
             mod_: (&raw const __this_module).cast_mut(),
             ops: &raw const param_ops_bool,
             perm: 0o644,
@@ -84,10 +86,10 @@ pub(crate) const fn line<const LEN: usize>(line: &str) -> [u8; LEN] {
     }
 }
 
-/// Declares a parameter of the module that root may change at any time, as a static [`BoolParam`].
+/// Declares a module parameter as a static [`BoolParam`]. Root may change it at any time.
 ///
-/// The file is `/sys/module/MODULE/parameters/NAME`; the value may be given when the module is
-/// loaded, too.
+/// The file is `/sys/module/MODULE/parameters/NAME`. The value can also be set when the module is
+/// loaded.
 ///
 /// # Examples
 ///

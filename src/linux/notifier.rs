@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Notifications: the system goes to sleep, the system was duplicated.
+//! Notifications that the system is about to sleep, has woken up, or was duplicated.
 //!
 //! C headers: [`include/linux/notifier.h`](srctree/include/linux/notifier.h),
 //! [`include/linux/suspend.h`](srctree/include/linux/suspend.h),
@@ -18,19 +18,21 @@ use kernel::{
 
 use super::bindings;
 
-/// Whether the kernel is one of a system that suspends all the time, as a way of running.
+/// Whether the kernel is built for a system that suspends routinely (`CONFIG_PM_AUTOSLEEP`,
+/// `CONFIG_PM_USERSPACE_AUTOSLEEP`).
 pub(crate) const AUTOSLEEP: bool = cfg!(any(CONFIG_PM_AUTOSLEEP, CONFIG_PM_USERSPACE_AUTOSLEEP));
 
-/// How a system sleeps.
+/// The kind of sleep.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sleep {
-    /// It suspends: its memory stays.
+    /// Suspend: the memory keeps its contents.
     Suspend,
-    /// It hibernates: an image of its memory is written to disk while it runs, and put back later.
+    /// Hibernation: an image of the memory is written to disk while the system runs, and restored
+    /// later.
     Hibernation,
 }
 
-/// What is told of power management.
+/// Callbacks for power management events.
 pub(crate) trait PmEvents: 'static {
     /// The system is about to sleep (`PM_SUSPEND_PREPARE`, `PM_HIBERNATION_PREPARE`).
     ///
@@ -40,15 +42,15 @@ pub(crate) trait PmEvents: 'static {
     /// The system is awake again, or did not go to sleep after all (`PM_POST_SUSPEND`,
     /// `PM_POST_HIBERNATION`).
     ///
-    /// Process context, may sleep. There may not have been a [`PmEvents::prepare`], if the
-    /// registration is as young.
+    /// Process context, may sleep. If the registration was made in between, no
+    /// [`PmEvents::prepare`] has come before.
     fn finished(sleep: Sleep);
 }
 
-/// What is told of virtual machines.
+/// Callback for the duplication of a virtual machine.
 pub(crate) trait VmForkEvents: 'static {
-    /// This is a virtual machine that was resumed from a snapshot or cloned: another one may have everything that this
-    /// one has in its memory. The random number generator has been seeded anew.
+    /// This virtual machine was resumed from a snapshot or cloned: another one may have the same
+    /// contents in its memory. The random number generator has already been reseeded.
     ///
     /// Process context, may sleep.
     fn forked();
@@ -66,17 +68,19 @@ pub(crate) struct PmNotifier<T: PmEvents> {
     _p: PhantomData<fn(T)>,
 }
 
-// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+// SAFETY: The only operation on the value is the drop, which any thread may do.
 unsafe impl<T: PmEvents> Send for PmNotifier<T> {}
 // SAFETY: As above.
 unsafe impl<T: PmEvents> Sync for PmNotifier<T> {}
 
 impl<T: PmEvents> PmNotifier<T> {
-    /// Registers `T`. Process context; so is dropping the value, which waits for a call that is under way.
+    /// Registers `T`. Process context, for dropping the value too: the drop waits for a running
+    /// callback.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             block <- init_block(Self::notify, |block| {
-                // SAFETY: The block is initialised, does not move any more, and is unregistered before it goes away.
+                // SAFETY: The block is initialised, is pinned, and is unregistered before it is
+                // freed.
                 unsafe { bindings::register_pm_notifier(block) }
             }),
             _p: PhantomData,
@@ -105,8 +109,8 @@ impl<T: PmEvents> PmNotifier<T> {
 #[pinned_drop]
 impl<T: PmEvents> PinnedDrop for PmNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant it is registered; the chain's lock makes this wait for running callbacks.
-        // The only error is that it was not.
+        // SAFETY: By the type invariant the block is registered. The chain's lock makes this wait
+        // for running callbacks. The only error is for a block that is not registered.
         unsafe { bindings::unregister_pm_notifier(self.block.get()) };
     }
 }
@@ -123,17 +127,19 @@ pub(crate) struct VmForkNotifier<T: VmForkEvents> {
     _p: PhantomData<fn(T)>,
 }
 
-// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+// SAFETY: The only operation on the value is the drop, which any thread may do.
 unsafe impl<T: VmForkEvents> Send for VmForkNotifier<T> {}
 // SAFETY: As above.
 unsafe impl<T: VmForkEvents> Sync for VmForkNotifier<T> {}
 
 impl<T: VmForkEvents> VmForkNotifier<T> {
-    /// Registers `T`. Process context; so is dropping the value, which waits for a call that is under way.
+    /// Registers `T`. Process context, for dropping the value too: the drop waits for a running
+    /// callback.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             block <- init_block(Self::notify, |block| {
-                // SAFETY: The block is initialised, does not move any more, and is unregistered before it goes away.
+                // SAFETY: The block is initialised, is pinned, and is unregistered before it is
+                // freed.
                 unsafe { bindings::register_random_vmfork_notifier(block) }
             }),
             _p: PhantomData,
@@ -156,13 +162,14 @@ impl<T: VmForkEvents> VmForkNotifier<T> {
 #[pinned_drop]
 impl<T: VmForkEvents> PinnedDrop for VmForkNotifier<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant it is registered; the chain's lock makes this wait for running callbacks.
-        // The only error is that it was not.
+        // SAFETY: By the type invariant the block is registered. The chain's lock makes this wait
+        // for running callbacks. The only error is for a block that is not registered.
         unsafe { bindings::unregister_random_vmfork_notifier(self.block.get()) };
     }
 }
 
-/// Initialises a block with the function `notify` and registers it with `register`, which returns zero or an error.
+/// Initialises a block with the function `notify` and registers it with `register`, which returns
+/// zero or a negative error number.
 fn init_block(
     notify: unsafe extern "C" fn(*mut bindings::notifier_block, c_ulong, *mut c_void) -> c_int,
     register: impl FnOnce(*mut bindings::notifier_block) -> c_int,
