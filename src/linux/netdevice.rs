@@ -2,9 +2,10 @@
 
 //! Network devices.
 //!
-//! [`NetDevice`] is a device that is there for as long as it is borrowed, [`Handle`] a reference that may be kept
-//! and that stops giving out the device before it is freed. A module that has devices of its own implements
-//! [`Driver`] and registers it with [`rtnetlink::Registration`](super::rtnetlink::Registration).
+//! A borrowed [`NetDevice`] is valid for as long as the borrow. A [`Handle`] is a reference that
+//! may be kept; it stops giving out the device before the device is freed. A module with devices of
+//! its own implements [`Driver`] and registers it with
+//! [`rtnetlink::Registration`](super::rtnetlink::Registration).
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
@@ -51,14 +52,14 @@ pub(super) use driver::{
     Private, //
 };
 
-/// `GSO_MAX_SIZE`: bytes of the largest GSO packet that a device can be set up to take.
+/// `GSO_MAX_SIZE`: the largest GSO packet that a device can be set up to take, in bytes.
 pub(crate) const GSO_MAX_SIZE: u32 = bindings::GSO_MAX_SIZE;
-/// Bytes of a device's name, the terminating zero included.
+/// Size of a device's name in bytes, the terminating zero included.
 const IFNAMSIZ: usize = bindings::IFNAMSIZ as usize;
 
-/// The name of a device as it was at some time.
+/// A copy of a device's name.
 ///
-/// While the device is being renamed it may be a mixture of the old name and the new one.
+/// A copy made during a rename may be a mixture of the old name and the new one.
 #[derive(Clone, Copy)]
 pub(crate) struct Name([u8; IFNAMSIZ]);
 
@@ -86,9 +87,10 @@ impl fmt::Display for Name {
     }
 }
 
-/// `dev_recursion_level()`: how many devices' transmit functions this CPU is in, one called by another.
+/// `dev_recursion_level()`: the depth of nested device transmit functions on this CPU.
 pub(crate) fn xmit_recursion_level(_bh: &BhGuard) -> u32 {
-    // SAFETY: It reads a variable of this CPU, which with bottom halves off stays this one.
+    // SAFETY: The function reads a variable of this CPU. With bottom halves off the task stays on
+    // it.
     unsafe { bindings::dev_recursion_level() as u32 }
 }
 
@@ -97,15 +99,15 @@ pub(crate) fn xmit_recursion_level(_bh: &BhGuard) -> u32 {
 pub(crate) enum Stat {
     /// Received, but not usable.
     RxErrors,
-    /// Received, but there was no room.
+    /// Received, but dropped for lack of room.
     RxDropped,
-    /// Received with a length that cannot be.
+    /// Received with an impossible length.
     RxLengthErrors,
     /// Received, but malformed or not allowed.
     RxFrameErrors,
-    /// Not sent because something is wrong.
+    /// Not sent because of an error.
     TxErrors,
-    /// Not sent because there was no room.
+    /// Not sent for lack of room.
     TxDropped,
 }
 
@@ -113,29 +115,30 @@ pub(crate) enum Stat {
 ///
 /// # Invariants
 ///
-/// A reference to this type refers to a valid `struct net_device` that is not freed during the reference's
-/// lifetime.
+/// A reference to this type refers to a valid `struct net_device` that is not freed during the
+/// reference's lifetime.
 #[repr(transparent)]
 pub(crate) struct NetDevice(Opaque<bindings::net_device>);
 
-// SAFETY: What this type offers of a `struct net_device` may be used from any thread.
+// SAFETY: All functions of this type may be called from any thread.
 unsafe impl Send for NetDevice {}
 // SAFETY: As above.
 unsafe impl Sync for NetDevice {}
 
-/// Reads a number in a device which may change meanwhile, as `READ_ONCE()` does.
+/// `READ_ONCE()` of an integer field of a device, which may change concurrently.
 macro_rules! read_once {
     ($dev:expr, $field:ident) => {{
         let dev: &NetDevice = $dev;
         // SAFETY: By the type invariant the device is valid; only an address is taken.
         let field = unsafe { &raw const (*dev.as_raw()).$field };
-        // SAFETY: The field of a valid device is valid for reads, and C writes numbers as a whole.
+        // SAFETY: The field of a valid device is valid for reads, and C writes such fields with
+        // single stores.
         unsafe { field.read_volatile() }
     }};
 }
 
 impl NetDevice {
-    /// Looks at a device of C.
+    /// Borrows a device of C.
     ///
     /// # Safety
     ///
@@ -159,7 +162,8 @@ impl NetDevice {
         // SAFETY: By the type invariant the device is valid; only the address is taken.
         let from: *const u8 = unsafe { &raw const (*self.as_raw()).name }.cast();
         for (i, to) in name.iter_mut().enumerate() {
-            // SAFETY: `i` lies within the array. The read is volatile because the name may change meanwhile.
+            // SAFETY: `i` lies within the array. The read is volatile because the name may change
+            // meanwhile.
             *to = unsafe { from.wrapping_add(i).read_volatile() };
         }
         if let Some(last) = name.last_mut() {
@@ -168,13 +172,14 @@ impl NetDevice {
         Name(name)
     }
 
-    /// `dev->ifindex`: the number of the device in its namespace, 0 before it is registered. Any context.
+    /// `dev->ifindex`: the number of the device in its namespace, 0 before it is registered. Any
+    /// context.
     pub(crate) fn ifindex(&self) -> u32 {
-        // It changes if the device changes its namespace.
+        // The number changes if the device changes its namespace.
         read_once!(self, ifindex).unsigned_abs()
     }
 
-    /// `dev->mtu`: bytes of the largest packet, without any link layer header. Any context.
+    /// `dev->mtu`: the largest packet without a link layer header, in bytes. Any context.
     #[inline]
     pub(crate) fn mtu(&self) -> u32 {
         read_once!(self, mtu)
@@ -186,29 +191,31 @@ impl NetDevice {
         read_once!(self, state) & (1 << bindings::netdev_state_t___LINK_STATE_START) != 0
     }
 
-    /// Whether the device is going to be unregistered as soon as it is closed. With the RTNL held.
+    /// Whether the device will be unregistered as soon as it is closed. To be called with the RTNL
+    /// held.
     fn is_dismantled(&self) -> bool {
         read_once!(self, dismantle)
     }
 
-    /// `netif_carrier_off()`: says that the device cannot reach anything. Any context but a hard interrupt.
+    /// `netif_carrier_off()`: marks the device as unable to reach anything. Any context but a hard
+    /// interrupt.
     ///
-    /// Does nothing if the device is not registered, or not any more.
+    /// Does nothing if the device is not registered.
     pub(crate) fn carrier_off(&self) {
         let _guard = rcu::Guard::new();
         if u32::from(read_once!(self, reg_state)) != bindings::netdev_reg_state_NETREG_REGISTERED {
             return;
         }
-        // SAFETY: By the type invariant the device is valid. The function takes a reference for the time it takes to
-        // announce the event. As the device was registered within this read-side critical section, its removal
-        // waits for the end of the section and then for that reference.
+        // SAFETY: By the type invariant the device is valid. The function takes a reference to it
+        // until the event is announced. The device was registered within this read-side critical
+        // section, so its removal waits for the end of the section and then for that reference.
         unsafe { bindings::netif_carrier_off(self.as_raw()) };
     }
 
     /// `DEV_STATS_ADD()`: adds `n` to a counter of errors. Any context.
     pub(crate) fn stats_add(&self, stat: Stat, n: usize) {
         use bindings::net_device_stats as Stats;
-        // Each is a union of the number and the `atomic_long_t` that it is used as.
+        // Each counter is a union of the plain number and the `atomic_long_t` that is used.
         let offset = match stat {
             Stat::RxErrors => offset_of!(Stats, __bindgen_anon_5.rx_errors),
             Stat::RxDropped => offset_of!(Stats, __bindgen_anon_7.rx_dropped),
@@ -220,66 +227,74 @@ impl NetDevice {
         // SAFETY: By the type invariant the device is valid; only an address is taken.
         let stats = unsafe { &raw mut (*self.as_raw()).stats };
         let counter: *mut usize = stats.wrapping_byte_add(offset).cast();
-        // SAFETY: The counter is one of a valid device, an aligned `unsigned long`, and drivers and the core only use it
-        // atomically.
+        // SAFETY: The counter is an aligned `unsigned long` of a valid device. Drivers and the core
+        // only access it atomically.
         unsafe { Atomic::from_ptr(counter) }.add(n, Relaxed);
     }
 
-    /// As `dev_sw_netstats_rx_add()`, counts received packets, of `bytes` in all. Any context but a hard interrupt.
+    /// Counts received packets with `bytes` in total, as `dev_sw_netstats_rx_add()`. Any context
+    /// but a hard interrupt.
     ///
-    /// Does nothing if the device is not running: then its counters may be gone.
+    /// Does nothing if the device is not running, because its counters may have been freed.
     #[inline]
     pub(crate) fn rx_add(&self, packets: usize, bytes: usize) {
         // SAFETY: By the type invariant the device is valid.
         unsafe { bindings::helper_dev_sw_netstats_rx_add(self.as_raw(), packets, bytes) };
     }
 
-    /// `icmp_ndo_send()`, `icmpv6_ndo_send()`: tells the sender of an IPv4 or IPv6 packet that was to leave by this
-    /// device that its destination cannot be reached (host unreachable, or address unreachable).
+    /// `icmp_ndo_send()`, `icmpv6_ndo_send()`: tells the sender of an IPv4 or IPv6 packet that its
+    /// destination cannot be reached by this device (host unreachable, or address unreachable).
     ///
-    /// The packet has to be what [`Driver::start_xmit`] got, its route still there. If its source address was
-    /// translated on the way out, the message goes to the address it had before. Nothing is sent if the device is
-    /// not running, or the packet is not what the network stack would answer. Any context but a hard interrupt.
+    /// The packet has to be as [`Driver::start_xmit`] was given it, with its route. If its source
+    /// address was translated on the way out, the ICMP message goes to the original address.
+    /// Nothing is sent if the device is not running, or if the network stack would not answer such
+    /// a packet. Any context but a hard interrupt.
     pub(crate) fn icmp_unreachable(&self, skb: &mut SkBuff) {
         if skb.ip_version_protocol() != Some(skb.protocol()) {
             return;
         }
-        // SAFETY: By the type invariant the device is valid; the packet is valid and ours, and its network header
-        // is an IP header of its protocol.
+        // SAFETY: By the type invariant the device is valid. The packet is valid and borrowed
+        // exclusively, and the check above found an IP header of its protocol at its network
+        // header.
         unsafe { bindings::helper_icmp_ndo_unreachable(skb.as_raw(), self.as_raw()) };
     }
 
-    /// What C does not let a driver without link layer say beforehand, for [`Driver::NO_NEIGHBOURS`].
+    /// The settings of [`Driver::NO_NEIGHBOURS`], which C offers no way to make before the device
+    /// is open.
     ///
     /// # Safety
     ///
     /// The RTNL must be held.
     unsafe fn no_neighbours(&self) {
-        // SAFETY: By the type invariant the device is valid; the RTNL is held by the safety requirement.
+        // SAFETY: By the type invariant the device is valid; the RTNL is held by the safety
+        // requirement.
         unsafe { bindings::helper_netdev_no_neighbours(self.as_raw()) };
     }
 }
 
-/// What a [`Handle`] refers to.
+/// The shared part of all clones of a [`Handle`].
 struct Link {
-    /// Null once revoked.
+    /// The device; null once the handle is revoked.
     dev: Atomic<*mut bindings::net_device>,
-    /// What the device was called in the end, once revoked.
+    /// The last name of the device, set when the handle is revoked.
     last_name: SetOnce<Name>,
     napis: napi::Set,
 }
 
-/// A reference to a device of a [`Driver`], for as long as there is one, and to the device's NAPIs.
+/// A revocable reference to a device of a [`Driver`], and to the device's NAPIs.
 ///
-/// It does not keep the device: the device may go away any time, whereupon [`Handle::get`] gives `None`.
+/// It does not keep the device alive. The device may go away at any time; [`Handle::get`] returns
+/// `None` from then on.
 ///
 /// # Invariants
 ///
-/// `dev` is null, or points to a device that is freed no sooner than one grace period after `dev` became null.
+/// `dev` is null, or points to a device that is not freed before a grace period has passed since
+/// `dev` became null.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Link>);
 
-// SAFETY: The pointer is only looked at under RCU, and `NetDevice` and `napi::Set` are `Send` and `Sync`.
+// SAFETY: The pointer is only followed under RCU, and `NetDevice` and `napi::Set` are `Send` and
+// `Sync`.
 unsafe impl Send for Handle {}
 // SAFETY: As above.
 unsafe impl Sync for Handle {}
@@ -287,8 +302,8 @@ unsafe impl Sync for Handle {}
 impl Handle {
     /// # Safety
     ///
-    /// `dev` must be valid, and the caller must call [`Handle::revoke`] and wait for a grace period before he frees
-    /// it or lets it be freed.
+    /// `dev` must be valid. Before the device is freed, the caller must call [`Handle::revoke`] and
+    /// a grace period must pass.
     pub(super) unsafe fn new(dev: *mut bindings::net_device) -> Result<Self> {
         // INVARIANT: By the safety requirement.
         Ok(Self(Arc::new(
@@ -301,17 +316,18 @@ impl Handle {
         )?))
     }
 
-    /// From now on [`Handle::get`] gives `None`; who already looks at the device may do so for a grace period.
+    /// Makes [`Handle::get`] return `None` from now on. Readers that already have the device may
+    /// use it until a grace period has passed.
     pub(super) fn revoke(&self) {
         let guard = rcu::Guard::new();
         if let Some(dev) = self.get(&guard) {
             self.0.last_name.populate(dev.name());
         }
-        // Who finds the device gone finds its name. Pairs with the load in `get()`.
+        // A reader that loads null sees `last_name`. Pairs with the load in `get()`.
         self.0.dev.store(ptr::null_mut(), Release);
     }
 
-    /// The name of the device; when it is gone the last one it had. Any context.
+    /// The name of the device, or the last one that it had if it is gone. Any context.
     pub(crate) fn name(&self) -> Name {
         let guard = rcu::Guard::new();
         match self.get(&guard) {
@@ -320,10 +336,10 @@ impl Handle {
         }
     }
 
-    /// Whether the device is there and running: [`NetDevice::is_running`]. Any context.
+    /// Whether the device still exists and is running: [`NetDevice::is_running`]. Any context.
     ///
-    /// When [`Driver::stop`] is called nobody is left in a read-side critical section in which the
-    /// answer was yes.
+    /// When [`Driver::stop`] is called, every read-side critical section in which this returned
+    /// true has ended.
     #[inline]
     pub(crate) fn is_running(&self, guard: &rcu::Guard) -> bool {
         self.get(guard).is_some_and(NetDevice::is_running)
@@ -334,28 +350,29 @@ impl Handle {
         &self.0.napis
     }
 
-    /// The device, if it is still there. Any context.
+    /// The device, if it still exists. Any context.
     #[inline]
     pub(crate) fn get<'g>(&self, _guard: &'g rcu::Guard) -> Option<&'g NetDevice> {
         let dev = self.0.dev.load(Acquire);
         if dev.is_null() {
             return None;
         }
-        // SAFETY: By the type invariant the device is not freed before the read-side critical section ends.
+        // SAFETY: By the type invariant the device is not freed before the read-side critical
+        // section ends.
         Some(unsafe { NetDevice::from_raw(dev) })
     }
 
     /// `napi_schedule()`: has [`Driver::poll`] called for the current CPU's NAPI.
     ///
-    /// If it is running already, on whatever CPU, it runs once more. Does nothing when the device is not registered
-    /// yet or is gone. Takes effect no later than when bottom halves are enabled again; any context but a hard
-    /// interrupt.
+    /// If the NAPI is already running, on any CPU, it runs once more afterwards. Does nothing if
+    /// the device is not registered yet or is gone. The NAPI runs no later than when bottom halves
+    /// are enabled again. Any context but a hard interrupt.
     #[inline]
     pub(crate) fn napi_schedule_local(&self, bh: &BhGuard) {
         self.0.napis.schedule(self.napi_index_local(bh));
     }
 
-    /// Which of the device's NAPIs is the current CPU's: the number of the CPU, below `nr_cpu_ids()`.
+    /// The index of the current CPU's NAPI, which is the number of the CPU, below `nr_cpu_ids()`.
     #[inline]
     pub(crate) fn napi_index_local(&self, _bh: &BhGuard) -> u32 {
         // The task cannot be moved to another CPU while bottom halves are off.
