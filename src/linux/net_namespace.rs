@@ -2,8 +2,9 @@
 
 //! Network namespaces.
 //!
-//! A [`Net`] is a namespace that is alive: whoever has an `ARef<Net>` keeps it so. A [`WeakNet`] only keeps its
-//! memory, to ask later whether it is still there: what a device wants that uses a namespace but must not pin it.
+//! A [`Net`] is a live namespace, and an `ARef<Net>` keeps it alive. A [`WeakNet`] keeps only its
+//! memory, and [`WeakNet::upgrade`] says later whether the namespace is still alive. It is for a
+//! device that uses a namespace but must not pin it.
 //!
 //! ```text
 //!   ARef<Net> ──┐                             last one gone
@@ -35,33 +36,34 @@ use super::bindings;
 ///
 /// # Invariants
 ///
-/// A reference to this type refers to a valid `struct net` whose count (`net->ns.__ns_ref`) stays above zero
-/// during the reference's lifetime.
+/// A reference to this type refers to a valid `struct net` whose count (`net->ns.__ns_ref`) stays
+/// above zero during the reference's lifetime.
 #[repr(transparent)]
 pub(crate) struct Net(Opaque<bindings::net>);
 
-// SAFETY: What this type offers of a `struct net` may be used from any thread, and the last reference may be
-// dropped by any of them.
+// SAFETY: All functions of this type may be called from any thread, and any thread may drop the
+// last reference.
 unsafe impl Send for Net {}
 // SAFETY: As above.
 unsafe impl Sync for Net {}
 
-// SAFETY: A count of `get_net()` keeps the namespace alive until `put_net()` gives it back, and every `Net` is
-// counted: by the type invariant the count of one that can be referred to is not zero, so that raising it is fine.
+// SAFETY: A count of `get_net()` keeps the namespace alive until `put_net()` gives it back. By the
+// type invariant the count of a `Net` that can be referred to is not zero, so it may be raised.
 unsafe impl AlwaysRefCounted for Net {
     fn inc_ref(&self) {
-        // SAFETY: By the type invariant the namespace is valid, and its count not zero.
+        // SAFETY: By the type invariant the namespace is valid, and its count is not zero.
         unsafe { bindings::get_net(self.as_raw()) };
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The caller gives up a count. The namespace is cleaned up by a worker, so any context will do.
+        // SAFETY: The caller gives up a count. A worker cleans the namespace up, so any context
+        // will do.
         unsafe { bindings::put_net(obj.cast().as_ptr()) };
     }
 }
 
 impl Net {
-    /// Looks at a namespace of C.
+    /// Borrows a namespace of C.
     ///
     /// # Safety
     ///
@@ -84,19 +86,22 @@ impl Net {
 
     /// `net->net_cookie`: a number that no other namespace has had or will have since boot.
     pub(crate) fn cookie(&self) -> u64 {
-        // SAFETY: By the type invariant the namespace is valid; the cookie is set once, before anybody sees it.
+        // SAFETY: By the type invariant the namespace is valid. The cookie is set once, before the
+        // namespace is published.
         unsafe { (*self.as_raw()).net_cookie }
     }
 
-    /// Whether the current task has `CAP_NET_ADMIN` in the user namespace that owns this network namespace.
+    /// Whether the current task has `CAP_NET_ADMIN` in the user namespace that owns this network
+    /// namespace.
     ///
-    /// Process context. The use of the capability is noted in the task's flags, and by the audit of the security
-    /// modules.
+    /// Process context. The check is recorded in the task's flags (`PF_SUPERPRIV`) and by the audit
+    /// of the security modules.
     pub(crate) fn is_net_admin(&self) -> bool {
-        // SAFETY: By the type invariant the namespace is valid; the field is set once, before anybody sees it.
+        // SAFETY: By the type invariant the namespace is valid. The field is set once, before the
+        // namespace is published.
         let user_ns = unsafe { (*self.as_raw()).user_ns };
-        // SAFETY: The user namespace is held by the network namespace for as long as that is alive, which it is by
-        // the type invariant.
+        // SAFETY: A live network namespace holds its user namespace, and by the type invariant this
+        // one is alive.
         unsafe { bindings::ns_capable(user_ns, bindings::CAP_NET_ADMIN as c_int) }
     }
 }
@@ -111,19 +116,19 @@ impl Eq for Net {}
 
 /// A reference to a namespace that does not keep it alive.
 ///
-/// Clone and make it in any context, but drop it in process context only: that takes a spinlock of the core that
-/// is not safe against softirqs.
+/// It may be made and cloned in any context, but must be dropped in process context: the drop takes
+/// a spinlock of the core without disabling softirqs.
 ///
 /// # Invariants
 ///
-/// `ptr` points to a `struct net` of which this value owns one count of `passive`, which keeps the memory, but
-/// neither the contents nor the namespace.
+/// `ptr` points to a `struct net`, and this value owns one count of its `passive`. The count keeps
+/// the memory valid. It keeps neither the contents nor the namespace.
 #[repr(transparent)]
 pub(crate) struct WeakNet {
     ptr: NonNull<bindings::net>,
 }
 
-// SAFETY: Counts may be given back by any thread, and are atomic.
+// SAFETY: Any thread may give back a count, and the counts are atomic.
 unsafe impl Send for WeakNet {}
 // SAFETY: As above.
 unsafe impl Sync for WeakNet {}
@@ -131,9 +136,11 @@ unsafe impl Sync for WeakNet {}
 impl WeakNet {
     /// The namespace, if it is still alive. Any context.
     pub(crate) fn upgrade(&self) -> Option<ARef<Net>> {
-        // SAFETY: By the type invariant the memory is valid. The function only adds a count if there is one.
+        // SAFETY: By the type invariant the memory is valid. The function adds a count only if the
+        // count is not zero.
         let net = unsafe { bindings::maybe_get_net(self.ptr.as_ptr()) };
-        // SAFETY: If it is not null it is the same pointer, which is valid, and we own the count just added.
+        // SAFETY: If `net` is not null it is the valid pointer that was passed, and this function
+        // owns the count just added.
         NonNull::new(net).map(|net| unsafe { ARef::from_raw(net.cast()) })
     }
 
@@ -142,7 +149,7 @@ impl WeakNet {
         self.ptr.as_ptr() == net.as_raw()
     }
 
-    /// Whether this refers to the namespace at `net`, which is only compared.
+    /// Whether this refers to the namespace at `net`. The pointer is only compared.
     pub(super) fn is_raw(&self, net: *const bindings::net) -> bool {
         self.ptr.as_ptr().cast_const() == net
     }
@@ -155,7 +162,7 @@ impl From<&Net> for WeakNet {
         unsafe { bindings::net_passive_inc(ptr) };
         // INVARIANT: The new value owns the count just added.
         Self {
-            // SAFETY: It comes from a reference.
+            // SAFETY: The pointer comes from a reference.
             ptr: unsafe { NonNull::new_unchecked(ptr) },
         }
     }
@@ -163,7 +170,7 @@ impl From<&Net> for WeakNet {
 
 impl Clone for WeakNet {
     fn clone(&self) -> Self {
-        // SAFETY: By the type invariant there is a count already.
+        // SAFETY: By the type invariant this value owns a count, so `passive` is not zero.
         unsafe { bindings::net_passive_inc(self.ptr.as_ptr()) };
         // INVARIANT: The new value owns the count just added.
         Self { ptr: self.ptr }
@@ -172,7 +179,8 @@ impl Clone for WeakNet {
 
 impl PartialEq for WeakNet {
     fn eq(&self, other: &Self) -> bool {
-        // The memory is not used again while one of them refers to it, so the address is the namespace.
+        // The memory is not reused while a value refers to it, so the address identifies the
+        // namespace.
         self.ptr == other.ptr
     }
 }
@@ -183,27 +191,29 @@ impl Drop for WeakNet {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the memory is valid; only an address is taken.
         let ns = unsafe { &raw mut (*self.ptr.as_ptr()).ns };
-        // `net_passive_dec()` is not exported. The operations of the namespace's kobjects are, and they drop the
-        // very same count.
-        // SAFETY: By the type invariant there is a count to give up. The field `ns` is what `net_drop_ns()` takes.
+        // `net_passive_dec()` is not exported. `kobj_ns_drop()` is, and drops the same count.
+        // SAFETY: By the type invariant this value owns a count to give up. `net_drop_ns()` takes a
+        // pointer to the field `ns`.
         unsafe { bindings::kobj_ns_drop(bindings::kobj_ns_type_KOBJ_NS_TYPE_NET, ns) };
     }
 }
 
-/// What a module does when a namespace goes away.
+/// The module's callback for a namespace that goes away.
 pub(crate) trait PernetExit: 'static {
-    /// `net` is about to go away: everything of it that the module uses, sockets above all, has to be gone on return.
+    /// `net` is about to go away. On return the module must not use any part of it; above all, the
+    /// module's sockets in it have to be closed.
     ///
-    /// Runs in process context with the RTNL held, may sleep, and cannot get hold of the namespace any more
-    /// ([`WeakNet::upgrade`] fails). Also runs for every namespace that is alive when the [`PernetDevice`] is
-    /// dropped. Calls for several namespaces do not overlap.
+    /// Process context, with the RTNL held; may sleep. [`WeakNet::upgrade`] of `net` fails already.
+    /// Also called for every namespace that is alive when the [`PernetDevice`] is dropped;
+    /// [`WeakNet::upgrade`] may still work then. Calls for several namespaces do not overlap.
     fn exit(net: &WeakNet);
 }
 
-/// A registration with `register_pernet_device()`: `T` is told of every namespace that goes away, before any other
-/// part of the networking core has taken something of it apart that devices or sockets need.
+/// A registration with `register_pernet_device()`: [`PernetExit::exit`] of `T` is called for every
+/// namespace that goes away, before the networking core frees any state in it that devices or
+/// sockets need.
 ///
-/// Of several registrations the last one made is told first.
+/// Of several registrations the latest is called first.
 ///
 /// # Invariants
 ///
@@ -215,13 +225,13 @@ pub(crate) struct PernetDevice<T: PernetExit> {
     _p: PhantomData<fn(T)>,
 }
 
-// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+// SAFETY: The only operation on the value is the drop, which any thread may do.
 unsafe impl<T: PernetExit> Send for PernetDevice<T> {}
 // SAFETY: As above.
 unsafe impl<T: PernetExit> Sync for PernetDevice<T> {}
 
 impl<T: PernetExit> PernetDevice<T> {
-    /// Registers `T`. Process context, without the RTNL; so is dropping the value.
+    /// Registers `T`. Process context without the RTNL held, for dropping the value too.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             ops <- Opaque::try_ffi_init(|slot: *mut bindings::pernet_operations| {
@@ -231,8 +241,8 @@ impl<T: PernetExit> PernetDevice<T> {
                 };
                 // SAFETY: The slot is valid for writing.
                 unsafe { slot.write(ops) };
-                // SAFETY: The structure is initialised, does not move any more, and is unregistered before it
-                // goes away. If this fails it is not on any list.
+                // SAFETY: The structure is initialised, is pinned, and is unregistered before it is
+                // freed. If the call fails the structure is on no list.
                 to_result(unsafe { bindings::register_pernet_device(slot) })
             }),
             _p: PhantomData,
@@ -246,8 +256,8 @@ impl<T: PernetExit> PernetDevice<T> {
         let Some(ptr) = NonNull::new(net) else {
             return;
         };
-        // The core has a count of `passive` for as long as it tears the namespace down: it is lent to `T`. What is
-        // not dropped is not given back.
+        // The core keeps a count of `passive` while it tears the namespace down, and lends it to
+        // `T`. `ManuallyDrop` keeps the value from giving that count back.
         let net = ManuallyDrop::new(WeakNet { ptr });
         T::exit(&net);
     }
@@ -256,7 +266,7 @@ impl<T: PernetExit> PernetDevice<T> {
 #[pinned_drop]
 impl<T: PernetExit> PinnedDrop for PernetDevice<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant it is registered. On return no callback runs any more.
+        // SAFETY: By the type invariant `ops` is registered. On return no callback runs any more.
         unsafe { bindings::unregister_pernet_device(self.ops.get()) };
     }
 }
