@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The C interfaces that the faces in this folder are written on: what bindgen reads. Which items
- * of these headers get a binding is said in bindgen_parameters.
+ * The C headers that bindgen reads for the faces in this folder. bindgen_parameters lists the items
+ * of these headers that get a binding.
  */
 #include <linux/cpumask.h>
 #include <linux/etherdevice.h>
@@ -53,7 +53,7 @@
 #include "helpers.h"
 
 #ifdef __BINDGEN__
-/* Macros whose value bindgen cannot work out. */
+/* Macros that bindgen cannot evaluate. */
 const gfp_t RUST_CONST_HELPER_GFP_ATOMIC = GFP_ATOMIC;
 const gfp_t RUST_CONST_HELPER_GFP_KERNEL = GFP_KERNEL;
 const netdev_features_t RUST_CONST_HELPER_NETIF_F_GSO_SOFTWARE = NETIF_F_GSO_SOFTWARE;

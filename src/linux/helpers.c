@@ -58,7 +58,7 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 		skb->hash = hash;
 		skb->tstamp_type = tstamp_type;
 	}
-	/* What is not part of the headers group. */
+	/* These fields are not in the headers group. */
 	skb->dev = NULL;
 	skb->mac_len = 0;
 	skb->queue_mapping = 0;
@@ -74,7 +74,10 @@ void helper_skb_reset(struct sk_buff *skb, bool keep_hash)
 	skb_reset_inner_headers(skb);
 }
 
-/* What a packet that has arrived is not to refer to once it waits: it is on no list, either. */
+/*
+ * Drops the references of a received packet before it waits in a queue: its route and its device.
+ * Also clears its list pointers.
+ */
 void helper_skb_detach(struct sk_buff *skb)
 {
 	skb_dst_drop(skb);
@@ -83,13 +86,17 @@ void helper_skb_detach(struct sk_buff *skb)
 	skb->prev = NULL;
 }
 
-/* Shorter messages are copied: that costs less than to keep a page. */
+/*
+ * Least bytes of a message that is decrypted straight from its fragment. A shorter one is copied,
+ * which costs less than keeping a page.
+ */
 #define HELPER_MIN_SOURCE 256
 
 /*
- * Where the data of a packet lie from `offset` on, if all of that is in one fragment that nobody
- * may write to, with a block of the cipher in front of it that can be read; else NULL. Only what is
- * behind `offset` stays as it is: the block in front may belong to another packet.
+ * Returns the address of a packet's data from `offset` on, for decrypting from there, or NULL. Not
+ * NULL means that these data lie in one fragment that has no other writer, and that the
+ * CHACHA_BLOCK_SIZE bytes in front of them can be read. Those bytes may change meanwhile: they may
+ * belong to another packet.
  */
 const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 {
@@ -98,8 +105,8 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 	const u32 headlen = skb_headlen(skb);
 
 	/*
-	 * The data are read twice, to be decrypted and to be authenticated. The owner of a clone, or of
-	 * pages that were lent to the kernel, might write to them in between.
+	 * The data are read twice: to decrypt and to authenticate them. The owner of a clone, or of
+	 * pages lent to the kernel, might write to them in between.
 	 */
 	if (IS_ENABLED(CONFIG_HIGHMEM) || offset < headlen || shinfo->nr_frags != 1 ||
 	    skb_has_frag_list(skb) || skb_cloned(skb) || skb_has_shared_frag(skb) ||
@@ -113,9 +120,12 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 }
 
 /*
- * An empty packet in one piece of memory that GRO can take over, with the headers that are in front
- * of the data of `skb`, from its network header on, in front of its own data, and the same notes
- * about them. There is room for `len` bytes and a tag, and a block of the cipher in front.
+ * Returns an empty packet whose linear memory is a page fragment, which GRO can take over. NULL if
+ * there is no memory, or it would not fit a page.
+ *
+ * The headroom has at least CHACHA_BLOCK_SIZE bytes, followed by a copy of the headers of `skb`, from
+ * its network header to its data; cb, protocol and skb_iif are copied, too. The tailroom has `len`
+ * bytes and a tag.
  */
 struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 {
@@ -150,8 +160,8 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 }
 
 /*
- * Pages in one piece for a fragment of a packet: enough for the bytes that are wanted, or if there are
- * no such pages, for those that are needed. Says how many bytes they have.
+ * Allocates contiguous pages for a fragment of a packet: for `wanted` bytes or, if there are no such
+ * pages, for `needed` bytes. NULL if there are none either. Stores the size in bytes in `*size`.
  */
 struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
 {
@@ -169,7 +179,7 @@ struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
 	return page;
 }
 
-/* Adds bytes to the last fragment of a packet, which are there, right behind it. */
+/* Adds `len` bytes to the last fragment of a packet. They must lie right behind it, in its memory. */
 void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
 {
 	struct skb_shared_info *shinfo = skb_shinfo(skb);
@@ -180,9 +190,9 @@ void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
 }
 
 /*
- * Whether a packet wants something of its own: a timestamp, word that its pages are free, or a
- * socket that does not count its bytes, which helper_skb_charge_like() could not give to another
- * one.
+ * Whether a packet must not share an skb with others: it requests a timestamp or a notification that
+ * its pages are free, or its socket does not count its bytes in sk_wmem_alloc, so
+ * helper_skb_charge_like() could not charge another skb to that socket.
  */
 bool helper_skb_goes_alone(const struct sk_buff *skb)
 {
@@ -190,7 +200,7 @@ bool helper_skb_goes_alone(const struct sk_buff *skb)
 	       (skb->sk && !is_skb_wmem(skb));
 }
 
-/* Has the socket that sent one packet wait for another one, too. */
+/* Charges `skb` to the socket that sent `like`, so that the socket waits for both. */
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
 {
 	if (!like->sk || !is_skb_wmem(like))
@@ -201,7 +211,7 @@ void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
 	refcount_add(skb->truesize, &skb->sk->sk_wmem_alloc);
 }
 
-/* The checksum is where that of the UDP header in front of the data will be. */
+/* Makes `skb` a UDP GSO packet: the UDP header, with the checksum, is to be right before the data. */
 void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
 {
 	struct skb_shared_info *shinfo = skb_shinfo(skb);
@@ -215,7 +225,7 @@ void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
 }
 
 #if IS_BUILTIN(CONFIG_KUNIT)
-/* A device that is there for as long as the kernel is. */
+/* A device that exists for as long as the kernel runs. */
 struct net_device *helper_loopback(void)
 {
 	return init_net.loopback_dev;
@@ -227,7 +237,7 @@ void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_
 	struct pcpu_sw_netstats *tstats;
 
 	local_bh_disable();
-	/* The counters are freed a grace period after the device was closed. */
+	/* The counters are freed no sooner than a grace period after the device was closed. */
 	if (likely(netif_running(dev) && dev->pcpu_stat_type == NETDEV_PCPU_STAT_TSTATS)) {
 		tstats = this_cpu_ptr(dev->tstats);
 		u64_stats_update_begin(&tstats->syncp);
@@ -243,7 +253,7 @@ void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev)
 	const struct dst_entry *dst = skb_dst(skb);
 	const bool v4 = skb->protocol == htons(ETH_P_IP);
 
-	/* What the ICMP code takes for a route has to be one, and of the right kind. */
+	/* The ICMP code takes the dst for a route of the packet's family. */
 	if (dst && (!skb_valid_dst(skb) || dst->ops->family != (v4 ? AF_INET : AF_INET6)))
 		return;
 	rcu_read_lock();
@@ -281,12 +291,12 @@ void helper_cond_resched(void)
 	cond_resched();
 }
 
-/* The key of all tables; the seed of a table differs from size to size. */
+/* The key of all tables. Each bucket table mixes a seed of its own into it. */
 static siphash_key_t helper_rhashtable_key __read_mostly;
 
 u32 helper_siphash(const void *data, u32 len, const siphash_key_t *key)
 {
-	/* siphash() has quick code for whole words if their number is known here. */
+	/* siphash() has quick code for a constant number of whole words. */
 	switch (len) {
 	case 3 * sizeof(u64):
 		return siphash(data, 3 * sizeof(u64), key);
@@ -306,8 +316,8 @@ static u32 helper_rhashtable_hash(const void *data, u32 len, u32 seed)
 }
 
 /*
- * The inline functions of rhashtable.h are made for constant parameters. Zero stands for what the table
- * itself knows, the length of the key above all.
+ * The inline functions of rhashtable.h are meant for constant parameters. The length of the key is not
+ * constant here: zero makes them read it from the table.
  */
 static const struct rhashtable_params helper_rhashtable_params = {
 	.head_offset = offsetof(struct helper_rhashtable_node, head),
@@ -323,7 +333,7 @@ static __always_inline int helper_rhashtable_cmp_u32(struct rhashtable_compare_a
 	       *(const u32 *)arg->key;
 }
 
-/* Random numbers: the seed alone is enough to hash them with, and quicker. */
+/* For keys that are random numbers: jhash with the table's seed is enough, and quicker. */
 static const struct rhashtable_params helper_rhashtable_params_u32 = {
 	.head_offset = offsetof(struct helper_rhashtable_node, head),
 	.key_offset = sizeof(struct helper_rhashtable_node),
@@ -376,14 +386,17 @@ void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay)
 
 bool helper_queue_work_on(u32 cpu, struct workqueue_struct *wq, struct work_struct *work)
 {
-	/* What is online now stays so. For others nobody might ever run the work. */
+	/*
+	 * Without preemption an online CPU stays online. On an offline CPU the work might never
+	 * run.
+	 */
 	guard(preempt)();
 	return queue_work_on(cpu < nr_cpu_ids && cpu_online(cpu) ? cpu : WORK_CPU_UNBOUND, wq, work);
 }
 
 u32 helper_cpumask_next_online(u32 cpu)
 {
-	/* With a number beyond the mask the search would go beyond it too. */
+	/* From a number beyond the mask, the search would read beyond it. */
 	const int after = cpu < nr_cpu_ids ? (int)cpu : -1;
 
 	cpu = cpumask_next_wrap(after, cpu_online_mask);
@@ -394,7 +407,7 @@ u32 helper_cpumask_nth_online(u32 n)
 {
 	const u32 cpu = cpumask_nth(n % num_online_cpus(), cpu_online_mask);
 
-	/* A CPU may have gone offline since they were counted. */
+	/* A CPU may have gone offline since num_online_cpus() counted. */
 	return cpu < nr_cpu_ids ? cpu : cpumask_first(cpu_online_mask);
 }
 
@@ -426,7 +439,7 @@ int helper_dst_ifindex(const struct dst_entry *dst)
 	return READ_ONCE(dst->dev)->ifindex;
 }
 
-/* What a route in a cache is only shows by its operations, if both families were put in. */
+/* A cache does not know its routes' family. If both were stored, only dst->ops tells them apart. */
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr)
 {
 	struct rtable *rt = dst_cache_get_ip4(cache, saddr);
@@ -449,7 +462,7 @@ struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_a
 	return dst;
 }
 
-/* Whether helper_skb_set_udp_gso() was called for it, and nothing changed since. */
+/* Whether `skb` is as helper_skb_set_udp_gso() has left it. */
 static bool udp_gso_prepared(const struct sk_buff *skb)
 {
 	return skb_is_gso(skb) && skb_shinfo(skb)->gso_type == SKB_GSO_UDP_L4 &&
@@ -458,9 +471,9 @@ static bool udp_gso_prepared(const struct sk_buff *skb)
 }
 
 /*
- * Prepares a packet for udp_tunnel_xmit_skb(), which neither looks for the headroom nor whether the
- * device has statistics. Those are there from registration to one grace period after the beginning of
- * its end.
+ * Prepares a packet for udp_tunnel_xmit_skb(), which checks neither the headroom nor whether the
+ * device has statistics. A device has them from its registration until a grace period after it has
+ * begun to be unregistered.
  */
 static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, u32 mark,
 				   unsigned int headroom)
@@ -468,8 +481,8 @@ static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, 
 	if (unlikely(READ_ONCE(dev->reg_state) != NETREG_REGISTERED))
 		return -ENODEV;
 	/*
-	 * The outer checksum is made from the inner one, if that is yet to be made: it has to be inside. Or the packet stands for
-	 * several, and it is the place of the outer one.
+	 * A checksum that is yet to be computed must be an inner one, inside the data: the outer
+	 * checksum is derived from it. The exception is an aggregate, where it is the outer one.
 	 */
 	if (unlikely(skb->ip_summed == CHECKSUM_PARTIAL && skb_checksum_start_offset(skb) < 0) &&
 	    !udp_gso_prepared(skb))
@@ -483,7 +496,7 @@ static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, 
 	return 0;
 }
 
-/* iptunnel_xmit() counts one packet, whatever it stands for. */
+/* For the count of an aggregate's datagrams: iptunnel_xmit() counts every skb as one packet. */
 struct udp_tunnel_sent {
 	u64 packets;
 	u16 segs;
@@ -497,7 +510,10 @@ static struct udp_tunnel_sent udp_tunnel_sent(const struct sk_buff *skb, struct 
 	};
 }
 
-/* What is lost below IPv4 is counted as dropped, and below IPv6 as an error. */
+/*
+ * Adds the datagrams of an aggregate that iptunnel_xmit() did not count. As there, a loss is counted
+ * as dropped with IPv4 and as an error with IPv6.
+ */
 static void udp_tunnel_count(const struct udp_tunnel_sent *sent, struct net_device *dev, bool ipv6)
 {
 	if (sent->segs <= 1)
@@ -552,10 +568,13 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 	return 0;
 }
 
-/* As many as UDP's own GRO puts together. */
+/* As UDP_GRO_CNT_MAX, the limit of UDP's own GRO. */
 #define HELPER_GRO_CNT_MAX 64
 
-/* Appends what has just come to the list. The kernel does not export skb_gro_receive_list(). */
+/*
+ * Appends `skb` to the list of `p`, as skb_gro_receive_list() does, which the kernel does not
+ * export. Returns whether it was appended.
+ */
 static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 {
 	const unsigned int len = skb_gro_len(skb);
@@ -572,7 +591,7 @@ static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 		NAPI_GRO_CB(p)->last->next = skb;
 	NAPI_GRO_CB(p)->last = skb;
 	NAPI_GRO_CB(p)->count++;
-	/* A socket that both are charged to is charged by the first for all of them from now on. */
+	/* `p` takes over the charge of `skb` to their common socket, with its truesize. */
 	skb->destructor = NULL;
 	skb->sk = NULL;
 	p->truesize += skb->truesize;
@@ -584,11 +603,10 @@ static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 }
 
 /*
- * Keeps a datagram with those of its flow that came before it: a list, in which each has its own
- * buffer and its own headers, all of one length but the last. The stack walks its way once for all
- * of them, and takes them apart again before a tunnel's socket, or where they leave the machine. It
- * is what the core does for a device with NETIF_F_GRO_FRAGLIST, to whose functions the list is left
- * from here on.
+ * Chains a datagram to the earlier ones of its flow: a list, in which each has its own buffer and its
+ * own headers, all of one length but the last. The list takes one walk of the stack, which splits it
+ * before a tunnel's socket, or where it leaves the machine. The core does the same for a device with
+ * NETIF_F_GRO_FRAGLIST, and its functions handle the list from here on.
  */
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep)
 {
@@ -600,7 +618,7 @@ struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *s
 		NAPI_GRO_CB(skb)->flush = 1;
 		return NULL;
 	}
-	/* udp4_gro_complete() is to see a list of plain datagrams, with no tunnel inside. */
+	/* Makes udp4_gro_complete() see a list of plain datagrams, with no tunnel inside. */
 	NAPI_GRO_CB(skb)->is_flist = 1;
 	NAPI_GRO_CB(skb)->encap_mark = 0;
 	list_for_each_entry(pos, head, list) {
@@ -611,7 +629,7 @@ struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *s
 	}
 	if (!keep)
 		NAPI_GRO_CB(skb)->flush = 1;
-	/* Whatever is not kept together with those before it must not overtake them. */
+	/* A datagram that is not chained must not overtake those before it, so `p` is flushed. */
 	if (!p || !keep || !NAPI_GRO_CB(p)->is_flist || len > skb_shinfo(p)->gso_size ||
 	    gro_receive_network_flush(uh, udp_hdr(p), p) || !helper_gro_append(p, skb))
 		return p;
@@ -619,7 +637,7 @@ struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *s
 												 NULL;
 }
 
-/* The kernel does not export gro_normal_list(), the second half of this. */
+/* As gro_flush_normal(). Its second half, gro_normal_list(), is not exported. */
 void helper_napi_gro_flush(struct napi_struct *napi)
 {
 	struct gro_node *gro = &napi->gro;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * C functions for what bindgen cannot bind: macros, and inline functions that need constants or many
- * bit fields. Read by bindgen with bindings.h, and by helpers.c.
+ * C functions in place of what bindgen cannot bind: macros, and inline functions that need constants
+ * or many bit fields. Included by bindings.h, which bindgen reads, and by helpers.c.
  */
 #ifndef _LINUX_HELPERS_H
 #define _LINUX_HELPERS_H
@@ -60,15 +60,15 @@ void helper_cond_resched(void);
 
 /* rhashtable.rs */
 
-/* What an entry begins with; the key follows. */
+/* The beginning of an entry; the key follows. */
 struct helper_rhashtable_node {
 	struct rhash_head head;
 	struct rcu_head rcu;
 };
 
-/* SipHash-2-4, the lower half of it. */
+/* The lower half of SipHash-2-4. */
 u32 helper_siphash(const void *data, u32 len, const siphash_key_t *key);
-/* Keys of four bytes have to be random: they are hashed with jhash, all others with SipHash. */
+/* Keys of four bytes must be random: they are hashed with jhash, all others with SipHash. */
 int helper_rhashtable_init(struct rhashtable *ht, u16 key_len);
 void *helper_rhashtable_lookup(struct rhashtable *ht, const void *key);
 int helper_rhashtable_insert(struct rhashtable *ht, struct helper_rhashtable_node *node);
@@ -87,7 +87,7 @@ u32 helper_cpumask_nth_online(u32 n);
 
 /* debug.rs */
 
-/* Prints a fmt::Arguments if debug messages are on, and says whether they are; null only asks. */
+/* Returns whether debug messages are on. If they are, prints args, a fmt::Arguments, unless null. */
 bool helper_debug(const void *args, bool ratelimited);
 
 /* route.rs, dst_cache.rs, udp_tunnel.rs */

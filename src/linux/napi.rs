@@ -6,11 +6,13 @@
 //! [`netdevice::Driver::poll`](super::netdevice::Driver::poll).
 //!
 //! ```text
-//!   new: SCHED ──add()──> SCHED ──enable()──> idle <──────────────────────┐
-//!                                              │ schedule()               │ complete(), not scheduled meanwhile
-//!                                              └────> SCHED ──> poll() ───┘
-//!                                                            └── ^ complete(), scheduled meanwhile (MISSED)
-//!   any of the latter ──disable()──> SCHED ──delete()──> SCHED
+//!   new: SCHED ──add()──> SCHED ──enable()──> idle <────────────────────┐
+//!                                              │ schedule()             │ complete()
+//!                                              └─────> SCHED ──> poll() ┤
+//!                                                        ^              │ complete(), if scheduled
+//!                                                        └──────────────┘ meanwhile (MISSED)
+//!
+//!   any state after enable() ──disable()──> SCHED ──delete()──> SCHED
 //! ```
 //!
 //! `NAPI_STATE_SCHED` says that the instance already has an owner. Scheduling it then only sets

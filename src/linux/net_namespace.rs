@@ -8,8 +8,8 @@
 //!
 //! ```text
 //!   ARef<Net> ──┐                             last one gone
-//!   sockets,    ├──> alive: Net, WeakNet ────────────────────> exiting: PernetExit::exit() ──> dead
-//!   processes ──┘    upgrade() works                           upgrade() fails from here on
+//!   sockets,    ├──> alive: Net, WeakNet ──────────────────> exiting: PernetExit::exit() ──> dead
+//!   processes ──┘    upgrade() works                         upgrade() fails from here on
 //! ```
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h)
