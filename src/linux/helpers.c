@@ -123,9 +123,9 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset)
  * Returns an empty packet whose linear memory is a page fragment, which GRO can take over. NULL if
  * there is no memory, or it would not fit a page.
  *
- * The headroom has at least CHACHA_BLOCK_SIZE bytes, followed by a copy of the headers of `skb`, from
- * its network header to its data; cb, protocol and skb_iif are copied, too. The tailroom has `len`
- * bytes and a tag.
+ * The headroom has at least CHACHA_BLOCK_SIZE bytes, followed by a copy of the headers of `skb`,
+ * from its network header to its data; cb, protocol and skb_iif are copied, too. The tailroom has
+ * `len` bytes and a tag.
  */
 struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 {
@@ -160,8 +160,8 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 }
 
 /*
- * Allocates contiguous pages for a fragment of a packet: for `wanted` bytes or, if there are no such
- * pages, for `needed` bytes. NULL if there are none either. Stores the size in bytes in `*size`.
+ * Allocates contiguous pages for a fragment of a packet: for `wanted` bytes or, if there are no
+ * such pages, for `needed` bytes. Returns NULL if both fail. Stores the size in bytes in `*size`.
  */
 struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
 {
@@ -179,7 +179,7 @@ struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
 	return page;
 }
 
-/* Adds `len` bytes to the last fragment of a packet. They must lie right behind it, in its memory. */
+/* Adds `len` bytes to the last fragment of a packet. They must lie right behind it. */
 void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
 {
 	struct skb_shared_info *shinfo = skb_shinfo(skb);
@@ -190,8 +190,8 @@ void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
 }
 
 /*
- * Whether a packet must not share an skb with others: it requests a timestamp or a notification that
- * its pages are free, or its socket does not count its bytes in sk_wmem_alloc, so
+ * Whether a packet must not share an skb with others: it requests a timestamp or a notification
+ * that its pages are free, or its socket does not count its bytes in sk_wmem_alloc, so
  * helper_skb_charge_like() could not charge another skb to that socket.
  */
 bool helper_skb_goes_alone(const struct sk_buff *skb)
@@ -211,7 +211,7 @@ void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
 	refcount_add(skb->truesize, &skb->sk->sk_wmem_alloc);
 }
 
-/* Makes `skb` a UDP GSO packet: the UDP header, with the checksum, is to be right before the data. */
+/* Makes `skb` a UDP GSO packet. Its UDP header will be right in front of the data. */
 void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
 {
 	struct skb_shared_info *shinfo = skb_shinfo(skb);
@@ -253,7 +253,7 @@ void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev)
 	const struct dst_entry *dst = skb_dst(skb);
 	const bool v4 = skb->protocol == htons(ETH_P_IP);
 
-	/* The ICMP code takes the dst for a route of the packet's family. */
+	/* The ICMP code takes the dst for a route of the packet's family: it must be one. */
 	if (dst && (!skb_valid_dst(skb) || dst->ops->family != (v4 ? AF_INET : AF_INET6)))
 		return;
 	rcu_read_lock();
@@ -316,8 +316,8 @@ static u32 helper_rhashtable_hash(const void *data, u32 len, u32 seed)
 }
 
 /*
- * The inline functions of rhashtable.h are meant for constant parameters. The length of the key is not
- * constant here: zero makes them read it from the table.
+ * The inline functions of rhashtable.h are meant for constant parameters. The length of the key is
+ * not constant here: as it is zero, they read it from the table.
  */
 static const struct rhashtable_params helper_rhashtable_params = {
 	.head_offset = offsetof(struct helper_rhashtable_node, head),
@@ -511,8 +511,8 @@ static struct udp_tunnel_sent udp_tunnel_sent(const struct sk_buff *skb, struct 
 }
 
 /*
- * Adds the datagrams of an aggregate that iptunnel_xmit() did not count. As there, a loss is counted
- * as dropped with IPv4 and as an error with IPv6.
+ * Adds the datagrams of an aggregate that iptunnel_xmit() did not count. As there, a loss is
+ * counted as dropped with IPv4 and as an error with IPv6.
  */
 static void udp_tunnel_count(const struct udp_tunnel_sent *sent, struct net_device *dev, bool ipv6)
 {
@@ -603,10 +603,12 @@ static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 }
 
 /*
- * Chains a datagram to the earlier ones of its flow: a list, in which each has its own buffer and its
- * own headers, all of one length but the last. The list takes one walk of the stack, which splits it
- * before a tunnel's socket, or where it leaves the machine. The core does the same for a device with
- * NETIF_F_GRO_FRAGLIST, and its functions handle the list from here on.
+ * Chains a datagram to the earlier ones of its flow. In the list each datagram has its own buffer
+ * and its own headers, and all have one length but the last. The list takes one walk of the stack,
+ * which splits it before a tunnel's socket, or where it leaves the machine. The core does the same
+ * for a device with NETIF_F_GRO_FRAGLIST, and the core's functions handle the list from here on.
+ *
+ * Returns an skb for the core to flush, or NULL.
  */
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * C functions in place of what bindgen cannot bind: macros, and inline functions that need constants
+ * C functions for macros and inline functions that bindgen cannot bind: those that need constants
  * or many bit fields. Included by bindings.h, which bindgen reads, and by helpers.c.
  */
 #ifndef _LINUX_HELPERS_H
@@ -87,7 +87,7 @@ u32 helper_cpumask_nth_online(u32 n);
 
 /* debug.rs */
 
-/* Returns whether debug messages are on. If they are, prints args, a fmt::Arguments, unless null. */
+/* Returns whether debug messages are on. If so, prints args, a fmt::Arguments or null. */
 bool helper_debug(const void *args, bool ratelimited);
 
 /* route.rs, dst_cache.rs, udp_tunnel.rs */

@@ -30,8 +30,8 @@ pub(crate) struct Buffer<'a> {
 impl<'a> Buffer<'a> {
     /// # Safety
     ///
-    /// `skb` must be a valid buffer, linear, with initialised data, which nobody else uses during
-    /// `'a`.
+    /// `skb` must be a valid, linear buffer with initialised data. Only the new value may use it
+    /// during `'a`.
     pub(in crate::linux) unsafe fn from_raw(skb: *mut bindings::sk_buff) -> Self {
         // INVARIANT: By the safety requirement.
         Self {
