@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which CPUs there are.
+//! The possible, online and current CPUs.
 //!
 //! Every function may be called from any context. CPUs go online and offline at any time, so an
 //! answer may be outdated when the caller uses it.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * C functions for macros and inline functions that bindgen cannot bind: those that need constants
- * or many bit fields. Included by bindings.h, which bindgen reads, and by helpers.c.
+ * C functions for macros, and for inline functions that need constants or many bit fields: bindgen
+ * cannot bind these. Included by bindings.h, which bindgen reads, and by helpers.c.
  */
 #ifndef _LINUX_HELPERS_H
 #define _LINUX_HELPERS_H
@@ -87,7 +87,7 @@ u32 helper_cpumask_nth_online(u32 n);
 
 /* debug.rs */
 
-/* Returns whether debug messages are on. If so, prints args, a fmt::Arguments or null. */
+/* Returns whether debug messages are on. If so, prints args, a fmt::Arguments, if not null. */
 bool helper_debug(const void *args, bool ratelimited);
 
 /* route.rs, dst_cache.rs, udp_tunnel.rs */

@@ -144,7 +144,7 @@ pub(crate) struct Attr<'a> {
 
 impl<'a> Attr<'a> {
     fn header(&self) -> bindings::nlattr {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant at least a header is valid for reads.
         unsafe { self.header.as_ptr().read_unaligned() }
     }
 

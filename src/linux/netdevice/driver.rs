@@ -61,9 +61,9 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
     /// The name of the kind, for `ip link add type …`, and `DEVTYPE` of the devices in sysfs.
     const KIND: &'static CStr;
 
-    /// The device has no link layer and hence no neighbours. When it is opened, sending ICMP
-    /// redirects is turned off for it and for "all" of its namespace, because redirects are sent if
-    /// either allows it. IPv6 makes no address from a link layer identifier.
+    /// Whether the device has no link layer and hence no neighbours. If so, when it is opened,
+    /// sending ICMP redirects is turned off for it and for "all" of its namespace, because
+    /// redirects are sent if either allows it. IPv6 makes no address from a link layer identifier.
     const NO_NEIGHBOURS: bool = false;
 
     /// Sets the properties of a new device of this kind.
@@ -185,7 +185,7 @@ pub(crate) struct Setup<'a> {
 
 impl Setup<'_> {
     fn dev(&mut self) -> &mut bindings::net_device {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant the device is valid, and only this value uses it.
         unsafe { self.dev.as_mut() }
     }
 

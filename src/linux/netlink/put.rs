@@ -66,7 +66,9 @@ impl<'a> Buffer<'a> {
     /// Overwrites `N` bytes at `offset`, if all of them were written before. Otherwise does
     /// nothing.
     pub(in crate::linux) fn patch<const N: usize>(&mut self, offset: u32, value: [u8; N]) {
-        // SAFETY: By the type invariant.
+        // SAFETY: By the type invariant the buffer is linear, so `len` bytes at `data` are valid,
+        // and they are initialised. `self` is borrowed exclusively, so nothing else uses these
+        // bytes.
         let bytes =
             unsafe { core::slice::from_raw_parts_mut(self.skb.data, self.skb.len as usize) };
         let place = bytes
@@ -85,7 +87,7 @@ pub(crate) trait Put {
     /// The buffer to append to.
     fn buffer(&mut self) -> Buffer<'_>;
 
-    /// Appends bytes.
+    /// Appends an attribute with the bytes `payload`.
     fn put(&mut self, ty: u16, payload: &[u8]) -> Result {
         if payload.len() > MAX_PAYLOAD {
             return Err(EMSGSIZE);
