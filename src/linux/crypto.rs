@@ -678,12 +678,12 @@ pub(crate) fn curve25519(
     secret: &Secret<CURVE25519_KEY_SIZE>,
     point: &[u8; CURVE25519_KEY_SIZE],
 ) -> bool {
-    // SAFETY: The three arrays have the length that the function works on. `shared` is borrowed
-    // exclusively, so it overlaps with neither of the others.
+    // SAFETY: The three arrays have the length that the function works on, and `shared` is borrowed
+    // exclusively, so that it is none of the others.
     unsafe { bindings::curve25519(shared.0.as_mut_ptr(), secret.0.as_ptr(), point.as_ptr()) }
 }
 
-/// Writes the public key of `secret` to `public`.
+/// Writes the public key that belongs to `secret` to `public`.
 ///
 /// Returns whether there is one: `false` if `secret` is all zeros. The content of `public` is
 /// useless then.
