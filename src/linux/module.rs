@@ -58,8 +58,8 @@ impl<M: Module> InPlaceModule for Ending<M> {
 /// Dropping this value waits until the module has no timer and no RCU callback left.
 ///
 /// The wait is bounded only if nothing makes new timers or callbacks. That holds once the module
-/// has been dropped. The wait includes timers that are still armed: an armed timer keeps the object
-/// that it lies in.
+/// has been dropped. The wait includes timers that are still armed: an armed timer keeps its object
+/// alive, and the object contains the timer.
 struct End;
 
 impl Drop for End {
@@ -72,7 +72,7 @@ impl Drop for End {
             // Wait for timer functions that are about to return.
             rcu::synchronize_net();
             // Drain after that, because the timer functions may have queued callbacks. The
-            // callbacks in turn may drop the last timers, hence the loop.
+            // callbacks in turn may drop the last timers.
             rcu::drain();
             if !timers {
                 break;

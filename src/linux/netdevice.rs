@@ -353,6 +353,7 @@ impl Handle {
     /// The device, if it still exists. Any context.
     #[inline]
     pub(crate) fn get<'g>(&self, _guard: &'g rcu::Guard) -> Option<&'g NetDevice> {
+        // Pairs with the store in `revoke()`.
         let dev = self.0.dev.load(Acquire);
         if dev.is_null() {
             return None;
