@@ -19,15 +19,18 @@ use kernel::{
 
 use super::bindings;
 
-/// A first-in first-out queue of a fixed number of pointers, for any number of producers and consumers.
+/// A first-in first-out queue of a fixed number of pointers, for any number of producers and
+/// consumers.
 ///
-/// Producers only contend with producers and consumers with consumers; a consumer takes entries off in the order
-/// in which they were produced. Room of consumed entries may come back some entries later (two cache lines of
-/// them, or half the ring if that is less), so a ring may be full a little before it holds its size.
+/// Producers only contend with producers and consumers with consumers; a consumer takes entries off
+/// in the order in which they were produced. Room of consumed entries may come back some entries
+/// later (two cache lines of them, or half the ring if that is less), so a ring may be full a
+/// little before it holds its size.
 ///
 /// # Invariants
 ///
-/// * `ring` is an initialised `ptr_ring`, which is never resized and is only used through this type.
+/// * `ring` is an initialised `ptr_ring`, which is never resized and is only used through this
+///   type.
 /// * Every entry is from [`ForeignOwnable::into_foreign`] of a `P` that the ring owns.
 #[pin_data(PinnedDrop)]
 pub(crate) struct PtrRing<P: ForeignOwnable + Send> {
@@ -38,12 +41,13 @@ pub(crate) struct PtrRing<P: ForeignOwnable + Send> {
 
 // SAFETY: The ring owns its entries, which are `Send`; the C structure may be used on any CPU.
 unsafe impl<P: ForeignOwnable + Send> Send for PtrRing<P> {}
-// SAFETY: Through a shared reference entries are only moved in and out, which is sending them, under the locks of
-// the C structure.
+// SAFETY: Through a shared reference entries are only moved in and out, which is sending them,
+// under the locks of the C structure.
 unsafe impl<P: ForeignOwnable + Send> Sync for PtrRing<P> {}
 
 impl<P: ForeignOwnable + Send> PtrRing<P> {
-    /// An empty ring for `size` entries, which is at least 1. Process context: it allocates with `GFP_KERNEL`.
+    /// An empty ring for `size` entries, which is at least 1. Process context: it allocates with
+    /// `GFP_KERNEL`.
     ///
     /// # Errors
     ///
@@ -88,7 +92,8 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
     #[inline]
     pub(crate) fn try_produce(&self, entry: P) -> Result<(), P> {
         let ring = self.ring.get();
-        // SAFETY: By the type invariant the ring is initialised; only the address of the lock is taken.
+        // SAFETY: By the type invariant the ring is initialised; only the address of the lock is
+        // taken.
         let lock = unsafe { &raw mut (*ring).producer_lock };
         // SAFETY: By the type invariant the lock is initialised.
         if unsafe { bindings::spin_trylock_bh(lock) } == 0 {
@@ -96,8 +101,8 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
         }
         let entry = entry.into_foreign();
         // INVARIANT: The entry is owned by the ring.
-        // SAFETY: By the type invariant the ring is initialised, and its producer lock is held. The entry is not null
-        // and ours.
+        // SAFETY: By the type invariant the ring is initialised, and its producer lock is held. The
+        // entry is not null and ours.
         let ret = unsafe { bindings::__ptr_ring_produce(ring, entry) };
         // SAFETY: The lock was taken above.
         unsafe { bindings::spin_unlock_bh(lock) };
@@ -116,18 +121,19 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
     pub(crate) fn consume(&self) -> Option<P> {
         // SAFETY: By the type invariant the ring is initialised.
         let entry = unsafe { bindings::ptr_ring_consume_bh(self.ring.get()) };
-        // SAFETY: By the type invariant an entry comes from `into_foreign()`, and is ours now that it is off the ring,
-        // which gives out each once.
+        // SAFETY: By the type invariant an entry comes from `into_foreign()`, and is ours now that
+        // it is off the ring, which gives out each once.
         unsafe { P::try_from_foreign(entry) }
     }
 
     /// Whether the ring was empty when it was looked at. No lock is taken, any context.
     ///
-    /// An entry that was produced before, as seen from this CPU, and that nobody is consuming, is not missed.
+    /// An entry that was produced before, as seen from this CPU, and that nobody is consuming, is
+    /// not missed.
     #[inline]
     pub(crate) fn is_empty_lockless(&self) -> bool {
-        // SAFETY: By the type invariant the ring is initialised, and it is never resized, which would be the one thing
-        // that may not happen meanwhile.
+        // SAFETY: By the type invariant the ring is initialised, and it is never resized, which
+        // would be the one thing that may not happen meanwhile.
         unsafe { bindings::__ptr_ring_empty(self.ring.get()) }
     }
 }
@@ -139,7 +145,8 @@ impl<P: ForeignOwnable + Send> PinnedDrop for PtrRing<P> {
         while let Some(entry) = self.consume() {
             drop(entry);
         }
-        // SAFETY: By the type invariant the ring is initialised; nobody uses it any more and it has no entries left.
+        // SAFETY: By the type invariant the ring is initialised; nobody uses it any more and it has
+        // no entries left.
         unsafe { bindings::ptr_ring_cleanup(self.ring.get(), None) };
     }
 }

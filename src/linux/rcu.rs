@@ -2,9 +2,9 @@
 
 //! RCU-protected pointers to reference counted objects.
 //!
-//! [`RcuArc`] is a reference counted allocation whose contents are dropped one grace period after the
-//! last reference goes away. [`RcuPtr`] is a place that holds such a reference and that readers look
-//! at under [`rcu::Guard`](kernel::sync::rcu::Guard) without taking a lock or a reference.
+//! [`RcuArc`] is a reference counted allocation whose contents are dropped one grace period after
+//! the last reference goes away. [`RcuPtr`] is a place that holds such a reference and that readers
+//! look at under [`rcu::Guard`](kernel::sync::rcu::Guard) without taking a lock or a reference.
 //!
 //! # What is dropped by a callback
 //!
@@ -84,12 +84,12 @@ pub(super) fn deferred_end() {
 
 /// `rcu_dereference()` of a place that is written with release semantics.
 ///
-/// It is what the C macro is, an untorn load that the compiler may not repeat, whose successors depend on its
-/// address; [`Atomic`]'s own load would be a function call here.
+/// It is what the C macro is, an untorn load that the compiler may not repeat, whose successors
+/// depend on its address; [`Atomic`]'s own load would be a function call here.
 #[inline(always)]
 pub(super) fn dereference<T>(place: &Atomic<*mut T>) -> *mut T {
-    // SAFETY: The pointer is valid and aligned for as long as `place` is borrowed. A volatile access of a word is
-    // an atomic one in the kernel's memory model (`READ_ONCE()`).
+    // SAFETY: The pointer is valid and aligned for as long as `place` is borrowed. A volatile
+    // access of a word is an atomic one in the kernel's memory model (`READ_ONCE()`).
     unsafe { place.as_ptr().read_volatile() }
 }
 
@@ -97,8 +97,9 @@ pub(super) fn dereference<T>(place: &Atomic<*mut T>) -> *mut T {
 ///
 /// Process context only: it sleeps.
 pub(crate) fn synchronize_net() {
-    // SAFETY: May be called from any context that may sleep, which the caller of a function that says
-    // it sleeps is in; otherwise it is a "scheduling while atomic" report, no memory is touched.
+    // SAFETY: May be called from any context that may sleep, which the caller of a function that
+    // says it sleeps is in; otherwise it is a "scheduling while atomic" report, no memory is
+    // touched.
     unsafe { bindings::synchronize_net() };
 }
 
@@ -144,16 +145,17 @@ pub(crate) fn barrier_once() {
     unsafe { bindings::rcu_barrier() };
 }
 
-/// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone, and every
-/// entry removed from an [`RhashTable`](super::rhashtable::RhashTable), have been dropped, those included
-/// that another such drop released.
+/// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone, and
+/// every entry removed from an [`RhashTable`](super::rhashtable::RhashTable), have been dropped,
+/// those included that another such drop released.
 ///
 /// Process context only: it sleeps. For the end of the module, when nothing of it runs any more: as
 /// long as there is somebody who goes on dropping such objects it does not end.
 pub(super) fn drain() {
     loop {
         let done = PENDING.load(Acquire) == 0;
-        // Also when there is none left: the last callback may have counted itself out, but not returned.
+        // Also when there is none left: the last callback may have counted itself out, but not
+        // returned.
         barrier_once();
         if done {
             break;
@@ -191,8 +193,8 @@ pub(crate) struct RcuArc<T: AtomicDrop + Send + Sync + 'static> {
     _p: PhantomData<Inner<T>>,
 }
 
-// SAFETY: An `RcuArc<T>` gives shared access to `T` (so `T: Sync`), and the last of them may drop the `T` on
-// another CPU (so `T: Send`). The count is atomic.
+// SAFETY: An `RcuArc<T>` gives shared access to `T` (so `T: Sync`), and the last of them may drop
+// the `T` on another CPU (so `T: Send`). The count is atomic.
 unsafe impl<T: AtomicDrop + Send + Sync + 'static> Send for RcuArc<T> {}
 // SAFETY: As above.
 unsafe impl<T: AtomicDrop + Send + Sync + 'static> Sync for RcuArc<T> {}
@@ -211,8 +213,9 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
             },
             flags,
         )?;
-        // INVARIANT: `inner` was just made with a count of one, which this value owns. The contents do not
-        // move any more: they are reached through shared references only until they are dropped.
+        // INVARIANT: `inner` was just made with a count of one, which this value owns. The contents
+        // do not move any more: they are reached through shared references only until they are
+        // dropped.
         Ok(Self {
             // SAFETY: `KBox::into_raw` is never null.
             ptr: unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) },
@@ -233,8 +236,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
             }? Error),
             flags,
         )?;
-        // SAFETY: The contents stay pinned: nothing moves them out of the allocation, they are dropped in
-        // place by `free()`.
+        // SAFETY: The contents stay pinned: nothing moves them out of the allocation, they are
+        // dropped in place by `free()`.
         let inner = unsafe { Pin::into_inner_unchecked(inner) };
         // INVARIANT: As in `new()`.
         Ok(Self {
@@ -269,7 +272,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
 
     /// # Safety
     ///
-    /// `ptr` must come from [`RcuArc::into_raw`], and the count that one owned passes to the new value.
+    /// `ptr` must come from [`RcuArc::into_raw`], and the count that one owned passes to the new
+    /// value.
     unsafe fn from_raw(ptr: *mut Inner<T>) -> Option<Self> {
         // INVARIANT: By the safety requirement, if it is not null.
         NonNull::new(ptr).map(|ptr| Self {
@@ -282,13 +286,13 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     ///
     /// # Safety
     ///
-    /// `head` is the `rcu` field of an [`Inner<T>`] with no references left, a grace period after the last
-    /// one was dropped.
+    /// `head` is the `rcu` field of an [`Inner<T>`] with no references left, a grace period after
+    /// the last one was dropped.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
         let inner: *mut Inner<T> = head.wrapping_byte_sub(offset_of!(Inner<T>, rcu)).cast();
-        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts there. The allocation came from a
-        // `KBox` in `new()` or `pin_init()`, no reference is left, and no reader can have one from before the grace
-        // period.
+        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts there. The
+        // allocation came from a `KBox` in `new()` or `pin_init()`, no reference is left, and no
+        // reader can have one from before the grace period.
         let inner = unsafe { KBox::from_raw(inner) };
         drop_wiped(KBox::into_pin(inner));
         deferred_end();
@@ -319,14 +323,16 @@ impl<T: AtomicDrop + Send + Sync + 'static> Drop for RcuArc<T> {
         if self.inner().refcount.dec_and_test() {
             deferred_begin();
             let head = self.inner().rcu.get();
-            // SAFETY: The count has just gone to zero, so this is the only place that uses `rcu`, and it does
-            // so once: a count of zero is never raised again. The allocation stays until `free()` runs.
+            // SAFETY: The count has just gone to zero, so this is the only place that uses `rcu`,
+            // and it does so once: a count of zero is never raised again. The allocation stays
+            // until `free()` runs.
             unsafe { bindings::call_rcu(head, Some(Self::free)) };
         }
     }
 }
 
-/// A borrow of the contents of an [`RcuArc`] for as long as an RCU read-side critical section lasts.
+/// A borrow of the contents of an [`RcuArc`] for as long as an RCU read-side critical section
+/// lasts.
 ///
 /// # Invariants
 ///
@@ -369,7 +375,8 @@ impl<'g, T: AtomicDrop + Send + Sync + 'static> RcuBorrow<'g, T> {
                 Err(now) => old = now,
             }
         }
-        // INVARIANT: The new value owns the count just added (or the object is saturated and is never freed).
+        // INVARIANT: The new value owns the count just added (or the object is saturated and is
+        // never freed).
         Some(RcuArc {
             ptr: self.ptr,
             _p: PhantomData,
@@ -427,8 +434,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
     /// `rcu_dereference()`: what is here now, for as long as `guard` lasts.
     #[inline]
     pub(crate) fn load<'g>(&self, _guard: &'g Guard) -> Option<RcuBorrow<'g, T>> {
-        // INVARIANT: When it was read the place still owned its reference, so the count drops to zero, if at
-        // all, after the critical section began, and the object is freed after its end.
+        // INVARIANT: When it was read the place still owned its reference, so the count drops to
+        // zero, if at all, after the critical section began, and the object is freed after its end.
         NonNull::new(dereference(&self.ptr)).map(|ptr| RcuBorrow {
             ptr,
             _p: PhantomData,
@@ -453,13 +460,13 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
 
     /// `rcu_assign_pointer()`: puts `value` here and returns what was here before.
     ///
-    /// Readers that already look at the old object keep it until the end of their critical section: dropping
-    /// the returned reference is always fine.
+    /// Readers that already look at the old object keep it until the end of their critical section:
+    /// dropping the returned reference is always fine.
     pub(crate) fn replace(&self, value: Option<RcuArc<T>>) -> Option<RcuArc<T>> {
         let new = value.map_or(core::ptr::null_mut(), RcuArc::into_raw);
         let old = self.ptr.xchg(new, Full);
-        // SAFETY: By the type invariant `old` owned its reference, and as it has been exchanged atomically
-        // nobody else takes it over.
+        // SAFETY: By the type invariant `old` owned its reference, and as it has been exchanged
+        // atomically nobody else takes it over.
         unsafe { RcuArc::from_raw(old) }
     }
 
@@ -471,8 +478,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
             Ok(old) => (true, old),
             Err(_) => (false, new),
         };
-        // SAFETY: If the pointers were exchanged, then `unused` was here and owned its reference, as
-        // in `replace()`. Otherwise it is what `into_raw()` gave, and is nowhere else.
+        // SAFETY: If the pointers were exchanged, then `unused` was here and owned its reference,
+        // as in `replace()`. Otherwise it is what `into_raw()` gave, and is nowhere else.
         drop(unsafe { RcuArc::from_raw(unused) });
         replaced
     }

@@ -2,8 +2,8 @@
 
 //! RCU-protected boxes, for contents whose destructor sleeps.
 //!
-//! [`RcuPtr`](super::rcu::RcuPtr) leaves dropping to an RCU callback, which may not sleep. Here the one who takes the
-//! contents out waits for the readers, and has them to himself afterwards.
+//! [`RcuPtr`](super::rcu::RcuPtr) leaves dropping to an RCU callback, which may not sleep. Here the
+//! one who takes the contents out waits for the readers, and has them to himself afterwards.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -55,9 +55,9 @@ impl<T: Send + Sync> RcuBox<T> {
     /// `rcu_dereference()`: what is here now, for as long as `guard` lasts.
     #[inline]
     pub(crate) fn load<'g>(&'g self, _guard: &'g Guard) -> Option<&'g T> {
-        // SAFETY: By the type invariant it is null or a box that was owned when it was read. Whoever takes it out
-        // waits for the end of this critical section before he does anything else with it; and the place itself is
-        // not dropped while it is borrowed.
+        // SAFETY: By the type invariant it is null or a box that was owned when it was read.
+        // Whoever takes it out waits for the end of this critical section before he does anything
+        // else with it; and the place itself is not dropped while it is borrowed.
         NonNull::new(dereference(&self.ptr)).map(|ptr| unsafe { &*ptr.as_ptr() })
     }
 
@@ -77,8 +77,8 @@ impl<T: Send + Sync> RcuBox<T> {
 
     /// Puts `value` here, waits until nobody looks at what was here before, and returns that.
     ///
-    /// Process context, outside of RCU read-side critical sections: it sleeps for a grace period, expedited if the
-    /// RTNL is held, unless there was nothing.
+    /// Process context, outside of RCU read-side critical sections: it sleeps for a grace period,
+    /// expedited if the RTNL is held, unless there was nothing.
     pub(crate) fn replace(&self, value: Option<KBox<T>>) -> Option<KBox<T>> {
         self.exchange(value).map(Taken::wait)
     }
@@ -137,7 +137,8 @@ impl<T: Send + Sync> Drop for Taken<T> {
 impl<T: Send + Sync> Drop for RcuBox<T> {
     fn drop(&mut self) {
         if let Some(ptr) = NonNull::new(*self.ptr.get_mut()) {
-            // SAFETY: By the type invariant the place owns the box. There are no readers: they borrow the place.
+            // SAFETY: By the type invariant the place owns the box. There are no readers: they
+            // borrow the place.
             drop(unsafe { KBox::from_raw(ptr.as_ptr()) });
         }
     }

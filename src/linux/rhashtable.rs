@@ -2,9 +2,10 @@
 
 //! Resizable hash tables that are read under RCU.
 //!
-//! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries; readers find a
-//! value under [`rcu::Guard`](Guard) without a lock or a reference, and a value that is removed is
-//! dropped one grace period later. An entry is wiped when it is freed, its key and its value.
+//! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries; readers
+//! find a value under [`rcu::Guard`](Guard) without a lock or a reference, and a value that is
+//! removed is dropped one grace period later. An entry is wiped when it is freed, its key and its
+//! value.
 //!
 //! Keys are hashed with SipHash, so that others may choose them: who does not know the key of the
 //! hash finds no two that meet. With that key goes a number that the kernel draws anew for each
@@ -13,8 +14,9 @@
 //!
 //! # Context
 //!
-//! Looking up, inserting, replacing and removing is fine in process and in softirq context, and never sleeps
-//! except as the allocation flags allow. Making, walking and dropping a table is for process context.
+//! Looking up, inserting, replacing and removing is fine in process and in softirq context, and
+//! never sleeps except as the allocation flags allow. Making, walking and dropping a table is for
+//! process context.
 //!
 //! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
 
@@ -104,7 +106,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     /// * It is in no table any more, so that only a reader from before can still see it.
     unsafe fn drop_deferred(this: NonNull<Self>) {
         rcu::deferred_begin();
-        // SAFETY: By the safety requirements the node is valid, and its `rcu` is used only here, once.
+        // SAFETY: By the safety requirements the node is valid, and its `rcu` is used only here,
+        // once.
         let head = unsafe { &raw mut (*Self::links(this)).rcu };
         // SAFETY: `head` stays valid until `free()` frees the node it lies in.
         unsafe { bindings::call_rcu(head, Some(Self::free)) };
@@ -120,8 +123,9 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
         let node: *mut Self = head
             .wrapping_byte_sub(offset_of!(bindings::helper_rhashtable_node, rcu))
             .cast();
-        // SAFETY: By the safety requirement `head` lies in the links of a node; it came from `KBox::into_raw` and is owned by
-        // this callback since `drop_deferred()`. No reader has it any more.
+        // SAFETY: By the safety requirement `head` lies in the links of a node; it came from
+        // `KBox::into_raw` and is owned by this callback since `drop_deferred()`. No reader has it
+        // any more.
         let node = unsafe { KBox::from_raw(node) };
         drop_wiped(KBox::into_pin(node));
         rcu::deferred_end();
@@ -134,7 +138,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     /// `this` is a node in the table that is being destroyed; it is not used again by it.
     unsafe extern "C" fn destroy(this: *mut c_void, _arg: *mut c_void) {
         if let Some(this) = NonNull::new(this.cast()) {
-            // SAFETY: The table owned the node, which came from `Entry::into_raw`, and gives it up here.
+            // SAFETY: The table owned the node, which came from `Entry::into_raw`, and gives it up
+            // here.
             unsafe { Self::drop_deferred(this) };
         }
     }
@@ -187,7 +192,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used again, and not dropped.
         let node = unsafe { ManuallyDrop::take(&mut this.0) };
-        // SAFETY: A node is moved no more: what gets the pointer keeps it where it is, until it is dropped.
+        // SAFETY: A node is moved no more: what gets the pointer keeps it where it is, until it is
+        // dropped.
         let node = unsafe { Pin::into_inner_unchecked(node) };
         // SAFETY: `KBox::into_raw` is never null.
         unsafe { NonNull::new_unchecked(KBox::into_raw(node)) }
@@ -195,7 +201,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
 
     /// # Safety
     ///
-    /// `node` comes from [`Self::into_raw`], nobody else has it, and its ownership passes to the new value.
+    /// `node` comes from [`Self::into_raw`], nobody else has it, and its ownership passes to the
+    /// new value.
     unsafe fn from_raw(node: NonNull<Node<K, V>>) -> Self {
         // SAFETY: By the safety requirement it came from a box.
         let node = unsafe { KBox::from_raw(node.as_ptr()) };
@@ -214,7 +221,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Drop for Entry<K, V> {
 ///
 /// # Invariants
 ///
-/// `node` comes from [`Entry::into_raw`], was linked in a table during `'g`, and is not freed during it.
+/// `node` comes from [`Entry::into_raw`], was linked in a table during `'g`, and is not freed
+/// during it.
 struct Found<'g, K: Key, V: AtomicDrop + Send + Sync + 'static> {
     node: NonNull<Node<K, V>>,
     _p: PhantomData<&'g Node<K, V>>,
@@ -231,9 +239,10 @@ impl<'g, K: Key, V: AtomicDrop + Send + Sync + 'static> Found<'g, K, V> {
 ///
 /// # Invariants
 ///
-/// * `ht` is an initialised `struct rhashtable` whose parameters say where in a [`Node<K, V>`] the key is.
-/// * What is linked in it are nodes from [`Entry::into_raw`], which it owns. One that it gives up is freed no
-///   sooner than a grace period later.
+/// * `ht` is an initialised `struct rhashtable` whose parameters say where in a [`Node<K, V>`] the
+///   key is.
+/// * What is linked in it are nodes from [`Entry::into_raw`], which it owns. One that it gives up
+///   is freed no sooner than a grace period later.
 #[pin_data(PinnedDrop)]
 pub(crate) struct RhashTable<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
@@ -241,8 +250,9 @@ pub(crate) struct RhashTable<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     _p: PhantomData<Node<K, V>>,
 }
 
-// SAFETY: The table drops values on other CPUs than those that inserted them (`V: Send`, `K: Send`), and gives
-// shared access to them (`V: Sync`, `K: Sync`). A `struct rhashtable` may be used from any thread.
+// SAFETY: The table drops values on other CPUs than those that inserted them (`V: Send`,
+// `K: Send`), and gives shared access to them (`V: Sync`, `K: Sync`). A `struct rhashtable` may be
+// used from any thread.
 unsafe impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Send for RhashTable<K, V> {}
 // SAFETY: As above; its C functions do the locking that concurrent callers need.
 unsafe impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Sync for RhashTable<K, V> {}
@@ -255,7 +265,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         try_pin_init!(Self {
             // INVARIANT: `KEY_LEN` has checked the layout that the helper puts into the parameters.
             ht <- Opaque::try_ffi_init(|slot| {
-                // SAFETY: `slot` is memory for a `struct rhashtable` that does not move once initialised.
+                // SAFETY: `slot` is memory for a `struct rhashtable` that does not move once
+                // initialised.
                 to_result(unsafe { bindings::helper_rhashtable_init(slot, Node::<K, V>::KEY_LEN) })
             }),
             _p: PhantomData,
@@ -273,11 +284,11 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 
     fn find<'g>(&self, key: &K, _guard: &'g Guard) -> Option<Found<'g, K, V>> {
         let key: *const K = key;
-        // SAFETY: `ht` is initialised; the guard is the proof that RCU is held; `key` has the table's key
-        // length.
+        // SAFETY: `ht` is initialised; the guard is the proof that RCU is held; `key` has the
+        // table's key length.
         let node = unsafe { bindings::helper_rhashtable_lookup(self.ht.get(), key.cast()) };
-        // INVARIANT: By the type invariant what is found is null or a node, which was linked while the guard
-        // existed and so is not freed before the guard is gone.
+        // INVARIANT: By the type invariant what is found is null or a node, which was linked while
+        // the guard existed and so is not freed before the guard is gone.
         NonNull::new(node.cast()).map(|node| Found {
             node,
             _p: PhantomData,
@@ -286,8 +297,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 
     /// Takes what was found in this table out and says whether this call was the one that did.
     fn unlink(&self, found: &Found<'_, K, V>) -> bool {
-        // SAFETY: `ht` is initialised. The node was linked in it and is not freed yet. If it has been unlinked
-        // since, the call finds it in no bucket.
+        // SAFETY: `ht` is initialised. The node was linked in it and is not freed yet. If it has
+        // been unlinked since, the call finds it in no bucket.
         let err =
             unsafe { bindings::helper_rhashtable_remove(self.ht.get(), Node::links(found.node)) };
         if err != 0 {
@@ -300,8 +311,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 
     /// Inserts `entry`.
     ///
-    /// The entry comes back with the error: `EEXIST` if its key is there already; `ENOMEM`, `EBUSY` or `E2BIG`
-    /// if the table would have to grow first and cannot right now.
+    /// The entry comes back with the error: `EEXIST` if its key is there already; `ENOMEM`, `EBUSY`
+    /// or `E2BIG` if the table would have to grow first and cannot right now.
     ///
     /// Process and softirq context.
     pub(crate) fn insert(&self, entry: Entry<K, V>) -> Result<(), (Error, Entry<K, V>)> {
@@ -327,10 +338,11 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         self.remove_if(key, |_| true)
     }
 
-    /// Removes the entry for `key` if `is_it` says so of its value, and says whether it was removed.
+    /// Removes the entry for `key` if `is_it` says so of its value, and says whether it was
+    /// removed.
     ///
-    /// What is removed is the very entry that was looked at: one that has taken its place meanwhile stays.
-    /// `is_it` may not sleep.
+    /// What is removed is the very entry that was looked at: one that has taken its place meanwhile
+    /// stays. `is_it` may not sleep.
     ///
     /// Process and softirq context. The value is dropped after a grace period, in softirq context.
     pub(crate) fn remove_if(&self, key: &K, is_it: impl FnOnce(&V) -> bool) -> bool {
@@ -343,7 +355,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 
     /// Removes the entries that `keep` does not want to keep, and says how many.
     ///
-    /// `keep` may not sleep. It may see an entry twice, and may miss one while the table grows or shrinks.
+    /// `keep` may not sleep. It may see an entry twice, and may miss one while the table grows or
+    /// shrinks.
     ///
     /// Process context: sleeps now and then if the table is large.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize {
@@ -352,13 +365,13 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 
         let mut removed = 0usize;
         let iter = Opaque::<bindings::rhashtable_iter>::uninit();
-        // SAFETY: `ht` is initialised and outlives this function; `iter` does not move until it has left the
-        // table's list of walkers in `rhashtable_walk_exit()`.
+        // SAFETY: `ht` is initialised and outlives this function; `iter` does not move until it has
+        // left the table's list of walkers in `rhashtable_walk_exit()`.
         unsafe { bindings::rhashtable_walk_enter(self.ht.get(), iter.get()) };
         let mut more = true;
         while more {
-            // Holds RCU until `rhashtable_walk_stop()`. The result says whether the table has been resized,
-            // and so whether the walk begins anew: that is nothing to do about.
+            // Holds RCU until `rhashtable_walk_stop()`. The result says whether the table has been
+            // resized, and so whether the walk begins anew: that is nothing to do about.
             // SAFETY: `iter` has been entered, and not started.
             unsafe { bindings::rhashtable_walk_start_check(iter.get()) };
             for _ in 0..BATCH {
@@ -372,8 +385,9 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
                     more = false;
                     break;
                 };
-                // INVARIANT: By the type invariant it is a node, which was linked while RCU was held as it is now,
-                // and so is not freed before it is released below, where this value is gone.
+                // INVARIANT: By the type invariant it is a node, which was linked while RCU was
+                // held as it is now, and so is not freed before it is released below, where this
+                // value is gone.
                 let found = Found {
                     node,
                     _p: PhantomData,
@@ -383,8 +397,9 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
                     removed = removed.saturating_add(1);
                 }
             }
-            // A walk that goes on where the last entry has been removed would skip as many entries of its bucket as
-            // it has seen there, of which some are gone. Let it begin the bucket anew.
+            // A walk that goes on where the last entry has been removed would skip as many entries
+            // of its bucket as it has seen there, of which some are gone. Let it begin the bucket
+            // anew.
             // SAFETY: `iter` has been entered, and is in use by this function alone.
             unsafe { (*iter.get()).skip = 0 };
             // SAFETY: `iter` has been started.
@@ -400,8 +415,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 #[pinned_drop]
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> PinnedDrop for RhashTable<K, V> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `ht` is initialised, and nobody uses it any more: lookups and walks borrow it. Readers may
-        // still look at a node, which `destroy()` respects.
+        // SAFETY: `ht` is initialised, and nobody uses it any more: lookups and walks borrow it.
+        // Readers may still look at a node, which `destroy()` respects.
         unsafe {
             bindings::rhashtable_free_and_destroy(
                 self.ht.get(),
@@ -481,7 +496,8 @@ mod tests {
             }
         }
 
-        // The growth of the table, which is not done yet perhaps, may hide an entry from a walk; so walk again.
+        // The growth of the table, which is not done yet perhaps, may hide an entry from a walk; so
+        // walk again.
         let odd = |_: &K, value: &Value| value.0 % 2 == 1;
         let mut removed = 0;
         for _ in 0..100 {

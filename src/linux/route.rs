@@ -4,7 +4,8 @@
 //! [`LiveSocket`](super::udp_tunnel::LiveSocket).
 //!
 //! C headers: [`include/net/route.h`](srctree/include/net/route.h),
-//! [`include/net/ip6_route.h`](srctree/include/net/ip6_route.h), [`include/net/flow.h`](srctree/include/net/flow.h)
+//! [`include/net/ip6_route.h`](srctree/include/net/ip6_route.h),
+//! [`include/net/flow.h`](srctree/include/net/flow.h)
 
 use core::ptr::NonNull;
 
@@ -46,8 +47,8 @@ impl Route4 {
 
     /// The index of the interface the route goes out by, as long as that is not being removed.
     pub(crate) fn ifindex(&self, _guard: &rcu::Guard) -> i32 {
-        // SAFETY: By the type invariant the route is valid. The device it refers to, which may be exchanged any
-        // time, is not freed before the end of the critical section.
+        // SAFETY: By the type invariant the route is valid. The device it refers to, which may be
+        // exchanged any time, is not freed before the end of the critical section.
         unsafe { bindings::helper_dst_ifindex(self.as_dst()) }
     }
 }
@@ -63,7 +64,8 @@ impl Drop for Route4 {
 ///
 /// # Invariants
 ///
-/// `ptr` points to the `struct dst_entry` of a valid IPv6 route, of which this value owns one reference.
+/// `ptr` points to the `struct dst_entry` of a valid IPv6 route, of which this value owns one
+/// reference.
 pub(crate) struct Route6 {
     ptr: NonNull<bindings::dst_entry>,
 }
@@ -73,7 +75,8 @@ impl Route6 {
     ///
     /// # Safety
     ///
-    /// `ptr` must be null or belong to a valid IPv6 route, of which the caller gives away a reference.
+    /// `ptr` must be null or belong to a valid IPv6 route, of which the caller gives away a
+    /// reference.
     pub(super) unsafe fn from_raw(ptr: *mut bindings::dst_entry) -> Option<Self> {
         // INVARIANT: By the safety requirement.
         NonNull::new(ptr).map(|ptr| Self { ptr })
@@ -92,7 +95,8 @@ impl Drop for Route6 {
     }
 }
 
-/// What an IPv4 route is looked up by: `struct flowi4`, for UDP. Addresses are in network byte order.
+/// What an IPv4 route is looked up by: `struct flowi4`, for UDP. Addresses are in network byte
+/// order.
 ///
 /// A lookup writes what it found out to it, the source address if none was given.
 pub(crate) struct Flow4 {
@@ -100,8 +104,8 @@ pub(crate) struct Flow4 {
 }
 
 impl Flow4 {
-    /// A flow of UDP datagrams between two addresses with firewall mark `mark`. The source address may be 0.0.0.0
-    /// (any); ports are in host byte order.
+    /// A flow of UDP datagrams between two addresses with firewall mark `mark`. The source address
+    /// may be 0.0.0.0 (any); ports are in host byte order.
     pub(crate) fn new(
         mark: u32,
         (saddr, sport): ([u8; 4], u16),
@@ -142,7 +146,8 @@ impl Flow4 {
     }
 }
 
-/// What an IPv6 route is looked up by: `struct flowi6`, for UDP. Addresses are in network byte order.
+/// What an IPv6 route is looked up by: `struct flowi6`, for UDP. Addresses are in network byte
+/// order.
 ///
 /// A lookup writes what it found out to it, the source address if none was given.
 pub(crate) struct Flow6 {
@@ -150,8 +155,9 @@ pub(crate) struct Flow6 {
 }
 
 impl Flow6 {
-    /// A flow of UDP datagrams between two addresses with firewall mark `mark`, out by the interface with index `oif`
-    /// (0: any). The source address may be `::` (any); ports are in host byte order.
+    /// A flow of UDP datagrams between two addresses with firewall mark `mark`, out by the
+    /// interface with index `oif` (0: any). The source address may be `::` (any); ports are in host
+    /// byte order.
     pub(crate) fn new(
         mark: u32,
         oif: u32,
@@ -188,7 +194,8 @@ impl Flow6 {
     }
 }
 
-/// `ipv6_mod_enabled()`: whether this kernel does IPv6 at all (it was not booted with `ipv6.disable=1`).
+/// `ipv6_mod_enabled()`: whether this kernel does IPv6 at all (it was not booted with
+/// `ipv6.disable=1`).
 pub(crate) fn ipv6_mod_enabled() -> bool {
     // SAFETY: No requirements.
     unsafe { bindings::ipv6_mod_enabled() }

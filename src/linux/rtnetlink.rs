@@ -47,11 +47,11 @@ pub(crate) struct RtnlGuard {
     _not_send: NotThreadSafe,
 }
 
-/// `rtnl_lock()`. Process context: it sleeps. Releasing it may take long: devices that were unregistered under it are
-/// destroyed then.
+/// `rtnl_lock()`. Process context: it sleeps. Releasing it may take long: devices that were
+/// unregistered under it are destroyed then.
 pub(crate) fn lock() -> RtnlGuard {
-    // SAFETY: The function may be called from any context that may sleep. A task that has the lock already waits for
-    // ever, which is no matter of memory.
+    // SAFETY: The function may be called from any context that may sleep. A task that has the lock
+    // already waits for ever, which is no matter of memory.
     unsafe { bindings::rtnl_lock() };
     // INVARIANT: The lock has just been taken.
     RtnlGuard {
@@ -68,8 +68,8 @@ impl Drop for RtnlGuard {
 
 /// A kind of network devices, registered with `rtnl_link_register()`.
 ///
-/// When this is dropped all devices of the kind are deleted, in whatever namespace they are. On return they have been
-/// destroyed. Process context, without the RTNL.
+/// When this is dropped all devices of the kind are deleted, in whatever namespace they are. On
+/// return they have been destroyed. Process context, without the RTNL.
 ///
 /// # Invariants
 ///
@@ -99,8 +99,8 @@ impl<D: Driver> Registration<D> {
                 ops.priv_size = size_of::<Private<D>>();
                 ops.setup = Some(Operations::<D>::setup);
                 ops.newlink = Some(Self::newlink);
-                // SAFETY: The structure is initialised, does not move any more, and is unregistered before it goes
-                // away. If this fails it is not on any list.
+                // SAFETY: The structure is initialised, does not move any more, and is unregistered
+                // before it goes away. If this fails it is not on any list.
                 to_result(unsafe { bindings::rtnl_link_register(slot) })
             }),
             _p: PhantomData,
@@ -109,8 +109,8 @@ impl<D: Driver> Registration<D> {
 
     /// # Safety
     ///
-    /// `dev` must be valid, set up by this kind, not registered, and not be used by anybody else; `params` must be
-    /// valid; the RTNL must be held.
+    /// `dev` must be valid, set up by this kind, not registered, and not be used by anybody else;
+    /// `params` must be valid; the RTNL must be held.
     unsafe extern "C" fn newlink(
         dev: *mut bindings::net_device,
         params: *mut bindings::rtnl_newlink_params,
@@ -131,8 +131,8 @@ impl<D: Driver> Registration<D> {
     ///
     /// As for `newlink()`.
     unsafe fn create(dev: *mut bindings::net_device, net: &Net) -> Result {
-        // SAFETY: By the safety requirement; it is valid for longer than this function runs: if this fails the caller
-        // frees it, otherwise it is registered.
+        // SAFETY: By the safety requirement; it is valid for longer than this function runs: if
+        // this fails the caller frees it, otherwise it is registered.
         let netdev = unsafe { NetDevice::from_raw(dev) };
         // SAFETY: The device is valid. It is freed after this has failed, see below, which revokes
         // the handle and waits, or after the destructor: by then `uninit()` has revoked it, and the
@@ -146,8 +146,8 @@ impl<D: Driver> Registration<D> {
                 return Err(e);
             }
         };
-        // SAFETY: The device was allocated for this kind, so its private memory is a place for the value. Nobody looks
-        // at it before it is registered.
+        // SAFETY: The device was allocated for this kind, so its private memory is a place for the
+        // value. Nobody looks at it before it is registered.
         unsafe { Private::<D>::ptr(dev).write(Private::new(driver.clone(), handle.clone())) };
         // SAFETY: The NAPIs are new. They are deleted by `teardown()` or the destructor, while the
         // device is still valid and its private memory still has this handle. From now on that
@@ -157,8 +157,9 @@ impl<D: Driver> Registration<D> {
         unsafe { handle.napis().enable() };
         // SAFETY: The device was set up, and the RTNL is held, by the safety requirement.
         if let Err(e) = to_result(unsafe { bindings::register_netdevice(dev) }) {
-            // The device may have been registered and unregistered again, and be waiting for the RTNL to be released
-            // to be freed. It was never open, and the core has no destructor to call.
+            // The device may have been registered and unregistered again, and be waiting for the
+            // RTNL to be released to be freed. It was never open, and the core has no destructor to
+            // call.
             // SAFETY: It is not registered any more; the rest was done above.
             unsafe { Operations::<D>::teardown(dev) };
             return Err(e);
@@ -174,15 +175,17 @@ impl<D: Driver> Registration<D> {
 #[pinned_drop]
 impl<D: Driver> PinnedDrop for Registration<D> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the kind is registered. On return all devices of the kind are unregistered and
-        // their destructors have run, those included that others had begun to delete.
+        // SAFETY: By the type invariant the kind is registered. On return all devices of the kind
+        // are unregistered and their destructors have run, those included that others had begun to
+        // delete.
         unsafe { bindings::rtnl_link_unregister(self.ops.get()) };
     }
 }
 
 /// The driver of the device number `ifindex` of `net`. Any context.
 ///
-/// Fails with `ENODEV` if there is no such device, and with `EOPNOTSUPP` if it is not one of `D`'s kind.
+/// Fails with `ENODEV` if there is no such device, and with `EOPNOTSUPP` if it is not one of `D`'s
+/// kind.
 pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>> {
     let ifindex = i32::try_from(ifindex).map_err(|_| ENODEV)?;
     let guard = rcu::Guard::new();
@@ -192,12 +195,14 @@ pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>
     unsafe { driver_of(dev, &guard) }
 }
 
-/// The driver of the device called `name` (or that has it as an alternative name) in `net`. Any context.
+/// The driver of the device called `name` (or that has it as an alternative name) in `net`. Any
+/// context.
 ///
 /// Fails as [`find_by_index`] does.
 pub(crate) fn find_by_name<D: Driver>(net: &Net, name: &CStr) -> Result<Arc<D>> {
     let guard = rcu::Guard::new();
-    // SAFETY: The namespace is valid, `name` is terminated, and we are in a read-side critical section.
+    // SAFETY: The namespace is valid, `name` is terminated, and we are in a read-side critical
+    // section.
     let dev = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_char_ptr()) };
     // SAFETY: As above, and so is the result found just now, if it is not null.
     unsafe { driver_of(dev, &guard) }
@@ -205,7 +210,8 @@ pub(crate) fn find_by_name<D: Driver>(net: &Net, name: &CStr) -> Result<Arc<D>> 
 
 /// # Safety
 ///
-/// `dev` must be null or a device that was found registered in the read-side critical section of the guard.
+/// `dev` must be null or a device that was found registered in the read-side critical section of
+/// the guard.
 unsafe fn driver_of<D: Driver>(
     dev: *mut bindings::net_device,
     _guard: &rcu::Guard,
@@ -220,15 +226,18 @@ unsafe fn driver_of<D: Driver>(
     if link_ops.is_null() || !core::ptr::eq(ops, Operations::<D>::netdev_ops()) {
         return Err(EOPNOTSUPP);
     }
-    // SAFETY: The kind of a device stays registered until all of its devices are gone, and its name does not change.
+    // SAFETY: The kind of a device stays registered until all of its devices are gone, and its name
+    // does not change.
     let kind = unsafe { (*link_ops).kind };
-    // The operations say that it is one of this module's, and there is only one kind of a name at a time.
+    // The operations say that it is one of this module's, and there is only one kind of a name at a
+    // time.
     // SAFETY: As above; both names are terminated.
     if unsafe { bindings::strcmp(kind, D::KIND.as_char_ptr()) } != 0 {
         return Err(EOPNOTSUPP);
     }
-    // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the private memory is
-    // initialised; that is dropped a grace period after the device cannot be found any more.
+    // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the
+    // private memory is initialised; that is dropped a grace period after the device cannot be
+    // found any more.
     let private = unsafe { Private::<D>::of(dev) };
     Ok(private.driver().clone())
 }

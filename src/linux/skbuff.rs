@@ -2,9 +2,9 @@
 
 //! Socket buffers.
 //!
-//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. A packet that a dropped value still holds
-//! is freed as a drop (`kfree_skb()`), which drop monitors see; [`SkBuff::consume`] is for those that
-//! arrived where they should.
+//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. A packet that a dropped value still
+//! holds is freed as a drop (`kfree_skb()`), which drop monitors see; [`SkBuff::consume`] is for
+//! those that arrived where they should.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
@@ -59,17 +59,19 @@ const MAX_OFFSET: usize = u16::MAX as usize - 1;
 /// lengths in an `int`.
 const MAX_LINEAR: usize = 1 << 30;
 
-// `tail` and `end` are offsets, not pointers (`NET_SKBUFF_DATA_USES_OFFSET`), and the control block is aligned.
+// `tail` and `end` are offsets, not pointers (`NET_SKBUFF_DATA_USES_OFFSET`), and the control block
+// is aligned.
 const _: () = assert!(size_of::<usize>() == 8);
 const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
 /// An owned `struct sk_buff`.
 ///
 /// # Invariants
 ///
-/// * `ptr` points to a valid `struct sk_buff` that this value owns, that is not on any list, and that nobody else
-///   has a reference to. Its data may be shared with clones.
-/// * What it refers to stays valid for as long as it does: its route, if it has one, is counted (`skb_dst_force()`),
-///   and its device is null, save for the time that a face of this folder hands it to C.
+/// * `ptr` points to a valid `struct sk_buff` that this value owns, that is not on any list, and
+///   that nobody else has a reference to. Its data may be shared with clones.
+/// * What it refers to stays valid for as long as it does: its route, if it has one, is counted
+///   (`skb_dst_force()`), and its device is null, save for the time that a face of this folder
+///   hands it to C.
 /// * The data begin at most [`MAX_OFFSET`] bytes behind the head, so that an offset of 16 bits
 ///   can say where.
 #[repr(transparent)]
@@ -104,7 +106,8 @@ impl SkBuff {
     }
 
     fn skb(&self) -> &bindings::sk_buff {
-        // SAFETY: By the type invariant the structure is valid, and nobody writes to it while it is borrowed.
+        // SAFETY: By the type invariant the structure is valid, and nobody writes to it while it is
+        // borrowed.
         unsafe { self.ptr.as_ref() }
     }
 
@@ -119,7 +122,8 @@ impl SkBuff {
     }
 
     fn shinfo(&self) -> &bindings::skb_shared_info {
-        // SAFETY: Every buffer has one there, and by the type invariant nobody writes to it while the buffer is borrowed.
+        // SAFETY: Every buffer has one there, and by the type invariant nobody writes to it while
+        // the buffer is borrowed.
         unsafe { &*self.shinfo_ptr() }
     }
 
@@ -155,7 +159,8 @@ impl SkBuff {
         let ptr = NonNull::new(skb).ok_or(ENOMEM)?;
         // INVARIANT: The buffer is new.
         let this = Self { ptr };
-        // SAFETY: The buffer is empty and has `size >= headroom` bytes of tailroom. `headroom` fits an `i32`.
+        // SAFETY: The buffer is empty and has `size >= headroom` bytes of tailroom. `headroom` fits
+        // an `i32`.
         unsafe { bindings::skb_reserve(this.as_raw(), headroom as i32) };
         Ok(this)
     }
@@ -181,8 +186,8 @@ impl SkBuff {
     /// The linear part of the data.
     #[inline]
     pub(crate) fn head(&self) -> &[u8] {
-        // SAFETY: `headlen` bytes from `data` are initialised, and packet data is not written while it may be
-        // shared with a clone.
+        // SAFETY: `headlen` bytes from `data` are initialised, and packet data is not written while
+        // it may be shared with a clone.
         unsafe { core::slice::from_raw_parts(self.skb().data, self.headlen()) }
     }
 
@@ -228,9 +233,9 @@ impl SkBuff {
             return &[];
         }
         let from = self.skb().head.wrapping_add(offset);
-        // SAFETY: `offset < tail` and the bytes between `head` and `tail` belong to the buffer. `alloc_skb()`
-        // does not clear them, but as bytes of a C object that only C and the hardware fill any value is as
-        // good as any other.
+        // SAFETY: `offset < tail` and the bytes between `head` and `tail` belong to the buffer.
+        // `alloc_skb()` does not clear them, but as bytes of a C object that only C and the
+        // hardware fill any value is as good as any other.
         unsafe { core::slice::from_raw_parts(from, tail.wrapping_sub(offset)) }
     }
 
@@ -275,8 +280,9 @@ impl SkBuff {
         self.headers_mut().protocol = protocol.to_be();
     }
 
-    /// `ip_tunnel_parse_protocol()`: what the version field of the network header says, as an Ethernet
-    /// protocol in host byte order; `None` if it is neither IPv4 nor IPv6 or the header is not all there.
+    /// `ip_tunnel_parse_protocol()`: what the version field of the network header says, as an
+    /// Ethernet protocol in host byte order; `None` if it is neither IPv4 nor IPv6 or the header is
+    /// not all there.
     #[inline]
     pub(crate) fn ip_version_protocol(&self) -> Option<u16> {
         let header = self.network_header();
@@ -325,8 +331,8 @@ impl SkBuff {
             assert!(align_of::<T>() <= 8);
         }
         let cb: *mut T = self.skb_mut().cb.as_mut_ptr().cast();
-        // SAFETY: The control block has 48 bytes aligned to 8, any bytes are a `T`, and `self` is borrowed
-        // for as long as the result.
+        // SAFETY: The control block has 48 bytes aligned to 8, any bytes are a `T`, and `self` is
+        // borrowed for as long as the result.
         unsafe { &mut *cb }
     }
 
@@ -359,8 +365,8 @@ impl SkBuff {
     ///
     /// # Errors
     ///
-    /// The packet comes back with `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6, with `EINVAL` if its headers are
-    /// not what they should be, and with what the function says.
+    /// The packet comes back with `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6, with `EINVAL`
+    /// if its headers are not what they should be, and with what the function says.
     pub(crate) fn gso_segment(mut self, dev: &NetDevice) -> Result<SkbList, (Error, SkBuff)> {
         const FEATURES: u64 = 1 << bindings::NETIF_F_SG_BIT | 1 << bindings::NETIF_F_HW_CSUM_BIT;
         if !self.is_gso() {
@@ -434,7 +440,8 @@ impl SkBuff {
             return Err(EINVAL);
         }
         let headroom = headroom as u32;
-        // SAFETY: The buffer is valid and ours alone. The headroom is little enough for no size to overflow.
+        // SAFETY: The buffer is valid and ours alone. The headroom is little enough for no size to
+        // overflow.
         to_result(unsafe { bindings::skb_cow_head(self.as_raw(), headroom) })
     }
 
@@ -553,8 +560,8 @@ impl SkBuff {
         if usize::try_from(room).map_or(true, |room| bytes.len() > room) {
             return Err(ENOSPC);
         }
-        // SAFETY: The linear part has room for `bytes`, whose length fits an `u32` as it fits the room, and which
-        // nobody else uses.
+        // SAFETY: The linear part has room for `bytes`, whose length fits an `u32` as it fits the
+        // room, and which nobody else uses.
         unsafe { bindings::skb_put_data(self.as_raw(), bytes.as_ptr().cast(), bytes.len() as u32) };
         Ok(())
     }
@@ -575,11 +582,12 @@ impl SkBuff {
         unsafe { bindings::skb_set_inner_network_header(self.as_raw(), 0) };
     }
 
-    /// Makes a packet that was encapsulated or decapsulated look new: nothing of what the stack noted about it
-    /// before stays (mark, routes, offsets, timestamps, connection tracking), its headers start at the data.
+    /// Makes a packet that was encapsulated or decapsulated look new: nothing of what the stack
+    /// noted about it before stays (mark, routes, offsets, timestamps, connection tracking), its
+    /// headers start at the data.
     ///
-    /// With `keep_hash` the flow hash and the transmit timestamp's kind stay, which is what makes queueing
-    /// disciplines and multi-path see the inner flow of an encapsulated packet.
+    /// With `keep_hash` the flow hash and the transmit timestamp's kind stay, which is what makes
+    /// queueing disciplines and multi-path see the inner flow of an encapsulated packet.
     pub(crate) fn reset(&mut self, keep_hash: bool) {
         // SAFETY: The buffer is valid and ours.
         unsafe { bindings::helper_skb_reset(self.as_raw(), keep_hash) };
@@ -592,7 +600,8 @@ impl SkBuff {
         headers.set_csum_level(3);
     }
 
-    /// `ip_tunnel_get_dsfield()`: TOS or traffic class of the packet whose IP header is the network header.
+    /// `ip_tunnel_get_dsfield()`: TOS or traffic class of the packet whose IP header is the network
+    /// header.
     pub(crate) fn dsfield(&self) -> u8 {
         let header = self.network_header();
         match (self.protocol(), header) {
@@ -602,8 +611,9 @@ impl SkBuff {
         }
     }
 
-    /// `INET_ECN_decapsulate()`: merges the congestion mark of the outer header (`outer`, its TOS or traffic
-    /// class) into the inner one, which has `inner`. The network header has to be linear.
+    /// `INET_ECN_decapsulate()`: merges the congestion mark of the outer header (`outer`, its TOS
+    /// or traffic class) into the inner one, which has `inner`. The network header has to be
+    /// linear.
     pub(crate) fn ecn_decapsulate(&mut self, outer: u8, inner: u8) {
         // SAFETY: The buffer is valid and ours.
         unsafe { bindings::INET_ECN_decapsulate(self.as_raw(), outer, inner) };
@@ -617,7 +627,8 @@ impl Drop for SkBuff {
     }
 }
 
-// SAFETY: `into_foreign()` returns the pointer to the buffer, which is not null and aligned as its type is.
+// SAFETY: `into_foreign()` returns the pointer to the buffer, which is not null and aligned as its
+// type is.
 unsafe impl ForeignOwnable for SkBuff {
     const FOREIGN_ALIGN: usize = align_of::<bindings::sk_buff>();
 
@@ -631,14 +642,15 @@ unsafe impl ForeignOwnable for SkBuff {
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
         // SAFETY: By the safety requirement `ptr` comes from `into_foreign()`, so it is not null.
         let ptr = unsafe { NonNull::new_unchecked(ptr.cast()) };
-        // SAFETY: By the safety requirement the buffer, which was given away by that, passes to the new value.
+        // SAFETY: By the safety requirement the buffer, which was given away by that, passes to the
+        // new value.
         unsafe { Self::from_raw(ptr) }
     }
 
     unsafe fn borrow<'a>(ptr: *mut c_void) -> SkBuffRef<'a> {
         SkBuffRef {
-            // SAFETY: By the safety requirement the buffer stays owned by the foreign side for `'a`, without being used
-            // exclusively; `ManuallyDrop` leaves it there.
+            // SAFETY: By the safety requirement the buffer stays owned by the foreign side for
+            // `'a`, without being used exclusively; `ManuallyDrop` leaves it there.
             skb: ManuallyDrop::new(unsafe { Self::from_foreign(ptr) }),
             _p: core::marker::PhantomData,
         }

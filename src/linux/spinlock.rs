@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Spinlocks that keep bottom halves off while they are held, for data shared between process context and
-//! softirqs.
+//! Spinlocks that keep bottom halves off while they are held, for data shared between process
+//! context and softirqs.
 //!
-//! The lock is a backend of [`kernel::sync::lock::Lock`], so that [`LockedBy`](kernel::sync::LockedBy) and the
-//! rest work with it.
+//! The lock is a backend of [`kernel::sync::lock::Lock`], so that
+//! [`LockedBy`](kernel::sync::LockedBy) and the rest work with it.
 //!
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 
@@ -25,15 +25,15 @@ use super::bindings;
 
 /// A `spinlock_t` taken with `spin_lock_bh()`: its holder is not interrupted by a softirq.
 ///
-/// May be taken in process and softirq context, not in hard interrupt context nor with interrupts off. Made with
-/// [`new_spinlock_bh!`].
+/// May be taken in process and softirq context, not in hard interrupt context nor with interrupts
+/// off. Made with [`new_spinlock_bh!`].
 pub(crate) type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
 
 /// What locking a [`SpinLockBh`] gives; dropping it is `spin_unlock_bh()`.
 pub(crate) type SpinLockBhGuard<'a, T> = Guard<'a, T, SpinLockBhBackend>;
 
-/// Makes an initialiser of a [`SpinLockBh`] with the given contents and name (for lockdep), and a lock class of
-/// its own: `new_spinlock_bh!(value, "name")`.
+/// Makes an initialiser of a [`SpinLockBh`] with the given contents and name (for lockdep), and a
+/// lock class of its own: `new_spinlock_bh!(value, "name")`.
 macro_rules! new_spinlock_bh {
     ($inner:expr, $name:literal $(,)?) => {
         $crate::linux::spinlock::SpinLockBh::new(
@@ -48,16 +48,17 @@ pub(crate) use new_spinlock_bh;
 /// Backend of [`SpinLockBh`].
 pub(crate) struct SpinLockBhBackend;
 
-// SAFETY: A `spinlock_t` excludes every other CPU, and every softirq of this one, between `lock` and `unlock`; hard
-// interrupts cannot use the lock by mistake without a deadlock, which is not a second owner. `relock` is the
-// default implementation, which uses `lock`.
+// SAFETY: A `spinlock_t` excludes every other CPU, and every softirq of this one, between `lock`
+// and `unlock`; hard interrupts cannot use the lock by mistake without a deadlock, which is not a
+// second owner. `relock` is the default implementation, which uses `lock`.
 unsafe impl Backend for SpinLockBhBackend {
     type State = spinlock_t;
     type GuardState = ();
 
     #[inline]
     unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut lock_class_key) {
-        // SAFETY: The caller promises that `ptr` is valid for writes, and that `name` and `key` stay valid.
+        // SAFETY: The caller promises that `ptr` is valid for writes, and that `name` and `key`
+        // stay valid.
         unsafe { kernel::bindings::__spin_lock_init(ptr, name, key) }
     }
 
@@ -69,7 +70,8 @@ unsafe impl Backend for SpinLockBhBackend {
 
     #[inline]
     unsafe fn unlock(ptr: *mut Self::State, _guard_state: &Self::GuardState) {
-        // SAFETY: The caller promises that it owns the lock, which it took in this task: the guard is not `Send`.
+        // SAFETY: The caller promises that it owns the lock, which it took in this task: the guard
+        // is not `Send`.
         unsafe { bindings::spin_unlock_bh(ptr.cast()) }
     }
 

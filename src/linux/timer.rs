@@ -38,9 +38,10 @@
 //!         gives the reference back
 //! ```
 //!
-//! A pending timer owns a reference to the object it lies in, so the object is not freed before the timer has
-//! expired or has been cancelled. That is a cycle which has to be broken by cancelling, where the timer would
-//! be armed again and again. A timer may be armed again while its `expired()` runs, by that function too.
+//! A pending timer owns a reference to the object it lies in, so the object is not freed before the
+//! timer has expired or has been cancelled. That is a cycle which has to be broken by cancelling,
+//! where the timer would be armed again and again. A timer may be armed again while its `expired()`
+//! runs, by that function too.
 //!
 //! C header: [`include/linux/timer.h`](srctree/include/linux/timer.h)
 
@@ -112,9 +113,9 @@ pub(crate) trait TimerCallback<const ID: usize>:
 
     /// The timer has expired, and may be armed again.
     ///
-    /// Softirq context: it may not sleep, and nor may the destructor of the object, which runs here if this is
-    /// the last reference. The next call may start on another CPU before this one is done, if the timer is
-    /// armed from elsewhere meanwhile.
+    /// Softirq context: it may not sleep, and nor may the destructor of the object, which runs here
+    /// if this is the last reference. The next call may start on another CPU before this one is
+    /// done, if the timer is armed from elsewhere meanwhile.
     fn expired(this: Arc<Self>);
 }
 
@@ -123,27 +124,28 @@ pub(crate) trait TimerCallback<const ID: usize>:
 /// # Invariants
 ///
 /// * `timer` is initialised, with [`Timer::run`] of this type as its function.
-/// * While `timer` is pending, `self` lies `offset` bytes after the start of a `T` that an [`Arc`] manages, and
-///   `timer` owns a reference of that `Arc`.
+/// * While `timer` is pending, `self` lies `offset` bytes after the start of a `T` that an [`Arc`]
+///   manages, and `timer` owns a reference of that `Arc`.
 #[pin_data]
 #[repr(C)]
 pub(crate) struct Timer<T, const ID: usize> {
     #[pin]
     timer: Opaque<bindings::timer_list>,
-    /// Where in `T` this timer is, from the time it is first armed. Constant from then on, because neither
-    /// object can move.
+    /// Where in `T` this timer is, from the time it is first armed. Constant from then on, because
+    /// neither object can move.
     offset: Atomic<usize>,
     _counted: Counted,
     _p: PhantomData<fn(Arc<T>)>,
 }
 
-// SAFETY: A `timer_list` may be used on any CPU. `T` is only reached through the `Arc<T>`, and the functions that
-// do so require it to be `Send` and `Sync`.
+// SAFETY: A `timer_list` may be used on any CPU. `T` is only reached through the `Arc<T>`, and the
+// functions that do so require it to be `Send` and `Sync`.
 unsafe impl<T, const ID: usize> Send for Timer<T, ID> {}
 // SAFETY: As above; the C functions that arm and cancel lock the timer.
 unsafe impl<T, const ID: usize> Sync for Timer<T, ID> {}
 
-/// Makes an initialiser of a [`Timer`] with the given name (for lockdep) and a lock class of its own.
+/// Makes an initialiser of a [`Timer`] with the given name (for lockdep) and a lock class of its
+/// own.
 macro_rules! new_timer {
     ($name:literal) => {
         $crate::linux::timer::Timer::new(
@@ -160,8 +162,8 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
         // INVARIANT: The timer is initialised with `run`, and it is not pending.
         pin_init!(Self {
             timer <- Opaque::ffi_init(|slot: *mut bindings::timer_list| {
-                // SAFETY: `slot` is valid for writes, `name` and `key` stay valid. `run` may be called for as
-                // long as the timer is pending, see there.
+                // SAFETY: `slot` is valid for writes, `name` and `key` stay valid. `run` may be
+                // called for as long as the timer is pending, see there.
                 unsafe {
                     bindings::timer_init_key(
                         slot,
@@ -178,13 +180,14 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
         })
     }
 
-    /// `timer_pending()`: whether the timer was armed when it was looked at. No lock is taken, any context.
+    /// `timer_pending()`: whether the timer was armed when it was looked at. No lock is taken, any
+    /// context.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         // SAFETY: By the type invariant the timer is initialised; only an address is taken.
         let pprev = unsafe { &raw const (*self.timer.get()).entry.pprev };
-        // SAFETY: The field of the initialised timer is valid for reads. It is a pointer that C writes with
-        // `WRITE_ONCE()`, to be read like this.
+        // SAFETY: The field of the initialised timer is valid for reads. It is a pointer that C
+        // writes with `WRITE_ONCE()`, to be read like this.
         !unsafe { pprev.read_volatile() }.is_null()
     }
 
@@ -202,24 +205,24 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
     ///
     /// # Safety
     ///
-    /// `timer` must be the `timer` of a [`Timer<T, ID>`] that was pending and has just been detached, which
-    /// passes its reference on to this function.
+    /// `timer` must be the `timer` of a [`Timer<T, ID>`] that was pending and has just been
+    /// detached, which passes its reference on to this function.
     unsafe extern "C" fn run(timer: *mut bindings::timer_list) {
         let this: *const Self = timer.cast_const().cast();
-        // SAFETY: The `Timer` starts with the C timer (`repr(C)`), and is valid because the `T` it lies in is: the
-        // reference is ours.
+        // SAFETY: The `Timer` starts with the C timer (`repr(C)`), and is valid because the `T` it
+        // lies in is: the reference is ours.
         let offset = unsafe { &(*this).offset }.load(Relaxed);
         let object: *const T = this.wrapping_byte_sub(offset).cast();
-        // SAFETY: By the type invariant, which held while the timer was pending, this is the `T` which the timer
-        // lies in, and the reference to it is ours.
+        // SAFETY: By the type invariant, which held while the timer was pending, this is the `T`
+        // which the timer lies in, and the reference to it is ours.
         T::expired(unsafe { Arc::from_raw(object) });
     }
 }
 
 /// `mod_timer()`: arms the timer to expire `delay` from now, whether it was pending or not.
 ///
-/// Any context. The first time, and after each expiry, a reference to the object is taken. If the object's
-/// [`TimerCallback::timer`] is not a field of its own, this is a warning and nothing else.
+/// Any context. The first time, and after each expiry, a reference to the object is taken. If the
+/// object's [`TimerCallback::timer`] is not a field of its own, this is a warning and nothing else.
 pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
     this: ArcBorrow<'_, T>,
     delay: Jiffies,
@@ -228,8 +231,8 @@ pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
     let raw = timer.timer.get();
     let expires = expiry(delay);
     // The common case, without touching the reference count.
-    // SAFETY: The timer is initialised, and stays valid during the call. If it is pending it goes on being so with
-    // the reference it has; otherwise nothing happens.
+    // SAFETY: The timer is initialised, and stays valid during the call. If it is pending it goes
+    // on being so with the reference it has; otherwise nothing happens.
     if unsafe { bindings::mod_timer_pending(raw, expires) } != 0 {
         return;
     }
@@ -237,15 +240,19 @@ pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
         kernel::warn_on!(true);
         return;
     };
-    // The value is the same every time, and the timer's lock, taken below, orders it before `run()`.
+    // The value is the same every time, and the timer's lock, taken below, orders it before
+    // `run()`.
     timer.offset.store(offset, Relaxed);
     let reference = Arc::into_raw(Arc::from(this));
-    // This is `raw`, made from a pointer to the whole object because `run()` gets back to that from it.
+    // This is `raw`, made from a pointer to the whole object because `run()` gets back to that from
+    // it.
     let raw: *const bindings::timer_list = reference.wrapping_byte_add(offset).cast();
-    // INVARIANT: If this arms the timer, the timer owns the reference, and `offset` is as it should be.
+    // INVARIANT: If this arms the timer, the timer owns the reference, and `offset` is as it should
+    // be.
     // SAFETY: The timer is initialised, and by the reference valid for as long as it is pending.
     if unsafe { bindings::mod_timer(raw.cast_mut(), expires) } != 0 {
-        // SAFETY: It was armed in between, and has the reference from then: this one comes from above.
+        // SAFETY: It was armed in between, and has the reference from then: this one comes from
+        // above.
         drop(unsafe { Arc::from_raw(reference) });
     }
 }
@@ -258,16 +265,17 @@ fn expiry(delay: Jiffies) -> Jiffies {
 
 /// `timer_delete()`: takes the timer off the wheel; says whether it was pending.
 ///
-/// Any context. [`TimerCallback::expired`] may still be running, or about to run, on another CPU afterwards.
+/// Any context. [`TimerCallback::expired`] may still be running, or about to run, on another CPU
+/// afterwards.
 pub(crate) fn cancel<T: TimerCallback<ID>, const ID: usize>(this: ArcBorrow<'_, T>) -> bool {
     cancel_with::<T, ID>(this, bindings::timer_delete)
 }
 
-/// `timer_delete_sync()`: takes the timer off the wheel and waits until no [`TimerCallback::expired`] of it runs;
-/// says whether it was pending.
+/// `timer_delete_sync()`: takes the timer off the wheel and waits until no
+/// [`TimerCallback::expired`] of it runs; says whether it was pending.
 ///
-/// Whether it stays so depends on nobody arming it again, `expired()` included. Process context; from `expired()`
-/// itself, or with a lock held that it takes, it never returns.
+/// Whether it stays so depends on nobody arming it again, `expired()` included. Process context;
+/// from `expired()` itself, or with a lock held that it takes, it never returns.
 pub(crate) fn cancel_sync<T: TimerCallback<ID>, const ID: usize>(this: ArcBorrow<'_, T>) -> bool {
     cancel_with::<T, ID>(this, bindings::timer_delete_sync)
 }
@@ -284,8 +292,9 @@ fn cancel_with<T: TimerCallback<ID>, const ID: usize>(
     // SAFETY: The timer is initialised, and stays valid during the call.
     let pending = unsafe { delete(timer.timer.get()) } != 0;
     if pending {
-        // SAFETY: The timer was pending, so by its type invariant it owned a reference to the object it lies in,
-        // which is `this`; now that it is not pending any more the reference is ours.
+        // SAFETY: The timer was pending, so by its type invariant it owned a reference to the
+        // object it lies in, which is `this`; now that it is not pending any more the reference is
+        // ours.
         drop(unsafe { Arc::from_raw(ptr::from_ref::<T>(&this)) });
     }
     pending

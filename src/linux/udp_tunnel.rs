@@ -2,8 +2,9 @@
 
 //! UDP sockets of the kernel that tunnels are made of.
 //!
-//! A socket belongs to a network namespace but does not keep it alive, so it has to be gone before the namespace is.
-//! That is seen to here: [`Registration`] is told of namespaces that go away, and closes what is still open in them.
+//! A socket belongs to a network namespace but does not keep it alive, so it has to be gone before
+//! the namespace is. That is seen to here: [`Registration`] is told of namespaces that go away, and
+//! closes what is still open in them.
 //!
 //! ```text
 //!   create() ──> open ──── release() or drop ───────────────────────> closed ──> grace period ──> receiver dropped
@@ -86,7 +87,8 @@ struct OpenSockets {
 }
 
 global_lock! {
-    // SAFETY: `init()` is called by the first `Registration::new()`, and the lock only used after `READY` was seen set.
+    // SAFETY: `init()` is called by the first `Registration::new()`, and the lock only used after
+    // `READY` was seen set.
     unsafe(uninit) static OPEN: Mutex<OpenSockets> = OpenSockets {
         registered: false,
         sockets: List::new(),
@@ -103,8 +105,8 @@ static READY: Atomic<bool> = Atomic::new(false);
 /// # Invariants
 ///
 /// * `sk` is null or an open socket of [`UdpTunnelSocket::create`].
-/// * It is exchanged for null with `OPEN` held, and the namespace of the socket is not torn down (`exit` methods of
-///   the core) before that has happened and a grace period has passed.
+/// * It is exchanged for null with `OPEN` held, and the namespace of the socket is not torn down
+///   (`exit` methods of the core) before that has happened and a grace period has passed.
 #[pin_data]
 struct Slot {
     sk: Atomic<*mut bindings::sock>,
@@ -129,7 +131,8 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Makes sockets possible. Once in the life of the module (`EBUSY` otherwise); process context, without the RTNL.
+    /// Makes sockets possible. Once in the life of the module (`EBUSY` otherwise); process context,
+    /// without the RTNL.
     pub(crate) fn new() -> Result<Self> {
         if CLAIMED.xchg(true, Full) {
             return Err(EBUSY);
@@ -145,7 +148,8 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // From here on no socket is created. Those that are left are closed when the registration goes.
+        // From here on no socket is created. Those that are left are closed when the registration
+        // goes.
         OPEN.lock().registered = false;
     }
 }
@@ -159,7 +163,8 @@ impl PernetExit for CloseAll {
         let mut cursor = open.sockets.cursor_front();
         while let Some(slot) = cursor.peek_next() {
             let sk = slot.sk.load(Relaxed);
-            // SAFETY: By the invariant of `Slot` it is open, if it is not null, and stays so: `OPEN` is held.
+            // SAFETY: By the invariant of `Slot` it is open, if it is not null, and stays so:
+            // `OPEN` is held.
             if !sk.is_null() && !net.is_raw(unsafe { (*sk).__sk_common.skc_net.net }) {
                 cursor.move_next();
                 continue;
@@ -170,8 +175,8 @@ impl PernetExit for CloseAll {
             }
             // Whoever still sends on it is waited for, then whoever still receives.
             synchronize_net();
-            // SAFETY: It was open, it is out of reach now, and nobody uses it any more; the namespace is told to us
-            // before it is torn down.
+            // SAFETY: It was open, it is out of reach now, and nobody uses it any more; the
+            // namespace is told to us before it is torn down.
             unsafe { close(sk) };
             synchronize_net();
         }
@@ -182,12 +187,14 @@ impl PernetExit for CloseAll {
 ///
 /// # Safety
 ///
-/// `sk` must be an open socket of [`UdpTunnelSocket::create`] that nobody will use any more, in a namespace that is
-/// not torn down before this returns. Process context.
+/// `sk` must be an open socket of [`UdpTunnelSocket::create`] that nobody will use any more, in a
+/// namespace that is not torn down before this returns. Process context.
 unsafe fn close(sk: *mut bindings::sock) {
-    // SAFETY: By the safety requirement the socket is open, and ours; `create()` has set what this clears.
+    // SAFETY: By the safety requirement the socket is open, and ours; `create()` has set what this
+    // clears.
     unsafe { bindings::sk_clear_memalloc(sk) };
-    // SAFETY: By the safety requirement it is still open, nobody will use it any more, and its namespace is there.
+    // SAFETY: By the safety requirement it is still open, nobody will use it any more, and its
+    // namespace is there.
     unsafe { bindings::udp_tunnel_sock_release(sk) };
 }
 
@@ -210,9 +217,11 @@ pub(crate) trait EncapReceive: Send + Sync + 'static {
     fn may_aggregate(&self) -> bool;
 }
 
-/// What a closed socket leaves behind: the receiver, which is dropped when no datagram is on its way to it any more.
+/// What a closed socket leaves behind: the receiver, which is dropped when no datagram is on its
+/// way to it any more.
 ///
-/// Dropping it sleeps for up to a grace period (none if one has passed since the socket was closed).
+/// Dropping it sleeps for up to a grace period (none if one has passed since the socket was
+/// closed).
 ///
 /// # Invariants
 ///
@@ -250,11 +259,12 @@ pub(crate) struct UdpTunnelSocket<T: EncapReceive> {
 }
 
 impl<T: EncapReceive> UdpTunnelSocket<T> {
-    /// Opens an IPv4 socket in `net` on all of its addresses and on `port` (host byte order; 0: one that is free).
+    /// Opens an IPv4 socket in `net` on all of its addresses and on `port` (host byte order; 0: one
+    /// that is free).
     ///
-    /// Checksums are made and checked, memory is allocated as in interrupts and from the emergency reserves, and as
-    /// much as it takes. Process context. Fails with `EADDRINUSE` if the port is taken, and with `ENODEV` without a
-    /// [`Registration`].
+    /// Checksums are made and checked, memory is allocated as in interrupts and from the emergency
+    /// reserves, and as much as it takes. Process context. Fails with `EADDRINUSE` if the port is
+    /// taken, and with `ENODEV` without a [`Registration`].
     pub(crate) fn new_ip4(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
         let mut cfg = bindings::udp_port_cfg {
             family: AF_INET as u8,
@@ -265,7 +275,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         Self::create(net, cfg, receiver)
     }
 
-    /// Opens an IPv6 socket, which does not take IPv4 datagrams; everything else as for [`Self::new_ip4`].
+    /// Opens an IPv6 socket, which does not take IPv4 datagrams; everything else as for
+    /// [`Self::new_ip4`].
     ///
     /// Fails with `EAFNOSUPPORT` if this kernel was booted without IPv6.
     pub(crate) fn new_ip6(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
@@ -297,8 +308,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let slot = entry.clone_arc();
         let mut socket = ptr::null_mut();
         to_result(if u16::from(cfg.family) == AF_INET6 {
-            // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg` and `socket` are valid for
-            // the time of the call.
+            // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg`
+            // and `socket` are valid for the time of the call.
             unsafe { bindings::udp_sock_create6(net.as_raw(), &mut cfg, &mut socket) }
         } else {
             // SAFETY: As above.
@@ -312,12 +323,14 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         unsafe { (*sk).sk_sndbuf = i32::MAX };
         // SAFETY: The socket is valid, and nobody else changes its flags yet.
         unsafe { bindings::sk_set_memalloc(sk) };
-        // SAFETY: An UDP socket begins with an `inet_sock`. Its port does not change once it is bound.
+        // SAFETY: An UDP socket begins with an `inet_sock`. Its port does not change once it is
+        // bound.
         let port = u16::from_be(unsafe { (*sk.cast::<bindings::inet_sock>()).inet_sport });
         let user_data = Arc::as_ptr(&receiver).cast_mut().cast();
         slot.sk.store(sk, Release);
-        // INVARIANT: The slot is for this socket, whose user data is about to be set to what the receiver holds. The
-        // namespace is alive for the time of this function, and it is in `OPEN` on a successful return.
+        // INVARIANT: The slot is for this socket, whose user data is about to be set to what the
+        // receiver holds. The namespace is alive for the time of this function, and it is in `OPEN`
+        // on a successful return.
         let this = Self {
             slot,
             port,
@@ -366,8 +379,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         _rcu: &'g rcu::Guard,
         _bh: &'g BhGuard,
     ) -> Option<LiveSocket<'g>> {
-        // INVARIANT: By the invariant of `Slot`, what is there is open, and neither it nor the namespace goes away
-        // before the end of this critical section if the namespace goes; nor does this value while it is borrowed.
+        // INVARIANT: By the invariant of `Slot`, what is there is open, and neither it nor the
+        // namespace goes away before the end of this critical section if the namespace goes; nor
+        // does this value while it is borrowed.
         NonNull::new(self.slot.sk.load(Acquire)).map(|sk| LiveSocket {
             sk,
             port: self.port,
@@ -392,8 +406,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         self.deaf.populate(GracePeriod::next());
     }
 
-    /// Closes the socket now, and gives back what has to wait for a grace period. With several sockets to close,
-    /// closing all and dropping the results afterwards costs one grace period in all.
+    /// Closes the socket now, and gives back what has to wait for a grace period. With several
+    /// sockets to close, closing all and dropping the results afterwards costs one grace period in
+    /// all.
     ///
     /// Process context; sleeps.
     pub(crate) fn release(mut self) -> Receiver<T> {
@@ -415,8 +430,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         if sk.is_null() {
             return;
         }
-        // SAFETY: By the invariant of `Slot` it is open, and its namespace is not torn down before `OPEN` is free, or
-        // before `create()` returns if it did not get into the list. As `self` is borrowed exclusively nobody sends.
+        // SAFETY: By the invariant of `Slot` it is open, and its namespace is not torn down before
+        // `OPEN` is free, or before `create()` returns if it did not get into the list. As `self`
+        // is borrowed exclusively nobody sends.
         unsafe { close(sk) };
         drop((open, entry));
         self.receiver.grace = Some(self.deaf.copy().unwrap_or_else(GracePeriod::next));
@@ -434,8 +450,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // SAFETY: The field of a valid socket is valid and aligned. It may be written now, so it is
         // read atomically.
         let data: *mut c_void = unsafe { Atomic::from_ptr(user_data) }.load(Acquire);
-        // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver` holds, which is dropped
-        // after a grace period that begins when the socket has been closed.
+        // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver`
+        // holds, which is dropped after a grace period that begins when the socket has been closed.
         NonNull::new(data.cast::<T>()).map(|data| unsafe { data.as_ref() })
     }
 
@@ -491,8 +507,8 @@ impl<T: EncapReceive> Drop for UdpTunnelSocket<T> {
 ///
 /// # Invariants
 ///
-/// `sk` is an open socket that is not closed, and whose namespace is not torn down, during `'g`. RCU is read-locked and
-/// bottom halves are off on this CPU during `'g`.
+/// `sk` is an open socket that is not closed, and whose namespace is not torn down, during `'g`.
+/// RCU is read-locked and bottom halves are off on this CPU during `'g`.
 #[derive(Clone, Copy)]
 pub(crate) struct LiveSocket<'g> {
     sk: NonNull<bindings::sock>,
@@ -517,7 +533,8 @@ impl LiveSocket<'_> {
 
     /// `security_sk_classify_flow()`: has the security modules mark the flow as one of this socket.
     pub(crate) fn classify4(&self, flow: &mut Flow4) {
-        // SAFETY: By the type invariant the socket is open; the flow begins with the part the function takes.
+        // SAFETY: By the type invariant the socket is open; the flow begins with the part the
+        // function takes.
         unsafe { bindings::security_sk_classify_flow(self.sk(), flow.as_raw().cast()) };
     }
 
@@ -542,7 +559,8 @@ impl LiveSocket<'_> {
         found != 0
     }
 
-    /// `ipv6_chk_addr()`: whether `addr` (network byte order) is an address of some interface, and usable.
+    /// `ipv6_chk_addr()`: whether `addr` (network byte order) is an address of some interface, and
+    /// usable.
     pub(crate) fn has_addr6(&self, addr: [u8; 16]) -> bool {
         let mut in6 = bindings::in6_addr::default();
         in6.in6_u.u6_addr8 = addr;
@@ -550,9 +568,11 @@ impl LiveSocket<'_> {
         unsafe { bindings::ipv6_chk_addr(self.net(), &in6, ptr::null(), 0) != 0 }
     }
 
-    /// `ip_route_output_flow()`: looks up a route. Sets the source address of the flow if it has none.
+    /// `ip_route_output_flow()`: looks up a route. Sets the source address of the flow if it has
+    /// none.
     ///
-    /// Fails with `EINVAL` if the source address is not one of this machine, and as the routing table says otherwise.
+    /// Fails with `EINVAL` if the source address is not one of this machine, and as the routing
+    /// table says otherwise.
     pub(crate) fn route4(&self, flow: &mut Flow4) -> Result<Route4> {
         // SAFETY: By the type invariant socket and namespace are usable.
         let rt = from_err_ptr(unsafe {
@@ -562,7 +582,8 @@ impl LiveSocket<'_> {
         unsafe { Route4::from_raw(rt) }.ok_or(ENETUNREACH)
     }
 
-    /// `ip6_dst_lookup_flow()`: looks up a route. Sets the source address of the flow if it has none.
+    /// `ip6_dst_lookup_flow()`: looks up a route. Sets the source address of the flow if it has
+    /// none.
     pub(crate) fn route6(&self, flow: &mut Flow6) -> Result<Route6> {
         // SAFETY: By the type invariant socket and namespace are usable.
         let dst = from_err_ptr(unsafe {
@@ -574,14 +595,16 @@ impl LiveSocket<'_> {
 
     /// `udp_tunnel_xmit_skb()`: sends `skb` as a datagram by `route`.
     ///
-    /// If it gets lost on the way through the stack, that shows in the statistics of the device. It may be fragmented.
-    /// An error means that it was dropped before: `ENOMEM`, or `ENODEV` if the device is not registered.
+    /// If it gets lost on the way through the stack, that shows in the statistics of the device. It
+    /// may be fragmented. An error means that it was dropped before: `ENOMEM`, or `ENODEV` if the
+    /// device is not registered.
     #[inline]
     pub(crate) fn xmit4(&self, route: &Route4, skb: SkBuff, outer: &Outer<'_, [u8; 4]>) -> Result {
-        // SAFETY: The packet is ours and goes to the function. The socket is open, the route and the device are valid
-        // for the time of the call. RCU is read-locked and bottom halves are off by the type invariant, which the
-        // count of recursions relies on. The function looks whether `dev` has statistics, makes room for the headers,
-        // and takes a reference of its own to the route.
+        // SAFETY: The packet is ours and goes to the function. The socket is open, the route and
+        // the device are valid for the time of the call. RCU is read-locked and bottom halves are
+        // off by the type invariant, which the count of recursions relies on. The function looks
+        // whether `dev` has statistics, makes room for the headers, and takes a reference of its
+        // own to the route.
         to_result(unsafe {
             bindings::helper_udp_tunnel_xmit4(
                 self.sk(),

@@ -56,11 +56,11 @@ impl BitOr for Flags {
 
 /// A workqueue of one's own.
 ///
-/// Dropping it waits until the items that are queued on it have run, those included which they queue on it
-/// themselves; so it sleeps, and from an item of the queue it never returns.
+/// Dropping it waits until the items that are queued on it have run, those included which they
+/// queue on it themselves; so it sleeps, and from an item of the queue it never returns.
 ///
-/// Delayed work is left out on purpose: destroying a workqueue does not wait for an item whose time is yet to
-/// come, and it would be queued on what is no longer there.
+/// Delayed work is left out on purpose: destroying a workqueue does not wait for an item whose time
+/// is yet to come, and it would be queued on what is no longer there.
 ///
 /// # Invariants
 ///
@@ -78,16 +78,16 @@ impl OwnedQueue {
     /// `alloc_workqueue()`: a new workqueue, with `name` (at most 31 bytes are used) as
     /// `fmt!("name-{}", …)`. Process context.
     ///
-    /// `flags` has one of [`Flags::PERCPU`] and [`Flags::UNBOUND`]. `max_active` is how many items of the queue may run
-    /// at once, on each CPU or in all, accordingly; 0 is the default, 1024.
+    /// `flags` has one of [`Flags::PERCPU`] and [`Flags::UNBOUND`]. `max_active` is how many items
+    /// of the queue may run at once, on each CPU or in all, accordingly; 0 is the default, 1024.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, or flags or a `max_active` that do not go with [`Flags::BH`].
     pub(crate) fn new(name: fmt::Arguments<'_>, flags: Flags, max_active: u32) -> Result<Self> {
         let max_active = i32::try_from(max_active).unwrap_or(i32::MAX);
-        // SAFETY: `%pA` takes a pointer to `fmt::Arguments`, which is valid during the call; it is formatted before
-        // the function returns.
+        // SAFETY: `%pA` takes a pointer to `fmt::Arguments`, which is valid during the call; it is
+        // formatted before the function returns.
         let wq = unsafe {
             bindings::alloc_workqueue_noprof(
                 c"%pA".as_char_ptr(),
@@ -104,7 +104,8 @@ impl OwnedQueue {
 
     /// `queue_work()`: queues an item, on the current CPU if the queue is per CPU. Any context.
     ///
-    /// For a work item in an `Arc`, `Err` gives it back if it is queued already, and has not yet begun to run.
+    /// For a work item in an `Arc`, `Err` gives it back if it is queued already, and has not yet
+    /// begun to run.
     #[inline]
     pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
     where
@@ -125,21 +126,22 @@ impl OwnedQueue {
     {
         let wq = self.wq.as_ptr();
         let queue = move |work| {
-            // SAFETY: `__enqueue()` guarantees the pointer to be valid during the closure, and if the item was queued until its
-            // function is called. The queue is valid by the type invariant and stays so until all of its items have run.
-            // Any number may be passed for the CPU.
+            // SAFETY: `__enqueue()` guarantees the pointer to be valid during the closure, and if
+            // the item was queued until its function is called. The queue is valid by the type
+            // invariant and stays so until all of its items have run. Any number may be passed for
+            // the CPU.
             unsafe { bindings::helper_queue_work_on(cpu, wq, work) }
         };
-        // SAFETY: The closure only returns `false` if the `work_struct` is already in a workqueue. `W` is `Send` and
-        // `'static`, so its function may be called anywhere at any time.
+        // SAFETY: The closure only returns `false` if the `work_struct` is already in a workqueue.
+        // `W` is `Send` and `'static`, so its function may be called anywhere at any time.
         unsafe { item.__enqueue(queue) }
     }
 
-    /// `flush_workqueue()`: waits until the items that are queued now have run. Process context; from an item of the
-    /// queue it never returns.
+    /// `flush_workqueue()`: waits until the items that are queued now have run. Process context;
+    /// from an item of the queue it never returns.
     pub(crate) fn flush(&self) {
-        // SAFETY: The queue is valid by the type invariant. In a context that may not sleep it is a "scheduling while
-        // atomic" report; no memory is touched.
+        // SAFETY: The queue is valid by the type invariant. In a context that may not sleep it is a
+        // "scheduling while atomic" report; no memory is touched.
         unsafe { bindings::__flush_workqueue(self.wq.as_ptr()) };
     }
 }
@@ -160,8 +162,9 @@ pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
 
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the queue is valid and ours. Nothing is queued on it any more from outside,
-        // which takes a reference to this value; items that are queued are waited for.
+        // SAFETY: By the type invariant the queue is valid and ours. Nothing is queued on it any
+        // more from outside, which takes a reference to this value; items that are queued are
+        // waited for.
         unsafe { bindings::destroy_workqueue(self.wq.as_ptr()) };
     }
 }

@@ -8,9 +8,9 @@
 //! ```
 //!
 //! An initiator's new keypair sends a next one that was still waiting to previous, and the current
-//! one away. The initiator knows from the response that both sides have the keys. The responder does not know
-//! before it receives a message made with them, and sends with the current ones until then:
-//! sections 5.4.5 and 6.3 of the paper.
+//! one away. The initiator knows from the response that both sides have the keys. The responder
+//! does not know before it receives a message made with them, and sends with the current ones until
+//! then: sections 5.4.5 and 6.3 of the paper.
 
 /// Keypairs that no longer have a place: the owner takes them out of the table of indices and drops
 /// them.

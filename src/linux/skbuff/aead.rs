@@ -34,14 +34,16 @@ const MAX_PAD: usize = 65_535;
 impl SkBuff {
     /// Encrypts the data in place and authenticates it with ChaCha20-Poly1305.
     ///
-    /// `pad` zero bytes are appended first, then the data is encrypted, then the 16-byte tag appended and
-    /// `header`, which is neither encrypted nor authenticated, put in front. The data is copied if it is in pieces or
-    /// somebody else refers to it. There must be 64 bytes of headroom: see [`SkBuff::cow_head`].
+    /// `pad` zero bytes are appended first, then the data is encrypted, then the 16-byte tag
+    /// appended and `header`, which is neither encrypted nor authenticated, put in front. The data
+    /// is copied if it is in pieces or somebody else refers to it. There must be 64 bytes of
+    /// headroom: see [`SkBuff::cow_head`].
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is not that much headroom, `header` longer than that, or `pad` more than 65,535, `EMSGSIZE` if the
-    /// packet is too long, `ENOMEM`. What is in the packet then is not for anyone to see: it is to be dropped.
+    /// `EINVAL` if there is not that much headroom, `header` longer than that, or `pad` more than
+    /// 65,535, `EMSGSIZE` if the packet is too long, `ENOMEM`. What is in the packet then is not
+    /// for anyone to see: it is to be dropped.
     pub(crate) fn seal(&mut self, header: &[u8], pad: usize, nonce: u64, key: &[u8; 32]) -> Result {
         let front = CHACHA_BLOCK_SIZE.checked_sub(header.len()).ok_or(EINVAL)?;
         if pad > MAX_PAD || self.headroom() < CHACHA_BLOCK_SIZE {
@@ -58,16 +60,17 @@ impl SkBuff {
         // SAFETY: The buffer is valid and ours.
         to_result(unsafe { bindings::skb_linearize(self.as_raw()) })?;
         let mut trailer = ptr::null_mut();
-        // SAFETY: As above; on success the data is writable, and `trailer`, which is set to the only buffer there is, has
-        // `tailbits` bytes of tailroom.
+        // SAFETY: As above; on success the data is writable, and `trailer`, which is set to the
+        // only buffer there is, has `tailbits` bytes of tailroom.
         to_result(unsafe { bindings::skb_cow_data(self.as_raw(), tailbits, &mut trailer) })?;
         // SAFETY: `trailer` is valid, by the above.
         let tail = unsafe { bindings::skb_tail_pointer(trailer) };
-        // SAFETY: There are `trailer_len` bytes of tailroom (see above), of which `pad` are cleared.
+        // SAFETY: There are `trailer_len` bytes of tailroom (see above), of which `pad` are
+        // cleared.
         unsafe { ptr::write_bytes(tail, 0, pad) };
         self.push(header.len())?;
-        // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they were
-        // headroom, and `skb_cow_data()` has copied the buffer if it was shared.
+        // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they
+        // were headroom, and `skb_cow_data()` has copied the buffer if it was shared.
         unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
         // SAFETY: `trailer` is the last buffer of this packet and has the room.
         unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
@@ -75,13 +78,15 @@ impl SkBuff {
             .wrapping_add(sealed_len)
             .wrapping_add(self.slack());
         let start = self.skb().data.wrapping_sub(front);
-        // SAFETY: There are `front` bytes of headroom, as there were `CHACHA_BLOCK_SIZE` before the header was put in front,
-        // `sealed_len` bytes of data behind the header, and as many bytes of tailroom as `slack()` says, all ours alone.
+        // SAFETY: There are `front` bytes of headroom, as there were `CHACHA_BLOCK_SIZE` before the
+        // header was put in front, `sealed_len` bytes of data behind the header, and as many bytes
+        // of tailroom as `slack()` says, all ours alone.
         let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
         chacha20poly1305_seal(memory, plain_len, nonce, key)
     }
 
-    /// How many bytes there are behind the linear data for the cipher to work with; it has no use for more.
+    /// How many bytes there are behind the linear data for the cipher to work with; it has no use
+    /// for more.
     fn slack(&self) -> usize {
         // SAFETY: The buffer is valid.
         let room = unsafe { bindings::skb_tailroom(self.as_raw()) };

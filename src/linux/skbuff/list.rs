@@ -25,8 +25,8 @@ use crate::linux::bindings;
 ///
 /// # Invariants
 ///
-/// * `head` and `tail` are both null, or the first and the last buffer of a chain that ends with a null
-///   `next`, all of whose buffers this value owns as [`SkBuff`] does.
+/// * `head` and `tail` are both null, or the first and the last buffer of a chain that ends with a
+///   null `next`, all of whose buffers this value owns as [`SkBuff`] does.
 /// * `len` is their number.
 pub(crate) struct SkbList {
     head: *mut bindings::sk_buff,
@@ -193,8 +193,9 @@ impl<'a> Iterator for IterMut<'a> {
         // SAFETY: By the type invariant the packet is valid and ours.
         self.next = unsafe { *next_of(ptr.as_ptr()) };
         Some(SkBuffMut {
-            // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so it is
-            // used through this value only. `ManuallyDrop` leaves the ownership with the list.
+            // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so
+            // it is used through this value only. `ManuallyDrop` leaves the ownership with the
+            // list.
             skb: ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) }),
             _p: PhantomData,
         })
@@ -203,8 +204,8 @@ impl<'a> Iterator for IterMut<'a> {
 
 /// A packet of a [`SkbList`], borrowed for changing it in its place.
 ///
-/// It derefs to [`SkBuff`] for reading; what changes it is passed through, so that the packet cannot be swapped
-/// for another one behind the list's back.
+/// It derefs to [`SkBuff`] for reading; what changes it is passed through, so that the packet
+/// cannot be swapped for another one behind the list's back.
 pub(crate) struct SkBuffMut<'a> {
     pub(super) skb: ManuallyDrop<SkBuff>,
     pub(super) _p: PhantomData<&'a mut SkbList>,

@@ -45,10 +45,11 @@ const MAX_SEGMENTS: usize = 128;
 ///
 /// # Invariants
 ///
-/// * The data of `skb` are `count` datagrams, all of `segment_len` bytes but the last, which may be shorter. They are in its
-///   linear part if it is `linear`, else in its fragments. Nobody else refers to their memory.
-/// * `chunk` is null, and `used` is `size`; or it is memory of `size` bytes, the first `used` of which, less
-///   [`CHACHA_BLOCK_SIZE`], are the linear data or the last fragment.
+/// * The data of `skb` are `count` datagrams, all of `segment_len` bytes but the last, which may be
+///   shorter. They are in its linear part if it is `linear`, else in its fragments. Nobody else
+///   refers to their memory.
+/// * `chunk` is null, and `used` is `size`; or it is memory of `size` bytes, the first `used` of
+///   which, less [`CHACHA_BLOCK_SIZE`], are the linear data or the last fragment.
 pub(crate) struct Segments {
     skb: SkBuff,
     segment_len: usize,
@@ -92,8 +93,8 @@ impl Segments {
         } else {
             (ptr::null_mut(), 0)
         };
-        // INVARIANT: There are no data. If it is linear, the memory is the end of the headroom, which
-        // has a block's worth, and the room for `size` bytes behind it.
+        // INVARIANT: There are no data. If it is linear, the memory is the end of the headroom,
+        // which has a block's worth, and the room for `size` bytes behind it.
         Ok(Self {
             skb,
             segment_len,
@@ -117,10 +118,11 @@ impl Segments {
         }
     }
 
-    /// Appends a datagram: `header`, then `text` and `pad` zero bytes, both encrypted with ChaCha20-Poly1305, then the tag.
+    /// Appends a datagram: `header`, then `text` and `pad` zero bytes, both encrypted with
+    /// ChaCha20-Poly1305, then the tag.
     ///
-    /// Any context but hard interrupts. `EINVAL` if the datagram is longer than [`Self::room`] or the text cannot be had that
-    /// way, `ENOMEM`; nothing was appended then.
+    /// Any context but hard interrupts. `EINVAL` if the datagram is longer than [`Self::room`] or
+    /// the text cannot be had that way, `ENOMEM`; nothing was appended then.
     pub(crate) fn push(
         &mut self,
         text: &impl Text,
@@ -147,10 +149,12 @@ impl Segments {
             .chunk
             .wrapping_add(self.used.wrapping_sub(CHACHA_BLOCK_SIZE));
         let whole = CHACHA_BLOCK_SIZE.wrapping_add(unused.min(len.wrapping_add(SLACK)));
-        // SAFETY: By the type invariant these are bytes of `chunk`: at least `len` of them are not used yet, and there is a
-        // block's worth in front of them. Any bytes of C are as good as others.
+        // SAFETY: By the type invariant these are bytes of `chunk`: at least `len` of them are not
+        // used yet, and there is a block's worth in front of them. Any bytes of C are as good as
+        // others.
         let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
-        // What is sealed is the text with a block's worth in front of it, which the header is the end of.
+        // What is sealed is the text with a block's worth in front of it, which the header is the
+        // end of.
         let sealed = memory.get_mut(header.len()..).ok_or(EINVAL)?;
         let (data, rest) = sealed
             .get_mut(CHACHA_BLOCK_SIZE..)
@@ -167,14 +171,16 @@ impl Segments {
             .copy_from_slice(header);
 
         if self.linear {
-            // SAFETY: The buffer is ours. By the type invariant there is room for `len` bytes right behind its linear data.
+            // SAFETY: The buffer is ours. By the type invariant there is room for `len` bytes right
+            // behind its linear data.
             unsafe { bindings::skb_put(self.skb.as_raw(), len as u32) };
         } else {
-            // SAFETY: The buffer is ours. By the type invariant the new datagram comes right behind the last fragment, of the
-            // memory that is accounted for that.
+            // SAFETY: The buffer is ours. By the type invariant the new datagram comes right behind
+            // the last fragment, of the memory that is accounted for that.
             unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
         }
-        // INVARIANT: It is one datagram more, behind the others; if it is shorter it stays the last.
+        // INVARIANT: It is one datagram more, behind the others; if it is shorter it stays the
+        // last.
         self.used = self.used.wrapping_add(len);
         self.count = self.count.wrapping_add(1);
         self.complete = len < self.segment_len || self.count >= self.wanted;
@@ -218,7 +224,8 @@ impl Segments {
                 size as u32,
             )
         };
-        // INVARIANT: It is new memory, and a fragment of no bytes that begins behind the first block's worth of it.
+        // INVARIANT: It is new memory, and a fragment of no bytes that begins behind the first
+        // block's worth of it.
         // SAFETY: These are pages of the kernel's direct map.
         self.chunk = unsafe { bindings::lowmem_page_address(page) }.cast();
         self.used = CHACHA_BLOCK_SIZE;
@@ -245,12 +252,13 @@ impl Segments {
         skb.headers_mut().set_tstamp_type(clock);
         // SAFETY: Both buffers are valid, and the new one is ours.
         unsafe { bindings::skb_copy_hash(skb.as_raw(), like.as_raw()) };
-        // SAFETY: As above. The socket of the other, if it has one, is there for as long as that is, and then for the new one.
+        // SAFETY: As above. The socket of the other, if it has one, is there for as long as that
+        // is, and then for the new one.
         unsafe { bindings::helper_skb_charge_like(skb.as_raw(), like.as_raw()) };
         if count > 1 {
             let (len, count) = (segment_len as u16, count as u16);
-            // SAFETY: The buffer is ours. By the type invariant it is made of that many datagrams of that length, neither of
-            // which has more than 16 bits.
+            // SAFETY: The buffer is ours. By the type invariant it is made of that many datagrams
+            // of that length, neither of which has more than 16 bits.
             unsafe { bindings::helper_skb_set_udp_gso(skb.as_raw(), len, count) };
         }
         Some(skb)

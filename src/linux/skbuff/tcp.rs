@@ -2,10 +2,11 @@
 
 //! TCP segments, made where they are wanted.
 //!
-//! [`SkBuff::gso_segment`] makes a buffer of each segment. For the most common kind of packet that is a detour if what is in
-//! them is to be encrypted to somewhere else anyway.
+//! [`SkBuff::gso_segment`] makes a buffer of each segment. For the most common kind of packet that
+//! is a detour if what is in them is to be encrypted to somewhere else anyway.
 //!
-//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_TCPV4`, `SKB_GSO_TCPV6`)
+//! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_TCPV4`,
+//! `SKB_GSO_TCPV6`)
 
 use super::{
     segments::{
@@ -34,8 +35,9 @@ const CWR: u8 = 0x80;
 ///
 /// # Invariants
 ///
-/// The data of `skb` begin with the network header. `network_len` bytes of that, then `headers_len - network_len` bytes of the TCP
-/// header are linear; more data follow. `mss` is not 0.
+/// The data of `skb` begin with the network header. `network_len` bytes of that, then
+/// `headers_len - network_len` bytes of the TCP header are linear; more data follow. `mss` is not
+/// 0.
 pub(crate) struct TcpGso<'a> {
     skb: &'a SkBuff,
     network_len: usize,
@@ -50,12 +52,14 @@ pub(crate) struct TcpSegment<'a> {
 }
 
 impl SkBuff {
-    /// The segments of the packet, if it is one of TCP segments and of the most common kind: without extension headers, other
-    /// tunnels, fragments or anything that only [`Self::gso_segment`] knows of.
+    /// The segments of the packet, if it is one of TCP segments and of the most common kind:
+    /// without extension headers, other tunnels, fragments or anything that only
+    /// [`Self::gso_segment`] knows of.
     pub(crate) fn tcp_gso(&self) -> Option<TcpGso<'_>> {
         const V4: u32 = bindings::SKB_GSO_TCPV4 as u32;
         const V6: u32 = bindings::SKB_GSO_TCPV6 as u32;
-        // From somebody whose word is not taken; with congestion bits that only the first segment has.
+        // From somebody whose word is not taken; with congestion bits that only the first segment
+        // has.
         const SAME: u32 = (bindings::SKB_GSO_DODGY | bindings::SKB_GSO_TCP_ECN) as u32;
         let shinfo = self.shinfo();
         let kind = shinfo.gso_type & !SAME;
@@ -174,8 +178,8 @@ impl TcpSegment<'_> {
     }
 }
 
-/// The sum of the words of `bytes`, which are a multiple of 4, in the byte order of the machine: neither that nor how long the
-/// words are matters to a checksum. RFC 1071.
+/// The sum of the words of `bytes`, which are a multiple of 4, in the byte order of the machine:
+/// neither that nor how long the words are matters to a checksum. RFC 1071.
 fn sum(bytes: &[u8]) -> u64 {
     bytes
         .chunks_exact(4)
@@ -199,7 +203,8 @@ impl Text for TcpSegment<'_> {
             return None;
         }
         let offset = gso.headers_len.wrapping_add(self.offset());
-        // SAFETY: The buffer is valid and has that many bytes there, of which it has less than 2^31; `payload` has room for them.
+        // SAFETY: The buffer is valid and has that many bytes there, of which it has less than
+        // 2^31; `payload` has room for them.
         let sum = unsafe {
             bindings::skb_copy_and_csum_bits(
                 gso.skb.as_raw(),

@@ -50,7 +50,8 @@ fn words(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// A TCP packet of random contents with `len` bytes of payload, as a socket would give it to a device that segments.
+/// A TCP packet of random contents with `len` bytes of payload, as a socket would give it to a
+/// device that segments.
 fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)> {
     let network_len = if v6 {
         40
