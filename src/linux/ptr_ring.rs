@@ -22,10 +22,10 @@ use super::bindings;
 /// A first-in first-out queue of a fixed number of pointers, for any number of producers and
 /// consumers.
 ///
-/// Producers only contend with producers and consumers with consumers; a consumer takes entries off
-/// in the order in which they were produced. Room of consumed entries may come back some entries
-/// later (two cache lines of them, or half the ring if that is less), so a ring may be full a
-/// little before it holds its size.
+/// Producers only contend with producers and consumers with consumers. A consumer takes entries off
+/// in the order in which they were produced. The slots of consumed entries are reused a group at a
+/// time (two cache lines of them, or half the ring if that is less), so a ring may be full a little
+/// before it holds its size.
 ///
 /// # Invariants
 ///
@@ -86,9 +86,10 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
         }
     }
 
-    /// Appends an entry; gives it back if the ring is full or somebody else is producing.
+    /// Appends an entry; gives it back if the ring is full or another producer holds the lock.
     ///
-    /// Process and softirq context. This is for entries that are better dropped than waited with.
+    /// Process and softirq context. For entries that are better dropped than kept waiting for the
+    /// lock.
     #[inline]
     pub(crate) fn try_produce(&self, entry: P) -> Result<(), P> {
         let ring = self.ring.get();
@@ -121,19 +122,19 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
     pub(crate) fn consume(&self) -> Option<P> {
         // SAFETY: By the type invariant the ring is initialised.
         let entry = unsafe { bindings::ptr_ring_consume_bh(self.ring.get()) };
-        // SAFETY: By the type invariant an entry comes from `into_foreign()`, and is ours now that
-        // it is off the ring, which gives out each once.
+        // SAFETY: By the type invariant an entry comes from `into_foreign()`. This one is off the
+        // ring, which gives out each entry once, so it is ours.
         unsafe { P::try_from_foreign(entry) }
     }
 
     /// Whether the ring was empty when it was looked at. No lock is taken, any context.
     ///
-    /// An entry that was produced before, as seen from this CPU, and that nobody is consuming, is
-    /// not missed.
+    /// An entry whose production this CPU has seen is not missed, unless a consumer is just taking
+    /// it.
     #[inline]
     pub(crate) fn is_empty_lockless(&self) -> bool {
-        // SAFETY: By the type invariant the ring is initialised, and it is never resized, which
-        // would be the one thing that may not happen meanwhile.
+        // SAFETY: By the type invariant the ring is initialised and never resized. Resizing is the
+        // only operation that may not run concurrently with this one.
         unsafe { bindings::__ptr_ring_empty(self.ring.get()) }
     }
 }
@@ -145,8 +146,8 @@ impl<P: ForeignOwnable + Send> PinnedDrop for PtrRing<P> {
         while let Some(entry) = self.consume() {
             drop(entry);
         }
-        // SAFETY: By the type invariant the ring is initialised; nobody uses it any more and it has
-        // no entries left.
+        // SAFETY: By the type invariant the ring is initialised. It has no users and no entries any
+        // more.
         unsafe { bindings::ptr_ring_cleanup(self.ring.get(), None) };
     }
 }

@@ -13,20 +13,20 @@ use super::bindings;
 
 /// Fills `bytes` with random bytes. Any context.
 ///
-/// Before the generator is seeded ([`rng_is_initialized`]) they are not good for a key.
+/// Until the generator is seeded ([`rng_is_initialized`]) the bytes are not good enough for a key.
 pub(crate) fn get_random_bytes(bytes: &mut [u8]) {
     // SAFETY: `bytes` is valid for writes of its length.
     unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), bytes.len()) };
 }
 
-/// Sleeps until the generator is seeded; returns at once when it is. Process context.
+/// Sleeps until the generator is seeded; returns immediately if it is already. Process context.
 ///
 /// # Errors
 ///
 /// `ERESTARTSYS` when a signal came first.
 pub(crate) fn wait_for_random_bytes() -> Result {
-    // SAFETY: It takes nothing. In a context that may not sleep it is a "scheduling while atomic"
-    // report; no memory is touched.
+    // SAFETY: The function takes nothing. A call in a context that may not sleep is a "scheduling
+    // while atomic" report and touches no memory.
     to_result(unsafe { bindings::wait_for_random_bytes() })
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn wait_for_random_bytes() -> Result {
 ///
 /// # Errors
 ///
-/// `ERESTARTSYS` when a signal came before the generator was seeded; `bytes` is as it was then.
+/// `ERESTARTSYS` when a signal came before the generator was seeded; `bytes` is unchanged then.
 pub(crate) fn get_random_bytes_wait(bytes: &mut [u8]) -> Result {
     wait_for_random_bytes()?;
     get_random_bytes(bytes);
@@ -44,7 +44,7 @@ pub(crate) fn get_random_bytes_wait(bytes: &mut [u8]) -> Result {
 
 /// A random number. Any context.
 pub(crate) fn get_random_u32() -> u32 {
-    // SAFETY: It takes nothing and may be called anywhere.
+    // SAFETY: The function takes nothing and may be called anywhere.
     unsafe { bindings::get_random_u32() }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn get_random_u32_below(ceil: u32) -> u32 {
 
 /// Whether the generator is seeded. Any context.
 pub(crate) fn rng_is_initialized() -> bool {
-    // SAFETY: It takes nothing and may be called anywhere.
+    // SAFETY: The function takes nothing and may be called anywhere.
     unsafe { bindings::rng_is_initialized() }
 }
 

@@ -3,20 +3,20 @@
 //! RCU-protected pointers to reference counted objects.
 //!
 //! [`RcuArc`] is a reference counted allocation whose contents are dropped one grace period after
-//! the last reference goes away. [`RcuPtr`] is a place that holds such a reference and that readers
-//! look at under [`rcu::Guard`](kernel::sync::rcu::Guard) without taking a lock or a reference.
+//! the last reference goes away. [`RcuPtr`] is a place that holds such a reference. Readers look at
+//! it under [`rcu::Guard`](kernel::sync::rcu::Guard) without taking a lock or a reference.
 //!
 //! # What is dropped by a callback
 //!
-//! A callback runs in softirq context, where nothing may sleep. What it drops implements
-//! [`AtomicDrop`], which says that its destructor does not.
+//! A callback runs in softirq context, where nothing may sleep. So a type that a callback drops
+//! implements [`AtomicDrop`]: its destructor does not sleep.
 //!
 //! # Why preemptible RCU
 //!
-//! A borrow under [`Guard`] is safe code's to keep as long as the guard, over a function that
-//! sleeps, too. With preemptible RCU the read-side critical section then lasts as long as the
-//! guard, and the kernel complains. Without it sleeping ends the critical section, and the borrow
-//! dangles. So a kernel without it is refused at build time.
+//! Safe code may keep a borrow under [`Guard`] for as long as the guard, even across a function
+//! that sleeps. With preemptible RCU the read-side critical section then lasts as long as the
+//! guard, and the kernel reports the sleep. Without it, sleeping ends the critical section and the
+//! borrow dangles. So the build refuses a kernel without preemptible RCU.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -58,16 +58,16 @@ compile_error!(
 
 /// The destructor does not sleep: a value may be dropped in softirq context.
 ///
-/// Memory safety does not depend on it; a destructor that sleeps there is a "scheduling while
-/// atomic" report, and may be a deadlock. The compiler cannot see what a destructor does, so a type
-/// says so by implementing this, where its fields can be looked through: none of them may own a
-/// mutex that is held, a work queue, a socket or the last reference to such a thing.
+/// Memory safety does not depend on it: a destructor that sleeps there is a "scheduling while
+/// atomic" report, and may be a deadlock. The compiler cannot check what a destructor does, so each
+/// type implements this trait itself, next to its fields. None of the fields may own a mutex that
+/// is held, a work queue, a socket or the last reference to one of these.
 pub(crate) trait AtomicDrop {}
 
-/// The object, with the last reference.
+/// Dropping the last reference drops the object.
 impl<T: AtomicDrop> AtomicDrop for kernel::sync::Arc<T> {}
 
-/// Contents that were handed to `call_rcu()` and are not dropped yet, in this module.
+/// Contents of this module that were handed to `call_rcu()` and are not dropped yet.
 static PENDING: Atomic<i64> = Atomic::new(0);
 
 /// Tells [`drain()`] to wait for one more RCU callback, which is about to be handed to
@@ -76,16 +76,17 @@ pub(super) fn deferred_begin() {
     PENDING.fetch_add(1, Full);
 }
 
-/// Tells [`drain()`] that such a callback has done its work. It is the last thing the callback
-/// does.
+/// Tells [`drain()`] that such a callback has done its work. The callback calls this last: pairs
+/// with the load in [`drain()`], which then sees all drops done.
 pub(super) fn deferred_end() {
     PENDING.fetch_sub(1, Full);
 }
 
 /// `rcu_dereference()` of a place that is written with release semantics.
 ///
-/// It is what the C macro is, an untorn load that the compiler may not repeat, whose successors
-/// depend on its address; [`Atomic`]'s own load would be a function call here.
+/// Like the C macro this is an untorn load, which the compiler may not repeat; later loads through
+/// the pointer are ordered behind it by address dependency. [`Atomic`]'s own load would be a
+/// function call here.
 #[inline(always)]
 pub(super) fn dereference<T>(place: &Atomic<*mut T>) -> *mut T {
     // SAFETY: The pointer is valid and aligned for as long as `place` is borrowed. A volatile
@@ -93,26 +94,26 @@ pub(super) fn dereference<T>(place: &Atomic<*mut T>) -> *mut T {
     unsafe { place.as_ptr().read_volatile() }
 }
 
-/// Waits for one RCU grace period, in the expedited way when the RTNL is held.
+/// Waits for one RCU grace period, an expedited one when the RTNL is held.
 ///
 /// Process context only: it sleeps.
 pub(crate) fn synchronize_net() {
-    // SAFETY: May be called from any context that may sleep, which the caller of a function that
-    // says it sleeps is in; otherwise it is a "scheduling while atomic" report, no memory is
-    // touched.
+    // SAFETY: The function may be called from any context that may sleep, which this function
+    // demands. A call from another context is a "scheduling while atomic" report and touches no
+    // memory.
     unsafe { bindings::synchronize_net() };
 }
 
-/// A grace period that began no sooner than the value was made: who waits for it late does not wait
-/// long, or at all.
+/// A grace period that begins no sooner than the value is made. A later wait for it is short, or
+/// needs no waiting at all.
 ///
 /// Grace periods of both kinds count, normal and expedited ones.
 #[derive(Clone, Copy)]
 pub(crate) struct GracePeriod(bindings::rcu_gp_seq);
 
 impl GracePeriod {
-    /// The next grace period from now. Nothing is set going: others may have one anyway. Any
-    /// context.
+    /// The next grace period from now. This starts none: another user of RCU may start one anyway.
+    /// Any context.
     pub(crate) fn next() -> Self {
         let mut seq = bindings::rcu_gp_seq::default();
         // SAFETY: The place is valid for writing.
@@ -120,14 +121,14 @@ impl GracePeriod {
         Self(seq)
     }
 
-    /// Whether it has passed. Any context.
+    /// Whether the grace period has passed. Any context.
     pub(crate) fn has_passed(mut self) -> bool {
-        // SAFETY: It is a cookie of the right kind.
+        // SAFETY: The cookie comes from `get_state_synchronize_rcu_full()`.
         unsafe { bindings::poll_state_synchronize_rcu_full(&mut self.0) }
     }
 
-    /// Waits until it has passed; with the RTNL held in the expedited way. Process context: it
-    /// sleeps.
+    /// Waits until the grace period has passed; the wait is expedited when the RTNL is held.
+    /// Process context: it sleeps.
     pub(crate) fn wait(self) {
         if !self.has_passed() {
             synchronize_net();
@@ -135,9 +136,9 @@ impl GracePeriod {
     }
 }
 
-/// `rcu_barrier()`: waits until all RCU callbacks have run that were handed in before, by anybody.
-/// What the drop of one [`RcuArc`] hands in, because it held the last reference to another, is not
-/// waited for.
+/// `rcu_barrier()`: waits until all RCU callbacks of the system that were queued before have run.
+/// It does not wait for a callback that one of these queues, as the drop of an [`RcuArc`] does if
+/// it held the last reference to another.
 ///
 /// Process context only: it sleeps, for about one grace period.
 pub(crate) fn barrier_once() {
@@ -145,17 +146,17 @@ pub(crate) fn barrier_once() {
     unsafe { bindings::rcu_barrier() };
 }
 
-/// Waits until the contents of every [`RcuArc`] of this module whose last reference is gone, and
-/// every entry removed from an [`RhashTable`](super::rhashtable::RhashTable), have been dropped,
-/// those included that another such drop released.
+/// Waits until all deferred drops of this module are done: the contents of every [`RcuArc`] whose
+/// last reference is gone, and every entry removed from an
+/// [`RhashTable`](super::rhashtable::RhashTable). Drops that another such drop caused are included.
 ///
-/// Process context only: it sleeps. For the end of the module, when nothing of it runs any more: as
-/// long as there is somebody who goes on dropping such objects it does not end.
+/// Process context only: it sleeps. For the end of the module, when nothing of it runs any more:
+/// the loop does not end while such objects go on being dropped.
 pub(super) fn drain() {
     loop {
         let done = PENDING.load(Acquire) == 0;
-        // Also when there is none left: the last callback may have counted itself out, but not
-        // returned.
+        // Needed even if the count is zero: the last callback may have counted itself out, but not
+        // returned yet.
         barrier_once();
         if done {
             break;
@@ -214,8 +215,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
             flags,
         )?;
         // INVARIANT: `inner` was just made with a count of one, which this value owns. The contents
-        // do not move any more: they are reached through shared references only until they are
-        // dropped.
+        // do not move any more: until they are dropped, they are only reached through shared
+        // references.
         Ok(Self {
             // SAFETY: `KBox::into_raw` is never null.
             ptr: unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) },
@@ -272,10 +273,10 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
 
     /// # Safety
     ///
-    /// `ptr` must come from [`RcuArc::into_raw`], and the count that one owned passes to the new
-    /// value.
+    /// `ptr` must be null or come from [`RcuArc::into_raw`]. The count that `into_raw()` gave up
+    /// passes to the new value.
     unsafe fn from_raw(ptr: *mut Inner<T>) -> Option<Self> {
-        // INVARIANT: By the safety requirement, if it is not null.
+        // INVARIANT: By the safety requirement the pointer, if it is not null, owns one count.
         NonNull::new(ptr).map(|ptr| Self {
             ptr,
             _p: PhantomData,
@@ -290,9 +291,9 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     /// the last one was dropped.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
         let inner: *mut Inner<T> = head.wrapping_byte_sub(offset_of!(Inner<T>, rcu)).cast();
-        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts there. The
-        // allocation came from a `KBox` in `new()` or `pin_init()`, no reference is left, and no
-        // reader can have one from before the grace period.
+        // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts at `inner`.
+        // The allocation came from a `KBox` in `new()` or `pin_init()`. No reference is left, and
+        // no reader from before the grace period is either.
         let inner = unsafe { KBox::from_raw(inner) };
         drop_wiped(KBox::into_pin(inner));
         deferred_end();
@@ -323,9 +324,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> Drop for RcuArc<T> {
         if self.inner().refcount.dec_and_test() {
             deferred_begin();
             let head = self.inner().rcu.get();
-            // SAFETY: The count has just gone to zero, so this is the only place that uses `rcu`,
-            // and it does so once: a count of zero is never raised again. The allocation stays
-            // until `free()` runs.
+            // SAFETY: The count has just gone to zero. Only this place uses `rcu`, and only once: a
+            // count of zero is never raised again. The allocation stays until `free()` runs.
             unsafe { bindings::call_rcu(head, Some(Self::free)) };
         }
     }
@@ -363,7 +363,8 @@ impl<'g, T: AtomicDrop + Send + Sync + 'static> RcuBorrow<'g, T> {
         let count = unsafe { &*self.ptr.as_ptr() }.refcount.as_atomic();
         let mut old = count.load(Relaxed);
         loop {
-            // Zero: on its way to be freed. Negative: saturated, which `inc()` would keep so.
+            // Zero: the object is about to be freed. Negative: the count is saturated, and stays
+            // so.
             if old == 0 {
                 return None;
             }
@@ -407,7 +408,7 @@ pub(crate) struct RcuPtr<T: AtomicDrop + Send + Sync + 'static> {
     _p: PhantomData<RcuArc<T>>,
 }
 
-// SAFETY: It is an `RcuArc<T>` that is exchanged atomically.
+// SAFETY: The place is an `RcuArc<T>` that is exchanged atomically.
 unsafe impl<T: AtomicDrop + Send + Sync + 'static> Send for RcuPtr<T> {}
 // SAFETY: As above.
 unsafe impl<T: AtomicDrop + Send + Sync + 'static> Sync for RcuPtr<T> {}
@@ -431,11 +432,12 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
         }
     }
 
-    /// `rcu_dereference()`: what is here now, for as long as `guard` lasts.
+    /// `rcu_dereference()`: the present contents, for as long as `guard` lasts.
     #[inline]
     pub(crate) fn load<'g>(&self, _guard: &'g Guard) -> Option<RcuBorrow<'g, T>> {
-        // INVARIANT: When it was read the place still owned its reference, so the count drops to
-        // zero, if at all, after the critical section began, and the object is freed after its end.
+        // INVARIANT: When the pointer was read, the place still owned its reference. So the count
+        // drops to zero, if at all, after the critical section began, and the object is freed after
+        // its end.
         NonNull::new(dereference(&self.ptr)).map(|ptr| RcuBorrow {
             ptr,
             _p: PhantomData,
@@ -452,25 +454,25 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
         self.ptr.load(Relaxed).is_null()
     }
 
-    /// A reference to what is here now.
+    /// A reference to the present contents.
     pub(crate) fn get(&self) -> Option<RcuArc<T>> {
         let guard = Guard::new();
         self.load(&guard)?.try_get()
     }
 
-    /// `rcu_assign_pointer()`: puts `value` here and returns what was here before.
+    /// `rcu_assign_pointer()`: puts `value` here and returns the old contents.
     ///
     /// Readers that already look at the old object keep it until the end of their critical section:
     /// dropping the returned reference is always fine.
     pub(crate) fn replace(&self, value: Option<RcuArc<T>>) -> Option<RcuArc<T>> {
         let new = value.map_or(core::ptr::null_mut(), RcuArc::into_raw);
         let old = self.ptr.xchg(new, Full);
-        // SAFETY: By the type invariant `old` owned its reference, and as it has been exchanged
-        // atomically nobody else takes it over.
+        // SAFETY: By the type invariant `old` owned its reference. The exchange was atomic, so no
+        // other caller takes it over.
         unsafe { RcuArc::from_raw(old) }
     }
 
-    /// Puts `new` here if this place holds `old` now, and returns whether it did.
+    /// Puts `new` here if this place holds `old` now. Returns whether it did.
     pub(crate) fn replace_if(&self, old: Option<&RcuArc<T>>, new: RcuArc<T>) -> bool {
         let old = old.map_or(core::ptr::null_mut(), |old| old.ptr.as_ptr());
         let new = new.into_raw();
@@ -478,8 +480,9 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
             Ok(old) => (true, old),
             Err(_) => (false, new),
         };
-        // SAFETY: If the pointers were exchanged, then `unused` was here and owned its reference,
-        // as in `replace()`. Otherwise it is what `into_raw()` gave, and is nowhere else.
+        // SAFETY: If the pointers were exchanged, `unused` is the old contents, which owned their
+        // reference, as in `replace()`. Otherwise it is the pointer from `into_raw()` above, which
+        // is nowhere else.
         drop(unsafe { RcuArc::from_raw(unused) });
         replaced
     }

@@ -3,7 +3,8 @@
 //! RCU-protected boxes, for contents whose destructor sleeps.
 //!
 //! [`RcuPtr`](super::rcu::RcuPtr) leaves dropping to an RCU callback, which may not sleep. Here the
-//! one who takes the contents out waits for the readers, and has them to himself afterwards.
+//! caller that takes the contents out waits for the readers, and owns the contents alone
+//! afterwards.
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -37,7 +38,7 @@ pub(crate) struct RcuBox<T: Send + Sync> {
     _p: PhantomData<KBox<T>>,
 }
 
-// SAFETY: It is a `KBox<T>` that is exchanged atomically, and whose contents are shared.
+// SAFETY: The place is a `KBox<T>` that is exchanged atomically, and whose contents are shared.
 unsafe impl<T: Send + Sync> Send for RcuBox<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Sync for RcuBox<T> {}
@@ -52,22 +53,23 @@ impl<T: Send + Sync> RcuBox<T> {
         }
     }
 
-    /// `rcu_dereference()`: what is here now, for as long as `guard` lasts.
+    /// `rcu_dereference()`: the present contents, for as long as `guard` lasts.
     #[inline]
     pub(crate) fn load<'g>(&'g self, _guard: &'g Guard) -> Option<&'g T> {
-        // SAFETY: By the type invariant it is null or a box that was owned when it was read.
-        // Whoever takes it out waits for the end of this critical section before he does anything
-        // else with it; and the place itself is not dropped while it is borrowed.
+        // SAFETY: By the type invariant the pointer is null or a box that the place owned when it
+        // was read. A caller that takes the box out gets a `Taken`, which waits for the end of this
+        // critical section before it gives up or drops the box. The place itself is not dropped
+        // while it is borrowed.
         NonNull::new(dereference(&self.ptr)).map(|ptr| unsafe { &*ptr.as_ptr() })
     }
 
-    /// Puts `value` here, and takes out what was here before. Any context.
+    /// Puts `value` here, and takes out the old contents. Any context.
     pub(crate) fn exchange(&self, value: Option<KBox<T>>) -> Option<Taken<T>> {
         let new = value.map_or(core::ptr::null_mut(), KBox::into_raw);
-        // INVARIANT: The box passes to this place, the old one from this place to the caller.
+        // INVARIANT: The new box passes to this place, the old one from this place to the caller.
         let ptr = NonNull::new(self.ptr.xchg(new, Full))?;
-        // INVARIANT: By the type invariant the place owned the box, and as it was exchanged
-        // atomically nobody else takes it over. From here on no reader finds it.
+        // INVARIANT: By the type invariant the place owned the box. The exchange was atomic, so no
+        // other caller takes it over. From here on no reader finds it.
         Some(Taken {
             ptr,
             grace: GracePeriod::next(),
@@ -75,10 +77,11 @@ impl<T: Send + Sync> RcuBox<T> {
         })
     }
 
-    /// Puts `value` here, waits until nobody looks at what was here before, and returns that.
+    /// Puts `value` here, waits until no reader looks at the old contents any more, and returns
+    /// them.
     ///
     /// Process context, outside of RCU read-side critical sections: it sleeps for a grace period,
-    /// expedited if the RTNL is held, unless there was nothing.
+    /// which is expedited if the RTNL is held. It does not sleep if the place was empty.
     pub(crate) fn replace(&self, value: Option<KBox<T>>) -> Option<KBox<T>> {
         self.exchange(value).map(Taken::wait)
     }
@@ -90,7 +93,7 @@ impl<T: Send + Sync> RcuBox<T> {
 ///
 /// # Invariants
 ///
-/// `ptr` comes from [`KBox::into_raw`], and this value owns the box. No reader who began after
+/// `ptr` comes from [`KBox::into_raw`], and this value owns the box. No reader that began after
 /// `grace` was made has it.
 #[must_use = "dropping it may wait for a grace period"]
 pub(crate) struct Taken<T: Send + Sync> {
@@ -99,20 +102,20 @@ pub(crate) struct Taken<T: Send + Sync> {
     _p: PhantomData<KBox<T>>,
 }
 
-// SAFETY: It is a `KBox<T>` whose contents are shared.
+// SAFETY: The value is a `KBox<T>` whose contents are shared.
 unsafe impl<T: Send + Sync> Send for Taken<T> {}
 // SAFETY: As above.
 unsafe impl<T: Send + Sync> Sync for Taken<T> {}
 
 impl<T: Send + Sync> Taken<T> {
-    /// Waits until nobody looks at it any more, if a grace period has not passed since it was taken
-    /// out.
+    /// Waits until no reader looks at the box any more. There is no wait if a grace period has
+    /// passed since it was taken out.
     ///
     /// Process context, outside of RCU read-side critical sections: it sleeps.
     pub(crate) fn wait(self) -> KBox<T> {
         let this = ManuallyDrop::new(self);
         this.grace.wait();
-        // SAFETY: By the type invariant it is a box of ours, and the readers are gone.
+        // SAFETY: By the type invariant the box is ours, and the readers are gone.
         unsafe { KBox::from_raw(this.ptr.as_ptr()) }
     }
 }
@@ -121,7 +124,7 @@ impl<T: Send + Sync> Deref for Taken<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type invariant it is a box of ours, which only readers look at besides.
+        // SAFETY: By the type invariant the box is ours; others only read it.
         unsafe { self.ptr.as_ref() }
     }
 }
@@ -129,7 +132,7 @@ impl<T: Send + Sync> Deref for Taken<T> {
 impl<T: Send + Sync> Drop for Taken<T> {
     fn drop(&mut self) {
         self.grace.wait();
-        // SAFETY: By the type invariant it is a box of ours, and the readers are gone.
+        // SAFETY: By the type invariant the box is ours, and the readers are gone.
         drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
     }
 }
@@ -151,8 +154,8 @@ mod tests {
         *, //
     };
 
-    /// A grace period does not pass while a reader is there, and counts for all that was taken out
-    /// before it.
+    /// A grace period does not pass while a reader is there. It counts for every box that was taken
+    /// out before it.
     #[test]
     fn grace_periods() {
         let guard = Guard::new();
@@ -166,7 +169,7 @@ mod tests {
         drop(guard);
     }
 
-    /// What is taken out is there for the readers, and not found any more.
+    /// A box that was taken out stays for its readers, and is not found any more.
     #[test]
     fn taken_out() -> Result {
         let place = RcuBox::new();
