@@ -2,20 +2,19 @@
 
 //! Resizable hash tables that are read under RCU.
 //!
-//! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries; readers
-//! find a value under [`rcu::Guard`](Guard) without a lock or a reference, and a value that is
-//! removed is dropped one grace period later. An entry is wiped when it is freed, its key and its
-//! value.
+//! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries. Readers
+//! find a value under [`rcu::Guard`](Guard) without a lock or a reference; a removed value is
+//! dropped one grace period later. When an entry is freed, its key and its value are wiped.
 //!
-//! Keys are hashed with SipHash, so that others may choose them: who does not know the key of the
-//! hash finds no two that meet. With that key goes a number that the kernel draws anew for each
-//! size of a table and whenever a chain gets suspiciously long. [`RandomKey`]s, which nobody has
-//! chosen, are hashed with that number alone, which is quicker.
+//! Keys are hashed with SipHash, so an attacker may choose them: without the secret key of the hash
+//! no two keys with the same hash can be found. The hash also takes a number that the kernel draws
+//! anew for each size of a table and whenever a chain gets suspiciously long. [`RandomKey`]s, which
+//! no party chooses, are hashed with that number alone, which is quicker.
 //!
 //! # Context
 //!
 //! Looking up, inserting, replacing and removing is fine in process and in softirq context, and
-//! never sleeps except as the allocation flags allow. Making, walking and dropping a table is for
+//! sleeps only where the allocation flags allow it. Making, walking and dropping a table is for
 //! process context.
 //!
 //! C header: [`include/linux/rhashtable.h`](srctree/include/linux/rhashtable.h)
@@ -51,23 +50,23 @@ use super::{
     wipe::drop_wiped, //
 };
 
-/// What a key is: plain bytes, of which two are the same key if all of them are equal.
+/// A key: plain bytes. Two keys are the same if all their bytes are equal.
 pub(crate) trait Key: AsBytes + Copy + Send + Sync + 'static {}
 
 impl<const N: usize> Key for [u8; N] {}
 impl<const N: usize> Key for [u64; N] {}
 impl Key for RandomKey {}
 
-/// A random number as a key: each inserted one was drawn here and chosen by nobody. Which ones are
-/// looked up may be chosen, as that makes no chain longer.
+/// A random number as a key. Each key that is inserted must be drawn at random on this machine.
+/// Keys that are only looked up may be chosen by an attacker, as a lookup makes no chain longer.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct RandomKey(pub(crate) u32);
 
-// SAFETY: It is a number, without padding.
+// SAFETY: The type is a number, without padding.
 unsafe impl AsBytes for RandomKey {}
 
-/// A key, aligned for the hash function, which reads it by the word, and is quicker then.
+/// A key, aligned to words: the hash function reads words, and is quicker if they are aligned.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Aligned<K>(K);
@@ -83,18 +82,18 @@ struct Node<K: Key, V: AtomicDrop + Send + Sync + 'static> {
 }
 
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
-    /// The length of the key in bytes, once it is sure that the layout is the one which C assumes.
+    /// The length of the key in bytes. Asserts that the layout is the one that C assumes.
     const KEY_LEN: u16 = {
         assert!(offset_of!(Self, links) == 0);
         assert!(offset_of!(Self, key) == size_of::<bindings::helper_rhashtable_node>());
         assert!(size_of::<K>() > 0 && size_of::<K>() <= u16::MAX as usize);
-        // Keys of this length are hashed as random numbers.
+        // C hashes keys of this length as random numbers.
         assert!(size_of::<K>() != size_of::<RandomKey>() || align_of::<K>() == align_of::<u32>());
         size_of::<K>() as u16
     };
 
     fn links(this: NonNull<Self>) -> *mut bindings::helper_rhashtable_node {
-        // The links are what a node begins with.
+        // A node begins with its links.
         this.as_ptr().cast()
     }
 
@@ -103,7 +102,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     /// # Safety
     ///
     /// * `this` comes from `KBox::into_raw`, and the caller owns it.
-    /// * It is in no table any more, so that only a reader from before can still see it.
+    /// * The node is in no table any more, so that only a reader that began before can still see
+    ///   it.
     unsafe fn drop_deferred(this: NonNull<Self>) {
         rcu::deferred_begin();
         // SAFETY: By the safety requirements the node is valid, and its `rcu` is used only here,
@@ -119,23 +119,23 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     ///
     /// `head` is the `rcu` of a node that was given to `drop_deferred()`, a grace period ago.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
-        // The links are what a node begins with.
+        // A node begins with its links.
         let node: *mut Self = head
             .wrapping_byte_sub(offset_of!(bindings::helper_rhashtable_node, rcu))
             .cast();
-        // SAFETY: By the safety requirement `head` lies in the links of a node; it came from
-        // `KBox::into_raw` and is owned by this callback since `drop_deferred()`. No reader has it
-        // any more.
+        // SAFETY: By the safety requirement `head` lies in the links of a node, which came from
+        // `KBox::into_raw`. This callback owns the node since `drop_deferred()`, and no reader has
+        // it any more.
         let node = unsafe { KBox::from_raw(node) };
         drop_wiped(KBox::into_pin(node));
         rcu::deferred_end();
     }
 
-    /// What `rhashtable_free_and_destroy()` calls for each entry.
+    /// The function that `rhashtable_free_and_destroy()` calls for each entry.
     ///
     /// # Safety
     ///
-    /// `this` is a node in the table that is being destroyed; it is not used again by it.
+    /// `this` is a node in the table that is being destroyed, which does not use it again.
     unsafe extern "C" fn destroy(this: *mut c_void, _arg: *mut c_void) {
         if let Some(this) = NonNull::new(this.cast()) {
             // SAFETY: The table owned the node, which came from `Entry::into_raw`, and gives it up
@@ -147,7 +147,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
 
 /// An entry that is in no table.
 ///
-/// Nothing is left of it when it is dropped.
+/// Dropping it wipes the memory.
 pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static>(
     ManuallyDrop<Pin<KBox<Node<K, V>>>>,
 );
@@ -178,7 +178,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
         )?)))
     }
 
-    /// The value, to be looked at or changed before others can see it.
+    /// The value, to read or change it before readers can see it.
     pub(crate) fn value(&mut self) -> Pin<&mut V> {
         self.0.as_mut().project().value
     }
@@ -192,8 +192,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used again, and not dropped.
         let node = unsafe { ManuallyDrop::take(&mut this.0) };
-        // SAFETY: A node is moved no more: what gets the pointer keeps it where it is, until it is
-        // dropped.
+        // SAFETY: The node does not move any more: the owner of the pointer keeps it in place until
+        // it is dropped.
         let node = unsafe { Pin::into_inner_unchecked(node) };
         // SAFETY: `KBox::into_raw` is never null.
         unsafe { NonNull::new_unchecked(KBox::into_raw(node)) }
@@ -201,8 +201,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
 
     /// # Safety
     ///
-    /// `node` comes from [`Self::into_raw`], nobody else has it, and its ownership passes to the
-    /// new value.
+    /// `node` comes from [`Self::into_raw`], nothing else refers to it, and its ownership passes to
+    /// the new value.
     unsafe fn from_raw(node: NonNull<Node<K, V>>) -> Self {
         // SAFETY: By the safety requirement it came from a box.
         let node = unsafe { KBox::from_raw(node.as_ptr()) };
@@ -241,8 +241,8 @@ impl<'g, K: Key, V: AtomicDrop + Send + Sync + 'static> Found<'g, K, V> {
 ///
 /// * `ht` is an initialised `struct rhashtable` whose parameters say where in a [`Node<K, V>`] the
 ///   key is.
-/// * What is linked in it are nodes from [`Entry::into_raw`], which it owns. One that it gives up
-///   is freed no sooner than a grace period later.
+/// * The table links nodes from [`Entry::into_raw`], and owns them. A node that it gives up is
+///   freed no sooner than a grace period later.
 #[pin_data(PinnedDrop)]
 pub(crate) struct RhashTable<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
@@ -258,7 +258,7 @@ unsafe impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Send for RhashTable<K
 unsafe impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Sync for RhashTable<K, V> {}
 
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
-    /// An empty table, which grows and shrinks with what is in it.
+    /// An empty table, which grows and shrinks with the number of its entries.
     ///
     /// Process context. `ENOMEM` if there is no memory for the first buckets.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
@@ -273,11 +273,12 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         }? Error)
     }
 
-    /// The number of entries, which others may be changing.
+    /// The number of entries, which other CPUs may be changing.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: By the type invariant `ht` is initialised; only an address is taken.
         let nelems = unsafe { &raw const (*self.ht.get()).nelems.counter };
-        // SAFETY: It is the number of an atomic in there, and read as one.
+        // SAFETY: The pointer is to the number inside an `atomic_t`; a volatile read is an atomic
+        // one.
         let len = unsafe { nelems.read_volatile() };
         usize::try_from(len).unwrap_or(0)
     }
@@ -287,32 +288,33 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         // SAFETY: `ht` is initialised; the guard is the proof that RCU is held; `key` has the
         // table's key length.
         let node = unsafe { bindings::helper_rhashtable_lookup(self.ht.get(), key.cast()) };
-        // INVARIANT: By the type invariant what is found is null or a node, which was linked while
-        // the guard existed and so is not freed before the guard is gone.
+        // INVARIANT: By the type invariant the result is null or a node. The node was linked while
+        // the guard existed, so it is not freed before the guard is gone.
         NonNull::new(node.cast()).map(|node| Found {
             node,
             _p: PhantomData,
         })
     }
 
-    /// Takes what was found in this table out and says whether this call was the one that did.
+    /// Takes a node that was found in this table out of it. Returns whether this call did so, and
+    /// not another one.
     fn unlink(&self, found: &Found<'_, K, V>) -> bool {
-        // SAFETY: `ht` is initialised. The node was linked in it and is not freed yet. If it has
-        // been unlinked since, the call finds it in no bucket.
+        // SAFETY: `ht` is initialised. The node was linked in the table and is not freed yet. If it
+        // has been unlinked since, the call finds it in no bucket.
         let err =
             unsafe { bindings::helper_rhashtable_remove(self.ht.get(), Node::links(found.node)) };
         if err != 0 {
             return false;
         }
-        // SAFETY: The table has just given the node up, and for one caller only.
+        // SAFETY: The table has just given the node up, to this caller alone.
         unsafe { Node::drop_deferred(found.node) };
         true
     }
 
     /// Inserts `entry`.
     ///
-    /// The entry comes back with the error: `EEXIST` if its key is there already; `ENOMEM`, `EBUSY`
-    /// or `E2BIG` if the table would have to grow first and cannot right now.
+    /// An error gives the entry back: `EEXIST` if its key is there already; `ENOMEM`, `EBUSY` or
+    /// `E2BIG` if the table would have to grow first and cannot do so now.
     ///
     /// Process and softirq context.
     pub(crate) fn insert(&self, entry: Entry<K, V>) -> Result<(), (Error, Entry<K, V>)> {
@@ -320,7 +322,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         // SAFETY: `ht` is initialised, `node` is a node in no table.
         // INVARIANT: If it succeeds the table owns the node.
         let err = unsafe { bindings::helper_rhashtable_insert(self.ht.get(), Node::links(node)) };
-        // SAFETY: If it failed the node was not linked, and nobody has seen it.
+        // SAFETY: The insertion failed, so the node was not linked, and no reader has seen it.
         to_result(err).map_err(|err| (err, unsafe { Entry::from_raw(node) }))
     }
 
@@ -331,18 +333,18 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         self.find(key, guard).map(|found| &found.get().value)
     }
 
-    /// Removes the entry for `key` and says whether there was one.
+    /// Removes the entry for `key`. Returns whether there was one.
     ///
     /// Process and softirq context. The value is dropped after a grace period, in softirq context.
     pub(crate) fn remove(&self, key: &K) -> bool {
         self.remove_if(key, |_| true)
     }
 
-    /// Removes the entry for `key` if `is_it` says so of its value, and says whether it was
-    /// removed.
+    /// Removes the entry for `key` if `is_it` returns true for its value. Returns whether an entry
+    /// was removed.
     ///
-    /// What is removed is the very entry that was looked at: one that has taken its place meanwhile
-    /// stays. `is_it` may not sleep.
+    /// Only the entry that `is_it` looked at is removed: an entry that has taken its place
+    /// meanwhile stays. `is_it` may not sleep.
     ///
     /// Process and softirq context. The value is dropped after a grace period, in softirq context.
     pub(crate) fn remove_if(&self, key: &K, is_it: impl FnOnce(&V) -> bool) -> bool {
@@ -353,14 +355,14 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         }
     }
 
-    /// Removes the entries that `keep` does not want to keep, and says how many.
+    /// Removes the entries for which `keep` returns false. Returns how many were removed.
     ///
     /// `keep` may not sleep. It may see an entry twice, and may miss one while the table grows or
     /// shrinks.
     ///
     /// Process context: sleeps now and then if the table is large.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize {
-        /// Entries that are looked at before others may run.
+        /// Entries that are visited between two calls of `cond_resched()`.
         const BATCH: usize = 512;
 
         let mut removed = 0usize;
@@ -371,7 +373,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         let mut more = true;
         while more {
             // Holds RCU until `rhashtable_walk_stop()`. The result says whether the table has been
-            // resized, and so whether the walk begins anew: that is nothing to do about.
+            // resized, so that the walk begins anew: there is nothing to do about that.
             // SAFETY: `iter` has been entered, and not started.
             unsafe { bindings::rhashtable_walk_start_check(iter.get()) };
             for _ in 0..BATCH {
@@ -385,8 +387,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
                     more = false;
                     break;
                 };
-                // INVARIANT: By the type invariant it is a node, which was linked while RCU was
-                // held as it is now, and so is not freed before it is released below, where this
+                // INVARIANT: By the type invariant this is a node. It was linked while RCU was
+                // held, as it is now, so it is not freed before RCU is released below, when this
                 // value is gone.
                 let found = Found {
                     node,
@@ -397,9 +399,9 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
                     removed = removed.saturating_add(1);
                 }
             }
-            // A walk that goes on where the last entry has been removed would skip as many entries
-            // of its bucket as it has seen there, of which some are gone. Let it begin the bucket
-            // anew.
+            // If the entry at which the walk stopped was removed, the walk would skip as many
+            // entries of the bucket as it has seen there. Some of those are gone, so it would skip
+            // others. Let it begin the bucket anew.
             // SAFETY: `iter` has been entered, and is in use by this function alone.
             unsafe { (*iter.get()).skip = 0 };
             // SAFETY: `iter` has been started.
@@ -415,8 +417,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
 #[pinned_drop]
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> PinnedDrop for RhashTable<K, V> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `ht` is initialised, and nobody uses it any more: lookups and walks borrow it.
-        // Readers may still look at a node, which `destroy()` respects.
+        // SAFETY: `ht` is initialised, and not in use any more: lookups and walks borrow it.
+        // Readers may still look at a node, so `destroy()` defers the drop.
         unsafe {
             bindings::rhashtable_free_and_destroy(
                 self.ht.get(),
@@ -447,7 +449,7 @@ mod tests {
         }, //
     };
 
-    /// A value whose number alive is known.
+    /// A value that counts how many of its kind are alive.
     struct Value(u64, Arc<Atomic<u64>>);
 
     impl Value {
@@ -465,7 +467,8 @@ mod tests {
         }
     }
 
-    /// Fills a table with keys of one type, empties it in part, and says what was wrong.
+    /// Fills a table with keys of one type and empties it in part. Returns what was wrong, or an
+    /// empty string.
     fn exercise<K: Key>(key: impl Fn(u64) -> K) -> Result<&'static str> {
         const MANY: u64 = 3_000;
 
@@ -496,8 +499,7 @@ mod tests {
             }
         }
 
-        // The growth of the table, which is not done yet perhaps, may hide an entry from a walk; so
-        // walk again.
+        // The table may still be growing, which may hide an entry from a walk; so walk again.
         let odd = |_: &K, value: &Value| value.0 % 2 == 1;
         let mut removed = 0;
         for _ in 0..100 {
@@ -579,7 +581,7 @@ mod tests {
     #[test]
     fn the_hash_is_siphash() {
         // The first 24, 32 and 7 of the bytes 0, 1, 2, … with the key 0, 1, …, 15: the vectors of
-        // the reference code, of which the lower half is used.
+        // the reference code, of which the table uses the lower half.
         let data: Aligned<[u8; 32]> = Aligned(core::array::from_fn(|i| i as u8));
         let mut key = bindings::siphash_key_t {
             key: [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908],
@@ -597,7 +599,7 @@ mod tests {
 
     #[test]
     fn keys_that_meet_in_jhash_are_spread() -> Result {
-        // With the table's own seed, which nobody outside knows.
+        // The seed is the table's own, which an attacker does not know.
         let table = KBox::pin_init(RhashTable::<[u64; 4], Value>::new(), GFP_KERNEL)?;
         let ht = table.ht.get();
         // SAFETY: The table is initialised, and nobody else changes it.
@@ -622,7 +624,7 @@ mod tests {
             let hash = unsafe { hashfn((&raw const key).cast(), 32, seed) };
             hit |= 1 << (hash % 64);
         }
-        // At random they hit 40.6 buckets, and fewer than 25 with a probability of 2.4e-11.
+        // Random keys hit 40.6 buckets on average, and fewer than 25 with a probability of 2.4e-11.
         assert!(hit.count_ones() >= 25);
         Ok(())
     }

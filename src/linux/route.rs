@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Routes and what they are looked up by. The lookup itself is a matter of the socket that sends:
-//! [`LiveSocket`](super::udp_tunnel::LiveSocket).
+//! Routes, and the flows that they are looked up by. The lookup itself belongs to the socket that
+//! sends: [`LiveSocket`](super::udp_tunnel::LiveSocket).
 //!
 //! C headers: [`include/net/route.h`](srctree/include/net/route.h),
 //! [`include/net/ip6_route.h`](srctree/include/net/ip6_route.h),
@@ -45,10 +45,11 @@ impl Route4 {
         unsafe { &raw mut (*self.ptr.as_ptr()).dst }
     }
 
-    /// The index of the interface the route goes out by, as long as that is not being removed.
+    /// The index of the interface that the route goes out by, as long as that interface is not
+    /// being removed.
     pub(crate) fn ifindex(&self, _guard: &rcu::Guard) -> i32 {
-        // SAFETY: By the type invariant the route is valid. The device it refers to, which may be
-        // exchanged any time, is not freed before the end of the critical section.
+        // SAFETY: By the type invariant the route is valid. Its device may be exchanged any time;
+        // the one that is read is not freed before the end of the critical section.
         unsafe { bindings::helper_dst_ifindex(self.as_dst()) }
     }
 }
@@ -95,10 +96,9 @@ impl Drop for Route6 {
     }
 }
 
-/// What an IPv4 route is looked up by: `struct flowi4`, for UDP. Addresses are in network byte
-/// order.
+/// The key of an IPv4 route lookup: `struct flowi4`, for UDP. Addresses are in network byte order.
 ///
-/// A lookup writes what it found out to it, the source address if none was given.
+/// A lookup writes its results to it, such as the source address if none was given.
 pub(crate) struct Flow4 {
     inner: bindings::flowi4,
 }
@@ -130,7 +130,7 @@ impl Flow4 {
         self.inner.saddr.to_ne_bytes()
     }
 
-    /// The destination address. A lookup sets it as well, if it was 0.0.0.0.
+    /// The destination address. A lookup sets it, too, if it was 0.0.0.0.
     pub(crate) fn daddr(&self) -> [u8; 4] {
         self.inner.daddr.to_ne_bytes()
     }
@@ -146,10 +146,9 @@ impl Flow4 {
     }
 }
 
-/// What an IPv6 route is looked up by: `struct flowi6`, for UDP. Addresses are in network byte
-/// order.
+/// The key of an IPv6 route lookup: `struct flowi6`, for UDP. Addresses are in network byte order.
 ///
-/// A lookup writes what it found out to it, the source address if none was given.
+/// A lookup writes its results to it, such as the source address if none was given.
 pub(crate) struct Flow6 {
     inner: bindings::flowi6,
 }
@@ -194,14 +193,13 @@ impl Flow6 {
     }
 }
 
-/// `ipv6_mod_enabled()`: whether this kernel does IPv6 at all (it was not booted with
-/// `ipv6.disable=1`).
+/// `ipv6_mod_enabled()`: whether this kernel does IPv6 (it was not booted with `ipv6.disable=1`).
 pub(crate) fn ipv6_mod_enabled() -> bool {
-    // SAFETY: No requirements.
+    // SAFETY: The function has no requirements.
     unsafe { bindings::ipv6_mod_enabled() }
 }
 
-/// `ipv6_iface_scope_id()`: `iface` if `addr` means something on one link only, and 0 otherwise.
+/// `ipv6_iface_scope_id()`: `iface` if `addr` is valid on one link only, else 0.
 pub(crate) fn ipv6_iface_scope_id(addr: [u8; 16], iface: i32) -> u32 {
     let mut in6 = bindings::in6_addr::default();
     in6.in6_u.u6_addr8 = addr;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The RTNL, and kinds of network devices that `ip link add type …` can make.
+//! The RTNL, and the kinds of network devices that `ip link add type …` can make.
 //!
 //! C headers: [`include/linux/rtnetlink.h`](srctree/include/linux/rtnetlink.h),
 //! [`include/net/rtnetlink.h`](srctree/include/net/rtnetlink.h)
@@ -41,17 +41,17 @@ use super::{
 ///
 /// # Invariants
 ///
-/// The value owns the lock of the task it was made in.
+/// The value owns the RTNL, which the task that made the value has taken.
 #[must_use = "the RTNL is released when the guard is dropped"]
 pub(crate) struct RtnlGuard {
     _not_send: NotThreadSafe,
 }
 
-/// `rtnl_lock()`. Process context: it sleeps. Releasing it may take long: devices that were
-/// unregistered under it are destroyed then.
+/// `rtnl_lock()`. Process context: it sleeps. Releasing the lock may take long: it destroys the
+/// devices that were unregistered under the lock.
 pub(crate) fn lock() -> RtnlGuard {
     // SAFETY: The function may be called from any context that may sleep. A task that has the lock
-    // already waits for ever, which is no matter of memory.
+    // already waits for ever, which touches no memory.
     unsafe { bindings::rtnl_lock() };
     // INVARIANT: The lock has just been taken.
     RtnlGuard {
@@ -68,8 +68,8 @@ impl Drop for RtnlGuard {
 
 /// A kind of network devices, registered with `rtnl_link_register()`.
 ///
-/// When this is dropped all devices of the kind are deleted, in whatever namespace they are. On
-/// return they have been destroyed. Process context, without the RTNL.
+/// Dropping this deletes all devices of the kind, in all namespaces. On return they have been
+/// destroyed. Process context, without the RTNL.
 ///
 /// # Invariants
 ///
@@ -81,7 +81,7 @@ pub(crate) struct Registration<D: Driver> {
     _p: PhantomData<fn(D)>,
 }
 
-// SAFETY: There is nothing to do with the value but to drop it, which may be done from any thread.
+// SAFETY: The only thing to do with the value is to drop it, which any thread may do.
 unsafe impl<D: Driver> Send for Registration<D> {}
 // SAFETY: As above.
 unsafe impl<D: Driver> Sync for Registration<D> {}
@@ -93,7 +93,7 @@ impl<D: Driver> Registration<D> {
             ops <- Opaque::try_ffi_init(|slot: *mut bindings::rtnl_link_ops| {
                 // SAFETY: The slot is valid for writing, and all zeroes are a value of this type.
                 unsafe { slot.write_bytes(0, 1) };
-                // SAFETY: The slot is initialised, nobody else uses it yet.
+                // SAFETY: The slot is initialised, and nothing else uses it yet.
                 let ops = unsafe { &mut *slot };
                 ops.kind = D::KIND.as_char_ptr();
                 ops.priv_size = size_of::<Private<D>>();
@@ -109,8 +109,9 @@ impl<D: Driver> Registration<D> {
 
     /// # Safety
     ///
-    /// `dev` must be valid, set up by this kind, not registered, and not be used by anybody else;
-    /// `params` must be valid; the RTNL must be held.
+    /// * `dev` must be valid, set up by this kind, and not registered; nothing else may use it.
+    /// * `params` must be valid.
+    /// * The RTNL must be held.
     unsafe extern "C" fn newlink(
         dev: *mut bindings::net_device,
         params: *mut bindings::rtnl_newlink_params,
@@ -118,7 +119,7 @@ impl<D: Driver> Registration<D> {
     ) -> c_int {
         // SAFETY: `params` is valid by the safety requirement.
         let net = unsafe { bindings::rtnl_newlink_link_net(params) };
-        // SAFETY: The request holds the namespace, either through its socket or by itself.
+        // SAFETY: The request holds the namespace, through its socket or by a reference of its own.
         let net = unsafe { Net::from_raw(net) };
         // SAFETY: By the safety requirement.
         match unsafe { Self::create(dev, net) } {
@@ -131,12 +132,13 @@ impl<D: Driver> Registration<D> {
     ///
     /// As for `newlink()`.
     unsafe fn create(dev: *mut bindings::net_device, net: &Net) -> Result {
-        // SAFETY: By the safety requirement; it is valid for longer than this function runs: if
-        // this fails the caller frees it, otherwise it is registered.
+        // SAFETY: By the safety requirement the device is valid, and for longer than this function
+        // runs: if this fails the caller frees it, otherwise it is registered.
         let netdev = unsafe { NetDevice::from_raw(dev) };
-        // SAFETY: The device is valid. It is freed after this has failed, see below, which revokes
-        // the handle and waits, or after the destructor: by then `uninit()` has revoked it, and the
-        // core has waited for a grace period.
+        // SAFETY: The device is valid. It is freed after this function has failed or after the
+        // destructor. In the first case this function revokes the handle and waits for a grace
+        // period, see below. In the second `uninit()` has revoked the handle, and the core has
+        // waited for a grace period.
         let handle = unsafe { Handle::new(dev) }?;
         let driver = match D::new(handle.clone(), &netdev.name(), net) {
             Ok(driver) => driver,
@@ -147,24 +149,24 @@ impl<D: Driver> Registration<D> {
             }
         };
         // SAFETY: The device was allocated for this kind, so its private memory is a place for the
-        // value. Nobody looks at it before it is registered.
+        // value. Nothing reads that memory before the device is registered.
         unsafe { Private::<D>::ptr(dev).write(Private::new(driver.clone(), handle.clone())) };
-        // SAFETY: The NAPIs are new. They are deleted by `teardown()` or the destructor, while the
-        // device is still valid and its private memory still has this handle. From now on that
-        // memory is what the poll function needs.
+        // SAFETY: The NAPIs are new. `teardown()` or the destructor deletes them, while the device
+        // is still valid and its private memory still has this handle. The poll function needs that
+        // memory, which is initialised now.
         unsafe { handle.napis().add(dev, Operations::<D>::poll) };
-        // SAFETY: They have just been added, and are not enabled yet.
+        // SAFETY: The NAPIs have just been added, and are not enabled yet.
         unsafe { handle.napis().enable() };
         // SAFETY: The device was set up, and the RTNL is held, by the safety requirement.
         if let Err(e) = to_result(unsafe { bindings::register_netdevice(dev) }) {
-            // The device may have been registered and unregistered again, and be waiting for the
-            // RTNL to be released to be freed. It was never open, and the core has no destructor to
-            // call.
-            // SAFETY: It is not registered any more; the rest was done above.
+            // The device may have been registered and unregistered again, and be freed when the
+            // RTNL is released. It was never open, and the core has no destructor to call.
+            // SAFETY: The device is not registered any more; its private memory was initialised and
+            // its NAPIs were enabled above.
             unsafe { Operations::<D>::teardown(dev) };
             return Err(e);
         }
-        // Only now, so that it is not called if registering fails.
+        // Set only now, so that the core does not call it if registering fails.
         // SAFETY: The device is valid, and unregistering it needs the RTNL, which is held.
         unsafe { (*dev).priv_destructor = Some(Operations::<D>::destructor) };
         D::registered(driver.as_arc_borrow(), netdev);
@@ -176,26 +178,26 @@ impl<D: Driver> Registration<D> {
 impl<D: Driver> PinnedDrop for Registration<D> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the kind is registered. On return all devices of the kind
-        // are unregistered and their destructors have run, those included that others had begun to
-        // delete.
+        // are unregistered and their destructors have run, those included that another task had
+        // begun to delete.
         unsafe { bindings::rtnl_link_unregister(self.ops.get()) };
     }
 }
 
-/// The driver of the device number `ifindex` of `net`. Any context.
+/// The driver of the device with index `ifindex` in `net`. Any context.
 ///
-/// Fails with `ENODEV` if there is no such device, and with `EOPNOTSUPP` if it is not one of `D`'s
-/// kind.
+/// Fails with `ENODEV` if there is no such device, and with `EOPNOTSUPP` if the device is not of
+/// `D`'s kind.
 pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>> {
     let ifindex = i32::try_from(ifindex).map_err(|_| ENODEV)?;
     let guard = rcu::Guard::new();
     // SAFETY: The namespace is valid, and we are in a read-side critical section.
     let dev = unsafe { bindings::dev_get_by_index_rcu(net.as_raw(), ifindex) };
-    // SAFETY: As above, and so is the result found just now, if it is not null.
+    // SAFETY: The result is null or a device that was found in the critical section of `guard`.
     unsafe { driver_of(dev, &guard) }
 }
 
-/// The driver of the device called `name` (or that has it as an alternative name) in `net`. Any
+/// The driver of the device in `net` that is called `name`, or has it as an alternative name. Any
 /// context.
 ///
 /// Fails as [`find_by_index`] does.
@@ -204,7 +206,7 @@ pub(crate) fn find_by_name<D: Driver>(net: &Net, name: &CStr) -> Result<Arc<D>> 
     // SAFETY: The namespace is valid, `name` is terminated, and we are in a read-side critical
     // section.
     let dev = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_char_ptr()) };
-    // SAFETY: As above, and so is the result found just now, if it is not null.
+    // SAFETY: The result is null or a device that was found in the critical section of `guard`.
     unsafe { driver_of(dev, &guard) }
 }
 
@@ -219,9 +221,9 @@ unsafe fn driver_of<D: Driver>(
     if dev.is_null() {
         return Err(ENODEV);
     }
-    // SAFETY: The device is valid by the safety requirement; what it can do does not change.
+    // SAFETY: The device is valid by the safety requirement; its operations do not change.
     let ops = unsafe { (*dev).netdev_ops };
-    // SAFETY: As above; what made it does not change either.
+    // SAFETY: As above; the kind that made it does not change either.
     let link_ops = unsafe { (*dev).rtnl_link_ops };
     if link_ops.is_null() || !core::ptr::eq(ops, Operations::<D>::netdev_ops()) {
         return Err(EOPNOTSUPP);
@@ -229,14 +231,14 @@ unsafe fn driver_of<D: Driver>(
     // SAFETY: The kind of a device stays registered until all of its devices are gone, and its name
     // does not change.
     let kind = unsafe { (*link_ops).kind };
-    // The operations say that it is one of this module's, and there is only one kind of a name at a
-    // time.
+    // The operations show that the device is one of this module's, and there is only one kind of a
+    // name at a time.
     // SAFETY: As above; both names are terminated.
     if unsafe { bindings::strcmp(kind, D::KIND.as_char_ptr()) } != 0 {
         return Err(EOPNOTSUPP);
     }
-    // SAFETY: It is a device of this kind. It was made by `create()`, which registers it when the
-    // private memory is initialised; that is dropped a grace period after the device cannot be
+    // SAFETY: The device is of this kind. `create()` made it, and registered it after the private
+    // memory was initialised. That memory is dropped a grace period after the device cannot be
     // found any more.
     let private = unsafe { Private::<D>::of(dev) };
     Ok(private.driver().clone())
