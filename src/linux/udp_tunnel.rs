@@ -2,13 +2,14 @@
 
 //! UDP sockets of the kernel that tunnels are made of.
 //!
-//! A socket belongs to a network namespace but does not keep it alive, so it has to be gone before
-//! the namespace is. That is seen to here: [`Registration`] is told of namespaces that go away, and
-//! closes what is still open in them.
+//! A socket belongs to a network namespace but does not keep it alive, so the socket has to be gone
+//! before the namespace is. [`Registration`] takes care of that: the core tells it of namespaces
+//! that go away, and it closes the sockets that are still open in them.
 //!
 //! ```text
-//!   create() ──> open ──── release() or drop ───────────────────────> closed ──> grace period ──> receiver dropped
-//!                  └────── its namespace goes away (Registration) ──────┘
+//!   create() ──> open ──── release() or drop ───────────────────────> closed ──> grace period
+//!                  └────── its namespace goes away (Registration) ──────┘              ▼
+//!                                                                              receiver dropped
 //! ```
 //!
 //! C header: [`include/net/udp_tunnel.h`](srctree/include/net/udp_tunnel.h)
@@ -79,15 +80,15 @@ pub(crate) const AF_INET: u16 = bindings::AF_INET as u16;
 /// `AF_INET6`: the address family of IPv6, as in `sa_family`.
 pub(crate) const AF_INET6: u16 = bindings::AF_INET6 as u16;
 
-/// The open sockets of this module. Created and removed in process context.
+/// The open sockets of this module. They are created and removed in process context.
 struct OpenSockets {
-    /// Whether namespaces that go away are told to us: without that no socket may be open.
+    /// Whether the core tells us of namespaces that go away. Without that no socket may be open.
     registered: bool,
     sockets: List<Slot>,
 }
 
 global_lock! {
-    // SAFETY: `init()` is called by the first `Registration::new()`, and the lock only used after
+    // SAFETY: The first `Registration::new()` calls `init()`, and the lock is only used after
     // `READY` was seen set.
     unsafe(uninit) static OPEN: Mutex<OpenSockets> = OpenSockets {
         registered: false,
@@ -95,22 +96,23 @@ global_lock! {
     };
 }
 
-/// Whether a [`Registration`] was begun; there is one in the life of the module.
+/// Whether a [`Registration`] was begun. There is one in the life of the module.
 static CLAIMED: Atomic<bool> = Atomic::new(false);
-/// Whether `OPEN` is initialised.
+/// Whether `OPEN` is initialised. The store in `Registration::new()` pairs with the load in
+/// `UdpTunnelSocket::create()`.
 static READY: Atomic<bool> = Atomic::new(false);
 
-/// Where a socket is, until it is closed.
+/// The place of a socket, until it is closed.
 ///
 /// # Invariants
 ///
 /// * `sk` is null or an open socket of [`UdpTunnelSocket::create`].
-/// * It is exchanged for null with `OPEN` held, and the namespace of the socket is not torn down
+/// * `sk` is exchanged for null with `OPEN` held. The namespace of the socket is not torn down
 ///   (`exit` methods of the core) before that has happened and a grace period has passed.
 #[pin_data]
 struct Slot {
     sk: Atomic<*mut bindings::sock>,
-    /// The place in `OPEN`; it is on no other list.
+    /// The links in `OPEN`; the slot is on no other list.
     #[pin]
     links: ListLinks,
 }
@@ -123,21 +125,21 @@ impl_list_item! {
     impl ListItem<0> for Slot { using ListLinks { self.links }; }
 }
 
-/// The module's interest in namespaces that go away: without it no socket can be created.
+/// The module's registration for namespaces that go away. Without it no socket can be created.
 ///
-/// To be made when the module is loaded and dropped when it is unloaded.
+/// Made when the module is loaded, dropped when it is unloaded.
 pub(crate) struct Registration {
     _pernet: Pin<KBox<PernetDevice<CloseAll>>>,
 }
 
 impl Registration {
-    /// Makes sockets possible. Once in the life of the module (`EBUSY` otherwise); process context,
-    /// without the RTNL.
+    /// Allows sockets to be created. Works once in the life of the module (`EBUSY` otherwise).
+    /// Process context, without the RTNL.
     pub(crate) fn new() -> Result<Self> {
         if CLAIMED.xchg(true, Full) {
             return Err(EBUSY);
         }
-        // SAFETY: `CLAIMED` was just set by us and is never cleared, so this happens once.
+        // SAFETY: This call set `CLAIMED`, which is never cleared, so `init()` is called once.
         unsafe { OPEN.init() };
         READY.store(true, Release);
         let pernet = KBox::pin_init(PernetDevice::new(), GFP_KERNEL)?;
@@ -148,13 +150,13 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // From here on no socket is created. Those that are left are closed when the registration
-        // goes.
+        // From here on no socket is created. Dropping the registration with the core closes those
+        // that are left.
         OPEN.lock().registered = false;
     }
 }
 
-/// What [`Registration`] does with a namespace that goes away.
+/// Closes the sockets of a namespace that goes away, for [`Registration`].
 struct CloseAll;
 
 impl PernetExit for CloseAll {
@@ -163,8 +165,8 @@ impl PernetExit for CloseAll {
         let mut cursor = open.sockets.cursor_front();
         while let Some(slot) = cursor.peek_next() {
             let sk = slot.sk.load(Relaxed);
-            // SAFETY: By the invariant of `Slot` it is open, if it is not null, and stays so:
-            // `OPEN` is held.
+            // SAFETY: By the invariant of `Slot` the socket, if it is not null, is open. It stays
+            // so: `OPEN` is held.
             if !sk.is_null() && !net.is_raw(unsafe { (*sk).__sk_common.skc_net.net }) {
                 cursor.move_next();
                 continue;
@@ -173,10 +175,11 @@ impl PernetExit for CloseAll {
             if slot.sk.xchg(ptr::null_mut(), Full).is_null() {
                 continue;
             }
-            // Whoever still sends on it is waited for, then whoever still receives.
+            // This wait is for those that still send on the socket, the one below for those that
+            // still receive.
             synchronize_net();
-            // SAFETY: It was open, it is out of reach now, and nobody uses it any more; the
-            // namespace is told to us before it is torn down.
+            // SAFETY: The socket was open, is out of reach now, and has no user left after the
+            // wait. The core calls this function before it tears the namespace down.
             unsafe { close(sk) };
             synchronize_net();
         }
@@ -187,45 +190,43 @@ impl PernetExit for CloseAll {
 ///
 /// # Safety
 ///
-/// `sk` must be an open socket of [`UdpTunnelSocket::create`] that nobody will use any more, in a
+/// `sk` must be an open socket of [`UdpTunnelSocket::create`] that no other user has any more, in a
 /// namespace that is not torn down before this returns. Process context.
 unsafe fn close(sk: *mut bindings::sock) {
     // SAFETY: By the safety requirement the socket is open, and ours; `create()` has set what this
     // clears.
     unsafe { bindings::sk_clear_memalloc(sk) };
-    // SAFETY: By the safety requirement it is still open, nobody will use it any more, and its
+    // SAFETY: By the safety requirement the socket is still open, has no other user, and its
     // namespace is there.
     unsafe { bindings::udp_tunnel_sock_release(sk) };
 }
 
-/// Where the datagrams of a [`UdpTunnelSocket`] go.
+/// The receiver of the datagrams of a [`UdpTunnelSocket`].
 pub(crate) trait EncapReceive: Send + Sync + 'static {
-    /// Takes a datagram. The data of `skb` begin with the UDP header, whose checksum is right; it
-    /// stands for no other datagrams.
+    /// Takes a datagram. The data of `skb` begin with the UDP header, whose checksum is right.
+    /// `skb` is one datagram, not an aggregate.
     ///
     /// Softirq context, in an RCU read-side critical section; may run on several CPUs concurrently.
-    /// The datagrams of a flow come in the order and on the CPU in which and on which the network
-    /// stack has them.
+    /// The datagrams of a flow come in the order of the network stack, on the CPU that the stack
+    /// handles them on.
     fn receive(&self, skb: SkBuff, bh: &BhGuard);
 
-    /// Whether GRO may keep the datagrams of a flow together on their way to here, as one packet
-    /// whose parts have their own buffers and headers (`SKB_GSO_FRAGLIST`). They are taken apart
+    /// Whether GRO may keep the datagrams of a flow together on their way here, as an aggregate
+    /// whose parts have their own buffers and headers (`SKB_GSO_FRAGLIST`). The core takes it apart
     /// again before [`Self::receive`] is called.
     ///
-    /// Context as for [`Self::receive`]. It is asked for each datagram that a device with GRO
-    /// receives.
+    /// Context as for [`Self::receive`]. Called for each datagram that a device with GRO receives.
     fn may_aggregate(&self) -> bool;
 }
 
-/// What a closed socket leaves behind: the receiver, which is dropped when no datagram is on its
-/// way to it any more.
+/// The receiver of a closed socket. It is dropped when no datagram is on its way to it any more.
 ///
 /// Dropping it sleeps for up to a grace period (none if one has passed since the socket was
 /// closed).
 ///
 /// # Invariants
 ///
-/// `grace` was made after the socket's user data were cleared, or is nothing if a grace period was
+/// `grace` was made after the socket's user data were cleared, or is `None` if a grace period was
 /// waited for already.
 pub(crate) struct Receiver<T: EncapReceive> {
     grace: Option<GracePeriod>,
@@ -243,28 +244,28 @@ impl<T: EncapReceive> Drop for Receiver<T> {
 
 /// An open UDP socket that gives its datagrams to a `T`.
 ///
-/// It is closed when it is dropped, in process context, which sleeps.
+/// Dropping it closes the socket: process context, it sleeps.
 ///
 /// # Invariants
 ///
 /// * `slot` was made for this socket, and is in `OPEN` unless the socket is closed.
-/// * The `sk_user_data` of the socket, while it is open, is what `receiver` holds.
+/// * While the socket is open, its `sk_user_data` is null or the pointer that `receiver` holds.
 pub(crate) struct UdpTunnelSocket<T: EncapReceive> {
     slot: Arc<Slot>,
     port: u16,
-    /// Made when the user data were cleared before the socket was closed.
+    /// Set if the user data were cleared before the socket was closed.
     deaf: SetOnce<GracePeriod>,
     /// Dropped after the socket has been closed.
     receiver: Receiver<T>,
 }
 
 impl<T: EncapReceive> UdpTunnelSocket<T> {
-    /// Opens an IPv4 socket in `net` on all of its addresses and on `port` (host byte order; 0: one
-    /// that is free).
+    /// Opens an IPv4 socket in `net` on all addresses and on `port` (host byte order; 0: a free
+    /// one).
     ///
-    /// Checksums are made and checked, memory is allocated as in interrupts and from the emergency
-    /// reserves, and as much as it takes. Process context. Fails with `EADDRINUSE` if the port is
-    /// taken, and with `ENODEV` without a [`Registration`].
+    /// The socket makes and checks checksums. It allocates with `GFP_ATOMIC`, also from the
+    /// emergency reserves, and its send buffer has no limit. Process context. Fails with
+    /// `EADDRINUSE` if the port is taken, and with `ENODEV` without a [`Registration`].
     pub(crate) fn new_ip4(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
         let mut cfg = bindings::udp_port_cfg {
             family: AF_INET as u8,
@@ -308,29 +309,29 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let slot = entry.clone_arc();
         let mut socket = ptr::null_mut();
         to_result(if u16::from(cfg.family) == AF_INET6 {
-            // SAFETY: The namespace is alive, and the family is the one the function is for; `cfg`
-            // and `socket` are valid for the time of the call.
+            // SAFETY: The namespace is alive, and the family is the one of the function. `cfg` and
+            // `socket` are valid for the time of the call.
             unsafe { bindings::udp_sock_create6(net.as_raw(), &mut cfg, &mut socket) }
         } else {
             // SAFETY: As above.
             unsafe { bindings::udp_sock_create4(net.as_raw(), &mut cfg, &mut socket) }
         })?;
-        // SAFETY: On success it is a new socket.
+        // SAFETY: On success `socket` is a new socket.
         let sk = unsafe { (*socket).sk };
-        // SAFETY: The socket is new: nobody sends on it yet, which is what this is for.
+        // SAFETY: The socket is new: nothing sends on it yet, and only senders read this field.
         unsafe { (*sk).sk_allocation = bindings::GFP_ATOMIC };
         // SAFETY: As above.
         unsafe { (*sk).sk_sndbuf = i32::MAX };
-        // SAFETY: The socket is valid, and nobody else changes its flags yet.
+        // SAFETY: The socket is valid, and nothing else changes its flags yet.
         unsafe { bindings::sk_set_memalloc(sk) };
-        // SAFETY: An UDP socket begins with an `inet_sock`. Its port does not change once it is
+        // SAFETY: A UDP socket begins with an `inet_sock`. Its port does not change once it is
         // bound.
         let port = u16::from_be(unsafe { (*sk.cast::<bindings::inet_sock>()).inet_sport });
         let user_data = Arc::as_ptr(&receiver).cast_mut().cast();
         slot.sk.store(sk, Release);
-        // INVARIANT: The slot is for this socket, whose user data is about to be set to what the
-        // receiver holds. The namespace is alive for the time of this function, and it is in `OPEN`
-        // on a successful return.
+        // INVARIANT: The slot is for this socket, whose user data is about to be set to the pointer
+        // that the receiver holds. The namespace is alive for the time of this function, and the
+        // slot is in `OPEN` on a successful return.
         let this = Self {
             slot,
             port,
@@ -342,19 +343,19 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         };
         let mut cfg = bindings::udp_tunnel_sock_cfg {
             sk_user_data: user_data,
-            // Any but 0: what the callbacks take is nothing that the core knows.
+            // Any number but 0: the core has no type for what the callbacks take.
             encap_type: 1,
             encap_rcv: Some(Self::encap_rcv),
             gro_receive: Some(Self::gro_receive),
             ..Default::default()
         };
-        // SAFETY: The socket is new and ours, and in this namespace. The callbacks have the type of
-        // the user data, which stays valid for as long as they run: see `drop()`. `cfg` is only
-        // read.
+        // SAFETY: The socket is new and ours, and in this namespace. The callbacks expect the type
+        // that the user data has, and the user data stays valid for as long as they run: see
+        // `drop()`. `cfg` is only read.
         unsafe { bindings::setup_udp_tunnel_sock(net.as_raw(), sk, &mut cfg) };
-        // The sums of datagrams that are taken apart would be made anew for those who read them in
-        // here. Nobody does.
-        // SAFETY: The socket is ours; the function above has raised what this lowers.
+        // Without this the core would compute the checksums of datagrams that it takes apart anew,
+        // for a receiver that reads them. This one does not.
+        // SAFETY: The socket is ours, and the function above has raised the count that this lowers.
         unsafe { bindings::inet_dec_convert_csum(sk) };
 
         let mut open = OPEN.lock();
@@ -379,9 +380,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         _rcu: &'g rcu::Guard,
         _bh: &'g BhGuard,
     ) -> Option<LiveSocket<'g>> {
-        // INVARIANT: By the invariant of `Slot`, what is there is open, and neither it nor the
-        // namespace goes away before the end of this critical section if the namespace goes; nor
-        // does this value while it is borrowed.
+        // INVARIANT: By the invariant of `Slot` the socket is open. If the namespace goes away,
+        // neither of them goes before the end of this critical section; and this value, which would
+        // close the socket, stays while it is borrowed.
         NonNull::new(self.slot.sk.load(Acquire)).map(|sk| LiveSocket {
             sk,
             port: self.port,
@@ -389,9 +390,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         })
     }
 
-    /// No datagram that comes from now on is given to the receiver: they are dropped with the
-    /// socket. The receiver may still be busy with those that came before, until a grace period has
-    /// passed, which need not be waited for again when the socket is closed. Process context.
+    /// Gives the receiver no datagram that comes from now on: the socket drops them. The receiver
+    /// may still be busy with earlier ones until a grace period has passed. Closing the socket does
+    /// not wait for that period again. Process context.
     pub(crate) fn deafen(&self) {
         let _open = OPEN.lock();
         let sk = self.slot.sk.load(Relaxed);
@@ -401,14 +402,14 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // SAFETY: By the invariant of `Slot` the socket is open, and stays so: `OPEN` is held. Only
         // an address is taken.
         let user_data = unsafe { &raw mut (*sk).sk_user_data };
-        // SAFETY: The field of an open socket is valid and aligned, and others use it atomically.
+        // SAFETY: The field of an open socket is valid and aligned, and C accesses it atomically.
         unsafe { Atomic::from_ptr(user_data) }.store(ptr::null_mut(), Release);
         self.deaf.populate(GracePeriod::next());
     }
 
-    /// Closes the socket now, and gives back what has to wait for a grace period. With several
-    /// sockets to close, closing all and dropping the results afterwards costs one grace period in
-    /// all.
+    /// Closes the socket now, and returns the receiver, which has to wait for a grace period. To
+    /// close several sockets at the cost of one grace period, close all of them, then drop the
+    /// results.
     ///
     /// Process context; sleeps.
     pub(crate) fn release(mut self) -> Receiver<T> {
@@ -424,15 +425,15 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
 
     fn close(&mut self) {
         let mut open = OPEN.lock();
-        // SAFETY: It is on no other list than this one.
+        // SAFETY: The slot is on no other list than this one.
         let entry = unsafe { open.sockets.remove(&self.slot) };
         let sk = self.slot.sk.xchg(ptr::null_mut(), Full);
         if sk.is_null() {
             return;
         }
-        // SAFETY: By the invariant of `Slot` it is open, and its namespace is not torn down before
-        // `OPEN` is free, or before `create()` returns if it did not get into the list. As `self`
-        // is borrowed exclusively nobody sends.
+        // SAFETY: By the invariant of `Slot` the socket is open. Its namespace is not torn down
+        // before `OPEN` is released, or, if the slot did not get into the list, before `create()`
+        // returns. `self` is borrowed exclusively, so nothing sends on the socket.
         unsafe { close(sk) };
         drop((open, entry));
         self.receiver.grace = Some(self.deaf.copy().unwrap_or_else(GracePeriod::next));
@@ -442,16 +443,16 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// # Safety
     ///
-    /// `sk` must be a socket made by [`Self::create`]. In an RCU read-side critical section that
-    /// lasts for `'g`.
+    /// `sk` must be a socket made by [`Self::create`]. The caller must be in an RCU read-side
+    /// critical section that lasts for `'g`.
     unsafe fn receiver_of<'g>(sk: *mut bindings::sock) -> Option<&'g T> {
         // SAFETY: By the safety requirement the socket is valid; only an address is taken.
         let user_data = unsafe { &raw mut (*sk).sk_user_data };
-        // SAFETY: The field of a valid socket is valid and aligned. It may be written now, so it is
-        // read atomically.
+        // SAFETY: The field of a valid socket is valid and aligned. It may be written concurrently,
+        // so it is read atomically. Pairs with the store in `deafen()`.
         let data: *mut c_void = unsafe { Atomic::from_ptr(user_data) }.load(Acquire);
         // SAFETY: The user data of a socket of `create()` is null or the `T` that its `Receiver`
-        // holds, which is dropped after a grace period that begins when the socket has been closed.
+        // holds, which is dropped no sooner than a grace period after the pointer was cleared.
         NonNull::new(data.cast::<T>()).map(|data| unsafe { data.as_ref() })
     }
 
@@ -459,17 +460,17 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// # Safety
     ///
-    /// `sk` must be a socket made by [`Self::create`], `skb` a packet that is given away, with its
-    /// data at the UDP header. In softirq context and an RCU read-side critical section.
+    /// `sk` must be a socket made by [`Self::create`], `skb` a packet that the caller gives away,
+    /// with its data at the UDP header. Softirq context, in an RCU read-side critical section.
     unsafe extern "C" fn encap_rcv(sk: *mut bindings::sock, skb: *mut bindings::sk_buff) -> c_int {
         // SAFETY: By the safety requirement the packet is valid and ours.
         unsafe { bindings::helper_skb_detach(skb) };
         // SAFETY: A valid packet is not null.
         let skb = unsafe { NonNull::new_unchecked(skb) };
-        // SAFETY: The packet is ours, on no list, and its route and device are forgotten.
+        // SAFETY: The packet is ours and on no list, and it has forgotten its route and device.
         let skb = unsafe { SkBuff::from_raw(skb) };
-        // What stands for several datagrams was taken apart by the core, unless it says that there
-        // is a tunnel inside. No datagram of this socket says so.
+        // The core has taken every aggregate apart, unless it claims to have a tunnel inside. No
+        // datagram of this socket does so.
         if !skb.is_gso() {
             // SAFETY: By the safety requirement.
             if let Some(receiver) = unsafe { Self::receiver_of(sk) } {
@@ -480,17 +481,17 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         0
     }
 
-    /// The `gro_receive` of the socket: a device has received a datagram for it, perhaps.
+    /// The `gro_receive` of the socket: a device has received a datagram that may be for it.
     ///
     /// # Safety
     ///
-    /// As `struct udp_tunnel_sock_cfg` has it, with a socket made by [`Self::create`].
+    /// As `struct udp_tunnel_sock_cfg` requires, with a socket made by [`Self::create`].
     unsafe extern "C" fn gro_receive(
         sk: *mut bindings::sock,
         head: *mut bindings::list_head,
         skb: *mut bindings::sk_buff,
     ) -> *mut bindings::sk_buff {
-        // SAFETY: By the safety requirement; GRO is in an RCU read-side critical section.
+        // SAFETY: By the safety requirement; GRO runs in an RCU read-side critical section.
         let keep = unsafe { Self::receiver_of(sk) }.is_some_and(T::may_aggregate);
         // SAFETY: By the safety requirement.
         unsafe { bindings::helper_udp_gro_receive(head, skb, keep) }
@@ -507,8 +508,8 @@ impl<T: EncapReceive> Drop for UdpTunnelSocket<T> {
 ///
 /// # Invariants
 ///
-/// `sk` is an open socket that is not closed, and whose namespace is not torn down, during `'g`.
-/// RCU is read-locked and bottom halves are off on this CPU during `'g`.
+/// During `'g`, `sk` is open, its namespace is not torn down, RCU is read-locked, and bottom halves
+/// are off on this CPU.
 #[derive(Clone, Copy)]
 pub(crate) struct LiveSocket<'g> {
     sk: NonNull<bindings::sock>,
@@ -527,7 +528,7 @@ impl LiveSocket<'_> {
     }
 
     fn net(&self) -> *mut bindings::net {
-        // SAFETY: By the type invariant the socket is open. What namespace it is in never changes.
+        // SAFETY: By the type invariant the socket is open. Its namespace never changes.
         unsafe { (*self.sk()).__sk_common.skc_net.net }
     }
 
@@ -571,14 +572,14 @@ impl LiveSocket<'_> {
     /// `ip_route_output_flow()`: looks up a route. Sets the source address of the flow if it has
     /// none.
     ///
-    /// Fails with `EINVAL` if the source address is not one of this machine, and as the routing
-    /// table says otherwise.
+    /// Fails with `EINVAL` if the source address is not one of this machine, or with the error of
+    /// the routing table.
     pub(crate) fn route4(&self, flow: &mut Flow4) -> Result<Route4> {
         // SAFETY: By the type invariant socket and namespace are usable.
         let rt = from_err_ptr(unsafe {
             bindings::ip_route_output_flow(self.net(), flow.as_raw(), self.sk())
         })?;
-        // SAFETY: It is an IPv4 route with a reference for us.
+        // SAFETY: The result is an IPv4 route with a reference for us.
         unsafe { Route4::from_raw(rt) }.ok_or(ENETUNREACH)
     }
 
@@ -589,22 +590,22 @@ impl LiveSocket<'_> {
         let dst = from_err_ptr(unsafe {
             bindings::ip6_dst_lookup_flow(self.net(), self.sk(), flow.as_raw(), ptr::null())
         })?;
-        // SAFETY: It is an IPv6 route with a reference for us.
+        // SAFETY: The result is an IPv6 route with a reference for us.
         unsafe { Route6::from_raw(dst) }.ok_or(ENETUNREACH)
     }
 
     /// `udp_tunnel_xmit_skb()`: sends `skb` as a datagram by `route`.
     ///
-    /// If it gets lost on the way through the stack, that shows in the statistics of the device. It
-    /// may be fragmented. An error means that it was dropped before: `ENOMEM`, or `ENODEV` if the
-    /// device is not registered.
+    /// The datagram may be fragmented. A loss on the way through the stack is counted in the
+    /// statistics of the device. An error means that the packet was dropped before that: `ENOMEM`,
+    /// or `ENODEV` if the device is not registered.
     #[inline]
     pub(crate) fn xmit4(&self, route: &Route4, skb: SkBuff, outer: &Outer<'_, [u8; 4]>) -> Result {
-        // SAFETY: The packet is ours and goes to the function. The socket is open, the route and
-        // the device are valid for the time of the call. RCU is read-locked and bottom halves are
-        // off by the type invariant, which the count of recursions relies on. The function looks
-        // whether `dev` has statistics, makes room for the headers, and takes a reference of its
-        // own to the route.
+        // SAFETY: The packet is ours and goes to the function. The socket is open, and the route
+        // and the device are valid for the time of the call. By the type invariant RCU is
+        // read-locked and bottom halves are off, as the recursion count requires. The function
+        // checks whether `dev` has statistics, makes room for the headers, and takes a reference of
+        // its own to the route.
         to_result(unsafe {
             bindings::helper_udp_tunnel_xmit4(
                 self.sk(),
@@ -644,7 +645,7 @@ impl LiveSocket<'_> {
     }
 }
 
-/// The outside of a datagram, with addresses of type `A` in network byte order.
+/// The outer headers of a datagram, with addresses of type `A` in network byte order.
 pub(crate) struct Outer<'a, A> {
     /// The tunnel's device, whose statistics count the datagram.
     pub(crate) dev: &'a NetDevice,
