@@ -2,9 +2,9 @@
 
 //! Socket buffers.
 //!
-//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. A packet that a dropped value still
-//! holds is freed as a drop (`kfree_skb()`), which drop monitors see; [`SkBuff::consume`] is for
-//! those that arrived where they should.
+//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. Dropping the value frees the packets as
+//! drops (`kfree_skb()`), which drop monitors see; [`SkBuff::consume`] is for packets that arrived
+//! where they should.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
@@ -48,14 +48,15 @@ pub(crate) use segments::{
 pub(crate) const ETH_P_IP: u16 = bindings::ETH_P_IP as u16;
 /// `ETH_P_IPV6`: the protocol of an IPv6 packet, host byte order.
 pub(crate) const ETH_P_IPV6: u16 = bindings::ETH_P_IPV6 as u16;
-/// `NET_SKB_PAD`: bytes the networking core keeps in front of a packet, and sets aside again.
+/// `NET_SKB_PAD`: bytes of headroom that the networking core reserves in a packet, so that its
+/// headers can grow without a reallocation.
 pub(crate) const NET_SKB_PAD: usize = bindings::NET_SKB_PAD;
-/// Most bytes of headroom to ask for: offsets of headers are 16 bits wide.
+/// Largest headroom that may be asked for, in bytes: offsets of headers are 16 bits wide.
 const MAX_HEADROOM: usize = 32_767;
-/// Most bytes in front of the data: where the data begin is an offset that C keeps in 16 bits,
-/// whose largest value stands for none.
+/// Most bytes in front of the data: C keeps the offset of the data in 16 bits, and the largest
+/// value stands for "none".
 const MAX_OFFSET: usize = u16::MAX as usize - 1;
-/// Most bytes of a new linear part. C aligns the number and adds to it in 32 bits, and has some
+/// Most bytes of a new linear part. C aligns the number and adds to it in 32 bits, and keeps some
 /// lengths in an `int`.
 const MAX_LINEAR: usize = 1 << 30;
 
@@ -67,19 +68,19 @@ const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
 ///
 /// # Invariants
 ///
-/// * `ptr` points to a valid `struct sk_buff` that this value owns, that is not on any list, and
-///   that nobody else has a reference to. Its data may be shared with clones.
-/// * What it refers to stays valid for as long as it does: its route, if it has one, is counted
-///   (`skb_dst_force()`), and its device is null, save for the time that a face of this folder
-///   hands it to C.
-/// * The data begin at most [`MAX_OFFSET`] bytes behind the head, so that an offset of 16 bits
-///   can say where.
+/// * `ptr` points to a valid `struct sk_buff` that this value owns. It is not on any list, and
+///   nothing else has a reference to it. Its data may be shared with clones.
+/// * Its route, if it has one, is counted (`skb_dst_force()`), so that it stays valid for as long
+///   as the buffer does. Its device is null, save while a face of this folder hands the buffer to
+///   C.
+/// * The data begin at most [`MAX_OFFSET`] bytes behind the head, so that 16 bits can hold that
+///   offset.
 #[repr(transparent)]
 pub(crate) struct SkBuff {
     ptr: NonNull<bindings::sk_buff>,
 }
 
-// SAFETY: A buffer belongs to whoever holds it, on whatever CPU.
+// SAFETY: A buffer belongs to its holder, on any CPU.
 unsafe impl Send for SkBuff {}
 // SAFETY: Through a shared reference the buffer is only read.
 unsafe impl Sync for SkBuff {}
@@ -89,7 +90,8 @@ impl SkBuff {
     ///
     /// # Safety
     ///
-    /// The caller must own the buffer as the type invariant says, and give it away.
+    /// The caller must own the buffer as the type invariant says; ownership passes to the new
+    /// value.
     pub(super) unsafe fn from_raw(ptr: NonNull<bindings::sk_buff>) -> Self {
         // INVARIANT: By the safety requirement.
         Self { ptr }
@@ -106,8 +108,8 @@ impl SkBuff {
     }
 
     fn skb(&self) -> &bindings::sk_buff {
-        // SAFETY: By the type invariant the structure is valid, and nobody writes to it while it is
-        // borrowed.
+        // SAFETY: By the type invariant the structure is valid, and it is not written to while it
+        // is borrowed.
         unsafe { self.ptr.as_ref() }
     }
 
@@ -116,14 +118,14 @@ impl SkBuff {
         unsafe { self.ptr.as_mut() }
     }
 
-    /// Where the structure behind the linear part is.
+    /// The address of the structure behind the linear part.
     fn shinfo_ptr(&self) -> *mut bindings::skb_shared_info {
         self.skb().head.wrapping_add(self.skb().end as usize).cast()
     }
 
     fn shinfo(&self) -> &bindings::skb_shared_info {
-        // SAFETY: Every buffer has one there, and by the type invariant nobody writes to it while
-        // the buffer is borrowed.
+        // SAFETY: Every buffer has this structure there, and by the type invariant it is not
+        // written to while the buffer is borrowed.
         unsafe { &*self.shinfo_ptr() }
     }
 
@@ -143,8 +145,8 @@ impl SkBuff {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if `headroom` is more than 32,767, `EOVERFLOW` if it and `len` are more than 2^30,
-    /// `ENOMEM`.
+    /// `EINVAL` if `headroom` is more than 32,767, `EOVERFLOW` if the sum with `len` is more than
+    /// 2^30, `ENOMEM`.
     pub(crate) fn alloc(headroom: usize, len: usize) -> Result<Self> {
         if headroom > MAX_HEADROOM {
             return Err(EINVAL);
@@ -153,8 +155,7 @@ impl SkBuff {
             .checked_add(len)
             .filter(|size| *size <= MAX_LINEAR)
             .ok_or(EOVERFLOW)?;
-        // SAFETY: The size is bounded as C needs it; the function returns null if there is no
-        // memory.
+        // SAFETY: The size is bounded as C needs it. Without memory the function returns null.
         let skb = unsafe { bindings::alloc_skb(size as u32, bindings::GFP_ATOMIC) };
         let ptr = NonNull::new(skb).ok_or(ENOMEM)?;
         // INVARIANT: The buffer is new.
@@ -165,7 +166,7 @@ impl SkBuff {
         Ok(this)
     }
 
-    /// Frees the packet as one that has done its work, not as a drop.
+    /// `consume_skb()`: frees the packet as one that has done its work, not as a drop.
     pub(crate) fn consume(self) {
         // SAFETY: The reference this value owned goes to the function.
         unsafe { bindings::consume_skb(self.into_raw()) };
@@ -234,8 +235,8 @@ impl SkBuff {
         }
         let from = self.skb().head.wrapping_add(offset);
         // SAFETY: `offset < tail` and the bytes between `head` and `tail` belong to the buffer.
-        // `alloc_skb()` does not clear them, but as bytes of a C object that only C and the
-        // hardware fill any value is as good as any other.
+        // `alloc_skb()` does not clear them, but only C and the hardware fill them, so any value is
+        // as good as any other.
         unsafe { core::slice::from_raw_parts(from, tail.wrapping_sub(offset)) }
     }
 
@@ -280,9 +281,9 @@ impl SkBuff {
         self.headers_mut().protocol = protocol.to_be();
     }
 
-    /// `ip_tunnel_parse_protocol()`: what the version field of the network header says, as an
-    /// Ethernet protocol in host byte order; `None` if it is neither IPv4 nor IPv6 or the header is
-    /// not all there.
+    /// `ip_tunnel_parse_protocol()`: the protocol by the version field of the network header, as an
+    /// Ethernet protocol in host byte order. `None` if it is neither IPv4 nor IPv6, or if the
+    /// header is not complete.
     #[inline]
     pub(crate) fn ip_version_protocol(&self) -> Option<u16> {
         let header = self.network_header();
@@ -303,7 +304,7 @@ impl SkBuff {
         self.headers_mut().__bindgen_anon_4.mark = mark;
     }
 
-    /// Lets the packet be fragmented on the way out whatever its "don't fragment" bit says.
+    /// Lets the packet be fragmented on the way out even if its "don't fragment" bit is set.
     pub(crate) fn set_ignore_df(&mut self) {
         self.headers_mut().set_ignore_df(1);
     }
@@ -321,9 +322,10 @@ impl SkBuff {
             .dev = dev;
     }
 
-    /// The control block, which is whoever's the packet is for as long as he has it.
+    /// The control block, as a `T`. It belongs to the owner of the packet for as long as that owns
+    /// the packet.
     ///
-    /// What it holds when a packet arrives is left over from the layer before.
+    /// When a packet arrives, the block holds leftovers of the layer before.
     #[inline]
     pub(crate) fn cb<T: FromBytes + IntoBytes>(&mut self) -> &mut T {
         const {
@@ -336,21 +338,21 @@ impl SkBuff {
         unsafe { &mut *cb }
     }
 
-    /// Whether the packet stands for several that are yet to be segmented.
+    /// `skb_is_gso()`: whether the packet stands for segments that are yet to be made.
     #[inline]
     pub(crate) fn is_gso(&self) -> bool {
         // SAFETY: The buffer is valid.
         unsafe { bindings::skb_is_gso(self.as_raw()) }
     }
 
-    /// How many packets it stands for.
+    /// How many segments the packet stands for, at least 1.
     #[inline]
     pub(crate) fn segments(&self) -> usize {
         usize::from(self.shinfo().gso_segs).max(1)
     }
 
-    /// Whether the headers that a tunnel noted, if one did, are linear and in the order in which C
-    /// subtracts them from one another.
+    /// Whether the inner headers, if a tunnel has noted some, are linear, and in the order in which
+    /// C subtracts their offsets from one another.
     fn has_ordered_inner_headers(&self) -> bool {
         let headers = self.headers();
         headers.encapsulation() == 0
@@ -359,14 +361,14 @@ impl SkBuff {
                 && u32::from(headers.inner_network_header) <= self.skb().tail
     }
 
-    /// `skb_gso_segment()`: splits a GSO packet that leaves by `dev` into packets of the segment
-    /// size, which may share its memory and have their checksums left to
-    /// [`SkBuff::checksum_help`]. A packet that is not GSO is the only one of the list.
+    /// `skb_gso_segment()`: splits a GSO packet that leaves by `dev` into its segments. They may
+    /// share its memory, and their checksums may be left to [`SkBuff::checksum_help`]. A packet
+    /// that is not GSO comes back as the only one of the list.
     ///
     /// # Errors
     ///
-    /// The packet comes back with `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6, with `EINVAL`
-    /// if its headers are not what they should be, and with what the function says.
+    /// The packet comes back with the error: `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6,
+    /// `EINVAL` if its headers are out of place, or the error of the C function.
     pub(crate) fn gso_segment(mut self, dev: &NetDevice) -> Result<SkbList, (Error, SkBuff)> {
         const FEATURES: u64 = 1 << bindings::NETIF_F_SG_BIT | 1 << bindings::NETIF_F_HW_CSUM_BIT;
         if !self.is_gso() {
@@ -382,16 +384,16 @@ impl SkBuff {
         {
             return Err((EINVAL, self));
         }
-        // C looks at the features of the device where a packet has a tunnel inside.
-        // SAFETY: The device is borrowed for longer than this call, at the end of which the
-        // packet has forgotten it.
+        // C reads the features of the device if the packet has a tunnel inside.
+        // SAFETY: The device is borrowed for longer than this call, and the packet forgets it
+        // before the call returns.
         unsafe { self.set_dev(dev.as_raw()) };
-        // SAFETY: The buffer is valid and has a device. What the function pulls off unchecked is
-        // what lies in front of the network header, which is linear (see above), and the headers
-        // of a tunnel, which are in order; there is no VLAN header in between, by the protocol.
-        // It leaves the buffer to us and returns a list of new ones.
+        // SAFETY: The buffer is valid and has a device. The function pulls two things off without a
+        // check: the bytes in front of the network header, which are linear (see above), and the
+        // headers of a tunnel, which are in order (see above). By the protocol there is no VLAN
+        // header in between. The function leaves the buffer to us and returns a list of new ones.
         let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), FEATURES, true) };
-        // SAFETY: Nothing reads a null pointer.
+        // SAFETY: No device has to stay valid for a null pointer.
         unsafe { self.set_dev(core::ptr::null_mut()) };
         match kernel::error::from_err_ptr(segs) {
             Err(e) => Err((e, self)),
@@ -430,7 +432,7 @@ impl SkBuff {
         unsafe { bindings::skb_dst_drop(self.as_raw()) };
     }
 
-    /// `skb_cow_head()`: makes the header writable, with `headroom` bytes in front.
+    /// `skb_cow_head()`: makes the headers writable, with `headroom` bytes in front.
     ///
     /// # Errors
     ///
@@ -440,8 +442,8 @@ impl SkBuff {
             return Err(EINVAL);
         }
         let headroom = headroom as u32;
-        // SAFETY: The buffer is valid and ours alone. The headroom is little enough for no size to
-        // overflow.
+        // SAFETY: The buffer is valid and ours alone. The headroom is small enough that no size
+        // overflows.
         to_result(unsafe { bindings::skb_cow_head(self.as_raw(), headroom) })
     }
 
@@ -454,18 +456,18 @@ impl SkBuff {
         to_result(unsafe { bindings::skb_checksum_help(self.as_raw()) })
     }
 
-    /// If the checksum of the packet was left to the device: from where in the data on it is
-    /// made, and where it is put.
+    /// If the checksum of the packet was left to the device: the offset in the data at which it
+    /// starts to sum, and the offset at which it is stored.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if one of them is not in the linear part.
+    /// `EINVAL` if one of the offsets is not in the linear part.
     fn left_checksum(&self) -> Result<Option<(usize, usize)>> {
         let headers = self.headers();
         if u32::from(headers.ip_summed()) != bindings::CHECKSUM_PARTIAL {
             return Ok(None);
         }
-        // SAFETY: The union is of these two offsets for a packet like that; any bits are a number.
+        // SAFETY: With `CHECKSUM_PARTIAL` the union holds these two offsets; any bits are a number.
         let left = unsafe { headers.__bindgen_anon_1.__bindgen_anon_1 };
         let start = usize::from(left.csum_start)
             .checked_sub(self.headroom())
@@ -499,7 +501,7 @@ impl SkBuff {
         }
     }
 
-    /// Takes `len` bytes off the front of the data; they have to be linear.
+    /// `skb_pull()`: takes `len` bytes off the front of the data. They must be linear.
     ///
     /// # Errors
     ///
@@ -511,13 +513,13 @@ impl SkBuff {
         }
         let skb = self.skb_mut();
         skb.len = skb.len.wrapping_sub(len as u32);
-        // INVARIANT: The data begin no farther behind the head than they may (see above).
+        // INVARIANT: The data begin at most `MAX_OFFSET` bytes behind the head (see above).
         // SAFETY: `data + len` does not pass the end of the linear part.
         skb.data = unsafe { skb.data.add(len) };
         Ok(())
     }
 
-    /// Puts the last `len` bytes of the headroom back in front of the data.
+    /// `skb_push()`: puts the last `len` bytes of the headroom back in front of the data.
     #[inline]
     pub(crate) fn push(&mut self, len: usize) -> Result {
         if len > self.headroom() {
@@ -545,11 +547,11 @@ impl SkBuff {
         to_result(unsafe { bindings::pskb_trim(self.as_raw(), len) })
     }
 
-    /// Appends `bytes`, if the linear part has the room.
+    /// Appends `bytes` if the linear part has room for them.
     ///
     /// # Errors
     ///
-    /// `ENOSPC` if it has not, or if the room belongs to a clone too.
+    /// `ENOSPC` if it has not, or if a clone shares the room.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result {
         // SAFETY: The buffer is valid.
         if unsafe { bindings::skb_cloned(self.as_raw()) } != 0 {
@@ -560,8 +562,8 @@ impl SkBuff {
         if usize::try_from(room).map_or(true, |room| bytes.len() > room) {
             return Err(ENOSPC);
         }
-        // SAFETY: The linear part has room for `bytes`, whose length fits an `u32` as it fits the
-        // room, and which nobody else uses.
+        // SAFETY: The linear part has room for `bytes`, and no clone uses that room. The length
+        // fits an `u32` because it fits the room.
         unsafe { bindings::skb_put_data(self.as_raw(), bytes.as_ptr().cast(), bytes.len() as u32) };
         Ok(())
     }
@@ -569,7 +571,7 @@ impl SkBuff {
     /// Marks the start of the data as the network header, with no link layer header in front of it.
     #[inline]
     pub(super) fn set_network_header(&mut self) {
-        // By the type invariant nothing is cut off.
+        // By the type invariant the cast cuts nothing off.
         let start = self.headroom() as u16;
         let headers = self.headers_mut();
         headers.mac_header = start;
@@ -582,18 +584,18 @@ impl SkBuff {
         unsafe { bindings::skb_set_inner_network_header(self.as_raw(), 0) };
     }
 
-    /// Makes a packet that was encapsulated or decapsulated look new: nothing of what the stack
-    /// noted about it before stays (mark, routes, offsets, timestamps, connection tracking), its
-    /// headers start at the data.
+    /// Makes a packet that was encapsulated or decapsulated look new. All notes of the stack about
+    /// it go (mark, routes, offsets, timestamps, connection tracking), and its headers start at the
+    /// data.
     ///
-    /// With `keep_hash` the flow hash and the transmit timestamp's kind stay, which is what makes
-    /// queueing disciplines and multi-path see the inner flow of an encapsulated packet.
+    /// With `keep_hash` the flow hash and the kind of the transmit timestamp stay. So queueing
+    /// disciplines and multi-path routing see the inner flow of an encapsulated packet.
     pub(crate) fn reset(&mut self, keep_hash: bool) {
         // SAFETY: The buffer is valid and ours.
         unsafe { bindings::helper_skb_reset(self.as_raw(), keep_hash) };
     }
 
-    /// Declares the checksums of all layers verified.
+    /// Declares the checksums of all layers verified (`CHECKSUM_UNNECESSARY`).
     pub(crate) fn set_checksum_verified(&mut self) {
         let headers = self.headers_mut();
         headers.set_ip_summed(bindings::CHECKSUM_UNNECESSARY as u8);
@@ -611,9 +613,9 @@ impl SkBuff {
         }
     }
 
-    /// `INET_ECN_decapsulate()`: merges the congestion mark of the outer header (`outer`, its TOS
-    /// or traffic class) into the inner one, which has `inner`. The network header has to be
-    /// linear.
+    /// `INET_ECN_decapsulate()`: merges the congestion mark of the outer header into the inner
+    /// header. `outer` and `inner` are the TOS or traffic class of the two. The network header must
+    /// be linear.
     pub(crate) fn ecn_decapsulate(&mut self, outer: u8, inner: u8) {
         // SAFETY: The buffer is valid and ours.
         unsafe { bindings::INET_ECN_decapsulate(self.as_raw(), outer, inner) };
@@ -627,8 +629,8 @@ impl Drop for SkBuff {
     }
 }
 
-// SAFETY: `into_foreign()` returns the pointer to the buffer, which is not null and aligned as its
-// type is.
+// SAFETY: `into_foreign()` returns the pointer to the buffer, which is not null and has the
+// alignment of its type.
 unsafe impl ForeignOwnable for SkBuff {
     const FOREIGN_ALIGN: usize = align_of::<bindings::sk_buff>();
 
@@ -642,8 +644,8 @@ unsafe impl ForeignOwnable for SkBuff {
     unsafe fn from_foreign(ptr: *mut c_void) -> Self {
         // SAFETY: By the safety requirement `ptr` comes from `into_foreign()`, so it is not null.
         let ptr = unsafe { NonNull::new_unchecked(ptr.cast()) };
-        // SAFETY: By the safety requirement the buffer, which was given away by that, passes to the
-        // new value.
+        // SAFETY: By the safety requirement the buffer, which `into_foreign()` gave away, passes to
+        // the new value.
         unsafe { Self::from_raw(ptr) }
     }
 
@@ -665,7 +667,7 @@ unsafe impl ForeignOwnable for SkBuff {
     }
 }
 
-/// A packet that somebody else owns, borrowed for reading.
+/// A packet with another owner, borrowed for reading.
 pub(crate) struct SkBuffRef<'a> {
     skb: ManuallyDrop<SkBuff>,
     _p: core::marker::PhantomData<&'a SkBuff>,
