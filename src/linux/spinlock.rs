@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Spinlocks that keep bottom halves off while they are held, for data shared between process
-//! context and softirqs.
+//! Spinlocks that keep softirqs off while they are held, for data that process context and softirqs
+//! share.
 //!
-//! The lock is a backend of [`kernel::sync::lock::Lock`], so that
-//! [`LockedBy`](kernel::sync::LockedBy) and the rest work with it.
+//! The lock is a backend of [`kernel::sync::lock::Lock`], so [`LockedBy`](kernel::sync::LockedBy)
+//! and the rest work with it.
 //!
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 
@@ -25,11 +25,11 @@ use super::bindings;
 
 /// A `spinlock_t` taken with `spin_lock_bh()`: its holder is not interrupted by a softirq.
 ///
-/// May be taken in process and softirq context, not in hard interrupt context nor with interrupts
-/// off. Made with [`new_spinlock_bh!`].
+/// It may be taken in process and softirq context, but not in hard interrupt context or with
+/// interrupts off. Made with [`new_spinlock_bh!`].
 pub(crate) type SpinLockBh<T> = Lock<T, SpinLockBhBackend>;
 
-/// What locking a [`SpinLockBh`] gives; dropping it is `spin_unlock_bh()`.
+/// The guard of a locked [`SpinLockBh`]; dropping it is `spin_unlock_bh()`.
 pub(crate) type SpinLockBhGuard<'a, T> = Guard<'a, T, SpinLockBhBackend>;
 
 /// Makes an initialiser of a [`SpinLockBh`] with the given contents and name (for lockdep), and a
@@ -49,7 +49,7 @@ pub(crate) use new_spinlock_bh;
 pub(crate) struct SpinLockBhBackend;
 
 // SAFETY: A `spinlock_t` excludes every other CPU, and every softirq of this one, between `lock`
-// and `unlock`; hard interrupts cannot use the lock by mistake without a deadlock, which is not a
+// and `unlock`; a hard interrupt that takes the lock by mistake deadlocks, which does not make it a
 // second owner. `relock` is the default implementation, which uses `lock`.
 unsafe impl Backend for SpinLockBhBackend {
     type State = spinlock_t;

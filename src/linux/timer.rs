@@ -74,13 +74,13 @@ use super::{
     rcu::AtomicDrop, //
 };
 
-/// The timers of this module that exist, armed or not.
+/// How many timers of this module exist, armed or not.
 static TIMERS: Atomic<usize> = Atomic::new(0);
 
-/// Whether there is a timer of this module, of which the function may be running still or be called
-/// yet.
+/// Whether a timer of this module exists, whose function may still be running or may be called
+/// later.
 ///
-/// If there is none, a function may be about to return, which a grace period sees to.
+/// If none exists, a function may still be about to return; a grace period waits for that.
 pub(super) fn any_exists() -> bool {
     TIMERS.load(Acquire) != 0
 }
@@ -97,7 +97,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // What the timer's function did comes before. Pairs with the load in `any_exists()`.
+        // All that the timer's function did comes before. Pairs with the load in `any_exists()`.
         TIMERS.fetch_sub(1, Release);
     }
 }
@@ -108,14 +108,14 @@ impl Drop for Counted {
 pub(crate) trait TimerCallback<const ID: usize>:
     AtomicDrop + Sized + Send + Sync + 'static
 {
-    /// The timer, which has to be a field of `self`: any other is not armed.
+    /// The timer, which must be a field of `self`: any other is not armed.
     fn timer(&self) -> &Timer<Self, ID>;
 
     /// The timer has expired, and may be armed again.
     ///
-    /// Softirq context: it may not sleep, and nor may the destructor of the object, which runs here
-    /// if this is the last reference. The next call may start on another CPU before this one is
-    /// done, if the timer is armed from elsewhere meanwhile.
+    /// Softirq context: this function may not sleep. Nor may the destructor of the object, which
+    /// runs here if this is the last reference. If the timer is armed from elsewhere meanwhile, the
+    /// next call may start on another CPU before this one is done.
     fn expired(this: Arc<Self>);
 }
 
@@ -131,8 +131,8 @@ pub(crate) trait TimerCallback<const ID: usize>:
 pub(crate) struct Timer<T, const ID: usize> {
     #[pin]
     timer: Opaque<bindings::timer_list>,
-    /// Where in `T` this timer is, from the time it is first armed. Constant from then on, because
-    /// neither object can move.
+    /// The offset of this timer in `T`, in bytes. Set when the timer is first armed and constant
+    /// from then on, because neither object can move.
     offset: Atomic<usize>,
     _counted: Counted,
     _p: PhantomData<fn(Arc<T>)>,
@@ -162,8 +162,8 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
         // INVARIANT: The timer is initialised with `run`, and it is not pending.
         pin_init!(Self {
             timer <- Opaque::ffi_init(|slot: *mut bindings::timer_list| {
-                // SAFETY: `slot` is valid for writes, `name` and `key` stay valid. `run` may be
-                // called for as long as the timer is pending, see there.
+                // SAFETY: `slot` is valid for writes, `name` and `key` stay valid. `run` is only
+                // called for a timer that was pending, as its safety section asks.
                 unsafe {
                     bindings::timer_init_key(
                         slot,
@@ -186,12 +186,12 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
     pub(crate) fn is_pending(&self) -> bool {
         // SAFETY: By the type invariant the timer is initialised; only an address is taken.
         let pprev = unsafe { &raw const (*self.timer.get()).entry.pprev };
-        // SAFETY: The field of the initialised timer is valid for reads. It is a pointer that C
-        // writes with `WRITE_ONCE()`, to be read like this.
+        // SAFETY: The field of the initialised timer is valid for reads. C writes this pointer with
+        // `WRITE_ONCE()`; the volatile read is the `READ_ONCE()` that goes with it.
         !unsafe { pprev.read_volatile() }.is_null()
     }
 
-    /// Where in `this` the timer `self` is, or `None` if it is not a part of it.
+    /// The offset of the timer `self` in `this`, or `None` if it is not a part of `this`.
     #[inline]
     fn offset_in(&self, this: &T) -> Option<usize> {
         let offset = ptr::from_ref(self)
@@ -209,8 +209,8 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
     /// detached, which passes its reference on to this function.
     unsafe extern "C" fn run(timer: *mut bindings::timer_list) {
         let this: *const Self = timer.cast_const().cast();
-        // SAFETY: The `Timer` starts with the C timer (`repr(C)`), and is valid because the `T` it
-        // lies in is: the reference is ours.
+        // SAFETY: The `Timer` starts with the C timer (`repr(C)`). It is valid because the `T` it
+        // lies in is valid: the reference to that is ours.
         let offset = unsafe { &(*this).offset }.load(Relaxed);
         let object: *const T = this.wrapping_byte_sub(offset).cast();
         // SAFETY: By the type invariant, which held while the timer was pending, this is the `T`
@@ -222,7 +222,7 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
 /// `mod_timer()`: arms the timer to expire `delay` from now, whether it was pending or not.
 ///
 /// Any context. The first time, and after each expiry, a reference to the object is taken. If the
-/// object's [`TimerCallback::timer`] is not a field of its own, this is a warning and nothing else.
+/// object's [`TimerCallback::timer`] is not a field of its own, the only effect is a warning.
 pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
     this: ArcBorrow<'_, T>,
     delay: Jiffies,
@@ -231,8 +231,8 @@ pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
     let raw = timer.timer.get();
     let expires = expiry(delay);
     // The common case, without touching the reference count.
-    // SAFETY: The timer is initialised, and stays valid during the call. If it is pending it goes
-    // on being so with the reference it has; otherwise nothing happens.
+    // SAFETY: The timer is initialised, and stays valid during the call. If it is pending it stays
+    // so, with the reference that it has; otherwise nothing happens.
     if unsafe { bindings::mod_timer_pending(raw, expires) } != 0 {
         return;
     }
@@ -244,15 +244,16 @@ pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
     // `run()`.
     timer.offset.store(offset, Relaxed);
     let reference = Arc::into_raw(Arc::from(this));
-    // This is `raw`, made from a pointer to the whole object because `run()` gets back to that from
-    // it.
+    // This is `raw` again, made from a pointer to the whole object: `run()` computes that pointer
+    // from it.
     let raw: *const bindings::timer_list = reference.wrapping_byte_add(offset).cast();
-    // INVARIANT: If this arms the timer, the timer owns the reference, and `offset` is as it should
-    // be.
-    // SAFETY: The timer is initialised, and by the reference valid for as long as it is pending.
+    // INVARIANT: If this arms the timer, the timer owns the reference, and `offset` is the one in
+    // that object.
+    // SAFETY: The timer is initialised, and the reference keeps it valid for as long as it is
+    // pending.
     if unsafe { bindings::mod_timer(raw.cast_mut(), expires) } != 0 {
-        // SAFETY: It was armed in between, and has the reference from then: this one comes from
-        // above.
+        // SAFETY: The timer was armed in between, and owns the reference from then. So this one,
+        // made above, is still ours.
         drop(unsafe { Arc::from_raw(reference) });
     }
 }
@@ -263,7 +264,7 @@ fn expiry(delay: Jiffies) -> Jiffies {
     super::ktime::jiffies().wrapping_add(delay)
 }
 
-/// `timer_delete()`: takes the timer off the wheel; says whether it was pending.
+/// `timer_delete()`: takes the timer off the wheel. Returns whether it was pending.
 ///
 /// Any context. [`TimerCallback::expired`] may still be running, or about to run, on another CPU
 /// afterwards.
@@ -272,10 +273,10 @@ pub(crate) fn cancel<T: TimerCallback<ID>, const ID: usize>(this: ArcBorrow<'_, 
 }
 
 /// `timer_delete_sync()`: takes the timer off the wheel and waits until no
-/// [`TimerCallback::expired`] of it runs; says whether it was pending.
+/// [`TimerCallback::expired`] of it runs. Returns whether the timer was pending.
 ///
-/// Whether it stays so depends on nobody arming it again, `expired()` included. Process context;
-/// from `expired()` itself, or with a lock held that it takes, it never returns.
+/// The timer stays idle unless it is armed again, which `expired()` may do, too. Process context. A
+/// call from `expired()` itself, or with a lock held that `expired()` takes, never returns.
 pub(crate) fn cancel_sync<T: TimerCallback<ID>, const ID: usize>(this: ArcBorrow<'_, T>) -> bool {
     cancel_with::<T, ID>(this, bindings::timer_delete_sync)
 }
@@ -293,8 +294,7 @@ fn cancel_with<T: TimerCallback<ID>, const ID: usize>(
     let pending = unsafe { delete(timer.timer.get()) } != 0;
     if pending {
         // SAFETY: The timer was pending, so by its type invariant it owned a reference to the
-        // object it lies in, which is `this`; now that it is not pending any more the reference is
-        // ours.
+        // object it lies in, which is `this`. It is not pending any more, so the reference is ours.
         drop(unsafe { Arc::from_raw(ptr::from_ref::<T>(&this)) });
     }
     pending

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory of which nothing is left once it is no longer used.
+//! Memory that is wiped once it is no longer used.
 //!
-//! [`Wiped`] zeroes a value where it lies when it is dropped, padding and all. [`drop_wiped`] does
-//! so for a whole allocation, before that is freed. What a value owns elsewhere is dropped with it,
-//! and is wiped if it is wrapped itself.
+//! [`Wiped`] zeroes the place of a value when the value is dropped, padding included.
+//! [`drop_wiped`] does so for a whole allocation before it is freed. Memory that a value owns
+//! elsewhere is dropped with the value, and wiped only if it is wrapped itself.
 //!
-//! A value that is moved leaves its bytes behind where it was: one that is secret is written where
-//! it is to stay.
+//! A move leaves the bytes of a value behind in the old place. So write a secret directly to the
+//! place where it stays.
 //!
 //! C header: `memzero_explicit()` of [`include/linux/string.h`](srctree/include/linux/string.h)
 
@@ -23,17 +23,17 @@ use kernel::prelude::*;
 
 use super::bindings;
 
-/// Zeroes the place of a value that is not there any more.
+/// Zeroes the place of a value that was dropped.
 fn wipe<T>(place: &mut MaybeUninit<T>) {
-    // SAFETY: The place is valid for writes of its size. Whatever is in it counts as uninitialised.
+    // SAFETY: The place is valid for writes of its size. Its contents count as uninitialised.
     unsafe { bindings::memzero_explicit(place.as_mut_ptr().cast(), size_of::<T>()) };
 }
 
-/// Drops what is in `this`, zeroes the allocation, and frees it.
+/// Drops the contents of `this`, zeroes the allocation, and frees it.
 ///
-/// It takes as long as dropping the contents; any context that these may be dropped in.
+/// Any context that the contents may be dropped in.
 pub(crate) fn drop_wiped<T>(this: Pin<KBox<T>>) {
-    // SAFETY: The contents are not moved: they are dropped where they are.
+    // SAFETY: The contents are not moved: they are dropped in place.
     let this = unsafe { Pin::into_inner_unchecked(this) };
     wipe(&mut *KBox::drop_contents(this));
 }
@@ -50,17 +50,17 @@ pub(crate) struct Wiped<T>(MaybeUninit<T>);
 impl<T: Unpin> Unpin for Wiped<T> {}
 
 impl<T> Wiped<T> {
-    /// Wraps `value`. Where `value` came from it is still to be read.
+    /// Wraps `value`. Its bytes can still be read in the place that it came from.
     pub(crate) const fn new(value: T) -> Self {
-        // INVARIANT: It is initialised.
+        // INVARIANT: The value is initialised.
         Self(MaybeUninit::new(value))
     }
 
     /// Initialises the value in place.
     pub(crate) fn pin_init<E>(init: impl PinInit<T, E>) -> impl PinInit<Self, E> {
         let init = move |slot: *mut Self| {
-            // SAFETY: `slot` is valid for writes and stays where it is. The wrapper is transparent,
-            // so that it is a place for a `T`. An error leaves nothing initialised.
+            // SAFETY: `slot` is valid for writes and does not move. The wrapper is transparent, so
+            // `slot` is a place for a `T`. An error leaves nothing initialised.
             // INVARIANT: The value is initialised if this succeeds.
             unsafe { pin_init::raw_try_init(slot.cast::<T>(), init) }
         };
@@ -87,8 +87,8 @@ impl<T: Unpin> DerefMut for Wiped<T> {
 
 impl<T> Drop for Wiped<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant it is initialised, and it is not used again. A pinned value
-        // is not moved.
+        // SAFETY: By the type invariant the value is initialised, and it is not used again. It is
+        // dropped in place, so a pinned value is not moved.
         unsafe { self.0.assume_init_drop() };
         wipe(&mut self.0);
     }
@@ -102,7 +102,7 @@ mod tests {
         sync::Mutex, //
     };
 
-    /// What is left of a value of 40 bytes.
+    /// The bytes in the place of a value of 40 bytes.
     type Left = [u8; 40];
 
     /// A value with padding, that needs to be dropped.
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_value() -> Result {
         const { core::assert!(size_of::<Value>() == size_of::<Left>()) };
-        // Also of the padding.
+        // The pattern covers the padding, too.
         let mut place = MaybeUninit::<Wiped<Value>>::uninit();
         // SAFETY: The place is valid for writes.
         unsafe { place.as_mut_ptr().cast::<Left>().write([0xa5; 40]) };
@@ -132,9 +132,9 @@ mod tests {
         assert_eq!(wiped.words, [u64::MAX; 3]);
         wiped.words[1] = 5;
         assert!(wiped.owned.as_deref() == Some(&7));
-        // SAFETY: It was initialised above, and is not used again.
+        // SAFETY: The value was initialised above, and is not used again.
         unsafe { place.assume_init_drop() };
-        // SAFETY: The place was written to as a whole, when it was wiped.
+        // SAFETY: The wipe has written the whole place.
         assert!(unsafe { place.as_ptr().cast::<Left>().read() } == [0; 40]);
         Ok(())
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Workqueues of one's own, for the work items of [`kernel::workqueue`].
+//! Workqueues of the module's own, for the work items of [`kernel::workqueue`].
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
@@ -23,24 +23,24 @@ use kernel::{
 
 use super::bindings;
 
-/// `WQ_*`: what kind of a workqueue. Joined with `|`.
+/// `WQ_*`: the kind of a workqueue. Flags are joined with `|`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// `WQ_BH`: an item runs in softirq context, on the CPU that it was queued for. It must not
-    /// sleep. Only [`Flags::PERCPU`] and [`Flags::HIGHPRI`] may be joined to it, and `max_active`
-    /// must be 0.
+    /// `WQ_BH`: an item runs in softirq context, on the CPU that it was queued for. The item must
+    /// not sleep. Only [`Flags::PERCPU`] and [`Flags::HIGHPRI`] may be joined to it, and
+    /// `max_active` must be 0.
     pub(crate) const BH: Self = Self(bindings::wq_flags_WQ_BH);
     /// `WQ_PERCPU`: an item runs on the CPU it was queued on.
     pub(crate) const PERCPU: Self = Self(bindings::wq_flags_WQ_PERCPU);
-    /// `WQ_UNBOUND`: the scheduler says where an item runs.
+    /// `WQ_UNBOUND`: the scheduler chooses the CPU that an item runs on.
     pub(crate) const UNBOUND: Self = Self(bindings::wq_flags_WQ_UNBOUND);
-    /// `WQ_FREEZABLE`: no item starts while the system goes to sleep.
+    /// `WQ_FREEZABLE`: no item starts while the system is being suspended.
     pub(crate) const FREEZABLE: Self = Self(bindings::wq_flags_WQ_FREEZABLE);
-    /// `WQ_MEM_RECLAIM`: items make progress under memory pressure: there is a rescuer thread.
+    /// `WQ_MEM_RECLAIM`: a rescuer thread lets items make progress under memory pressure.
     pub(crate) const MEM_RECLAIM: Self = Self(bindings::wq_flags_WQ_MEM_RECLAIM);
-    /// `WQ_CPU_INTENSIVE`: a running item does not keep others of the CPU from starting.
+    /// `WQ_CPU_INTENSIVE`: a running item does not keep other items of its CPU from starting.
     pub(crate) const CPU_INTENSIVE: Self = Self(bindings::wq_flags_WQ_CPU_INTENSIVE);
     /// `WQ_HIGHPRI`: items run with high priority.
     pub(crate) const HIGHPRI: Self = Self(bindings::wq_flags_WQ_HIGHPRI);
@@ -54,13 +54,13 @@ impl BitOr for Flags {
     }
 }
 
-/// A workqueue of one's own.
+/// A workqueue of the module's own.
 ///
-/// Dropping it waits until the items that are queued on it have run, those included which they
-/// queue on it themselves; so it sleeps, and from an item of the queue it never returns.
+/// Dropping it waits until the queued items have run, including the items that they queue in turn.
+/// So the drop sleeps, and in an item of the queue it never returns.
 ///
-/// Delayed work is left out on purpose: destroying a workqueue does not wait for an item whose time
-/// is yet to come, and it would be queued on what is no longer there.
+/// Delayed work is left out on purpose. Destroying a workqueue does not wait for an item whose time
+/// is yet to come, and that item would be queued on freed memory.
 ///
 /// # Invariants
 ///
@@ -79,7 +79,8 @@ impl OwnedQueue {
     /// `fmt!("name-{}", …)`. Process context.
     ///
     /// `flags` has one of [`Flags::PERCPU`] and [`Flags::UNBOUND`]. `max_active` is how many items
-    /// of the queue may run at once, on each CPU or in all, accordingly; 0 is the default, 1024.
+    /// of the queue may run concurrently: on each CPU with the first, in all with the second. 0 is
+    /// the default, 1024.
     ///
     /// # Errors
     ///
@@ -104,8 +105,8 @@ impl OwnedQueue {
 
     /// `queue_work()`: queues an item, on the current CPU if the queue is per CPU. Any context.
     ///
-    /// For a work item in an `Arc`, `Err` gives it back if it is queued already, and has not yet
-    /// begun to run.
+    /// For a work item in an `Arc`, `Err` gives it back if it is queued already and has not begun
+    /// to run.
     #[inline]
     pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
     where
@@ -117,8 +118,8 @@ impl OwnedQueue {
     /// `queue_work_on()`: queues an item on a CPU. Any context.
     ///
     /// An item for a CPU that is not online, or for a number that no CPU has, is queued as by
-    /// [`OwnedQueue::enqueue`]; if the CPU goes offline before it ran, it runs on some other one.
-    /// Otherwise like [`OwnedQueue::enqueue`].
+    /// [`OwnedQueue::enqueue`]. If the CPU goes offline before the item has run, it runs on another
+    /// CPU. Otherwise like [`OwnedQueue::enqueue`].
     #[inline]
     pub(crate) fn enqueue_on<W, const ID: u64>(&self, cpu: u32, item: W) -> W::EnqueueOutput
     where
@@ -126,9 +127,9 @@ impl OwnedQueue {
     {
         let wq = self.wq.as_ptr();
         let queue = move |work| {
-            // SAFETY: `__enqueue()` guarantees the pointer to be valid during the closure, and if
-            // the item was queued until its function is called. The queue is valid by the type
-            // invariant and stays so until all of its items have run. Any number may be passed for
+            // SAFETY: `__enqueue()` guarantees that the pointer is valid during the closure, and,
+            // if the item was queued, until its function is called. The queue is valid by the type
+            // invariant, and stays so until all of its items have run. Any number may be passed for
             // the CPU.
             unsafe { bindings::helper_queue_work_on(cpu, wq, work) }
         };
@@ -137,20 +138,20 @@ impl OwnedQueue {
         unsafe { item.__enqueue(queue) }
     }
 
-    /// `flush_workqueue()`: waits until the items that are queued now have run. Process context;
-    /// from an item of the queue it never returns.
+    /// `flush_workqueue()`: waits until the items that are queued now have run. Process context. In
+    /// an item of the queue it never returns.
     pub(crate) fn flush(&self) {
-        // SAFETY: The queue is valid by the type invariant. In a context that may not sleep it is a
-        // "scheduling while atomic" report; no memory is touched.
+        // SAFETY: The queue is valid by the type invariant. A call in a context that may not sleep
+        // is a "scheduling while atomic" report and touches no memory.
         unsafe { bindings::__flush_workqueue(self.wq.as_ptr()) };
     }
 }
 
-/// `flush_work()`: waits until the item, if it is queued or running, has run. If it is queued
-/// meanwhile, that is not waited for.
+/// `flush_work()`: waits until the item, if it is queued or running, has run. It does not wait for
+/// an item that is queued meanwhile.
 ///
-/// Process context: it sleeps. From the item itself, or with a lock held that it takes, it never
-/// returns.
+/// Process context: it sleeps. In the item itself, or with a lock held that the item takes, it
+/// never returns.
 pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
     // SAFETY: The object is valid; only the address of its field is taken.
     let work = unsafe { T::raw_get_work(ptr::from_ref(object).cast_mut()) };
@@ -162,9 +163,9 @@ pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
 
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the queue is valid and ours. Nothing is queued on it any
-        // more from outside, which takes a reference to this value; items that are queued are
-        // waited for.
+        // SAFETY: By the type invariant the queue is valid and ours. Nothing outside queues on it
+        // any more, as that takes a reference to this value. The function waits for items that are
+        // queued.
         unsafe { bindings::destroy_workqueue(self.wq.as_ptr()) };
     }
 }
