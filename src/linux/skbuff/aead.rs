@@ -28,22 +28,22 @@ use crate::linux::{
     },
 };
 
-/// Most bytes of padding that [`SkBuff::seal`] puts behind the data.
+/// Most bytes of padding that [`SkBuff::seal`] appends to the data.
 const MAX_PAD: usize = 65_535;
 
 impl SkBuff {
     /// Encrypts the data in place and authenticates it with ChaCha20-Poly1305.
     ///
-    /// `pad` zero bytes are appended first, then the data is encrypted, then the 16-byte tag
-    /// appended and `header`, which is neither encrypted nor authenticated, put in front. The data
-    /// is copied if it is in pieces or somebody else refers to it. There must be 64 bytes of
-    /// headroom: see [`SkBuff::cow_head`].
+    /// First `pad` zero bytes are appended and the data is encrypted. Then the 16-byte tag is
+    /// appended, and `header`, which is neither encrypted nor authenticated, is put in front. The
+    /// data is copied if it is in pieces or shared. There must be 64 bytes of headroom: see
+    /// [`SkBuff::cow_head`].
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is not that much headroom, `header` longer than that, or `pad` more than
-    /// 65,535, `EMSGSIZE` if the packet is too long, `ENOMEM`. What is in the packet then is not
-    /// for anyone to see: it is to be dropped.
+    /// `EINVAL` if there is less headroom, if `header` is longer than 64 bytes, or if `pad` is more
+    /// than 65,535. `EMSGSIZE` if the packet is too long, `ENOMEM`. After an error nothing may read
+    /// the packet: it must be dropped.
     pub(crate) fn seal(&mut self, header: &[u8], pad: usize, nonce: u64, key: &[u8; 32]) -> Result {
         let front = CHACHA_BLOCK_SIZE.checked_sub(header.len()).ok_or(EINVAL)?;
         if pad > MAX_PAD || self.headroom() < CHACHA_BLOCK_SIZE {
@@ -60,8 +60,8 @@ impl SkBuff {
         // SAFETY: The buffer is valid and ours.
         to_result(unsafe { bindings::skb_linearize(self.as_raw()) })?;
         let mut trailer = ptr::null_mut();
-        // SAFETY: As above; on success the data is writable, and `trailer`, which is set to the
-        // only buffer there is, has `tailbits` bytes of tailroom.
+        // SAFETY: As above. On success the data is writable, and `trailer` is set to the only
+        // buffer there is, which has `tailbits` bytes of tailroom.
         to_result(unsafe { bindings::skb_cow_data(self.as_raw(), tailbits, &mut trailer) })?;
         // SAFETY: `trailer` is valid, by the above.
         let tail = unsafe { bindings::skb_tail_pointer(trailer) };
@@ -69,8 +69,8 @@ impl SkBuff {
         // cleared.
         unsafe { ptr::write_bytes(tail, 0, pad) };
         self.push(header.len())?;
-        // SAFETY: The data now starts with at least `header.len()` linear bytes that are ours: they
-        // were headroom, and `skb_cow_data()` has copied the buffer if it was shared.
+        // SAFETY: The data now starts with `header.len()` linear bytes that are ours: they were
+        // headroom, and `skb_cow_data()` has copied the buffer if it was shared.
         unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
         // SAFETY: `trailer` is the last buffer of this packet and has the room.
         unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
@@ -79,28 +79,27 @@ impl SkBuff {
             .wrapping_add(self.slack());
         let start = self.skb().data.wrapping_sub(front);
         // SAFETY: There are `front` bytes of headroom, as there were `CHACHA_BLOCK_SIZE` before the
-        // header was put in front, `sealed_len` bytes of data behind the header, and as many bytes
-        // of tailroom as `slack()` says, all ours alone.
+        // header was put in front. Behind the header are `sealed_len` bytes of data, then as many
+        // bytes of tailroom as `slack()` returns. All of them are ours alone.
         let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
         chacha20poly1305_seal(memory, plain_len, nonce, key)
     }
 
-    /// How many bytes there are behind the linear data for the cipher to work with; it has no use
-    /// for more.
+    /// How many bytes behind the linear data the cipher may overwrite. It has no use for more than
+    /// a tag's length.
     fn slack(&self) -> usize {
         // SAFETY: The buffer is valid.
         let room = unsafe { bindings::skb_tailroom(self.as_raw()) };
         usize::try_from(room).unwrap_or(0).min(TAG_LEN)
     }
 
-    /// Checks the tag of the data behind their first `skip` bytes and decrypts them with
-    /// ChaCha20-Poly1305. `skip` bytes and the 16-byte tag are gone from the packet that comes
-    /// back.
+    /// Checks the tag of the data behind their first `skip` bytes, and decrypts that data with
+    /// ChaCha20-Poly1305. The packet that comes back has lost the `skip` bytes and the 16-byte tag.
     ///
-    /// That has its data in one piece, which nobody else refers to. The headers in front of the
+    /// The data of that packet are in one piece, which is not shared. The headers in front of the
     /// data, from the network header on, its protocol, control block and incoming interface are
-    /// those of this packet. It is a new packet if the data have to be copied, since they are in
-    /// pieces or somebody else refers to them: then they are decrypted on the way.
+    /// those of this packet. If the data are in pieces or shared, they have to be copied: then the
+    /// packet is a new one, and the data are decrypted on the way.
     ///
     /// Process or softirq context.
     ///
@@ -126,15 +125,15 @@ impl SkBuff {
         to_result(unsafe { bindings::skb_linearize_cow(self.as_raw()) })?;
         self.pull(skip)?;
         let whole = self.len().wrapping_add(self.slack());
-        // SAFETY: The linear part is all there is; it and its tailroom are ours alone.
+        // SAFETY: All data are in the linear part, which with its tailroom is ours alone.
         let memory = unsafe { slice::from_raw_parts_mut(self.skb().data, whole) };
         chacha20poly1305_open(memory, plain_len, nonce, key)?;
         self.trim(plain_len)?;
         Ok(self)
     }
 
-    /// Does what [`Self::open`] does for data that lie in a fragment: decrypts them from there into
-    /// a new packet. `EAGAIN` if that cannot be done.
+    /// [`Self::open`] for data that lie in a fragment: decrypts them from there into a new packet.
+    /// `EAGAIN` if they do not lie so, or if there is no memory.
     fn open_from(&self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
         let (Ok(offset), Some(len)) = (u32::try_from(skip), self.len().checked_sub(skip)) else {
             return Err(EAGAIN);
@@ -151,19 +150,19 @@ impl SkBuff {
         // The length of a packet fits.
         let text = unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32) };
         let text = NonNull::new(text).ok_or(EAGAIN)?;
-        // SAFETY: It is a new buffer.
+        // SAFETY: The buffer is new and ours.
         let text = unsafe { Self::from_raw(text) };
         let to = text.skb().data.wrapping_sub(CHACHA_BLOCK_SIZE);
-        // SAFETY: The new buffer has a block's worth in front of its data, room for `len` bytes
-        // there, and is ours alone.
+        // SAFETY: The new buffer has a block's worth in front of its data and room for `len` bytes
+        // of data. It is ours alone.
         let memory = unsafe {
             slice::from_raw_parts_mut(to, CHACHA_BLOCK_SIZE.wrapping_add(len)) //
         };
-        // SAFETY: By `helper_skb_source()` there are the bytes of the packet, `len` of them, which
-        // nobody writes to, and in front of them as many as a block has, which can be read.
+        // SAFETY: By `helper_skb_source()` the `len` bytes of the packet are at `source`, and
+        // nothing writes to them. The block's worth in front of them can be read.
         unsafe { chacha20poly1305_open_from(memory, source, nonce, key) }?;
         let plain_len = len.checked_sub(TAG_LEN).ok_or(EINVAL)?;
-        // SAFETY: There is room for `len` bytes, the first of which are the text.
+        // SAFETY: There is room for `len` bytes, and the first `plain_len` are the text.
         unsafe { bindings::skb_put(text.as_raw(), plain_len as u32) };
         Ok(text)
     }

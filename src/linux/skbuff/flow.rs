@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be seen of a packet once it is encapsulated: its socket, its flow, and what it asks
-//! for.
+//! The properties of a packet that stay visible once it is encapsulated: its socket, its flow, and
+//! its requests.
 //!
 //! [`SkBuff::reset`] clears everything else: mark, priority, queue, connection tracking, security
-//! mark. Packets that are equal in what is left may become one packet outside.
+//! mark. Packets that are equal in the rest may leave in one aggregate.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
@@ -12,21 +12,20 @@ use super::SkBuff;
 use crate::linux::bindings;
 
 impl SkBuff {
-    /// Whether the packet asks for something that no other packet can get in its place (a
-    /// timestamp, or word that its memory is free), or belongs to a socket that does not count
-    /// its bytes, which another packet could not keep.
+    /// Whether the packet may not share an aggregate. It asks for something that no other packet
+    /// can get in its place (a timestamp, or notice that its memory is free), or its socket does
+    /// not count its bytes, so that no other packet could belong to that socket.
     #[inline]
     pub(crate) fn goes_alone(&self) -> bool {
         // SAFETY: The buffer is valid, and so is the socket it belongs to.
         unsafe { bindings::helper_skb_goes_alone(self.as_raw()) }
     }
 
-    /// Whether both packets belong to the same socket, which hears in the same way when they are
-    /// freed, or to none.
+    /// Whether both packets belong to the same socket, with the same destructor, or both to none.
     #[inline]
     pub(crate) fn same_owner(&self, other: &Self) -> bool {
         let told = |skb: &Self| {
-            // SAFETY: Of the union only these fields are used while a packet is sent.
+            // SAFETY: While a packet is sent, only these fields of the union are in use.
             unsafe { skb.skb().__bindgen_anon_3.__bindgen_anon_1.destructor }
                 .map(|destructor| destructor as usize)
         };

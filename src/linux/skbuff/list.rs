@@ -21,28 +21,28 @@ use zerocopy::{
 use super::SkBuff;
 use crate::linux::bindings;
 
-/// A chain of packets, linked by `skb->next`: a batch.
+/// A chain of packets, linked by `skb->next`.
 ///
 /// # Invariants
 ///
 /// * `head` and `tail` are both null, or the first and the last buffer of a chain that ends with a
-///   null `next`, all of whose buffers this value owns as [`SkBuff`] does.
-/// * `len` is their number.
+///   null `next`. This value owns all buffers of the chain as [`SkBuff`] does.
+/// * `len` is the number of buffers.
 pub(crate) struct SkbList {
     head: *mut bindings::sk_buff,
     tail: *mut bindings::sk_buff,
     len: usize,
 }
 
-// SAFETY: The packets of the list belong to whoever holds it.
+// SAFETY: The packets of the list belong to its holder.
 unsafe impl Send for SkbList {}
 // SAFETY: Through a shared reference the packets are only read.
 unsafe impl Sync for SkbList {}
 
-/// Where in a packet the link of a chain is.
+/// The place of the link to the next packet of a chain.
 #[inline]
 fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
-    // Of the union only the list fields are used here.
+    // Only the list fields of the union are in use here.
     const NEXT: usize = offset_of!(bindings::sk_buff, __bindgen_anon_1.__bindgen_anon_1.next);
     skb.wrapping_byte_add(NEXT).cast()
 }
@@ -58,21 +58,21 @@ impl SkbList {
         }
     }
 
-    /// Takes over a null-terminated chain, whose packets forget the device they have.
+    /// Takes over a null-terminated chain. Its packets forget their device.
     ///
     /// # Safety
     ///
-    /// The buffers linked from `first` must be valid, and the caller must own them as [`SkBuff`]
-    /// does, their device aside, and give them away.
+    /// The buffers linked from `first` must be valid. The caller must own them as [`SkBuff`] does,
+    /// their device aside, and gives them away.
     pub(super) unsafe fn from_raw(first: NonNull<bindings::sk_buff>) -> Self {
         let mut list = Self::new();
         let mut next = first.as_ptr();
         while let Some(ptr) = NonNull::new(next) {
             // SAFETY: By the safety requirement the packet is valid.
             next = unsafe { *next_of(ptr.as_ptr()) };
-            // SAFETY: By the safety requirement; the packet is unlinked by `push_back()`.
+            // SAFETY: By the safety requirement; `push_back()` unlinks the packet.
             let mut skb = unsafe { SkBuff::from_raw(ptr) };
-            // SAFETY: Nothing reads a null pointer.
+            // SAFETY: No device has to stay valid for a null pointer.
             unsafe { skb.set_dev(ptr::null_mut()) };
             list.push_back(skb);
         }
@@ -84,7 +84,7 @@ impl SkbList {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether the list has no packets.
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -93,7 +93,7 @@ impl SkbList {
     pub(crate) fn push_back(&mut self, mut skb: SkBuff) {
         let links = &mut skb.skb_mut().__bindgen_anon_1;
         links.__bindgen_anon_1.next = ptr::null_mut();
-        // C takes it for "on a list".
+        // C reads a `prev` that is not null as "on a list".
         links.__bindgen_anon_1.prev = ptr::null_mut();
         let skb = skb.into_raw();
         if self.tail.is_null() {
@@ -115,7 +115,7 @@ impl SkbList {
     /// Takes the first packet off the list.
     pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
         let skb = NonNull::new(self.head)?;
-        // INVARIANT: The chain starts at the next packet; if there is none it is empty.
+        // INVARIANT: The chain starts at the next packet, or is empty if there is none.
         // SAFETY: By the type invariant the packet is valid and ours.
         self.head = unsafe { next_of(skb.as_ptr()).replace(ptr::null_mut()) };
         if self.head.is_null() {
@@ -157,7 +157,7 @@ impl SkbList {
         }
     }
 
-    /// The packets one after another, in order.
+    /// Iterates over the packets, in order.
     pub(crate) fn iter_mut(&mut self) -> IterMut<'_> {
         IterMut {
             next: self.head,
@@ -189,13 +189,13 @@ impl<'a> Iterator for IterMut<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let ptr = NonNull::new(self.next)?;
-        // INVARIANT: The next packet of the list was not handed out yet.
+        // INVARIANT: The next packet of the list has not been handed out yet.
         // SAFETY: By the type invariant the packet is valid and ours.
         self.next = unsafe { *next_of(ptr.as_ptr()) };
         Some(SkBuffMut {
             // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so
-            // it is used through this value only. `ManuallyDrop` leaves the ownership with the
-            // list.
+            // the packet is used through this value only. `ManuallyDrop` leaves the ownership with
+            // the list.
             skb: ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) }),
             _p: PhantomData,
         })
@@ -204,8 +204,8 @@ impl<'a> Iterator for IterMut<'a> {
 
 /// A packet of a [`SkbList`], borrowed for changing it in its place.
 ///
-/// It derefs to [`SkBuff`] for reading; what changes it is passed through, so that the packet
-/// cannot be swapped for another one behind the list's back.
+/// Derefs to [`SkBuff`] for reading only. Methods that change the packet are passed through one by
+/// one, so the packet cannot be swapped for another one that the list does not own.
 pub(crate) struct SkBuffMut<'a> {
     pub(super) skb: ManuallyDrop<SkBuff>,
     pub(super) _p: PhantomData<&'a mut SkbList>,

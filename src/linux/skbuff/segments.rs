@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Datagrams of one size that walk the stack as one packet: [`Segments`] makes such a packet while
+//! Aggregates: datagrams of one size that walk the stack as one skb. [`Segments`] makes one while
 //! it encrypts.
 //!
-//! It is what a program gets with `UDP_SEGMENT`: the packet is split when it leaves by a device
-//! that does not do that itself, and wherever the datagrams have to be seen or fragmented.
+//! A program gets the same with `UDP_SEGMENT`. The stack splits the aggregate when it leaves by a
+//! device that cannot do that itself, and wherever the datagrams have to be seen or fragmented.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_UDP_L4`)
 
@@ -25,52 +25,56 @@ use crate::linux::{
     },
 };
 
-/// Most bytes that are asked for in one piece; the page allocator is quick with that many.
+/// Most bytes to allocate in one piece: up to this size the page allocator is quick.
 const MAX_CHUNK: usize = 32_768;
-/// Most bytes that the datagrams of a packet can have, less the largest headers.
+/// Most bytes of datagrams in an aggregate: the largest IP length, less the largest headers (UDP,
+/// IPv6).
 const MAX_BYTES: usize = 65_535 - 8 - 40;
-/// Bytes behind a datagram that the cipher works with if it may.
+/// Bytes behind a datagram that the cipher overwrites if it may.
 const SLACK: usize = CHACHA20POLY1305_AUTHTAG_SIZE;
-/// Longest datagram that is made in the linear part. Whoever splits the packet copies that much
-/// sooner than to refer to its page.
+/// Longest datagram, in bytes, that is made in the linear part. When the core splits an aggregate,
+/// it copies linear data, and a receiver decrypts the copy in place. Of data in fragments each
+/// datagram refers to a shared page and is decrypted into one more buffer. For short datagrams the
+/// copy is cheaper.
 const MAX_LINEAR_LEN: usize = 256;
-/// Most bytes of the linear part.
+/// Most bytes of the linear part. Larger aggregates lie in fragments.
 const MAX_LINEAR_BYTES: usize = 4096;
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: usize = 8;
-/// `UDP_MAX_SEGMENTS`: most datagrams of a packet.
+/// `UDP_MAX_SEGMENTS`: most datagrams of an aggregate.
 const MAX_SEGMENTS: usize = 128;
 
-/// Several datagrams, to be sent as one packet.
+/// An aggregate that is being made.
 ///
 /// # Invariants
 ///
-/// * The data of `skb` are `count` datagrams, all of `segment_len` bytes but the last, which may be
-///   shorter. They are in its linear part if it is `linear`, else in its fragments. Nobody else
+/// * The data of `skb` are `count` datagrams of `segment_len` bytes, except that the last may be
+///   shorter. They are in its linear part if `linear` is set, else in its fragments. Nothing else
 ///   refers to their memory.
-/// * `chunk` is null, and `used` is `size`; or it is memory of `size` bytes, the first `used` of
-///   which, less [`CHACHA_BLOCK_SIZE`], are the linear data or the last fragment.
+/// * Either `chunk` is null, and `used` is `size`. Or `chunk` is memory of `size` bytes: after the
+///   first [`CHACHA_BLOCK_SIZE`] bytes come the linear data or the last fragment, which end at
+///   `used`.
 pub(crate) struct Segments {
     skb: SkBuff,
     segment_len: usize,
     count: usize,
-    /// How many there are to be.
+    /// How many datagrams there are to be.
     wanted: usize,
     chunk: *mut u8,
     used: usize,
     size: usize,
-    /// The datagrams are short, and few enough.
+    /// The datagrams are short and few enough for the linear part.
     linear: bool,
-    /// No other can follow.
+    /// No datagram can follow.
     complete: bool,
 }
 
 impl Segments {
-    /// To be filled with about `wanted` datagrams of `segment_len` bytes, with `headroom` bytes in
-    /// front for the headers that they will share, that of UDP among them.
+    /// An empty aggregate for at most `wanted` datagrams of `segment_len` bytes, with `headroom`
+    /// bytes in front for the headers that they will share, the UDP header among them.
     ///
-    /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, or the headroom
-    /// too small or too large, `ENOMEM`.
+    /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, or if the headroom
+    /// is too small or too large; `ENOMEM`.
     pub(crate) fn new(headroom: usize, segment_len: usize, wanted: usize) -> Result<Self> {
         let wanted = wanted
             .min(MAX_SEGMENTS)
@@ -93,8 +97,8 @@ impl Segments {
         } else {
             (ptr::null_mut(), 0)
         };
-        // INVARIANT: There are no data. If it is linear, the memory is the end of the headroom,
-        // which has a block's worth, and the room for `size` bytes behind it.
+        // INVARIANT: There are no data. If `linear` is set, the memory is the last block's worth of
+        // the headroom, and the room for `size` bytes behind it.
         Ok(Self {
             skb,
             segment_len,
@@ -108,7 +112,7 @@ impl Segments {
         })
     }
 
-    /// How long the next datagram may be; nothing can be if it is 0.
+    /// Largest length of the next datagram, in bytes; 0 if none can follow.
     #[inline]
     pub(crate) fn room(&self) -> usize {
         if self.complete {
@@ -122,7 +126,7 @@ impl Segments {
     /// ChaCha20-Poly1305, then the tag.
     ///
     /// Any context but hard interrupts. `EINVAL` if the datagram is longer than [`Self::room`] or
-    /// the text cannot be had that way, `ENOMEM`; nothing was appended then.
+    /// the text cannot be written, `ENOMEM`. An error appends nothing.
     pub(crate) fn push(
         &mut self,
         text: &impl Text,
@@ -150,11 +154,11 @@ impl Segments {
             .wrapping_add(self.used.wrapping_sub(CHACHA_BLOCK_SIZE));
         let whole = CHACHA_BLOCK_SIZE.wrapping_add(unused.min(len.wrapping_add(SLACK)));
         // SAFETY: By the type invariant these are bytes of `chunk`: at least `len` of them are not
-        // used yet, and there is a block's worth in front of them. Any bytes of C are as good as
-        // others.
+        // used yet, and a block's worth lies in front of them. C leaves them uninitialised, but any
+        // value is as good as any other.
         let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
-        // What is sealed is the text with a block's worth in front of it, which the header is the
-        // end of.
+        // The cipher seals the text and needs a block's worth in front of it. The header is the end
+        // of that block.
         let sealed = memory.get_mut(header.len()..).ok_or(EINVAL)?;
         let (data, rest) = sealed
             .get_mut(CHACHA_BLOCK_SIZE..)
@@ -175,19 +179,18 @@ impl Segments {
             // behind its linear data.
             unsafe { bindings::skb_put(self.skb.as_raw(), len as u32) };
         } else {
-            // SAFETY: The buffer is ours. By the type invariant the new datagram comes right behind
-            // the last fragment, of the memory that is accounted for that.
+            // SAFETY: The buffer is ours. By the type invariant the new datagram lies right behind
+            // the last fragment, in memory that the buffer already accounts for.
             unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
         }
-        // INVARIANT: It is one datagram more, behind the others; if it is shorter it stays the
-        // last.
+        // INVARIANT: The new datagram is behind the others. If it is shorter, no other follows.
         self.used = self.used.wrapping_add(len);
         self.count = self.count.wrapping_add(1);
         self.complete = len < self.segment_len || self.count >= self.wanted;
         Ok(())
     }
 
-    /// Gets memory for a datagram of `len` bytes, and for those that are to follow it.
+    /// Allocates memory for a datagram of `len` bytes, and for those that are to follow it.
     fn grow(&mut self, len: usize) -> Result {
         let index = usize::from(self.skb.shinfo().nr_frags);
         if self.linear || index >= bindings::MAX_SKB_FRAGS as usize {
@@ -201,7 +204,7 @@ impl Segments {
             .min(left)
             .wrapping_mul(self.segment_len);
         let mut size = 0;
-        // SAFETY: `size` may be written.
+        // SAFETY: `size` is valid for writes.
         let page = unsafe {
             bindings::helper_alloc_frag(
                 CHACHA_BLOCK_SIZE.wrapping_add(whole.max(len)) as u32,
@@ -213,7 +216,7 @@ impl Segments {
             return Err(ENOMEM);
         }
         let size = size as usize;
-        // SAFETY: The buffer is ours, and has a place for the pages, which are given to it.
+        // SAFETY: The buffer is ours and has a free fragment slot. The pages pass to it.
         unsafe {
             bindings::skb_add_rx_frag(
                 self.skb.as_raw(),
@@ -224,20 +227,20 @@ impl Segments {
                 size as u32,
             )
         };
-        // INVARIANT: It is new memory, and a fragment of no bytes that begins behind the first
-        // block's worth of it.
-        // SAFETY: These are pages of the kernel's direct map.
+        // INVARIANT: The memory is new. The last fragment has no bytes, and begins behind the first
+        // block's worth of the memory.
+        // SAFETY: The pages are in the kernel's direct map.
         self.chunk = unsafe { bindings::lowmem_page_address(page) }.cast();
         self.used = CHACHA_BLOCK_SIZE;
         self.size = size;
         Ok(())
     }
 
-    /// The packet, to be sent as UDP; nothing if there is no datagram.
+    /// The aggregate, to be sent as UDP; `None` if it has no datagram.
     ///
-    /// The packet has the flow hash of `like` and belongs to its socket, which is charged for it.
-    /// So all packets that were pushed have to have the [same owner](SkBuff::same_owner) and the
-    /// [same flow](SkBuff::same_flow), and none is one that [goes alone](SkBuff::goes_alone).
+    /// The aggregate has the flow hash of `like` and belongs to its socket, which is charged for
+    /// it. So all packets that were pushed must have the [same owner](SkBuff::same_owner) and the
+    /// [same flow](SkBuff::same_flow), and none may be one that [goes alone](SkBuff::goes_alone).
     pub(crate) fn finish(self, like: &SkBuff) -> Option<SkBuff> {
         let Self {
             mut skb,
@@ -252,25 +255,25 @@ impl Segments {
         skb.headers_mut().set_tstamp_type(clock);
         // SAFETY: Both buffers are valid, and the new one is ours.
         unsafe { bindings::skb_copy_hash(skb.as_raw(), like.as_raw()) };
-        // SAFETY: As above. The socket of the other, if it has one, is there for as long as that
-        // is, and then for the new one.
+        // SAFETY: As above. The socket of `like`, if it has one, lives for as long as `like`. The
+        // function charges it for the new buffer, which keeps it alive from then on.
         unsafe { bindings::helper_skb_charge_like(skb.as_raw(), like.as_raw()) };
         if count > 1 {
             let (len, count) = (segment_len as u16, count as u16);
             // SAFETY: The buffer is ours. By the type invariant it is made of that many datagrams
-            // of that length, neither of which has more than 16 bits.
+            // of that length. Both numbers fit 16 bits.
             unsafe { bindings::helper_skb_set_udp_gso(skb.as_raw(), len, count) };
         }
         Some(skb)
     }
 }
 
-/// What [`Segments`] encrypts.
+/// The plaintext of a datagram of [`Segments`].
 pub(crate) trait Text {
-    /// Bytes of it.
+    /// Its length in bytes.
     fn len(&self) -> usize;
 
-    /// Writes it to `out`, which is that long.
+    /// Writes the text to `out`, which must be that long. `None` if it cannot.
     fn write(&self, out: &mut [u8]) -> Option<()>;
 }
 
@@ -279,14 +282,14 @@ impl Text for SkBuff {
         SkBuff::len(self)
     }
 
-    /// A checksum that was left to the device is made on the way.
+    /// Computes a checksum that was left to the device on the way.
     fn write(&self, out: &mut [u8]) -> Option<()> {
         if out.len() != self.len() {
             return None;
         }
         let Some((start, place)) = self.left_checksum().ok()? else {
-            // SAFETY: There is room for all of the data, whose length fits an `i32` as `out` is
-            // not longer.
+            // SAFETY: There is room for all of the data, and the length fits an `i32`: `out` is no
+            // longer than a datagram.
             let copied = unsafe {
                 bindings::skb_copy_bits(self.as_raw(), 0, out.as_mut_ptr().cast(), out.len() as i32)
             };
@@ -294,7 +297,8 @@ impl Text for SkBuff {
         };
         let (front, rest) = out.split_at_mut_checked(start)?;
         front.copy_from_slice(self.head().get(..start)?);
-        // SAFETY: The data have so many bytes from `start` on, and there is room for all of them.
+        // SAFETY: The data have that many bytes from `start` on, and `rest` has room for all of
+        // them.
         let sum = unsafe {
             bindings::skb_copy_and_csum_bits(
                 self.as_raw(),
@@ -310,9 +314,9 @@ impl Text for SkBuff {
     }
 }
 
-/// The checksum with this sum, in the byte order of the packet. It is never 0: by that UDP says
-/// that there is none, which over IPv6 is an error. As `skb_checksum_help()` does
-/// (`CSUM_MANGLED_0`), this makes no difference between protocols.
+/// The checksum with this sum, in the byte order of the packet. It is never 0: in UDP that means
+/// "no checksum", which over IPv6 is an error. Like `skb_checksum_help()` (`CSUM_MANGLED_0`) this
+/// treats all protocols alike.
 pub(super) fn checksum(sum: u64) -> [u8; 2] {
     match !fold(sum) {
         0 => [0xff; 2],
@@ -320,7 +324,7 @@ pub(super) fn checksum(sum: u64) -> [u8; 2] {
     }
 }
 
-/// A sum with its carries added. RFC 1071.
+/// Folds the carries of a sum into 16 bits. RFC 1071.
 pub(super) fn fold(mut sum: u64) -> u16 {
     while sum > u64::from(u16::MAX) {
         sum = (sum & 0xffff).wrapping_add(sum >> 16);

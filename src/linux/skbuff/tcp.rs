@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! TCP segments, made where they are wanted.
+//! TCP segments, written directly to their destination.
 //!
-//! [`SkBuff::gso_segment`] makes a buffer of each segment. For the most common kind of packet that
-//! is a detour if what is in them is to be encrypted to somewhere else anyway.
+//! [`SkBuff::gso_segment`] makes a buffer of each segment. That is a detour if the segments are
+//! encrypted into other memory anyway. This file avoids the detour for the most common kind of
+//! packet.
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h) (`SKB_GSO_TCPV4`,
 //! `SKB_GSO_TCPV6`)
@@ -24,9 +25,10 @@ use crate::linux::bindings;
 const IPV6_HEADER_LEN: usize = 40;
 /// Bytes of a TCP header without options.
 const TCP_HEADER_LEN: usize = 20;
-/// Where in a TCP header its checksum is.
+/// Offset of the checksum in a TCP header.
 const TCP_CHECK: usize = 16;
-/// Flags of a TCP header: the last byte of them, and what only the last or the first segment has.
+/// Offset of the flags byte in a TCP header. `FIN_PSH` are flags of the last segment only, `CWR` of
+/// the first only.
 const TCP_FLAGS: usize = 13;
 const FIN_PSH: u8 = 0x01 | 0x08;
 const CWR: u8 = 0x80;
@@ -35,9 +37,8 @@ const CWR: u8 = 0x80;
 ///
 /// # Invariants
 ///
-/// The data of `skb` begin with the network header. `network_len` bytes of that, then
-/// `headers_len - network_len` bytes of the TCP header are linear; more data follow. `mss` is not
-/// 0.
+/// The data of `skb` begin with a network header of `network_len` bytes and a TCP header of
+/// `headers_len - network_len` bytes. Both are linear, and more data follow. `mss` is not 0.
 pub(crate) struct TcpGso<'a> {
     skb: &'a SkBuff,
     network_len: usize,
@@ -45,28 +46,28 @@ pub(crate) struct TcpGso<'a> {
     mss: usize,
 }
 
-/// One of its segments.
+/// One segment of a [`TcpGso`].
 pub(crate) struct TcpSegment<'a> {
     gso: &'a TcpGso<'a>,
     index: usize,
 }
 
 impl SkBuff {
-    /// The segments of the packet, if it is one of TCP segments and of the most common kind:
-    /// without extension headers, other tunnels, fragments or anything that only
-    /// [`Self::gso_segment`] knows of.
+    /// The segments of the packet, if it is a TCP GSO packet of the most common kind: without
+    /// extension headers, other tunnels, IP fragments or anything else that only
+    /// [`Self::gso_segment`] handles.
     pub(crate) fn tcp_gso(&self) -> Option<TcpGso<'_>> {
         const V4: u32 = bindings::SKB_GSO_TCPV4 as u32;
         const V6: u32 = bindings::SKB_GSO_TCPV6 as u32;
-        // From somebody whose word is not taken; with congestion bits that only the first segment
-        // has.
+        // Bits that change nothing here: the packet is from an untrusted source; it has congestion
+        // bits that only the first segment keeps.
         const SAME: u32 = (bindings::SKB_GSO_DODGY | bindings::SKB_GSO_TCP_ECN) as u32;
         let shinfo = self.shinfo();
         let kind = shinfo.gso_type & !SAME;
         let headers = self.headers();
         let data = self.head();
         let network_len = match (self.protocol(), kind) {
-            // No fragment; a length that is right.
+            // Not an IP fragment, and TCP.
             (ETH_P_IP, V4)
                 if data.get(6)? & 0x3f == 0 && *data.get(7)? == 0 && *data.get(9)? == 6 =>
             {
@@ -87,7 +88,7 @@ impl SkBuff {
             && headers.encapsulation() == 0
             && u32::from(headers.ip_summed()) == bindings::CHECKSUM_PARTIAL
             && !self.goes_alone();
-        // INVARIANT: As looked at.
+        // INVARIANT: `fits` and `plain` are these conditions.
         (fits && plain).then_some(TcpGso {
             skb: self,
             network_len,
@@ -110,7 +111,7 @@ impl<'a> TcpGso<'a> {
             .unwrap_or(0)
     }
 
-    /// The segment with this number, from 0 on, if there is one.
+    /// The segment with this number, counted from 0, if there is one.
     pub(crate) fn segment(&'a self, index: usize) -> Option<TcpSegment<'a>> {
         (index < self.count()).then_some(TcpSegment { gso: self, index })
     }
@@ -128,7 +129,7 @@ impl TcpSegment<'_> {
             .min(self.gso.mss)
     }
 
-    /// Writes what is said in the headers, `payload` being the checksum of what follows them.
+    /// Completes the headers of this segment. `payload` is the sum of the bytes behind them.
     fn finish_headers(&self, headers: &mut [u8], payload: u32) -> Option<()> {
         let (ip, tcp) = headers.split_at_mut_checked(self.gso.network_len)?;
         let tcp_len = tcp.len().wrapping_add(self.payload_len());
@@ -157,14 +158,14 @@ impl TcpSegment<'_> {
                 .wrapping_add(self.index as u16)
                 .to_be_bytes();
             *ip.get_mut(10..)?.first_chunk_mut()? = [0; 2];
-            // Of an IPv4 header this may be 0.
+            // The checksum of an IPv4 header may be 0.
             let check = !fold(sum(ip));
             *ip.get_mut(10..)?.first_chunk_mut()? = check.to_ne_bytes();
             ip.get(12..20)?
         };
         let place = TCP_CHECK..TCP_CHECK.wrapping_add(2);
         tcp.get_mut(place.clone())?.fill(0);
-        // The addresses, the length and the protocol stand in front of the segment.
+        // The pseudo header: the addresses, the length and the protocol.
         let pseudo = sum(addresses)
             .wrapping_add(u64::from((tcp_len as u16).to_be()))
             .wrapping_add(u64::from(6_u16.to_be()));
@@ -178,8 +179,8 @@ impl TcpSegment<'_> {
     }
 }
 
-/// The sum of the words of `bytes`, which are a multiple of 4, in the byte order of the machine:
-/// neither that nor how long the words are matters to a checksum. RFC 1071.
+/// The sum of `bytes`, whose number is a multiple of 4, as words of 4 bytes in the byte order of
+/// the machine. A checksum depends neither on the byte order nor on the word length. RFC 1071.
 fn sum(bytes: &[u8]) -> u64 {
     bytes
         .chunks_exact(4)
@@ -203,8 +204,8 @@ impl Text for TcpSegment<'_> {
             return None;
         }
         let offset = gso.headers_len.wrapping_add(self.offset());
-        // SAFETY: The buffer is valid and has that many bytes there, of which it has less than
-        // 2^31; `payload` has room for them.
+        // SAFETY: The buffer is valid, has fewer than 2^31 bytes, and has `len` bytes at `offset`.
+        // `payload` has room for them.
         let sum = unsafe {
             bindings::skb_copy_and_csum_bits(
                 gso.skb.as_raw(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of packets that stand for several: what is made of them is what the kernel makes of them.
+//! Tests of GSO packets and aggregates: our segments are equal to those that the kernel makes.
 
 use super::*;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     testing::Numbers, //
 };
 
-/// Bytes in front of the packets here.
+/// Bytes of headroom of the packets here.
 const HEADROOM: usize = 128;
 
 /// A packet of these bytes, which begin with a network header.
@@ -24,7 +24,7 @@ fn packet(bytes: &[u8], protocol: u16, network_len: usize) -> Result<SkBuff> {
     Ok(skb)
 }
 
-/// Declares it one of TCP segments of `mss` bytes.
+/// Declares `skb` a GSO packet of TCP segments of `mss` bytes.
 fn set_tcp_gso(skb: &mut SkBuff, kind: u32, mss: u16) {
     let start = skb.transport_offset() as u16;
     // SAFETY: The buffer is ours.
@@ -50,8 +50,8 @@ fn words(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// A TCP packet of random contents with `len` bytes of payload, as a socket would give it to a
-/// device that segments.
+/// A TCP packet of random contents with `len` bytes of payload, as a socket gives it to a device
+/// that segments. Also returns the length of its network header.
 fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)> {
     let network_len = if v6 {
         40
@@ -73,7 +73,8 @@ fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)>
         bytes[9] = 6;
     }
     bytes[network_len + 12] = (doff / 4) as u8 * 16;
-    // What is left to the device is all but the addresses, the length and the protocol.
+    // The socket sums the addresses, the length and the protocol, and leaves the rest to the
+    // device.
     let addresses = if v6 { 8..40 } else { 12..20 };
     let start = words(&[
         &bytes[addresses],
@@ -84,14 +85,14 @@ fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)>
     Ok((bytes, network_len))
 }
 
-/// Has its checksum from `start` on left to the device, which is to put it at `place`.
+/// Leaves the checksum from `start` on to the device, which is to store it at `place`.
 fn leave_checksum(skb: &mut SkBuff, start: usize, place: usize) {
     // SAFETY: The buffer is ours.
     unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start as u16, (place - start) as u16) };
 }
 
-/// A packet of TCP segments of `mss` bytes inside of IPv4 in IPv4, as that tunnel's device makes
-/// it.
+/// A GSO packet of TCP segments of `mss` bytes inside an IPv4-in-IPv4 tunnel, as the tunnel's
+/// device makes it.
 fn tcp_in_ipip(numbers: &mut Numbers, len: usize, mss: u16) -> Result<SkBuff> {
     const OUTER: usize = 20;
     const INNER: usize = 20;
@@ -124,7 +125,7 @@ fn tcp_in_ipip(numbers: &mut Numbers, len: usize, mss: u16) -> Result<SkBuff> {
     Ok(skb)
 }
 
-/// The bytes of a packet whose checksum is yet to be made.
+/// The bytes of a packet whose checksum is yet to be computed.
 fn contents_without_checksum(skb: &SkBuff) -> Result<KVec<u8>> {
     let mut bytes = KVec::new();
     bytes.extend_from_slice(skb.head(), GFP_KERNEL)?;
@@ -133,7 +134,7 @@ fn contents_without_checksum(skb: &SkBuff) -> Result<KVec<u8>> {
 
 /// A device that is always there.
 fn device() -> &'static NetDevice {
-    // SAFETY: No requirements.
+    // SAFETY: The function has no requirements.
     let dev = unsafe { bindings::helper_loopback() };
     // SAFETY: The first loopback device stays.
     unsafe { NetDevice::from_raw(dev) }
@@ -219,7 +220,7 @@ mod cases {
         assert!(!made(&|skb| skb.headers_mut().transport_header += 4)?);
         assert!(!made(&|skb| skb.set_protocol(ETH_P_IPV6))?);
         assert!(!made(&|skb| assert!(skb.trim(30).is_ok()))?);
-        // Nor does anything of what it may be make trouble.
+        // No header, however broken, makes the functions panic or fail.
         for _ in 0..2000 {
             let (mut bytes, network_len) = tcp(&mut numbers, false, 100)?;
             for _ in 0..2 {
@@ -244,8 +245,8 @@ mod cases {
         Ok(())
     }
 
-    /// Datagrams that were sent as one packet, as a socket of a tunnel gets them: taken apart by
-    /// the kernel. Each is decrypted, in the way that `change` leaves.
+    /// Makes aggregates, lets the kernel take them apart, as it does for a tunnel's socket, and
+    /// decrypts each datagram after `change` has changed it.
     fn open_all(change: impl Fn(&mut SkBuff) -> Result) -> Result {
         const OUTER: usize = 28;
         let mut numbers = Numbers::new(10);
@@ -368,11 +369,11 @@ mod cases {
         assert!(!source(&skb).is_null());
         // SAFETY: The buffer is valid.
         let clone = unsafe { bindings::skb_clone(skb.as_raw(), bindings::GFP_KERNEL) };
-        // SAFETY: It is a new buffer.
+        // SAFETY: The buffer is new and ours.
         let clone = unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) };
         assert!(source(&skb).is_null() && source(&clone).is_null());
         assert!(skb.open(16, 5, &key)?.head() == [7; 1000]);
-        // The other one has not changed under its owner's hands.
+        // The decryption of the first has not changed the clone.
         assert!(clone.open(16, 5, &key)?.head() == [7; 1000]);
         Ok(())
     }
@@ -447,7 +448,7 @@ mod cases {
             leave_checksum(&mut skb, 0, 0);
             let first = skb.headroom();
             let left = &mut skb.headers_mut().__bindgen_anon_1;
-            // SAFETY: The union is of these two offsets for a packet like that.
+            // SAFETY: With `CHECKSUM_PARTIAL` the union holds these two offsets.
             let left = unsafe { &mut left.__bindgen_anon_1 };
             left.csum_start = (first + start) as u16;
             left.csum_offset = offset;
@@ -506,7 +507,7 @@ mod cases {
             // SAFETY: The buffer is ours alone, and nobody else looks at what is in it.
             change(unsafe { &mut *skb.shinfo_ptr() });
             let alone = skb.goes_alone();
-            // SAFETY: As above. It is freed as it was made.
+            // SAFETY: As above. The buffer must be freed with the flags that it was made with.
             unsafe { (*skb.shinfo_ptr()).flags = 0 };
             Ok(alone)
         };
