@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the timers of a peer and the ages of its keys decide: section 6 of the paper.
+//! The decisions that the timers of a peer and the ages of its keys lead to: section 6 of the
+//! paper.
 //!
-//! The engine keeps the five timers themselves, tells this module what has happened and which timer
-//! is pending, and does what comes back. Delays are milliseconds, ages are worked out from clock
-//! readings in nanoseconds, and random jitter comes in as an argument, so that everything in here
-//! is a function of what it is given.
+//! The engine keeps the five timers themselves. It tells this module which event has happened and
+//! which timer is pending, and carries out the [`Change`] that comes back. Delays are milliseconds,
+//! ages are computed from clock readings in nanoseconds, and random jitter is an argument. So every
+//! result depends on the arguments and on [`State`] alone.
 
 use kernel::sync::atomic::{
     ordering::Relaxed,
@@ -25,7 +26,7 @@ use super::limits::{
     UNDER_LOAD_LATENCY, //
 };
 
-/// `seconds` as a delay.
+/// `seconds` as a delay in milliseconds.
 const fn msecs(seconds: u64) -> u32 {
     (seconds as u32).saturating_mul(1000)
 }
@@ -35,15 +36,15 @@ const fn msecs(seconds: u64) -> u32 {
 pub(crate) enum Timer {
     /// No response has come to an initiation: [`State::retransmit_handshake_expired`].
     RetransmitHandshake,
-    /// Something was received and nothing sent since: [`State::send_keepalive_expired`].
+    /// Data was received and nothing sent since: [`State::send_keepalive_expired`].
     SendKeepalive,
-    /// Something was sent and nothing received since: initiate a handshake, from a fresh source
-    /// address.
+    /// Data was sent and nothing received since: initiate a handshake, from a fresh source address.
     NewHandshake,
-    /// No new keys for so long that all are to be forgotten: those of the handshake and of the
-    /// sessions.
+    /// No session has begun for so long that all keys are forgotten: those of the handshake and of
+    /// the sessions.
     ZeroKeyMaterial,
-    /// The user wants something to be sent every so often: [`persistent_keepalive_expired`].
+    /// The interval of the user's persistent keepalive has passed without a message:
+    /// [`persistent_keepalive_expired`].
     PersistentKeepalive,
 }
 
@@ -51,27 +52,28 @@ pub(crate) enum Timer {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Change {
-    /// Leave them all as they are.
+    /// Leave all timers as they are.
     Keep,
-    /// Let it expire this many milliseconds from now, whether or not it was pending.
+    /// Let the timer expire this many milliseconds from now, whether or not it is pending.
     Arm(Timer, u32),
-    /// Stop it if it is pending.
+    /// Stop the timer if it is pending.
     Cancel(Timer),
 }
 
 /// What to do when an initiation has not been answered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Retransmit {
-    /// Send another, from a fresh source address; this is how many times that has been done.
+    /// Send another initiation, from a fresh source address. The number says how many retries there
+    /// were, this one included.
     Retry(u32),
-    /// Stop trying: drop the packets that wait for a key, and do this with the timers.
+    /// Stop trying: drop the packets that wait for a key, and apply these changes to the timers.
     GiveUp([Change; 2]),
 }
 
-/// What the timers remember from one event to the next.
+/// The memory of the timers from one event to the next.
 ///
-/// Several threads may report events at the same time; as with the timers themselves, either of two
-/// that race may be the later one.
+/// Several threads may report events concurrently. Of two events that race, either may count as the
+/// later one; the timers themselves race in the same way.
 pub(crate) struct State {
     handshake_attempts: Atomic<u32>,
     need_another_keepalive: Atomic<bool>,
@@ -99,16 +101,16 @@ impl State {
         Change::Keep
     }
 
-    /// A handshake is about to be asked for: because the last initiation went unanswered
-    /// (`is_retry`), or for another reason, which gives it all its attempts again.
+    /// A handshake is about to be requested. `is_retry` is true if the last initiation went
+    /// unanswered. Any other reason gives the handshake all its attempts again.
     pub(crate) fn handshake_requested(&self, is_retry: bool) {
         if !is_retry {
             self.handshake_attempts.store(0, Relaxed);
         }
     }
 
-    /// A response was received, or as responder the first message of the session: both sides have
-    /// the keys.
+    /// A response was received, or, as responder, the first message of the session. So both sides
+    /// have the keys.
     pub(crate) fn handshake_complete(&self) -> Change {
         self.handshake_attempts.store(0, Relaxed);
         self.sent_lastminute_handshake.store(false, Relaxed);
@@ -122,7 +124,7 @@ impl State {
     ) -> Retransmit {
         let attempts = self.handshake_attempts.load(Relaxed);
         if attempts > MAX_TIMER_HANDSHAKES {
-            // Something of the handshake may be left, which no session will clear away.
+            // Secrets of the handshake may be left, which no session will clear away.
             let zero = if zero_key_material_pending {
                 Change::Keep
             } else {
@@ -135,7 +137,7 @@ impl State {
         Retransmit::Retry(attempts)
     }
 
-    /// [`Timer::SendKeepalive`] has expired: send a keepalive, then do this.
+    /// [`Timer::SendKeepalive`] has expired: send a keepalive, then apply this change.
     pub(crate) fn send_keepalive_expired(&self) -> Change {
         if !self.need_another_keepalive.load(Relaxed) {
             return Change::Keep;
@@ -144,9 +146,9 @@ impl State {
         Change::Arm(Timer::SendKeepalive, msecs(KEEPALIVE_TIMEOUT))
     }
 
-    /// A message was received. Whether to ask for a handshake, because the current key will not
-    /// last as long as it may take to find out that one is needed: as initiator, and once for each
-    /// session.
+    /// A message was received. Whether to request a handshake now, because the current key may
+    /// expire before silence would show that a new one is needed. Only the initiator does so, once
+    /// for each session.
     ///
     /// `i_am_the_initiator` and `birthdate_ns` are those of the current keypair.
     pub(crate) fn rekey_after_receiving(
@@ -170,9 +172,9 @@ impl State {
 
 /// A data message that is no keepalive was sent.
 ///
-/// `jitter_msecs` is less than
-/// [`REKEY_TIMEOUT_JITTER_MAX_MSECS`](super::limits::REKEY_TIMEOUT_JITTER_MAX_MSECS), and only
-/// asked for when wanted.
+/// `jitter_msecs` returns less than
+/// [`REKEY_TIMEOUT_JITTER_MAX_MSECS`](super::limits::REKEY_TIMEOUT_JITTER_MAX_MSECS). It is only
+/// called if a timer is armed.
 pub(crate) fn data_sent(new_handshake_pending: bool, jitter_msecs: impl FnOnce() -> u32) -> Change {
     if new_handshake_pending {
         return Change::Keep;
@@ -220,12 +222,12 @@ pub(crate) const fn session_derived() -> Change {
 }
 
 /// [`Timer::PersistentKeepalive`] has expired. Whether to send a keepalive: the user may have
-/// turned it off since.
+/// turned the feature off since.
 pub(crate) const fn persistent_keepalive_expired(persistent_keepalive_interval: u16) -> bool {
     persistent_keepalive_interval != 0
 }
 
-/// Whether a key made at `birthdate_ns` is too old to send or receive anything with it.
+/// Whether a key made at `birthdate_ns` is too old to send or receive with.
 #[inline]
 pub(crate) const fn key_has_expired(birthdate_ns: u64, now_ns: u64) -> bool {
     has_expired(birthdate_ns, REJECT_AFTER_TIME, now_ns)
@@ -240,8 +242,8 @@ pub(crate) const fn nonces_may_be_used(first: u64, count: u32) -> bool {
     }
 }
 
-/// A message was sent. Whether to ask for a handshake, because the current key has been used much
-/// or, as initiator, for long.
+/// A message was sent. Whether to request a handshake, because the current key has been used for
+/// many messages or, as initiator, for long.
 ///
 /// `i_am_the_initiator` and `birthdate_ns` are those of the current keypair, and `counter` the next
 /// one to be used with it.
@@ -263,7 +265,7 @@ pub(crate) const fn handshake_may_be_sent(last_sent_ns: u64, now_ns: u64) -> boo
     has_expired(last_sent_ns, REKEY_TIMEOUT, now_ns)
 }
 
-/// A `last_sent_ns` that lets an initiation be sent at once.
+/// A `last_sent_ns` that lets an initiation be sent immediately.
 pub(crate) const fn last_sent_long_ago(now_ns: u64) -> u64 {
     const LONG: u64 = REKEY_TIMEOUT.saturating_add(1).saturating_mul(NSEC_PER_SEC);
     now_ns.wrapping_sub(LONG)

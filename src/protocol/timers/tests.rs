@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of what the timers decide: one by one, and for two peers with a clock that the test moves
+//! Tests of the timers' decisions: one by one, and for two peers with a clock that the test moves
 //! on.
 
 use super::*;
@@ -17,7 +17,7 @@ const TIMERS: [Timer; 5] = [
     Timer::PersistentKeepalive,
 ];
 
-/// What one peer sends to the other.
+/// The kinds of message that one peer sends to the other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Initiation,
@@ -25,7 +25,8 @@ enum Sent {
     Keepalive,
 }
 
-/// A peer as the engine would have it: its state, and when its timers expire, in milliseconds.
+/// A peer as the engine keeps it: its state, and the times at which its timers expire, in
+/// milliseconds.
 struct Peer {
     state: State,
     expires: [Option<u64>; 5],
@@ -85,7 +86,7 @@ impl Peer {
         ));
     }
 
-    /// Something goes out.
+    /// A message goes out.
     fn send(&mut self, what: Sent) -> Option<Sent> {
         self.traverse();
         self.apply(any_authenticated_packet_sent());
@@ -103,7 +104,7 @@ impl Peer {
         Some(what)
     }
 
-    /// Something comes in.
+    /// A message comes in.
     fn receive(&mut self, what: Sent) {
         self.apply(any_authenticated_packet_received());
         self.traverse();
@@ -114,7 +115,8 @@ impl Peer {
         }
     }
 
-    /// Lets the clock reach `now`; returns what the timer that expired then sends, if one did.
+    /// Lets the clock reach `now`. If a timer expires then, returns the message that it sends, if
+    /// any.
     fn tick(&mut self, now: u64) -> Option<Sent> {
         self.now = now;
         let timer = TIMERS
@@ -165,8 +167,8 @@ impl Peer {
     }
 }
 
-/// Lets both clocks run from `from` to `to` seconds, in steps of 100 ms; what one sends the other
-/// receives at once.
+/// Lets both clocks run from `from` to `to` seconds, in steps of 100 ms. A message arrives in the
+/// step in which it is sent.
 fn run(a: &mut Peer, b: &mut Peer, from: u64, to: u64) {
     for now in (from * 10..to * 10).map(|step| step * 100) {
         if let Some(sent) = a.tick(now) {
@@ -194,7 +196,8 @@ mod cases {
         // The answer has shown that the other side is there.
         assert_eq!((a.initiations, b.initiations), (0, 0));
 
-        // Two messages: one keepalive for the first, one for what came while that one waited.
+        // Two messages: one keepalive for the first, one for the message that came while that
+        // keepalive waited.
         let (mut a, mut b) = (Peer::new(0), Peer::new(0));
         for second in 0..2 {
             if let Some(sent) = a.send(Sent::Data) {
@@ -252,7 +255,7 @@ mod cases {
         let mut a = Peer::new(0);
         assert!(a.send(Sent::Data).is_some());
         assert!(a.tick(14_999).is_none());
-        // More of it does not put that off.
+        // More data does not put that off.
         assert!(a.send(Sent::Data).is_some());
         assert!(a.tick(15_000) == Some(Sent::Initiation));
     }
@@ -300,7 +303,8 @@ mod cases {
         run(&mut a, &mut b, 0, 101);
         assert_eq!((a.keepalives, b.keepalives), (4, 0));
 
-        // Active, in either direction: none at all.
+        // Active, in either direction: no persistent keepalive. Those counted below are passive
+        // ones.
         for to_b in [true, false] {
             let (mut a, mut b) = (Peer::new(25), Peer::new(0));
             for second in 0..100 {
@@ -401,7 +405,7 @@ mod cases {
     fn initiations_keep_their_distance() {
         assert!(!handshake_may_be_sent(SECOND, 6 * SECOND - 1));
         assert!(handshake_may_be_sent(SECOND, 6 * SECOND));
-        // Right after boot, too.
+        // This holds right after boot, too.
         assert!(handshake_may_be_sent(last_sent_long_ago(0), 0));
         assert!(handshake_may_be_sent(last_sent_long_ago(SECOND), SECOND));
         assert!(handshake_may_be_sent(
