@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! MACs and cookies, with which a responder under load makes initiators show that they receive at
-//! the address they send from: sections 5.3, 5.4.4 and 5.4.7 of the paper.
+//! MACs and cookies: sections 5.3, 5.4.4 and 5.4.7 of the paper. With a cookie an initiator shows a
+//! responder under load that it receives at the address it sends from.
 //!
-//! [`CookieSecret`] is the side that makes and checks cookies, one for each device. [`Cookie`] is
-//! the side that adds MACs and receives cookies, one for each peer.
+//! [`CookieSecret`] makes and checks cookies; each device has one. [`Cookie`] adds MACs and
+//! receives cookies; each peer has one.
 
 use super::{
     identity::PublicKey,
@@ -32,7 +32,7 @@ use crate::linux::crypto::{
     Secret, //
 };
 
-/// Where a message came from: the address and the UDP port, in network byte order.
+/// The source of a message: the address and the UDP port, in network byte order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// Over IPv4.
@@ -51,10 +51,10 @@ pub(crate) enum Source {
     },
 }
 
-/// What the cookies of a device are made with: a random number for two minutes.
+/// The secret that the cookies of a device are made with: a random number, good for two minutes.
 pub(crate) struct CookieSecret {
     secret: Secret<NOISE_HASH_LEN>,
-    /// When the secret was made: the clock reading in nanoseconds.
+    /// The clock reading when the secret was made, in nanoseconds.
     birthdate: u64,
 }
 
@@ -67,21 +67,23 @@ impl CookieSecret {
         }
     }
 
-    /// Makes the secret, so that no cookie made before is good. The random number generator has to
+    /// Draws a new secret, which invalidates all earlier cookies. The random number generator must
     /// be seeded.
     pub(crate) fn randomize(&mut self, now_ns: u64) {
         self.secret.randomize();
         self.birthdate = now_ns;
     }
 
-    /// Whether it is so old that there has to be another one, before cookies are checked or made.
+    /// Whether the secret is too old. Then the caller must draw a new one before it checks or makes
+    /// cookies.
     pub(crate) fn has_expired(&self, now_ns: u64) -> bool {
         has_expired(self.birthdate, COOKIE_SECRET_MAX_AGE, now_ns)
     }
 
     /// The cookie for this source, good for as long as the secret is.
     ///
-    /// It is a MAC over the address and the port: of those behind one address each has its own.
+    /// It is a MAC over the address and the port, so each sender behind one address has a cookie of
+    /// its own.
     fn make_cookie(&self, source: &Source, cookie: &mut Secret<COOKIE_LEN>) {
         let (addr, port): (&[u8], _) = match source {
             Source::V4 { addr, port } => (addr, port),
@@ -90,8 +92,8 @@ impl CookieSecret {
         crypto::blake2s_keyed(self.secret.as_bytes(), &[addr, port], cookie.as_mut_bytes());
     }
 
-    /// Whether `mac2` of a message is right, that is whether its sender receives at the address
-    /// that it sends from. How often it may send is another question.
+    /// Whether `mac2` of a message is right, that is, whether its sender receives at the address
+    /// that it sends from. The rate limit of that address is checked elsewhere.
     pub(crate) fn has_valid_mac2(&self, message: &impl MessageWithMacs, source: &Source) -> bool {
         let mut cookie = Secret::zeroed();
         self.make_cookie(source, &mut cookie);
@@ -100,10 +102,10 @@ impl CookieSecret {
         crypto::ct_eq(mac.as_bytes(), &message.macs().mac2)
     }
 
-    /// The reply that takes a cookie to where a message with a valid `mac1` came from.
+    /// The reply that carries a cookie to the source of a message with a valid `mac1`.
     ///
     /// `keys` are those of the device, `sender_index` and `macs` those of the message. The random
-    /// number generator has to be seeded. `None` if there is no memory.
+    /// number generator must be seeded. `None` if there is no memory.
     pub(crate) fn create_reply(
         &self,
         keys: &MacKeys,
@@ -143,11 +145,11 @@ impl CookieSecret {
 pub(crate) struct Cookie {
     keys: MacKeys,
     cookie: Secret<COOKIE_LEN>,
-    /// When the cookie came, if there is one: the clock reading in nanoseconds.
+    /// The clock reading when the cookie came, in nanoseconds; `None` without a cookie.
     birthdate: Option<u64>,
     /// `mac1` of the latest message, until a cookie has come for it.
     last_mac1_sent: Mac,
-    /// Whether there is one.
+    /// Whether `last_mac1_sent` holds one.
     have_sent_mac1: bool,
 }
 
@@ -171,13 +173,13 @@ impl Cookie {
         }
     }
 
-    /// Makes it that of the peer with this public key.
+    /// Sets the peer's public key.
     pub(crate) fn set_remote_static(&mut self, remote_static: &PublicKey) {
         self.keys.set(remote_static.as_bytes());
     }
 
-    /// Writes both MACs of a message to the peer; `mac2` is zeros without a cookie that is good
-    /// now.
+    /// Writes both MACs into a message to the peer. Without a cookie that is good now `mac2` is
+    /// zeros.
     pub(crate) fn add_macs(&mut self, message: &mut impl MessageWithMacs, now_ns: u64) {
         self.keys.compute_mac1(message, &mut self.last_mac1_sent);
         self.have_sent_mac1 = true;
@@ -193,16 +195,15 @@ impl Cookie {
         message.macs_mut().mac2 = *mac2.as_bytes();
     }
 
-    /// Whether there may be an answer to the latest message: one was sent, and has not been
-    /// answered with a cookie yet.
+    /// Whether a cookie reply to the latest message may come: a message was sent, and no cookie has
+    /// come for it yet.
     pub(crate) fn is_expected(&self) -> bool {
         self.have_sent_mac1
     }
 
-    /// Takes the cookie out of a reply, whose `receiver_index` has led here.
+    /// Takes the cookie out of a reply, whose `receiver_index` has led to this peer.
     ///
-    /// Returns whether it is the answer to the latest message. There is one cookie for each
-    /// message.
+    /// Returns whether the reply answers the latest message. Each message gets at most one cookie.
     #[must_use]
     pub(crate) fn consume_reply(&mut self, reply: &CookieReply, now_ns: u64) -> bool {
         if !self.have_sent_mac1 {
@@ -216,7 +217,7 @@ impl Cookie {
             self.keys.cookie().as_bytes(),
         )
         .is_ok();
-        // What is not authentic is not decrypted, and leaves the old cookie as it is.
+        // A reply that is not authentic is not decrypted, so the old cookie is unchanged.
         if authentic {
             self.birthdate = Some(now_ns);
             self.last_mac1_sent.clear();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Long-term keys: the public key that names a peer, and this side's own pair.
+//! Long-term keys: the public key that identifies a peer, and this side's own key pair.
 
 use kernel::prelude::*;
 
@@ -16,18 +16,19 @@ use crate::linux::crypto::{
 /// A private key.
 pub(crate) type PrivateKey = Secret<NOISE_PUBLIC_KEY_LEN>;
 
-/// A Curve25519 public key, 32 bytes. It tells who its owner talks to, and is zeroed when dropped.
+/// A Curve25519 public key, 32 bytes. It reveals which peers talk to each other, so it is zeroed
+/// when dropped.
 #[derive(PartialEq, Eq, Zeroable)]
 #[repr(transparent)]
 pub(crate) struct PublicKey([u8; NOISE_PUBLIC_KEY_LEN]);
 
 impl PublicKey {
-    /// The key with these bytes, any of which are one.
+    /// The key with these bytes. Any bytes are a key.
     pub(crate) const fn new(bytes: [u8; NOISE_PUBLIC_KEY_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// A place for a key.
+    /// A place for a key, all zeros.
     pub(crate) const fn zeroed() -> Self {
         Self([0; NOISE_PUBLIC_KEY_LEN])
     }
@@ -59,7 +60,7 @@ impl Drop for PublicKey {
     }
 }
 
-/// A device's own pair of keys, or none.
+/// A device's own key pair, or none.
 pub(crate) struct StaticIdentity {
     private: PrivateKey,
     public: PublicKey,
@@ -78,15 +79,15 @@ impl StaticIdentity {
         }
     }
 
-    /// Takes over a private key, clamped as section 5 of RFC 7748 says, and works out the public
+    /// Takes over a private key, clamps it as section 5 of RFC 7748 says, and computes the public
     /// key.
     ///
-    /// Returns whether there is an identity now. A key of zeros is none, and takes the old one
-    /// away.
+    /// Returns whether there is an identity now. A key of zeros counts as none, and removes the old
+    /// one.
     ///
-    /// What was computed from the old keys is to be computed again:
+    /// Afterwards the caller must call
     /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static)
-    /// for each peer.
+    /// for each peer, whose product still comes from the old keys.
     pub(crate) fn set_private_key(&mut self, private: &PrivateKey) -> bool {
         self.has_identity = crypto::curve25519_generate_public(self.public.as_mut_bytes(), private);
         if self.has_identity {
@@ -111,7 +112,8 @@ impl StaticIdentity {
         self.has_identity.then_some(&self.public)
     }
 
-    /// The keys of the MACs in the messages to it and of its cookies, if there is an identity.
+    /// The keys of `mac1` in messages to this identity, and of the cookies that it sends, if there
+    /// is an identity.
     pub(crate) fn mac_keys(&self) -> Option<&MacKeys> {
         self.has_identity.then_some(&self.mac_keys)
     }
@@ -134,7 +136,7 @@ mod tests {
         assert!(identity.private_key().is_none());
         assert!(identity.set_private_key(&private));
         assert!(identity.public_key() == Some(&PublicKey::new(public)));
-        // It is kept clamped.
+        // The private key is stored clamped.
         let clamped = hex("70076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c6a");
         assert!(identity
             .private_key()

@@ -23,7 +23,7 @@ pub(crate) trait MessageWithMacs: FromBytes + IntoBytes + zerocopy::Immutable {
     /// Its MACs.
     fn macs(&self) -> &Macs;
 
-    /// Its MACs, to write them.
+    /// Its MACs, for writing.
     fn macs_mut(&mut self) -> &mut Macs;
 }
 
@@ -47,10 +47,10 @@ impl MessageWithMacs for HandshakeResponse {
     }
 }
 
-/// A MAC as it should be.
+/// The right MAC of a message, to compare or to send.
 pub(super) type Mac = Secret<COOKIE_LEN>;
 
-/// Computes what `mac2` of this message should be: over all before it, `mac1` included.
+/// Computes the right `mac2` of this message: over all bytes before it, `mac1` included.
 pub(super) fn compute_mac2(
     message: &impl MessageWithMacs,
     cookie: &Secret<COOKIE_LEN>,
@@ -65,17 +65,18 @@ pub(super) fn compute_mac2(
     );
 }
 
-/// The keys that are made from a public key, for what is sent to its owner and for its owner's
-/// cookies.
+/// The keys derived from a public key: for `mac1` of messages to its owner, and for the cookies
+/// that its owner sends.
 ///
-/// They are as secret as the public key is: who has them can tell whose messages are whose.
+/// They are as secret as the public key: a holder of the keys can tell which messages are for that
+/// owner.
 pub(crate) struct MacKeys {
     mac1: Secret<NOISE_SYMMETRIC_KEY_LEN>,
     cookie: Secret<NOISE_SYMMETRIC_KEY_LEN>,
 }
 
 impl MacKeys {
-    /// A place for keys.
+    /// A place for keys, all zeros.
     pub(crate) const fn zeroed() -> Self {
         Self {
             mac1: Secret::zeroed(),
@@ -83,7 +84,7 @@ impl MacKeys {
         }
     }
 
-    /// Makes them those of the owner of `public`.
+    /// Sets them to the keys of the owner of `public`.
     pub(super) fn set(&mut self, public: &[u8; NOISE_PUBLIC_KEY_LEN]) {
         crypto::blake2s(&[b"mac1----", public], self.mac1.as_mut_bytes());
         crypto::blake2s(&[b"cookie--", public], self.cookie.as_mut_bytes());
@@ -100,7 +101,7 @@ impl MacKeys {
         &self.cookie
     }
 
-    /// Computes what `mac1` of this message should be: over all before it.
+    /// Computes the right `mac1` of this message: over all bytes before it.
     pub(super) fn compute_mac1(&self, message: &impl MessageWithMacs, mac: &mut Mac) {
         let bytes = message.as_bytes();
         let end = bytes.len().saturating_sub(size_of::<Macs>());
@@ -111,8 +112,8 @@ impl MacKeys {
         );
     }
 
-    /// Whether `mac1` of this message is right, that is whether its sender knows the public key of
-    /// the owner. Any context.
+    /// Whether `mac1` of this message is right, that is, whether its sender knows the owner's
+    /// public key. Any context.
     pub(crate) fn has_valid_mac1(&self, message: &impl MessageWithMacs) -> bool {
         let mut mac = Mac::zeroed();
         self.compute_mac1(message, &mut mac);

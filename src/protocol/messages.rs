@@ -43,15 +43,15 @@ pub(crate) const COOKIE_LEN: usize = 16;
 pub(crate) const MESSAGE_PADDING_MULTIPLE: u32 = 16;
 /// Length of the shortest data message, a keepalive, in bytes.
 pub(crate) const MESSAGE_MINIMUM_LENGTH: usize = message_data_len(0);
-/// Type of service of the packets that carry handshake messages: AF41, and no ECN.
+/// Type of service of the datagrams that carry handshake messages: AF41, and no ECN.
 pub(crate) const HANDSHAKE_DSCP: u8 = 0x88;
 
-/// Length of the ciphertext of `plain_len` bytes, tag and all.
+/// Length in bytes of the ciphertext of `plain_len` bytes, with the tag.
 pub(crate) const fn noise_encrypted_len(plain_len: usize) -> usize {
     plain_len.saturating_add(NOISE_AUTHTAG_LEN)
 }
 
-/// Length of the data message with `plain_len` bytes (padding included) in it.
+/// Length in bytes of the data message with `plain_len` bytes (padding included) in it.
 pub(crate) const fn message_data_len(plain_len: usize) -> usize {
     noise_encrypted_len(plain_len).saturating_add(size_of::<DataHeader>())
 }
@@ -60,7 +60,7 @@ const ENCRYPTED_STATIC_LEN: usize = noise_encrypted_len(NOISE_PUBLIC_KEY_LEN);
 const ENCRYPTED_TIMESTAMP_LEN: usize = noise_encrypted_len(NOISE_TIMESTAMP_LEN);
 const ENCRYPTED_COOKIE_LEN: usize = noise_encrypted_len(COOKIE_LEN);
 
-/// What kind a message is.
+/// The kind of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum MessageType {
@@ -75,8 +75,9 @@ pub(crate) enum MessageType {
 }
 
 impl MessageType {
-    /// What kind of message begins with `header` and is `len` bytes long, if it is one: a handshake
-    /// message has just its length, a data message at least [`MESSAGE_MINIMUM_LENGTH`].
+    /// The kind of the message that begins with `header` and is `len` bytes long; `None` if there
+    /// is no such kind. Each handshake message has one fixed length, a data message at least
+    /// [`MESSAGE_MINIMUM_LENGTH`] bytes.
     #[inline]
     pub(crate) const fn classify(header: [u8; 4], len: usize) -> Option<Self> {
         let kind = match u32::from_le_bytes(header) {
@@ -97,8 +98,8 @@ impl MessageType {
         }
     }
 
-    /// How much of the message has to lie in one piece to be read, in bytes: all of a handshake
-    /// message, and the [`DataHeader`] of a data message.
+    /// How many bytes of the message must lie in one piece to be read: all of a handshake message,
+    /// and the [`DataHeader`] of a data message.
     pub(crate) const fn header_len(self) -> usize {
         match self {
             Self::HandshakeInitiation => size_of::<HandshakeInitiation>(),
@@ -118,10 +119,10 @@ impl MessageType {
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Macs {
-    /// Shows that the sender knows the receiver's public key: over all before it.
+    /// MAC over all bytes before it. Shows that the sender knows the receiver's public key.
     pub(crate) mac1: [u8; COOKIE_LEN],
-    /// Shows that the sender receives at its address: over all before it, with the cookie as the
-    /// key. Zeros without one.
+    /// MAC over all bytes before it, with the cookie as the key. Shows that the sender receives at
+    /// its address. Zeros without a cookie.
     pub(crate) mac2: [u8; COOKIE_LEN],
 }
 
@@ -138,15 +139,15 @@ impl Macs {
 #[repr(C)]
 pub(crate) struct HandshakeInitiation {
     header: U32,
-    /// Chosen by the sender, who finds its handshake by it in the response.
+    /// Chosen by the sender, which finds its handshake by the same number in the response.
     pub(crate) sender_index: U32,
-    /// A public key for this handshake only.
+    /// A public key made for this handshake only.
     pub(crate) unencrypted_ephemeral: [u8; NOISE_PUBLIC_KEY_LEN],
-    /// The sender's public key.
+    /// The sender's long-term public key.
     pub(crate) encrypted_static: [u8; ENCRYPTED_STATIC_LEN],
-    /// When it was sent: [`Tai64n`](super::tai64n::Tai64n).
+    /// The time of sending: [`Tai64n`](super::tai64n::Tai64n).
     pub(crate) encrypted_timestamp: [u8; ENCRYPTED_TIMESTAMP_LEN],
-    /// Over all of the above.
+    /// MACs over the fields above.
     pub(crate) macs: Macs,
 }
 
@@ -169,15 +170,15 @@ impl HandshakeInitiation {
 #[repr(C)]
 pub(crate) struct HandshakeResponse {
     header: U32,
-    /// Chosen by the sender, who finds the keypair by it in data messages.
+    /// Chosen by the sender, which finds the keypair by the same number in data messages.
     pub(crate) sender_index: U32,
     /// The initiation's `sender_index`.
     pub(crate) receiver_index: U32,
-    /// A public key for this handshake only.
+    /// A public key made for this handshake only.
     pub(crate) unencrypted_ephemeral: [u8; NOISE_PUBLIC_KEY_LEN],
-    /// A tag alone: that the sender has the same keys.
+    /// A tag without a ciphertext. Shows that the sender has the same keys.
     pub(crate) encrypted_nothing: [u8; NOISE_AUTHTAG_LEN],
-    /// Over all of the above.
+    /// MACs over the fields above.
     pub(crate) macs: Macs,
 }
 
@@ -195,16 +196,17 @@ impl HandshakeResponse {
     }
 }
 
-/// What a responder under load sends instead of an answer, 64 bytes: section 5.4.7 of the paper.
+/// The message that a responder under load sends instead of an answer, 64 bytes: section 5.4.7 of
+/// the paper.
 #[derive(Clone, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct CookieReply {
     header: U32,
-    /// The `sender_index` of the message it answers.
+    /// The `sender_index` of the message that this one answers.
     pub(crate) receiver_index: U32,
     /// Random.
     pub(crate) nonce: [u8; COOKIE_NONCE_LEN],
-    /// The key of the MAC that the next message from the same address is to have.
+    /// The key for `mac2` of the next message from the same address.
     pub(crate) encrypted_cookie: [u8; ENCRYPTED_COOKIE_LEN],
 }
 
@@ -226,7 +228,7 @@ impl CookieReply {
 #[repr(C)]
 pub(crate) struct DataHeader {
     header: U32,
-    /// The `sender_index` with which the receiver made the keypair.
+    /// The `sender_index` that the receiver chose for the keypair in the handshake.
     pub(crate) key_idx: U32,
     /// The nonce of the ciphertext.
     pub(crate) counter: U64,
@@ -252,12 +254,12 @@ const _: () = {
     assert!(MESSAGE_MINIMUM_LENGTH == 32);
 };
 
-/// How many zeros go after a packet of `len` bytes before it is encrypted, for a device with this
-/// MTU.
+/// How many zero bytes are appended to a packet of `len` bytes before it is encrypted, for a device
+/// with this MTU.
 ///
-/// They fill it up to a multiple of [`MESSAGE_PADDING_MULTIPLE`], but not beyond the MTU. A packet
-/// longer than the MTU counts as what is left of it after whole MTUs. Without an MTU (0) there is
-/// no limit.
+/// They fill the packet up to a multiple of [`MESSAGE_PADDING_MULTIPLE`], but not beyond the MTU.
+/// Of a packet longer than the MTU only the remainder after whole MTUs counts. Without an MTU (0)
+/// there is no limit.
 #[inline]
 pub(crate) fn padding(len: u32, mtu: u32) -> u32 {
     let fill = |len: u32| len.wrapping_neg() % MESSAGE_PADDING_MULTIPLE;
@@ -355,7 +357,7 @@ mod tests {
         assert_eq!(padding(1, 1420), 15);
         assert_eq!(padding(16, 1420), 0);
         assert_eq!(padding(84, 1420), 12);
-        // The MTU is no multiple of 16, and a full packet gets nothing.
+        // The MTU is no multiple of 16, and a full packet gets no padding.
         assert_eq!(padding(1409, 1420), 11);
         assert_eq!(padding(1420, 1420), 0);
         assert_eq!(padding(1, 0), 15);

@@ -11,9 +11,9 @@
 //!    begin_session()                                  begin_session()
 //! ```
 //!
-//! A [`Handshake`] belongs to a peer, but knows none: finding the peer of an initiation by its
-//! public key, the peer of a response by its index, and giving out indices is up to the caller.
-//! Each step below names the tokens of the pattern that it goes through.
+//! A [`Handshake`] belongs to a peer but has no reference to it. The caller finds the peer of an
+//! initiation by its public key and the peer of a response by its index, and it allocates the
+//! indices. Each step below names the tokens of the pattern that it goes through.
 
 use kernel::prelude::*;
 
@@ -50,11 +50,11 @@ pub(crate) type SymmetricKey = Secret<NOISE_SYMMETRIC_KEY_LEN>;
 /// How far a handshake has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// None is going on.
+    /// No handshake is going on.
     Zeroed,
-    /// As initiator: the response is to come.
+    /// As initiator: waiting for the response.
     CreatedInitiation,
-    /// As responder: the response is to be made.
+    /// As responder: the response is yet to be made.
     ConsumedInitiation,
     /// As responder: the session may begin.
     CreatedResponse,
@@ -65,24 +65,25 @@ enum State {
 /// Why an initiation was not taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InitiationError {
-    /// It is not authentic, or one of the sides has no usable keys.
+    /// The initiation is not authentic, or one of the sides has no usable keys.
     Invalid,
-    /// It is not later than the last one that was taken.
+    /// Its timestamp is not later than that of the last initiation that was taken.
     Replay,
-    /// The last one was taken less than 1/[`INITIATIONS_PER_SECOND`] of a second ago.
+    /// The last initiation was taken less than 1/[`INITIATIONS_PER_SECOND`] of a second ago.
     Flood,
 }
 
-/// The keys that a handshake ends with, and what goes with them: section 5.4.5 of the paper.
+/// The result of a handshake: the session's keys and the data that go with them. Section 5.4.5 of
+/// the paper.
 #[derive(Zeroable)]
 pub(crate) struct Session {
-    /// Encrypts what is sent.
+    /// The key of messages to the peer.
     pub(crate) sending: SymmetricKey,
-    /// Decrypts what is received.
+    /// The key of messages from the peer.
     pub(crate) receiving: SymmetricKey,
-    /// When the session began: the clock reading in nanoseconds.
+    /// The clock reading when the session began, in nanoseconds.
     pub(crate) birthdate: u64,
-    /// What the other side calls this session: `key_idx` of the messages to it.
+    /// The other side's index of this session: `key_idx` of the messages to it.
     pub(crate) remote_index: u32,
     /// Whether this side sent the initiation.
     pub(crate) i_am_the_initiator: bool,
@@ -103,8 +104,8 @@ impl Session {
 
 /// The handshake of one peer.
 ///
-/// Failed steps leave it as it was, or with no handshake going on; a forged message cannot disturb
-/// one that is.
+/// A failed step leaves the handshake unchanged, or ends it. A forged message cannot disturb a
+/// handshake that is going on.
 pub(crate) struct Handshake {
     state: State,
     /// The peer's index for the handshake or session, once known.
@@ -117,17 +118,17 @@ pub(crate) struct Handshake {
     static_static: Secret<NOISE_PUBLIC_KEY_LEN>,
     /// Zero if there is none.
     preshared_key: SymmetricKey,
-    /// Of the latest initiation taken; outlives the handshake.
+    /// The timestamp of the latest initiation taken. It outlives the handshake.
     latest_timestamp: Tai64n,
-    /// When that was: the clock reading in nanoseconds.
+    /// The clock reading when that initiation was taken, in nanoseconds.
     last_initiation_consumption: Option<u64>,
 }
 
 impl Handshake {
-    /// No handshake, with nobody.
+    /// No handshake and no peer.
     ///
-    /// To be put in its place first, so that no key is moved, and then given its keys by
-    /// [`Handshake::set_remote_static`], [`Handshake::precompute_static_static`] and
+    /// The caller first puts the value in its final place, so that no key is moved. Then it sets
+    /// the keys with [`Handshake::set_remote_static`], [`Handshake::precompute_static_static`] and
     /// [`Handshake::set_preshared_key`].
     pub(crate) const fn zeroed() -> Self {
         Self {
@@ -144,8 +145,7 @@ impl Handshake {
         }
     }
 
-    /// Makes it the handshake with the owner of this public key. To be called before anything else
-    /// is done with it.
+    /// Sets the peer's public key. Must be called before any other method.
     pub(crate) fn set_remote_static(&mut self, remote_static: &PublicKey) {
         self.remote_static.copy_from(remote_static);
     }
@@ -160,13 +160,13 @@ impl Handshake {
         &self.preshared_key
     }
 
-    /// Uses `key` from the next response on, made or received. Zero means none.
+    /// Uses `key` from the next response on that is made or received. A key of zeros means none.
     pub(crate) fn set_preshared_key(&mut self, key: &SymmetricKey) {
         self.preshared_key.copy_from(key);
     }
 
-    /// Computes what both static keys have in common. To be called once `identity` is there, and
-    /// when it changes.
+    /// Computes the product of both static keys. Must be called once `identity` is set, and
+    /// whenever it changes.
     pub(crate) fn precompute_static_static(&mut self, identity: &StaticIdentity) {
         let usable = identity.private_key().is_some_and(|private| {
             crypto::curve25519(
@@ -180,7 +180,8 @@ impl Handshake {
         }
     }
 
-    /// Forgets the handshake that is going on, if one is, but not which initiations were taken.
+    /// Forgets the handshake that is going on, if any. The record of initiations that were taken
+    /// stays.
     pub(crate) fn clear(&mut self) {
         self.ephemeral_private.clear();
         self.remote_ephemeral.clear();
@@ -192,11 +193,11 @@ impl Handshake {
     /// Begins a handshake: `e`, `es`, `s`, `ss`, `{t}`. The MACs of the message are still to be
     /// added.
     ///
-    /// `sender_index` is what the response will find this handshake by. One that was going on is
+    /// The response will find this handshake by `sender_index`. A handshake that was going on is
     /// forgotten.
     ///
-    /// Returns `None` without an identity or when the peer's key is of no use. The random number
-    /// generator has to be seeded.
+    /// Returns `None` without an identity, or if the peer's key is unusable. The random number
+    /// generator must be seeded.
     pub(crate) fn create_initiation(
         &mut self,
         identity: &StaticIdentity,
@@ -264,10 +265,10 @@ impl Handshake {
             .encrypt(&mut message.encrypted_timestamp, timestamp.as_bytes(), &key)
     }
 
-    /// Takes an initiation whose public key has led to this handshake: `ss`, `{t}`.
+    /// Takes an initiation, whose public key has led to this handshake: `ss`, `{t}`.
     ///
-    /// `now_ns` is the clock reading. A handshake that was going on is replaced, but only if this
-    /// succeeds.
+    /// `now_ns` is the clock reading. On success the initiation replaces a handshake that was going
+    /// on.
     ///
     /// # Errors
     ///
@@ -283,7 +284,7 @@ impl Handshake {
         if !opened.is_open || opened.remote_static != self.remote_static {
             return Err(InitiationError::Invalid);
         }
-        // Once only: mixing in more spoils what has been mixed.
+        // One attempt only: mixing again would spoil the state.
         opened.is_open = false;
 
         // ss
@@ -326,10 +327,10 @@ impl Handshake {
     /// Answers the initiation that was taken last: `e`, `ee`, `se`, `psk`, `{}`. The MACs are still
     /// to be added.
     ///
-    /// `sender_index` is what the peer's data messages will find the session by.
+    /// The peer's data messages will find the session by `sender_index`.
     ///
-    /// Returns `None` if there is no initiation to answer or the peer's keys are of no use. The
-    /// random number generator has to be seeded.
+    /// Returns `None` if there is no initiation to answer, or if the peer's keys are unusable. The
+    /// random number generator must be seeded.
     pub(crate) fn create_response(&mut self, sender_index: u32) -> Option<HandshakeResponse> {
         let mut ephemeral = Secret::zeroed();
         crypto::curve25519_generate_secret(&mut ephemeral);
@@ -382,11 +383,11 @@ impl Handshake {
             .encrypt(&mut message.encrypted_nothing, &[], &key)
     }
 
-    /// Takes the response whose `receiver_index` has led to this handshake: `e`, `ee`, `se`, `psk`,
+    /// Takes a response, whose `receiver_index` has led to this handshake: `e`, `ee`, `se`, `psk`,
     /// `{}`.
     ///
-    /// Returns whether it is the answer to the initiation that was made last. If not, that one
-    /// still waits for it.
+    /// Returns whether the response answers the latest initiation. If not, that initiation still
+    /// waits for its response.
     #[must_use]
     pub(crate) fn consume_response(
         &mut self,
@@ -433,7 +434,7 @@ impl Handshake {
     /// Derives the keys of the session into `session` and ends the handshake.
     ///
     /// `now_ns` is the clock reading. Returns whether there was a handshake that had come far
-    /// enough; `session` and the handshake are as they were if not.
+    /// enough. If not, `session` and the handshake are unchanged.
     #[must_use]
     pub(crate) fn begin_session(&mut self, session: &mut Session, now_ns: u64) -> bool {
         session.i_am_the_initiator = match self.state {
@@ -456,12 +457,13 @@ impl Handshake {
 
 /// An initiation on its way to the handshake of its sender.
 ///
-/// This is the part of reading it that needs no peer, and that finds out which it is.
+/// This part of reading an initiation needs no peer. It reveals which peer the initiation claims to
+/// be from.
 pub(crate) struct OpenedInitiation<'a> {
     message: &'a HandshakeInitiation,
     symmetric: SymmetricState,
     remote_static: PublicKey,
-    /// Whether `remote_static` is there.
+    /// Whether `remote_static` is decrypted.
     is_open: bool,
 }
 
@@ -478,8 +480,9 @@ impl<'a> OpenedInitiation<'a> {
 
     /// Decrypts the sender's public key: `e`, `es`, `s`.
     ///
-    /// Returns `None` if the message is not for `identity`. Anybody can claim to be anybody so far:
-    /// the sender is authentic when [`Handshake::consume_initiation`] succeeds.
+    /// Returns `None` if the message is not for `identity`. The key is only a claim so far: any
+    /// sender can name any peer. The sender is authentic when [`Handshake::consume_initiation`]
+    /// succeeds.
     pub(crate) fn open(&mut self, identity: &StaticIdentity) -> Option<&PublicKey> {
         let mut key = Secret::zeroed();
         let static_public = identity.public_key()?;

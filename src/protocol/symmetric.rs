@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state that a handshake's messages are written and read with: the tokens of the Noise
-//! pattern, section 5.4 of the paper.
+//! The cryptographic state of a handshake, with a method for each token of the Noise pattern:
+//! section 5.4 of the paper.
 
 use super::{
     identity::{
@@ -35,15 +35,15 @@ const INITIAL_HASH: [u8; NOISE_HASH_LEN] = [
     0x2d, 0x9c, 0x6c, 0x66, 0x22, 0x93, 0xe8, 0xb7, 0x0e, 0xe1, 0x9c, 0x65, 0xba, 0x07, 0x9e, 0xf3,
 ];
 
-/// The chaining key and the hash of everything so far, which every message goes through on both
-/// sides alike.
+/// The chaining key and the hash of all messages so far. Both sides take every message through them
+/// in the same way.
 pub(super) struct SymmetricState {
     chaining_key: Key,
     hash: Secret<NOISE_HASH_LEN>,
 }
 
 impl SymmetricState {
-    /// Nothing yet: a place for [`SymmetricState::start`].
+    /// An empty state, for [`SymmetricState::start`].
     pub(super) const fn zeroed() -> Self {
         Self {
             chaining_key: Secret::zeroed(),
@@ -75,7 +75,7 @@ impl SymmetricState {
         self.mix_hash(responder.as_bytes());
     }
 
-    /// Takes the keys of the session out: the first is for what the initiator sends.
+    /// Derives the keys of the session. The first is for messages from the initiator.
     pub(super) fn split(&self, keys: [&mut SymmetricKey; 2]) {
         kdf(&self.chaining_key, &[], keys);
     }
@@ -137,7 +137,7 @@ impl SymmetricState {
         usable
     }
 
-    /// `ss`, with a key. Fails if the product could not be computed beforehand.
+    /// `ss`, with a key. Fails if there is no precomputed product.
     #[must_use]
     pub(super) fn mix_static_static(
         &mut self,
@@ -164,8 +164,8 @@ impl SymmetricState {
         self.mix_hash(hash.as_bytes());
     }
 
-    /// Encrypts `plaintext` into `ciphertext`, which has room for a tag more. The nonce is zero:
-    /// each key is used once.
+    /// Encrypts `plaintext` into `ciphertext`, which is a tag longer. The nonce is zero: each key
+    /// is used once.
     #[must_use]
     pub(super) fn encrypt(
         &mut self,
@@ -185,8 +185,8 @@ impl SymmetricState {
         done
     }
 
-    /// Decrypts `ciphertext` into `plaintext`, which is a tag shorter; fails if it is not
-    /// authentic.
+    /// Decrypts `ciphertext` into `plaintext`, which is a tag shorter. Fails if the ciphertext is
+    /// not authentic.
     #[must_use]
     pub(super) fn decrypt(
         &mut self,

@@ -4,8 +4,8 @@
 //!
 //! The vectors were made with Python: BLAKE2s by hashlib, XChaCha20-Poly1305 by PyNaCl. The
 //! responder's private key is the clamped BLAKE2s hash of "responder static", the secret that of
-//! "cookie secret"; the message is 116 bytes of an initiation that the other vectors of the
-//! handshake have too, or zeros, and the source 192.0.2.33 or 2001:db8::42, port 51820.
+//! "cookie secret". The message is the 116 bytes of the initiation in the vectors of the handshake,
+//! or zeros. The source is 192.0.2.33 or 2001:db8::42, port 51820.
 
 use super::*;
 use crate::{
@@ -64,7 +64,7 @@ fn keys() -> MacKeys {
     keys
 }
 
-/// An initiation with the first 116 bytes of the vectors' one and no MACs.
+/// An initiation with the first 116 bytes of the vectors, and no MACs.
 fn initiation() -> HandshakeInitiation {
     let mut message = HandshakeInitiation::new(0);
     for (to, from) in message.as_mut_bytes().iter_mut().zip(INITIATION) {
@@ -74,7 +74,8 @@ fn initiation() -> HandshakeInitiation {
     message
 }
 
-/// What the responder replies to the message that `peer` has just added MACs to, taken by `peer`.
+/// Gives `peer` the responder's reply to `message`, to which `peer` has just added MACs. Returns
+/// whether `peer` takes it.
 fn get_cookie(peer: &mut Cookie, message: &HandshakeInitiation, source: &Source, now: u64) -> bool {
     secret()
         .create_reply(&keys(), 1, &message.macs, source)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tests of the handshake: a transcript made by another implementation, both sides with each other,
-//! and what must fail.
+//! Tests of the handshake: transcripts made by another implementation, both sides with each other,
+//! and attempts that must fail.
 //!
 //! The transcripts were made with the Python packages noiseprotocol 0.3.1
 //! (Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s, prologue "WireGuard v1 zx2c4 Jason@zx2c4.com") and
@@ -38,7 +38,7 @@ const INITIATION: [u8; 148] = hex(
      00000000",
 );
 
-/// What follows the initiation, which is the same with and without a preshared key.
+/// The messages after the initiation, which is the same with and without a preshared key.
 struct Transcript {
     preshared: [u8; 32],
     response: [u8; 92],
@@ -84,7 +84,7 @@ struct Side {
     handshake: Handshake,
 }
 
-/// The end with this private key of a tunnel to the owner of `remote`.
+/// The end of a tunnel that has the private key `private` and the peer `remote`.
 fn side(private: &[u8; 32], remote: &[u8; 32]) -> Side {
     let mut side = Side {
         identity: StaticIdentity::none(),
@@ -104,7 +104,7 @@ fn sides() -> [Side; 2] {
     ]
 }
 
-/// The real time of an initiation that is sent when the clock reads `now`.
+/// The timestamp of an initiation that is sent when the clock reads `now`.
 fn timestamp(now: u64) -> Tai64n {
     Tai64n::from_unix((now / SECOND) as i64, (now % SECOND) as u32)
 }
@@ -122,7 +122,7 @@ fn consume(
     responder.handshake.consume_initiation(&mut opened, now)
 }
 
-/// A whole handshake with the keys as they are; the sessions of both ends if it succeeds.
+/// A whole handshake with the present keys. Returns the sessions of both ends if it succeeds.
 fn exchange(initiator: &mut Side, responder: &mut Side, now: u64) -> Option<[Session; 2]> {
     let initiation =
         initiator
@@ -142,7 +142,8 @@ fn exchange(initiator: &mut Side, responder: &mut Side, now: u64) -> Option<[Ses
         .then_some(sessions)
 }
 
-/// Whether each end decrypts with what the other encrypts with, and the two directions differ.
+/// Whether each end decrypts with the key that the other encrypts with, and the two directions
+/// differ.
 fn sessions_agree([ours, theirs]: &[Session; 2]) -> bool {
     ours.sending.ct_eq(&theirs.receiving)
         && ours.receiving.ct_eq(&theirs.sending)
@@ -169,7 +170,7 @@ fn flipped<T: FromBytes + IntoBytes + zerocopy::Immutable + Clone>(message: &T, 
     message
 }
 
-/// The data message number 0 of a session.
+/// The data message with counter 0 of a session.
 fn data_message<const N: usize>(session: &Session, plain: &[u8]) -> [u8; N] {
     let mut message = [0; N];
     if let Some((header, text)) = message.split_first_chunk_mut::<16>() {
@@ -248,7 +249,7 @@ mod cases {
         assert_eq!(sessions[0].birthdate, START);
         assert!(is_zeroed(&a.handshake) && is_zeroed(&b.handshake));
 
-        // The other way round, later; and every session has keys of its own.
+        // The other way round, later. Every session has keys of its own.
         let again = exchange(&mut b, &mut a, START + SECOND).ok_or(EINVAL)?;
         assert!(sessions_agree(&again));
         assert!(!again[0].sending.ct_eq(&sessions[0].sending));
@@ -279,7 +280,7 @@ mod cases {
         assert!(b.handshake.preshared_key().ct_eq(&psk));
         assert!(exchange(&mut a, &mut b, START + SECOND).is_some());
 
-        // Taken away on one side: not the old one is used, and not the old session's.
+        // Removed on one side: that side uses neither the old key nor that of the old session.
         b.handshake.set_preshared_key(&Secret::zeroed());
         assert!(exchange(&mut a, &mut b, START + 2 * SECOND).is_none());
 
@@ -315,7 +316,7 @@ mod cases {
                 consume(&mut b, replayed, START + now * SECOND) == Err(InitiationError::Replay)
             );
         }
-        // The one that was taken is still there to be answered.
+        // The initiation that was taken can still be answered.
         let response = b.handshake.create_response(2).ok_or(EINVAL)?;
         assert!(a.handshake.consume_response(&a.identity, &response));
 
@@ -340,7 +341,7 @@ mod cases {
             .ok_or(EINVAL)?;
         assert!(consume(&mut b, &second, START) == Err(InitiationError::Flood));
         assert!(consume(&mut b, &second, START + interval - 1) == Err(InitiationError::Flood));
-        // Being refused used up neither its timestamp nor the time.
+        // The refusal used up neither its timestamp nor the interval.
         assert!(consume(&mut b, &second, START + interval).is_ok());
         Ok(())
     }
@@ -352,7 +353,7 @@ mod cases {
             .handshake
             .create_initiation(&a.identity, timestamp(START), 1)
             .ok_or(EINVAL)?;
-        // All but the header and the index, which `mac1` alone covers, and the MACs.
+        // Every byte but the header and the index, which `mac1` alone covers, and the MACs.
         for i in 8..116 {
             assert!(consume(&mut b, &flipped(&genuine, i), START) == Err(InitiationError::Invalid));
             assert!(is_zeroed(&b.handshake));
@@ -410,7 +411,7 @@ mod cases {
             .create_initiation(&a.identity, timestamp(START), 1)
             .ok_or(EINVAL)?;
 
-        // Somebody else cannot open it.
+        // Another responder cannot open it.
         let mut other = StaticIdentity::none();
         assert!(other.set_private_key(&Secret::from_bytes(&[3; 32])));
         assert!(OpenedInitiation::new(&initiation).open(&other).is_none());
@@ -429,7 +430,7 @@ mod cases {
             .ok_or(EINVAL)?;
         assert!(consume(&mut b, &forged, START) == Err(InitiationError::Invalid));
 
-        // What was opened is good for one attempt.
+        // An opened initiation is good for one attempt.
         let mut opened = OpenedInitiation::new(&initiation);
         assert!(opened.open(&b.identity).is_some());
         assert!(b.handshake.consume_initiation(&mut opened, START).is_ok());
