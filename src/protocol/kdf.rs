@@ -9,12 +9,12 @@ use crate::linux::crypto::{
     BLAKE2S_BLOCK_SIZE, //
 };
 
-/// A chaining key, or what is derived from one.
+/// A chaining key, or a key derived from one.
 pub(super) type Key = Secret<NOISE_HASH_LEN>;
 
 /// HMAC-BLAKE2s of `parts`, one after the other, written to `out`.
 ///
-/// Not the keyed mode of BLAKE2s, which the MACs of the messages use.
+/// This is not the keyed mode of BLAKE2s, which the MACs of the messages use.
 fn hmac(key: &Key, parts: [&[u8]; 2], out: &mut Key) {
     let mut pad = Secret::<BLAKE2S_BLOCK_SIZE>::zeroed();
     let mut inner = Key::zeroed();
@@ -85,7 +85,7 @@ mod tests {
         assert!(second.as_bytes() == &EXPECTED[1]);
         assert!(third.as_bytes() == &EXPECTED[2]);
 
-        // Fewer outputs are the same ones.
+        // Fewer outputs have the same values.
         let [mut first, mut second] = [Key::zeroed(), Key::zeroed()];
         kdf(&key, b"input", [&mut first, &mut second]);
         assert!(first.as_bytes() == &EXPECTED[0]);

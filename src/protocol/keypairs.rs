@@ -7,16 +7,16 @@
 //! as responder:  new ──► next ──(first message received)──► current ──► previous ──► gone
 //! ```
 //!
-//! An initiator's new keypair sends a next one that was still waiting to previous, and the current
-//! one away. The initiator knows from the response that both sides have the keys. The responder
-//! does not know before it receives a message made with them, and sends with the current ones until
-//! then: sections 5.4.5 and 6.3 of the paper.
+//! When an initiator's new keypair comes while a next one is still waiting, that one becomes the
+//! previous, and the current one goes. The response tells the initiator that both sides have the
+//! keys. The responder learns that from the first message made with them, and sends with the
+//! current keypair until then: sections 5.4.5 and 6.3 of the paper.
 
-/// Keypairs that no longer have a place: the owner takes them out of the table of indices and drops
-/// them.
+/// Keypairs that no longer have a place. The caller takes them out of the table of indices and
+/// drops them.
 pub(crate) type Displaced<K, const N: usize> = [Option<K>; N];
 
-/// A peer's keypairs by the part they play. `K` is a reference to one.
+/// A peer's keypairs by role. `K` is a reference to a keypair.
 pub(crate) struct Slots<K> {
     previous: Option<K>,
     current: Option<K>,
@@ -33,7 +33,7 @@ impl<K> Slots<K> {
         }
     }
 
-    /// The keypair before the current one, with which messages still under way may be received.
+    /// The keypair before the current one, for receiving messages that are still under way.
     pub(crate) const fn previous(&self) -> Option<&K> {
         self.previous.as_ref()
     }
@@ -43,7 +43,7 @@ impl<K> Slots<K> {
         self.current.as_ref()
     }
 
-    /// The keypair that waits for the initiator to show that it has it too.
+    /// The keypair that waits for a message that shows that the initiator has it, too.
     pub(crate) const fn next(&self) -> Option<&K> {
         self.next.as_ref()
     }
@@ -54,8 +54,8 @@ impl<K> Slots<K> {
         if i_am_the_initiator {
             let current = self.current.replace(new);
             match self.next.take() {
-                // The other side has the unconfirmed one at least as likely as the current one: it
-                // stays to receive.
+                // The other side is at least as likely to have the unconfirmed keypair as the
+                // current one, so the unconfirmed one stays for receiving.
                 Some(next) => {
                     self.previous = Some(next);
                     [current, oldest]
@@ -70,9 +70,9 @@ impl<K> Slots<K> {
         }
     }
 
-    /// Makes the next keypair the current one if `is_received` says that it is the one a message
-    /// was just received with, and returns what that displaces; `None` if it is not, and nothing
-    /// changes.
+    /// Makes the next keypair the current one if `is_received` returns true for it: a message was
+    /// just received with it. Returns the keypair that this displaces. Returns `None` and changes
+    /// nothing otherwise.
     pub(crate) fn confirm(
         &mut self,
         is_received: impl FnOnce(&K) -> bool,
@@ -93,7 +93,7 @@ impl<K> Slots<K> {
 mod tests {
     use super::*;
 
-    /// What is in the slots: previous, current, next.
+    /// The contents of the slots: previous, current, next.
     fn content(slots: &Slots<u32>) -> [Option<u32>; 3] {
         [
             slots.previous().copied(),
@@ -129,7 +129,7 @@ mod tests {
         assert!(slots.confirm(|next| *next == 2) == Some([None]));
         assert_eq!(content(&slots), [Some(1), Some(2), None]);
 
-        // The oldest goes as soon as the new one is there.
+        // The oldest goes as soon as the new keypair is there.
         assert_eq!(slots.insert(3, false), [None, Some(1)]);
         assert_eq!(content(&slots), [None, Some(2), Some(3)]);
         assert!(slots.confirm(|next| *next == 3) == Some([None]));
@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn confirming_displaces_the_oldest() {
-        // No sequence of the above leads to all three at once; it is handled all the same.
+        // No sequence of the calls above fills all three slots together. It is handled all the
+        // same.
         let mut slots = Slots {
             previous: Some(1),
             current: Some(2),

@@ -6,25 +6,24 @@
 /// Nanoseconds in a second.
 pub(crate) const NSEC_PER_SEC: u64 = 1_000_000_000;
 
-/// Messages after which a key is to be replaced.
+/// Number of messages after which a key is to be replaced.
 pub(crate) const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
-/// Messages after which a key is not used any more: the counters from here on are never sent or
-/// accepted.
+/// Number of messages after which a key is not used any more: counters from this one on are neither
+/// sent nor accepted.
 pub(crate) const REJECT_AFTER_MESSAGES: u64 = u64::MAX - COUNTER_WINDOW_SIZE - 1;
 /// Seconds to wait for the answer to an initiation before the next one.
 pub(crate) const REKEY_TIMEOUT: u64 = 5;
-/// Upper bound, in milliseconds and not reached itself, of what is added at random to
-/// [`REKEY_TIMEOUT`].
+/// Exclusive upper bound, in milliseconds, of the random time that is added to [`REKEY_TIMEOUT`].
 pub(crate) const REKEY_TIMEOUT_JITTER_MAX_MSECS: u32 = 1000 / 3;
 /// Seconds after which the initiator replaces a key when it sends with it.
 pub(crate) const REKEY_AFTER_TIME: u64 = 120;
 /// Seconds after which a key is not used any more.
 pub(crate) const REJECT_AFTER_TIME: u64 = 180;
-/// Initiations a peer may send per second.
+/// Initiations that are accepted from a peer per second.
 pub(crate) const INITIATIONS_PER_SECOND: u64 = 50;
-/// Seconds of silence after which something received is answered with an empty message.
+/// Seconds after which received data is answered with an empty message, if nothing else was sent.
 pub(crate) const KEEPALIVE_TIMEOUT: u64 = 10;
-/// How often an initiation is sent again before giving up, besides the first and the last time.
+/// How often an initiation is sent before giving up, not counting the first and the last time.
 pub(crate) const MAX_TIMER_HANDSHAKES: u32 = 90 / REKEY_TIMEOUT as u32;
 
 /// Most peers a device may have.
@@ -40,21 +39,20 @@ pub(crate) const MAX_QUEUED_PACKETS: u32 = 1024;
 pub(crate) const COUNTER_BITS_TOTAL: u64 = 8192;
 /// Bits of that ring that are not part of the window: the word being cleared.
 pub(crate) const COUNTER_REDUNDANT_BITS: u64 = 64;
-/// How far behind the highest counter seen another one may be and still be accepted.
+/// How far behind the highest counter seen a counter may be and still be accepted.
 pub(crate) const COUNTER_WINDOW_SIZE: u64 = COUNTER_BITS_TOTAL - COUNTER_REDUNDANT_BITS;
 
 /// Seconds for which a cookie secret, and so a cookie, is good.
 pub(crate) const COOKIE_SECRET_MAX_AGE: u64 = 120;
-/// Seconds before the end of that time from which the receiver of a cookie does not use it any
-/// more.
+/// The receiver of a cookie stops using it this many seconds before the end of that time.
 pub(crate) const COOKIE_SECRET_LATENCY: u64 = 5;
-/// Seconds for which a device counts as under load after it was last seen to be.
+/// Seconds for which a device counts as under load after it was last found under load.
 pub(crate) const UNDER_LOAD_LATENCY: u64 = 1;
 
-/// Whether something that began at `birthdate_ns` is at least `seconds` old at `now_ns`.
+/// Whether an object made at `birthdate_ns` is at least `seconds` old at `now_ns`.
 ///
 /// Both are clock readings in nanoseconds, compared as signed numbers: "six seconds ago" may lie
-/// before boot. What begins later than now is not old.
+/// before boot. A birthdate later than now is not old.
 #[inline]
 pub(crate) const fn has_expired(birthdate_ns: u64, seconds: u64, now_ns: u64) -> bool {
     birthdate_ns.wrapping_add(seconds.wrapping_mul(NSEC_PER_SEC)) as i64 <= now_ns as i64

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! WireGuard itself: messages, handshake, keypairs, replay window, cookies, and what its timers
-//! decide.
+//! WireGuard itself: messages, handshake, keypairs, replay window, cookies, and the decisions of
+//! its timers.
 //!
 //! Bytes, keys and a clock reading come in; bytes and decisions go out. There is no packet buffer,
 //! lock or other kernel object in here, only the primitives of [`crate::linux::crypto`], so that

@@ -35,10 +35,10 @@ impl ReplayWindow {
         }
     }
 
-    /// Whether a message with this counter is to be accepted, which it is once.
+    /// Whether a message with this counter is accepted. Each counter is accepted once.
     ///
-    /// To be asked after the message has been authenticated. A counter from
-    /// [`REJECT_AFTER_MESSAGES`] on, or further behind than the window reaches, is refused.
+    /// Call this only after the message has been authenticated. A counter from
+    /// [`REJECT_AFTER_MESSAGES`] on, or farther back than the window reaches, is refused.
     pub(crate) fn validate(&mut self, counter: u64) -> bool {
         if counter >= REJECT_AFTER_MESSAGES {
             return false;
@@ -76,13 +76,12 @@ impl ReplayWindow {
         self.next
     }
 
-    /// Whether the highest counter that may be used has been seen, so that the key is of no more
-    /// use.
+    /// Whether the highest counter that may be used has been seen, so that the key is used up.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.next >= REJECT_AFTER_MESSAGES
     }
 
-    /// The word of the ring that stands for this multiple of its bits; there is always one.
+    /// The word of the ring for word number `word` of all counters. There always is one.
     #[inline]
     fn word(&mut self, word: u64) -> Option<&mut u64> {
         self.ring.get_mut(word as usize % WORDS)
@@ -97,7 +96,7 @@ mod tests {
     /// The first counter that pushes 0 out of the window.
     const LIMIT: u64 = COUNTER_WINDOW_SIZE + 1;
 
-    /// The first step, if any, in which the window says something else than expected.
+    /// The first step, if any, in which the window's answer is not the expected one.
     fn first_difference(steps: &[(u64, bool)]) -> Option<usize> {
         let mut window = ReplayWindow::new();
         steps

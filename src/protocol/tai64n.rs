@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The timestamp of an initiation: TAI64N, which orders by its bytes.
+//! The timestamp of an initiation: TAI64N, whose order is that of its bytes.
 
 use super::limits::{
     INITIATIONS_PER_SECOND,
@@ -13,27 +13,27 @@ pub(crate) const NOISE_TIMESTAMP_LEN: usize = 12;
 /// TAI64 of the Unix epoch, with the ten leap seconds of 1972.
 const UNIX_EPOCH: u64 = 0x4000_0000_0000_000a;
 
-/// The nanoseconds are rounded down to a multiple of this power of two, the largest one within the
-/// time that has to pass between two initiations.
+/// The nanoseconds are rounded down to a multiple of this number: the largest power of two that is
+/// no longer than the interval between two initiations.
 const GRANULARITY: u32 = {
     let interval = (NSEC_PER_SEC / INITIATIONS_PER_SECOND) as u32;
     1 << interval.ilog2()
 };
 
-/// A point of real time: big-endian seconds, then big-endian nanoseconds, so that a later one
+/// A point in real time: big-endian seconds, then big-endian nanoseconds, so that a later time
 /// compares greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub(crate) struct Tai64n([u8; NOISE_TIMESTAMP_LEN]);
 
 impl Tai64n {
-    /// Earlier than every other.
+    /// A time earlier than every other.
     pub(crate) const ZERO: Self = Self([0; NOISE_TIMESTAMP_LEN]);
 
     /// The timestamp of `seconds` and `nanoseconds` after the Unix epoch, as
     /// `ktime_get_real_ts64()` gives them.
     ///
-    /// It is coarse on purpose: a precise clock would tell others how this machine behaves.
+    /// It is coarse on purpose: a precise time would leak the timing behaviour of this machine.
     pub(crate) fn from_unix(seconds: i64, nanoseconds: u32) -> Self {
         let seconds = UNIX_EPOCH.wrapping_add_signed(seconds).to_be_bytes();
         let nanoseconds = (nanoseconds & !(GRANULARITY.wrapping_sub(1))).to_be_bytes();
@@ -44,12 +44,12 @@ impl Tai64n {
         Self(bytes)
     }
 
-    /// What was in a message.
+    /// The timestamp with the bytes from a message.
     pub(crate) const fn from_bytes(bytes: [u8; NOISE_TIMESTAMP_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// What goes into a message.
+    /// The bytes for a message.
     pub(crate) const fn as_bytes(&self) -> &[u8; NOISE_TIMESTAMP_LEN] {
         &self.0
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn known_time() {
-        // 2^30 seconds after the epoch; the bytes were written down by hand from the definition.
+        // 2^30 seconds after the epoch. The bytes were written down by hand from the definition.
         let t = Tai64n::from_unix(1 << 30, 0);
         assert_eq!(t.as_bytes(), &[0x40, 0, 0, 0, 0x40, 0, 0, 0x0a, 0, 0, 0, 0]);
     }
