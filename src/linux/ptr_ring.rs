@@ -75,13 +75,13 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
     #[inline]
     pub(crate) fn produce(&self, entry: P) -> Result<(), P> {
         let entry = entry.into_foreign();
-        // INVARIANT: The entry is owned by the ring.
+        // INVARIANT: The ring owns the entry.
         // SAFETY: By the type invariant the ring is initialised. The entry is not null and ours.
         let ret = unsafe { bindings::ptr_ring_produce_bh(self.ring.get(), entry) };
         if ret == 0 {
             Ok(())
         } else {
-            // SAFETY: It comes from `into_foreign()` above, and the ring did not take it.
+            // SAFETY: The pointer comes from `into_foreign()` above, and the ring did not take it.
             Err(unsafe { P::from_foreign(entry) })
         }
     }
@@ -101,7 +101,7 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
             return Err(entry);
         }
         let entry = entry.into_foreign();
-        // INVARIANT: The entry is owned by the ring.
+        // INVARIANT: The ring owns the entry.
         // SAFETY: By the type invariant the ring is initialised, and its producer lock is held. The
         // entry is not null and ours.
         let ret = unsafe { bindings::__ptr_ring_produce(ring, entry) };
@@ -110,7 +110,7 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
         if ret == 0 {
             Ok(())
         } else {
-            // SAFETY: It comes from `into_foreign()` above, and the ring did not take it.
+            // SAFETY: The pointer comes from `into_foreign()` above, and the ring did not take it.
             Err(unsafe { P::from_foreign(entry) })
         }
     }
@@ -127,7 +127,7 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
         unsafe { P::try_from_foreign(entry) }
     }
 
-    /// Whether the ring was empty when it was looked at. No lock is taken, any context.
+    /// Whether the ring is empty at this moment. Takes no lock. Any context.
     ///
     /// An entry whose production this CPU has seen is not missed, unless a consumer is just taking
     /// it.

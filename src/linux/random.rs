@@ -53,7 +53,7 @@ pub(crate) fn get_random_u32_below(ceil: u32) -> u32 {
     if ceil == 0 {
         return 0;
     }
-    // SAFETY: It may be called anywhere, and `ceil` is not zero.
+    // SAFETY: The function may be called anywhere, and `ceil` is not zero.
     unsafe { bindings::__get_random_u32_below(ceil) }
 }
 

@@ -416,7 +416,7 @@ unsafe impl<T: AtomicDrop + Send + Sync + 'static> Sync for RcuPtr<T> {}
 impl<T: AtomicDrop + Send + Sync + 'static> RcuPtr<T> {
     /// A place that holds nothing.
     pub(crate) const fn none() -> Self {
-        // INVARIANT: It is null.
+        // INVARIANT: The pointer is null.
         Self {
             ptr: Atomic::new(core::ptr::null_mut()),
             _p: PhantomData,

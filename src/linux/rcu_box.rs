@@ -46,7 +46,7 @@ unsafe impl<T: Send + Sync> Sync for RcuBox<T> {}
 impl<T: Send + Sync> RcuBox<T> {
     /// An empty place.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: It is null.
+        // INVARIANT: The pointer is null.
         Self {
             ptr: Atomic::new(core::ptr::null_mut()),
             _p: PhantomData,

@@ -372,8 +372,8 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         unsafe { bindings::rhashtable_walk_enter(self.ht.get(), iter.get()) };
         let mut more = true;
         while more {
-            // Holds RCU until `rhashtable_walk_stop()`. The result says whether the table has been
-            // resized, so that the walk begins anew: there is nothing to do about that.
+            // Holds RCU until `rhashtable_walk_stop()`. The result, `EAGAIN` if the table has been
+            // resized and the walk begins anew, needs no handling.
             // SAFETY: `iter` has been entered, and not started.
             unsafe { bindings::rhashtable_walk_start_check(iter.get()) };
             for _ in 0..BATCH {
@@ -602,7 +602,7 @@ mod tests {
         // The seed is the table's own, which an attacker does not know.
         let table = KBox::pin_init(RhashTable::<[u64; 4], Value>::new(), GFP_KERNEL)?;
         let ht = table.ht.get();
-        // SAFETY: The table is initialised, and nobody else changes it.
+        // SAFETY: The table is initialised, and nothing else changes it.
         let hashfn = unsafe { (*ht).p.hashfn }.ok_or(EINVAL)?;
         // SAFETY: As above.
         let buckets = unsafe { (*ht).tbl };

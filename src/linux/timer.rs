@@ -39,8 +39,8 @@
 //! ```
 //!
 //! A pending timer owns a reference to the object it lies in, so the object is not freed before the
-//! timer has expired or has been cancelled. That is a cycle which has to be broken by cancelling,
-//! where the timer would be armed again and again. A timer may be armed again while its `expired()`
+//! timer has expired or has been cancelled. That is a cycle: where the timer would be armed again
+//! and again, cancelling it must break the cycle. A timer may be armed again while its `expired()`
 //! runs, by that function too.
 //!
 //! C header: [`include/linux/timer.h`](srctree/include/linux/timer.h)
@@ -180,8 +180,7 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
         })
     }
 
-    /// `timer_pending()`: whether the timer was armed when it was looked at. No lock is taken, any
-    /// context.
+    /// `timer_pending()`: whether the timer is armed at this moment. Takes no lock. Any context.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
         // SAFETY: By the type invariant the timer is initialised; only an address is taken.

@@ -353,8 +353,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // that the user data has, and the user data stays valid for as long as they run: see
         // `drop()`. `cfg` is only read.
         unsafe { bindings::setup_udp_tunnel_sock(net.as_raw(), sk, &mut cfg) };
-        // Without this the core would compute the checksums of datagrams that it takes apart anew,
-        // for a receiver that reads them. This one does not.
+        // Without this the core would compute new checksums for the datagrams of an aggregate that
+        // it takes apart. This receiver does not read them.
         // SAFETY: The socket is ours, and the function above has raised the count that this lowers.
         unsafe { bindings::inet_dec_convert_csum(sk) };
 
@@ -380,9 +380,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         _rcu: &'g rcu::Guard,
         _bh: &'g BhGuard,
     ) -> Option<LiveSocket<'g>> {
-        // INVARIANT: By the invariant of `Slot` the socket is open. If the namespace goes away,
-        // neither of them goes before the end of this critical section; and this value, which would
-        // close the socket, stays while it is borrowed.
+        // INVARIANT: By the invariant of `Slot` the socket is open. If its namespace goes away, the
+        // socket and the namespace stay until the end of this critical section. `self`, whose drop
+        // closes the socket, is borrowed for `'g`.
         NonNull::new(self.slot.sk.load(Acquire)).map(|sk| LiveSocket {
             sk,
             port: self.port,

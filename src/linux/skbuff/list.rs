@@ -50,7 +50,7 @@ fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
 impl SkbList {
     /// An empty list.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: It is empty.
+        // INVARIANT: The list is empty.
         Self {
             head: ptr::null_mut(),
             tail: ptr::null_mut(),

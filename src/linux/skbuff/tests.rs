@@ -29,7 +29,7 @@ fn set_tcp_gso(skb: &mut SkBuff, kind: u32, mss: u16) {
     let start = skb.transport_offset() as u16;
     // SAFETY: The buffer is ours.
     unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start, 16) };
-    // SAFETY: The buffer is ours alone, and nobody else looks at what is in it.
+    // SAFETY: The buffer is ours alone, and nothing else reads its contents.
     let shinfo = unsafe { &mut *skb.shinfo_ptr() };
     shinfo.gso_type = kind;
     shinfo.gso_size = mss;
@@ -504,7 +504,7 @@ mod cases {
     fn what_wants_something_of_its_own_goes_alone() -> Result {
         let with = |change: &dyn Fn(&mut bindings::skb_shared_info)| -> Result<bool> {
             let skb = packet(&[0; 40], ETH_P_IP, 20)?;
-            // SAFETY: The buffer is ours alone, and nobody else looks at what is in it.
+            // SAFETY: The buffer is ours alone, and nothing else reads its contents.
             change(unsafe { &mut *skb.shinfo_ptr() });
             let alone = skb.goes_alone();
             // SAFETY: As above. The buffer must be freed with the flags that it was made with.
