@@ -74,8 +74,7 @@ impl CookieSecret {
         self.birthdate = now_ns;
     }
 
-    /// Whether the secret is too old. Then the caller must draw a new one before it checks or makes
-    /// cookies.
+    /// Whether the secret is too old. If so, draw a new one before checking or making cookies.
     pub(crate) fn has_expired(&self, now_ns: u64) -> bool {
         has_expired(self.birthdate, COOKIE_SECRET_MAX_AGE, now_ns)
     }
