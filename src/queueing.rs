@@ -2,9 +2,23 @@
 
 //! Queues of batches.
 //!
-//! A [`Batch`] of packets goes into two queues at once: the [`CryptQueue`] of its device, from which the workers of all
-//! CPUs take batches in any order, and the [`OrderQueue`] of its peer, which gives them back in the order in which
-//! they came once they are done.
+//! A [`Batch`] of packets goes into two queues together: the [`CryptQueue`] of its device, from
+//! which the workers of all CPUs take batches in any order, and the [`OrderQueue`] of its peer,
+//! which gives them back in the order in which they came once they are done.
+//!
+//! # Words
+//!
+//! All of the module uses these words in this one sense:
+//!
+//! * *packet*: an inner IP packet.
+//! * *message*: one WireGuard message. A data message holds one packet, or none: a keepalive.
+//! * *datagram*: one outer UDP datagram. It holds one message.
+//! * *segment*: one of the packets that a GSO packet stands for.
+//! * *aggregate*: an skb that stands for several datagrams.
+//! * *batch*: packets of one keypair that take one place in each queue.
+//! * *run*: packets of a batch that leave as one aggregate.
+//! * *inline*: done by the caller, before the call returns.
+//! * *concurrently*: on several CPUs during the same time. *Together*: as one unit.
 
 use kernel::{
     list::{
