@@ -4,8 +4,8 @@
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP: rustfmt with the
 # kernel's settings, clippy with the kernel's, the C compiler's warnings, that nothing in the module can panic, where `unsafe` is,
-# how the module ends, licence lines, the scripts with shellcheck, and that the tests that README.md
-# names exist.
+# how the module ends, licence lines, the scripts with shellcheck, and that the documents name the
+# tests and files that are there.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -99,17 +99,9 @@ never_panics() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
-# A link of README.md to a test, [WHERE: NAME](FILE): the file is there and has a test or a KUnit suite of that name.
-shown_by_tests() {
-	local name file count=0 bad=0
-	while read -r name file; do
-		count=$((count + 1))
-		case $file in
-		selftests/*) [[ -e $tree/$file ]] && "$tree/$file" --list | grep "^$name"$'\t' >/dev/null ;;
-		src/*) grep -qs "kunit_tests($name)" "$tree/$file" ;;
-		esac || { echo "README.md: there is no test $name in $file"; bad=1; }
-	done < <(grep -oE '\[[^]]*: [a-z0-9_]+\]\((selftests|src)/[^)]*\)' "$tree/README.md" | sed 's/^\[.*: \(.*\)\](\(.*\))$/\1 \2/')
-	[[ $count -gt 0 && $bad -eq 0 ]]
+# What the documents say of tests is what there is, and what they link to, too.
+documented() {
+	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py'
 }
 
 echo 'KTAP version 1'
@@ -121,5 +113,5 @@ check 'unsafe is in src/linux/ alone' confined
 check 'the module ends with the wait for its callbacks' ended
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
-check 'the tests that README.md names are there' shown_by_tests
+check 'the documents name the tests and files that are there' documented
 [[ $failed -eq 0 ]]
