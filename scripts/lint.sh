@@ -101,7 +101,7 @@ never_panics() {
 
 # What the documents say of tests is what there is, and what they link to, too.
 documented() {
-	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py'
+	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py && scripts/architecture-picture.py --check'
 }
 
 echo 'KTAP version 1'
