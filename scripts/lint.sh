@@ -4,8 +4,8 @@
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP: rustfmt with the
 # kernel's settings, clippy with the kernel's, the C compiler's warnings, that nothing in the module can panic, where `unsafe` is,
-# how the module ends, licence lines, the scripts with shellcheck, and that the documents name the
-# tests and files that are there.
+# how the module ends, licence lines, the scripts with shellcheck, that the documents name the tests
+# and files that are there, and the version.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -99,13 +99,23 @@ never_panics() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
-# What the documents say of tests is what there is, and what they link to, too.
+# The documents name the tests that there are, their links lead somewhere, their picture is not stale.
 documented() {
-	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py && scripts/architecture-picture.py --check'
+	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py &&
+		scripts/architecture-picture.py --check'
+}
+
+# The module that quiet_build has made says the version that CHANGELOG.md begins with.
+versioned() {
+	local said written
+	said=$(in_env "$work" modinfo -F implementation_version ./wireguard.ko) || return
+	written=$(sed -n 's/^## \([0-9.]*\).*/\1/p' "$tree/CHANGELOG.md" | head -n 1)
+	[[ -n $said && $said == "$written" ]] ||
+		{ echo "modinfo says version '$said', CHANGELOG.md begins with '$written'"; return 1; }
 }
 
 echo 'KTAP version 1'
-echo '1..8'
+echo '1..9'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
 check 'nothing in the module can panic' never_panics
@@ -114,4 +124,5 @@ check 'the module ends with the wait for its callbacks' ended
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
 check 'the documents name the tests and files that are there' documented
+check 'the module says the version that CHANGELOG.md begins with' versioned
 [[ $failed -eq 0 ]]
