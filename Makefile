@@ -4,7 +4,7 @@
 
 export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
-.PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint kunit bench \
+.PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
 	shell install clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
@@ -27,6 +27,9 @@ mutants-host: ## change its functions one by one, and see whether test-host noti
 
 lint: ## check the formatting, clippy's opinion and the scripts
 	@scripts/lint.sh
+
+docs: ## write what there is into the documents: the names of tests, the picture
+	@scripts/buildenv.sh --run sh -c 'scripts/shown-by.py && scripts/architecture-picture.py'
 
 test-debug: ## run the tests on kernels that look for mistakes: kasan and kcsan, or the one in KERNEL
 	@status=0; for kernel in $(or $(filter-out stock,$(KERNEL)),kasan kcsan); do \
@@ -59,7 +62,7 @@ distclean: ## remove everything these targets have made, the cache included
 help: ## show this
 	@echo "make [TARGET] [SERIES=7.3] [FLAVOUR=cloud-amd64]"
 	@echo
-	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-10s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 	@echo
 	@echo "SERIES and FLAVOUR say which of Debian's kernels to build for and to run on. Everything is kept in"
 	@echo "$${XDG_CACHE_HOME:-~/.cache}/wireguard-rs. Each script in scripts/ runs alone, and explains itself with --help."

@@ -106,7 +106,7 @@ def main():
     if not check:
         file.write_text(str(picture))
     elif not file.exists() or file.read_text() != str(picture):
-        print("docs/architecture.svg is stale: run scripts/architecture-picture.py")
+        print("docs/architecture.svg is stale: run make docs")
         return 1
     return 0
 

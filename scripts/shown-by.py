@@ -156,7 +156,7 @@ def main():
             if not check:
                 path.write_text(new)
     if check and stale:
-        raise Wrong(f"{', '.join(stale)}: not what the tests are now; run scripts/shown-by.py")
+        raise Wrong(f"{', '.join(stale)}: not what the tests are now; run make docs")
     return 0
 
 
