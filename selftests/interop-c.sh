@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The module against the kernel's C one in a second guest, over a virtual link. Called with `a` in the guest of the
-# module under test, which runs the tests, and with `b` in the other, which does what `a` tells it.
+# The module against the kernel's C module in a second guest, over a virtual link. Called with `a`
+# in the guest of the module under test, which runs the tests, and with `b` in the other guest,
+# which executes the commands of `a`.
 #
 # guests: 2
 # timeout: 1200
@@ -12,7 +13,8 @@
 . "$(dirname "$0")/lib-interop.sh"
 . "$(dirname "$0")/lib-guests.sh"
 
-# `a` sends `b` shell commands over the link's addresses CONTROL_*, so that a test may change the others at will.
+# `a` sends shell commands to `b` over the addresses CONTROL_*; a test may change all other
+# addresses.
 CONTROL_PORT=7
 FAR_NAME=wg
 
@@ -27,7 +29,8 @@ if [[ ${1:-} == b ]]; then
 	dev=$(< /tmp/dev)
 	ip addr add ${OUT4[far]}/24 dev "$dev"
 	ip addr add ${OUT6[far]}/64 dev "$dev" nodad
-	# The shell writes to the connection itself: ncat in between would lose what the other end is slow to take.
+	# The shell writes to the connection directly. With ncat in between, output that the other
+	# end is slow to read would be lost.
 	systemd-socket-activate --accept --inetd --setenv=LC_ALL --setenv=WG_HIDE_KEYS --listen=$CONTROL_B:$CONTROL_PORT \
 		/bin/bash --norc 2> /dev/null & agent=$!
 	until [[ -e /run/finished ]]; do
@@ -51,9 +54,9 @@ near_reload() {
 	module_load
 }
 
-# Sends a line to the shell at the other end, prints what comes back and returns the status of it, which comes in a last
-# line of its own: the connection may be held open by what was started there. A subshell, since one ends when it cannot
-# connect.
+# tell COMMAND: sends COMMAND to the shell at the other end, prints its output and returns its
+# status. The status comes in a last line of its own, because a process started there may hold the
+# connection open. The function is a subshell, because a shell ends if `exec` cannot connect.
 tell() (
 	local link line status
 	exec {link}<> /dev/tcp/$CONTROL_B/$CONTROL_PORT
@@ -65,14 +68,15 @@ tell() (
 	status=${PIPESTATUS[0]}
 	exit "$status"
 )
-# The words are quoted for that shell.
+# far and far_bg quote the words for that shell.
 far() { tell "{ ${*@Q}; } 2>&1 < /dev/null"; }
 far_bg() { tell "setsid ${*@Q} > /dev/null 2>&1 < /dev/null & true"; }
 far_new() { far bash -c "ip link del $1 2> /dev/null; ip link add $1 type wireguard"; }
 far_del() { far ip link del $1; }
 far_reload() { far bash -ec 'rmmod wireguard; modprobe wireguard'; }
 
-# Ends what a test before this one left in the current tunnel: all such processes are told an inner address.
+# Ends processes that an earlier test left in the current tunnel: each has an inner address in its
+# command line.
 interop_setup() {
 	near pkill -f "10[.]8[.]${TUNNEL}[.]|fd08:$TUNNEL::" || true
 	far pkill -f "10[.]8[.]${TUNNEL}[.]|fd08:$TUNNEL::" || true
@@ -93,7 +97,6 @@ a)	shift
 	ip addr add ${OUT4[near]}/24 dev "$dev"
 	ip addr add ${OUT6[near]}/64 dev "$dev" nodad
 	WAIT=300 wait_for 'the other guest is ready' far true || { echo 'Bail out! the other guest does not answer'; exit 1; }
-	# What the other guest's network card is called is its own affair.
 	status=0
 	(run "$@") || status=$?
 	far touch /run/finished

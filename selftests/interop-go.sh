@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The module against wireguard-go, the userspace implementation, in another network namespace of the same guest.
+# The module against wireguard-go, the userspace implementation, in another network namespace of the
+# same guest.
 #
 # guests: 1
 # timeout: 900
@@ -10,7 +11,9 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/lib-interop.sh"
 
-FAR_NAME=go	# `wg` finds wireguard-go by a socket named after the interface, so the names must differ from the near ones
+# `wg` finds wireguard-go by a socket named after the interface, so the far names must differ from
+# the near ones.
+FAR_NAME=go
 declare -A GO	# process ids, by interface
 
 near() { ns a "$@"; }
@@ -24,12 +27,12 @@ near_reload() {
 	module_load
 }
 far_new() {
-	rm -f /var/run/wireguard/$1.sock	# of one that was killed
+	rm -f /var/run/wireguard/$1.sock	# left by a killed wireguard-go
 	LOG_LEVEL=error bg b wireguard-go --foreground $1 > /dev/null 2>&1; GO[$1]=$BG
 	wait_for 'wireguard-go answers' ns b wg show $1
 }
 far_del() { kill ${GO[$1]}; wait ${GO[$1]} || true; }
-far_reload() { :; }	# a process that has ended is all that there was
+far_reload() { :; }	# wireguard-go keeps no state outside its processes, and far_del ends them
 
 interop_setup() {
 	[[ -e /dev/net/tun ]] || modprobe tun

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# A test in two guests, `a` and `b`, that are joined by a network card. Sourced after lib.sh.
+# For a test in two guests, `a` and `b`, that are joined by a network card. Sourced after lib.sh.
 
-# Addresses that no test changes: what the two have to say to each other goes over these.
-# shellcheck disable=SC2034 # used by those who source this
+# Addresses that no test changes: the two guests talk to each other over these.
+# shellcheck disable=SC2034 # used by scripts that source this
 CONTROL_A=10.99.0.1 CONTROL_B=10.99.0.2
 
-# link ADDRESS: sets the network card up with one of these addresses, and prints what it is called.
+# link ADDRESS: sets the network card up with one of these addresses, and prints the card's name.
 link() {
 	local dev
 	modprobe virtio_net

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Interoperability with another WireGuard, whatever and wherever it is. Sourced by interop-*.sh after lib.sh.
+# Interoperability with another WireGuard implementation. Sourced by interop-*.sh after lib.sh.
 #
-# One side is near: the module under test. The other is far. The script that sources this says how to reach both:
+# One side is near: the module under test. The other side is far. The script that sources this
+# defines how to reach both:
 #   near COMMAND…   runs a command on the near side (words as they are)
-#   far COMMAND…    runs a command on the far side (words as they are); output and status come back
-#   near_bg, far_bg COMMAND…    start one there that goes on running
+#   far COMMAND…    runs a command on the far side (words as they are); returns output and status
+#   near_bg, far_bg COMMAND…    start a command there that goes on running
 #   near_new, far_new NAME      make a WireGuard interface anew, without configuration, down
 #   near_del, far_del NAME      remove it
-#   near_reload, far_reload     load the implementation afresh; takes all its interfaces away
-#   interop_setup   makes the link between both, rid of what an earlier test left
-#   FAR_NAME        what the far interfaces are called before their number; the near ones are wg0, wg1, …
-# The outer addresses are there already: 10.9.0.1, fd09::1 near and 10.9.0.2, fd09::2 far. Inner addresses are put on here.
+#   near_reload, far_reload     load the implementation afresh; all its interfaces go
+#   interop_setup   makes the link between both and ends what an earlier test left in the tunnel
+#   FAR_NAME        name of the far interfaces before the number; the near ones are wg0, wg1, …
+# It also sets the outer addresses: 10.9.0.1, fd09::1 near and 10.9.0.2, fd09::2 far. The inner
+# addresses are set here.
 #
-# There can be several tunnels at a time, each with interfaces, ports and inner addresses of its own: `use_tunnel N` says
-# which one is meant from then on. 1 and 2 are those that live until they change keys, 0 and 3 belong to the other tests.
+# Several tunnels can exist together, each with interfaces, ports and inner addresses of its own:
+# `use_tunnel N` chooses the current one. Tunnels 1 and 2 live until they have changed keys; the
+# other tests use 0 and 3.
 
 OTHER+=([near]=far [far]=near) NUM+=([near]=1 [far]=2)
 declare -A OUT4=([near]=10.9.0.1 [far]=10.9.0.2) OUT6=([near]=fd09::1 [far]=fd09::2)
@@ -32,13 +35,13 @@ use_tunnel() {
 	done
 }
 
-# Keys of both sides, and the preshared one.
+# Makes the keys of both sides, and a preshared key.
 interop_keys() {
 	keys near far
 	PSK=$(wg genpsk)
 }
 
-# endpoint near|far 4|6
+# endpoint near|far 4|6: that side's outer address and port.
 endpoint() {
 	case $2 in
 	4) echo ${OUT4[$1]}:${LISTEN[$1]} ;;
@@ -46,8 +49,8 @@ endpoint() {
 	esac
 }
 
-# set_up near|far PSK|none 4|6|none: makes that side's interface anew and configures it. The last word is the family of the
-# address of the other side that it is told.
+# set_up near|far PSK|none 4|6|none: makes that side's interface anew and configures it, with an
+# endpoint of that family for the other side, or with none.
 set_up() {
 	local side=$1 to=${OTHER[$1]} conf
 	conf=$(printf '%s\n' '[Interface]' "PrivateKey = ${KEY[$side]}" "ListenPort = ${LISTEN[$side]}" \
@@ -61,8 +64,8 @@ set_up() {
 		ip link set ${DEV[$side]} mtu 1420 up"
 }
 
-# A fresh tunnel, no packet sent yet: tunnel 4|6 PSK|none near|far. The last one is who knows the other's address, and so
-# the only one that can initiate.
+# tunnel 4|6 PSK|none near|far: makes a fresh tunnel; no packet has been sent yet. Only the side
+# named last knows the other's address, so only it can initiate.
 tunnel() {
 	set_up ${OTHER[$3]} $2 none
 	set_up $3 $2 $1
@@ -74,18 +77,18 @@ tunnel_del() {
 
 endpoint_at() { $1 wg show ${DEV[$1]} endpoints | cut -f 2; }
 handshake_at() { $1 wg show ${DEV[$1]} latest-handshakes | cut -f 2; }
-# one_ping near|far: to the other side; waits as long as a handshake may take.
+# one_ping near|far: pings the other side once; waits as long as a handshake may take.
 one_ping() { $1 ping -q -c 1 -W 20 ${IN4[${OTHER[$1]}]}; }
 pings_fine() {
 	near ping -q -c 3 -i 0.2 -W 20 ${IN6[far]}
 	far ping -q -c 3 -i 0.2 -W 20 ${IN4[near]}
 }
 
-# listens near|far PORT: is a TCP port open there?
+# listens near|far PORT: succeeds if a TCP port is open there.
 listens() { $1 bash -c "[[ -n \$(ss -Hlnt 'sport = $2') ]]"; }
 
-# transfer near|far ADDRESS: 20 MB from that side to the other's address over the tunnel, compared by checksum. (One after the
-# other: both at once take longer.)
+# transfer near|far ADDRESS: sends 20 MB from that side to the other's address over the tunnel, and
+# compares checksums. (Callers do both directions in turn: together they take longer.)
 transfer() {
 	local from=$1 to=${OTHER[$1]} file=/tmp/interop
 	$from bash -ec "[[ -s $file.sum.$from ]] || {
@@ -102,7 +105,7 @@ transfer() {
 	[[ $($to cat $file.got.$to) == "$($from cat $file.sum.$from)" ]]
 }
 
-# One combination: combination 4|6 psk|none near|far
+# combination 4|6 psk|none near|far: tests one combination.
 combination() {
 	local family=$1 psk=$2 who=$3 other=${OTHER[$3]}
 	use_tunnel 0
@@ -110,7 +113,8 @@ combination() {
 	interop_keys
 	[[ $psk == none ]] || psk=$PSK
 	tunnel $family $psk $who
-	# The one who does not know an address waits; the other's first ping makes the handshake, and is not lost.
+	# One side knows no address and waits. The first ping of the other makes the handshake, and
+	# is not lost.
 	[[ $(endpoint_at $other) == '(none)' ]]
 	[[ $(handshake_at $other) == 0 ]]
 	one_ping $who
@@ -134,7 +138,7 @@ wrong_preshared_key() {
 	must_fail far ping -q -c 1 -W 3 ${IN4[near]}
 	must_fail wait $pinger
 	[[ $(handshake_at near) == 0 ]]
-	# With the right one the next attempt succeeds: either side retries after five seconds.
+	# With the right key the next attempt succeeds: either side retries after five seconds.
 	far bash -c "wg set ${DEV[far]} peer ${PUB[near]} preshared-key <(echo '$PSK')"
 	wait_for 'a session is made' near ping -q -c 1 -W 2 ${IN4[far]}
 	tunnel_del
@@ -142,13 +146,14 @@ wrong_preshared_key() {
 
 ## Traffic that goes on while something happens to the tunnel
 
-# stream_begin near|far: from there to the other side, one TCP connection that carries numbered lines at 8 KB a second.
+# stream_begin near|far: begins a TCP connection from there to the other side that carries numbered
+# lines at 8 KB a second.
 stream_begin() {
 	local from=$1 to=${OTHER[$1]} file=/tmp/stream-$1-$TUNNEL
 	${to}_bg bash -c "rm -f $file.{got,closed}
 		ncat --recv-only -l ${IN4[$to]} 5556 > $file.got && touch $file.closed"
 	wait_for 'the receiver listens' listens $to 5556
-	# No process is started for a line, so that it costs next to nothing.
+	# `read` waits without starting a process for each line: the stream costs next to nothing.
 	${from}_bg bash -o pipefail -c "rm -f $file.{sent,stop,ended}
 		exec {never}<> <(:)
 		for ((i = 0; ; i++)); do
@@ -159,13 +164,14 @@ stream_begin() {
 	stream_moves $from
 }
 
-# stream_moves near|far: waits until more of the stream has arrived than now.
+# stream_moves near|far: waits until more of the stream arrives.
 stream_moves() {
 	local to=${OTHER[$1]} file=/tmp/stream-$1-$TUNNEL
 	$to timeout 120 bash -c "had=\$(wc -c < $file.got); until ((\$(wc -c < $file.got) > had)); do sleep 0.1; done"
 }
 
-# stream_end near|far: closes it in the ordinary way, and compares what was sent with what came.
+# stream_end near|far: closes the stream in the ordinary way, and compares the received bytes with
+# those sent.
 stream_end() {
 	local from=$1 to=${OTHER[$1]} file=/tmp/stream-$1-$TUNNEL sent got
 	$from touch $file.stop
@@ -179,15 +185,17 @@ stream_end() {
 	$to rm $file.got
 }
 
-# pings_begin near|far COUNT INTERVAL DELAY: that many, to the other side, after some seconds.
+# pings_begin near|far COUNT INTERVAL DELAY: begins to send COUNT pings to the other side, INTERVAL
+# seconds apart, after DELAY seconds.
 pings_begin() {
 	local file=/tmp/pings-$1-$TUNNEL-$2
 	$1 rm -f $file
 	${1}_bg bash -c "sleep $4; ping -D -i $3 -c $2 -W 20 ${IN4[${OTHER[$1]}]} > $file.part 2>&1; mv $file.part $file"
 }
 
-# pings_end near|far COUNT TIME: not one of them was lost, until that time at least. (ping does not wait for the last answers for
-# more than twice as long as any took, which may be too short where a machine is busy.)
+# pings_end near|far COUNT TIME: fails if a ping before the last answered one was lost or answered
+# twice, or if that answer came before TIME. (Later pings may miss their answers: ping waits for the
+# last answers at most twice as long as the slowest took, which can be too short on a busy machine.)
 pings_end() {
 	local file=/tmp/pings-$1-$TUNNEL-$2
 	$1 cat $file | awk -v time=$3 -v words="tunnel $TUNNEL: pings from the $1 side" '
@@ -210,15 +218,16 @@ pings_end() {
 
 ## Change of keys
 #
-# An initiator makes new keys when it sends something and the old ones are 120 seconds old. Of two tunnels with steady
-# traffic, the near side is the initiator of one, the far side of the other. They live in a process of their own, while other
-# tests run.
+# An initiator makes new keys when it sends something and the old keys are 120 seconds old. There
+# are two tunnels with steady traffic: the near side is the initiator of one, the far side of the
+# other. They run in a process of their own while other tests run.
 #
-# Two pings a second are what keeps the tunnels busy, and fifty a second when the keys change.
+# Two pings a second keep the tunnels busy; around the change of keys there are fifty a second.
 
-STEADY=270 DENSE=800	# how many pings: for 135 seconds and for 16
+STEADY=270 DENSE=800	# numbers of pings: for 135 seconds and for 16
 
-# wire FILE: captures the beginning of each message of tunnels 1 and 2, by the process $WIRE.
+# wire FILE: begins to capture the first bytes of each message of tunnels 1 and 2; the process is
+# $WIRE.
 wire() {
 	near_bg tcpdump -Z root -i any -n -s 128 -w $1 "udp portrange $((PORT + 1))-$((PORT + 2))" 2> $1.log
 	WIRE=$!
@@ -254,7 +263,7 @@ rekey_run() {
 			WAIT=500 wait_for 'all pings are done' $side test -e /tmp/pings-$side-$n-$STEADY -a -e /tmp/pings-$side-$n-$DENSE
 		done
 	done
-	# What comes when the tunnel falls silent is another matter.
+	# Messages that follow when the tunnel falls silent are not checked.
 	kill $WIRE
 	wait $WIRE || true
 	for n in 1 2; do
@@ -290,9 +299,10 @@ rekey() {
 
 ## Restart
 
-# restart near|far: that side loses its interface and all that it knew, and gets it again with the same key, while TCP
-# connections go on. Nothing tells the other side, which finds out by hearing nothing for 15 seconds: so it is in tunnel 0,
-# where the restarted side does not know whom to speak to. In tunnel 3 it does, and has something to say.
+# restart near|far: that side loses its interface with all its state, and gets it again with the
+# same key, while TCP connections go on. In tunnel 0 the restarted side knows no endpoint, and must
+# wait until the other side has heard nothing for 15 seconds and initiates. In tunnel 3 the
+# restarted side knows the endpoint and has data to send, so it initiates itself.
 restart() {
 	local side=$1 other=${OTHER[$1]} n down up
 	declare -A knows=([0]=none [3]=4) sender=([0]=$other [3]=$side) first last
@@ -300,14 +310,14 @@ restart() {
 	for n in 0 3; do
 		use_tunnel $n
 		interop_setup
-		# TCP does not give up, and does not take long to notice that the way is free again.
+		# TCP must not give up, and must notice soon that the tunnel is back.
 		${sender[$n]} sysctl -q -w net.ipv4.tcp_rto_max_ms=1000 net.ipv4.tcp_retries2=60
 		tunnel 4 none $other
 		one_ping $other
 		stream_begin ${sender[$n]}
 		first[$n]=$(handshake_at $other)
 	done
-	# So that new sessions can be told from these by their second.
+	# New sessions are told from these by the second of their handshake.
 	wait_for 'a second has passed' eval "((\$($other date +%s) > ${first[3]}))"
 
 	down=$($other date +%s)
@@ -323,7 +333,8 @@ restart() {
 	up=$($other date +%s)
 	for n in 3 0; do
 		use_tunnel $n
-		wait_for 'there is a new session' eval "((\$(handshake_at $other) > ${first[$n]} && \$(handshake_at $side) > 0))"
+		wait_for 'there is a new session' \
+			eval "((\$(handshake_at $other) > ${first[$n]} && \$(handshake_at $side) > 0))"
 		last[$n]=$(handshake_at $other)
 	done
 	note "the $side side was down for $((up - down)) s; new sessions after $((last[3] - down)) and, without an address, $((last[0] - down)) s"
@@ -342,7 +353,7 @@ restart_far() { restart far; }
 
 ## Roaming
 
-# move near|far 4|6 ADDRESS PORT: that side's outer address and port change, from one moment to the next.
+# move near|far 4|6 ADDRESS PORT: changes that side's outer address and port.
 move() {
 	local side=$1 old new=$3 bits
 	if [[ $2 == 4 ]]; then
@@ -359,7 +370,7 @@ move() {
 	followed $side $2
 }
 
-# followed near|far 4|6: the other side sends to where that one is now.
+# followed near|far 4|6: waits until the other side has that side's new address as its endpoint.
 followed() {
 	local other=${OTHER[$1]}
 	wait_for 'the other side has the new address' eval "[[ \$(endpoint_at $other) == '$(endpoint $1 $2)' ]]"
@@ -391,8 +402,8 @@ roaming() {
 	done
 	move near 4 10.9.1.11 51911
 	move far 4 10.9.1.12 51912
-	# One side leaves the IPv4 network, and knows the other's IPv6 address. (With IPv4 still there, what is on its way from
-	# the other side would take it back.)
+	# One side leaves the IPv4 network, and knows the other's IPv6 address. (If it kept IPv4,
+	# data still on its way from the other side would turn the endpoint back.)
 	near ip addr del ${OUT4[near]}/24 dev ${card[near]}
 	near wg set ${DEV[near]} peer ${PUB[far]} endpoint "$(endpoint far 6)"
 	followed near 6
@@ -410,13 +421,16 @@ roaming() {
 	tunnel_del
 }
 
-# Declares the tests. What loads a module afresh comes before the tunnels that live long.
+# Declares the tests. Tests that load a module afresh come before the tunnels that live long.
 interop_tests() {
 	local family key who words
-	t restart_near 'this side restarts with its old key: the tunnel comes back by itself, TCP connections live on'
-	t restart_far 'the other side restarts with its old key: the tunnel comes back by itself, TCP connections live on'
-	t rekey_begin 'two tunnels, each initiated by another side, begin to carry traffic'
-	t roaming 'TCP connections live on while either side changes its address, port and address family'
+	t restart_near \
+		'this side restarts with its old key: the tunnel returns, TCP connections go on'
+	t restart_far \
+		'the other side restarts with its old key: the tunnel returns, TCP connections go on'
+	t rekey_begin 'two tunnels, one initiated by each side, begin to carry traffic'
+	t roaming \
+		'TCP connections go on while either side changes its address, port and address family'
 	for family in 4 6; do
 		for key in none psk; do
 			for who in near far; do
@@ -428,5 +442,6 @@ interop_tests() {
 		done
 	done
 	t wrong_preshared_key 'a wrong preshared key makes no session, the right one does'
-	t rekey 'the initiator, this or the other side, makes new keys after 120 seconds, and no ping and no TCP byte is lost'
+	t rekey \
+		'an initiator makes new keys after 120 seconds; no ping and no TCP byte is lost'
 }

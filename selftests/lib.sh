@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the tests in this folder share. Sourced, never run.
+# Functions that the tests in this folder share. Sourced, never run.
 #
-# A test script declares its tests with `t NAME 'description'`, defines a function NAME for each, and ends with `run "$@"`.
-# `./script.sh` runs all of them and prints KTAP version 1; `./script.sh NAME…` runs the named ones. Each test is a
-# process of its own with `set -e` and a time limit, so that a test passes when its function returns without any command
-# having failed; on a failure the end of its trace is printed as diagnostics. No test sleeps for an effect that it can
-# wait for: `wait_for` polls, with limits that only a hang reaches.
+# A test script declares its tests with `t NAME 'description'`, defines a function NAME for each,
+# and ends with `run "$@"`. `./script.sh` runs all of them and prints KTAP version 1; `./script.sh
+# NAME…` runs the named ones. Each test is a process of its own with `set -e` and a time limit. It
+# passes when its function returns without any command having failed; on a failure the end of its
+# trace is printed as diagnostics. No test sleeps for an effect that it can wait for: `wait_for`
+# polls, with limits that only a hang reaches.
 #
-# In a test's function everything happens in network namespaces whose names begin with $NS; they are emptied
-# and deleted when it ends, however it ends.
+# A test works in network namespaces whose names begin with $NS. All processes in them are killed
+# and the namespaces deleted when the test ends, however it ends.
 
 set -u
 export LANG=C LC_ALL=C WG_HIDE_KEYS=never
 : "${WG_MODULE:=c}"
-# How much slower than the stock kernel one is that watches itself.
+# How many times slower than the stock kernel a debug kernel is (KCSAN, kmemleak).
 SLOW=1
 KCSAN=/sys/kernel/debug/kcsan
 LEAKS=/sys/kernel/debug/kmemleak
@@ -43,8 +44,8 @@ module_load() {
 	esac
 }
 
-# Proves that the loaded module is the one WG_MODULE names and prints the evidence. The build id is a hash over the
-# linked module; the kernel shows the one of the module in its memory.
+# Proves that the loaded module is the one WG_MODULE names and prints the evidence. The build id is
+# a hash over the linked module; the kernel shows that of the module in its memory.
 module_prove() {
 	local file id name=wireguard
 	file=$(modinfo -n wireguard 2>/dev/null) || file=
@@ -68,7 +69,7 @@ module_prove() {
 	fi
 }
 
-# module_use rust|c: has that module loaded, and the other one not.
+# module_use rust|c: loads that module in place of any other.
 module_use() {
 	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
 	WG_MODULE=$1
@@ -76,7 +77,7 @@ module_use() {
 	module_prove
 }
 
-# Prints the build id found in a .note.gnu.build-id section or in a file that has one.
+# module_build_id FILE: prints the build id in a .note.gnu.build-id section or a file that has one.
 module_build_id() {
 	python3 - "$1" <<-'EOF'
 	import struct, sys
@@ -89,7 +90,8 @@ module_build_id() {
 	EOF
 }
 
-# Turns the module's debug messages on, where it has any: dynamic debug for the C module, a parameter for one that has it.
+# Turns on the module's debug messages, where it has any: by its parameter `debug` if there is one,
+# and by dynamic debug.
 module_debug() {
 	local param=/sys/module/wireguard/parameters/debug
 	[[ -e $param ]] && echo 1 > $param
@@ -99,13 +101,14 @@ module_debug() {
 	return 0
 }
 
-# Fails when the kernel has complained about anything since boot, and shows it.
+# Fails if the kernel has complained about anything since boot, and shows the complaint.
 kernel_silent() {
 	! dmesg | awk -f "$HERE/kcsan.awk" | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|UBSAN:|ODEBUG:|kmemleak: [0-9]|INFO: trying|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|detected stall|self-detected|soft lockup|hung_task|blocked for more than' -A 25
 }
 
-# A kernel that looks for leaks: takes the module away, and fails when memory is left that nothing points to, and shows it.
-# Leaks are not looked for in what is younger than five seconds, and only what looks like one twice is believed.
+# For a kernel with kmemleak: unloads the module, and fails if memory is left that nothing points
+# to, and shows it. kmemleak skips objects younger than five seconds, hence the sleep, and reports
+# only objects that look lost in two scans.
 leaks_none() {
 	[[ ! -d /sys/module/wireguard ]] || rmmod wireguard
 	sleep 6
@@ -116,7 +119,8 @@ leaks_none() {
 
 ## Waiting
 
-# wait_for WHAT COMMAND…: polls until COMMAND succeeds, at most 60 seconds (or $WAIT).
+# wait_for TEXT COMMAND…: polls until COMMAND succeeds, at most 60 seconds (or $WAIT); TEXT is what
+# the message about a timeout says.
 wait_for() {
 	local what=$1 end=$((SECONDS + ${WAIT:-60} * SLOW)); shift
 	{ local had=$-; set +x; } 2>/dev/null
@@ -133,7 +137,7 @@ wait_for() {
 ## Namespaces
 
 ns() { ip netns exec "$NS$1" "${@:2}"; }
-# bg NAMESPACE COMMAND…: starts it in the background; its process id is in $BG.
+# bg NAMESPACE COMMAND…: starts COMMAND there in the background; its process id is in $BG.
 bg() { ip netns exec "$NS$1" "${@:2}" & BG=$!; }
 ipn() { ip -n "$NS$1" "${@:2}"; }
 
@@ -148,7 +152,7 @@ ns_add() {
 ns_del() {
 	local n pids
 	for n; do
-		# Some may have ended by themselves meanwhile.
+		# Some may have ended by themselves since they were listed.
 		pids=$(ip netns pids "$NS$n" 2>/dev/null) && [[ -n $pids ]] && kill -KILL $pids 2>/dev/null || true
 		ip netns del "$NS$n"
 	done
@@ -163,7 +167,8 @@ ns_del_all() {
 
 ## Two namespaces, a veth between them, a tunnel over it
 
-# Addresses: outside 10.9.0.1, fd09::1 (a) and 10.9.0.2, fd09::2 (b); inside 10.8.0.1, fd08::1 and 10.8.0.2, fd08::2.
+# Addresses: outside 10.9.0.1, fd09::1 (a) and 10.9.0.2, fd09::2 (b);
+# inside 10.8.0.1, fd08::1 (a) and 10.8.0.2, fd08::2 (b).
 declare -A KEY PUB NUM=([a]=1 [b]=2) OTHER=([a]=b [b]=a)
 PORT=51820
 
@@ -188,10 +193,10 @@ keys() {
 	done
 }
 
-# outer a|b 4|6: that side's outer address, as an endpoint wants it.
+# outer a|b 4|6: that side's outer address, in the form that an endpoint has.
 outer() { case $2 in 4) echo 10.9.0.${NUM[$1]} ;; 6) echo "[fd09::${NUM[$1]}]" ;; esac; }
 
-# wg_new NAMESPACE: a wg0 with the namespace's key and inner addresses, no peer.
+# wg_new NAMESPACE: makes a wg0 with the namespace's key and inner addresses, without a peer.
 wg_new() {
 	ipn $1 link add wg0 type wireguard
 	ipn $1 addr add 10.8.0.${NUM[$1]}/24 dev wg0
@@ -206,7 +211,7 @@ wg_peer() {
 	ns $1 wg set wg0 peer "${PUB[$o]}" allowed-ips 10.8.0.${NUM[$o]}/32,fd08::${NUM[$o]}/128 "${@:2}"
 }
 
-# pair [4|6]: link, tunnel and peers, both with an endpoint of the given family.
+# pair [4|6]: makes link, tunnel and peers; both peers have an endpoint of the given family.
 pair() {
 	local n
 	pair_link
@@ -217,15 +222,15 @@ pair() {
 	done
 }
 
-# What `wg show` says of a namespace's only peer.
+# wg_* NAMESPACE: what `wg show` prints about the namespace's only peer.
 wg_rx() { ns $1 wg show wg0 transfer | cut -f 2; }
 wg_tx() { ns $1 wg show wg0 transfer | cut -f 3; }
 wg_handshake() { ns $1 wg show wg0 latest-handshakes | cut -f 2; }
 wg_endpoint() { ns $1 wg show wg0 endpoints | cut -f 2; }
-# A counter of `ip -s link`: stat NAMESPACE rx_errors
+# stat NAMESPACE COUNTER: a counter of `ip -s link`, such as rx_errors.
 stat() { ns $1 cat /sys/class/net/wg0/statistics/$2; }
 
-# must_fail COMMAND…: succeeds when COMMAND does not.
+# must_fail COMMAND…: succeeds if COMMAND does not.
 must_fail() { if "$@"; then echo "this should have failed: $*"; return 1; fi; }
 
 ping_ok() { ns $1 ping -q -c "${3:-1}" -i 0.2 -W 20 "$2"; }
@@ -234,10 +239,11 @@ ping_both() {
 	ping_ok b 10.8.0.1; ping_ok b fd08::1
 }
 
-# listening NAMESPACE tcp|udp PORT: is something?
+# listening NAMESPACE tcp|udp PORT: succeeds if a socket listens there.
 listening() { [[ -n $(ns $1 ss -Hln --$2 "sport = $3") ]]; }
 
-# iperf NAMESPACE-OF-CLIENT SERVER-ADDRESS OPTION…: one iperf3 run, server at the other side. JSON on stdout with -J.
+# iperf NAMESPACE-OF-CLIENT SERVER-ADDRESS OPTION…: runs iperf3 once, with the server on the other
+# side. Prints JSON with -J.
 iperf() {
 	local server
 	bg ${OTHER[$1]} iperf3 -s -1 -B "$2" > /dev/null; server=$BG
@@ -246,7 +252,7 @@ iperf() {
 	wait $server
 }
 
-# capture NAMESPACE FILE FILTER…: tcpdump on eth0 (or $CAPTURE_IF), until capture_end.
+# capture NAMESPACE FILE FILTER…: runs tcpdump on eth0 (or $CAPTURE_IF) until capture_end.
 capture() {
 	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -w "$2" "${@:3}" 2> "$2.log"; CAPTURE=$BG
 	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
@@ -260,14 +266,14 @@ declare -A TITLE
 
 t() { TESTS+=("$1"); TITLE[$1]=$2; }
 
-# Words that are shown with the result of the test.
+# note TEXT…: shows TEXT with the result of the test.
 note() { echo "NOTE: $*"; }
 
-# Ends a test that cannot be had here, with the reason.
+# skip REASON: ends a test that cannot run here.
 skip() { echo "SKIP: $*"; exit 4; }
 
-# run [NAME…]: the whole script. Called again by itself with --one for each test. With --list it prints the names and
-# descriptions of its tests, and does nothing.
+# run [NAME…]: runs the tests of the script. It calls the script again with --one for each test.
+# With --list it only prints the names and descriptions of the tests.
 run() {
 	if [[ ${1:-} == --list ]]; then
 		local name
@@ -287,8 +293,9 @@ run() {
 	. "$KTAP_HELPERS"
 	echo 'KTAP version 1'
 	if [[ -e $KCSAN ]]; then
-		# It looks at one access in so many, and waits so many microseconds there for another one. That is long: an emulated
-		# processor does little in the microseconds that are enough for others, and is not always given to do anything.
+		# KCSAN watches one access in skip_watch, and waits udelay_* microseconds there for
+		# a second access. These delays are long, because an emulated processor does little
+		# in the microseconds that are enough for a real one, and does not run all the time.
 		echo 2000 > /sys/module/kcsan/parameters/skip_watch
 		echo 2000 > /sys/module/kcsan/parameters/udelay_task
 		echo 2000 > /sys/module/kcsan/parameters/udelay_interrupt
