@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# How datagrams come to a tunnel: past whom, in which order, and joined by whom.
+# How datagrams arrive at a tunnel: past a cgroup's filter, in order, and joined by GRO.
 #
 # guests: 1
 # timeout: 240
@@ -10,7 +10,7 @@
 
 CGROUPS=/tmp/cgroups
 
-t cgroup 'what a cgroup may not receive a tunnel that was set up in it receives'
+t cgroup 'a tunnel receives although it was set up in a cgroup that may not receive'
 cgroup() {
 	local n group=$CGROUPS/tunnel
 	mkdir -p $CGROUPS
@@ -25,14 +25,15 @@ cgroup() {
 			wg_new $n
 			wg_peer $n endpoint "$(outer ${OTHER[$n]} 4)":$PORT
 		done
-		# What is not the tunnel's is kept out.
+		# The filter works: a ping outside the tunnel gets no answer.
 		must_fail ns a ping -q -c 1 -W 1 10.9.0.2
 	)
 	ping_both
 	rmdir $group
 }
 
-t in_order 'datagrams of a flow that one processor receives arrive in order, whatever another one receives for the same socket'
+t in_order \
+	'datagrams that one CPU receives stay in order while another receives for the same socket'
 in_order() {
 	local count=$((8000 / SLOW)) receiver
 	pair_link
@@ -49,14 +50,17 @@ in_order() {
 	cat /tmp/arrived
 }
 
-# card NAMESPACE DEVICE: that cuts up what leaves by it, and joins what arrives. (A veth does so only if the other end has no TSO.)
+# card NAMESPACE DEVICE: makes DEVICE behave like a network card: it cuts up aggregates that leave,
+# and GRO joins datagrams that arrive. (A veth joins only if the other end has no TSO.)
 card() { ns $1 ethtool -K $2 tx-udp-segmentation off tso off gro on; }
-# How many datagrams an interface has received, and how many times the stack has walked its way for them: a rule counts that.
+# datagrams NAMESPACE: how many datagrams eth0 has received. count_walks NAMESPACE: adds a rule that
+# counts the walks of the IP stack that these took. walks NAMESPACE: prints that count.
 datagrams() { ns $1 cat /sys/class/net/eth0/statistics/rx_packets; }
 count_walks() { ns $1 nft 'add table inet w; add chain inet w p { type filter hook input priority 0; }; add rule inet w p udp dport 51820 counter'; }
 walks() { ns $1 nft -j list table inet w | grep -o '"packets": *[0-9]*' | grep -o '[0-9]*'; }
 
-t kept_together 'datagrams of a flow that a network card receives walk the stack together, with either family'
+t kept_together \
+	'datagrams of a flow that a network card receives walk the stack together, IPv4 and IPv6'
 kept_together() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module has no GRO of its own'
 	local family before_datagrams before_walks datagrams walks
@@ -74,7 +78,7 @@ kept_together() {
 		((datagrams > 4000))
 		((walks * 3 < datagrams))
 	done
-	# Switched off, each walks alone.
+	# With aggregation switched off, each datagram walks alone.
 	if [[ -e /sys/module/wireguard/parameters/aggregate_rx ]]; then
 		echo N > /sys/module/wireguard/parameters/aggregate_rx
 		before_datagrams=$(datagrams b) before_walks=$(walks b)
@@ -86,7 +90,7 @@ kept_together() {
 	fi
 }
 
-# A router between a and b, with a tunnel of its own on the same port.
+# router: makes a router r between a and b that has a tunnel of its own on the same port.
 router() {
 	local n
 	ns_add a b r
@@ -110,16 +114,17 @@ router() {
 	ns r wg set wg0 private-key <(echo "${KEY[r]}") listen-port $PORT
 	ipn r link set wg0 up
 }
-# Datagrams that a namespace has dropped for their checksums.
+# wrong_checksums NAMESPACE: how many datagrams it has dropped for their checksums.
 wrong_checksums() { ns $1 nstat -asz UdpInCsumErrors Udp6InCsumErrors IpInCsumErrors | awk '/Csum/ { sum += $2 } END { print sum + 0 }'; }
 
-t passing_by 'what passes by a tunnel with the same port on a router arrives as it was sent, translated addresses and ports included'
+t passing_by \
+	'a router with a tunnel on the same port forwards datagrams unchanged, also through NAT'
 passing_by() {
 	local family end kind
 	router
 	for kind in plain checksums translated; do
 		case $kind in
-		checksums)	# They are made before they leave, and looked at where they arrive.
+		checksums)	# Computed before datagrams leave, checked where they arrive.
 			ns a ethtool -K eth0 tx off
 			ns b ethtool -K eth0 rx off tx off
 			ns r ethtool -K to-a rx off
@@ -141,7 +146,7 @@ passing_by() {
 		done
 	done
 	[[ $(wrong_checksums b) == 0 && $(wrong_checksums r) == 0 ]]
-	# The router's own tunnel was asked for nothing.
+	# The router's own tunnel has no peer.
 	[[ $(ns r wg show wg0 transfer) == '' ]]
 }
 

@@ -1,17 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What traffic costs, with the kernel's own module, with ours, with wireguard-go and without a tunnel. scripts/bench.sh boots
-# the guests that this runs in, and makes a table of what it prints:
+# What traffic costs with the kernel's own module, with ours, with wireguard-go and without a
+# tunnel. scripts/bench.sh boots the guests that this runs in, and makes tables of its output:
 #
-#     bench.sh count PART…    has the instructions counted that the work of these parts takes
-#     bench.sh time PART…     measures how fast things are, and how much memory they take, and says that it was on the processor
-#                             that is named in PROCESSOR
+#     bench.sh count PART…    has the instructions counted that each PART takes
+#     bench.sh time PART…     measures rates, times and memory by the clock; the results name the
+#                             processor given in PROCESSOR
 #
 # A line `# …` is for people; `SYMBOLS …` and `BENCH {JSON}` are for scripts/bench/report.py.
 #
-# Everything is in one guest, so that all have the same kernel, tools and settings, and the modules take turns: the C module is
-# first and last.
+# Both ends are in one guest, so all variants have the same kernel, tools and settings. The variants
+# take turns in the order of ROUNDS: the C module is first and last.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -22,7 +22,7 @@ record() { echo "BENCH {$1}"; }
 
 ## Tunnels
 
-# The kernel has the module that VARIANT names, if it is one.
+# use VARIANT: loads the module that VARIANT names, if it names one.
 use() {
 	case $1 in
 	go) modprobe tun ;;
@@ -30,11 +30,11 @@ use() {
 	esac
 }
 
-GO=()	# processes
+GO=()	# process ids of wireguard-go
 # device a|b NAME VARIANT: makes an interface.
 device() {
 	if [[ $3 == go ]]; then
-		rm -f /run/wireguard/$2.sock	# of one that was killed
+		rm -f /run/wireguard/$2.sock	# left by a killed wireguard-go
 		bg $1 env LOG_LEVEL=error wireguard-go --foreground $2 &> /tmp/go.log
 		GO+=($BG)
 		wait_for 'wireguard-go answers' ns $1 wg show $2
@@ -43,8 +43,10 @@ device() {
 	fi
 }
 
-# tunnel NUMBER VARIANT: interfaces and addresses of its own. The addresses are 10.8.NUMBER.1 (a) and 10.8.NUMBER.2 (b), the
-# interfaces wg0, wg2, … (a) and wg1, wg3, … (b): `wg` finds wireguard-go by a socket that is named after the interface.
+# tunnel NUMBER VARIANT: makes a tunnel with interfaces and addresses of its own. The addresses are
+# 10.8.NUMBER.1 (a) and 10.8.NUMBER.2 (b), the interfaces wg0, wg2, … (a) and wg1, wg3, … (b). No
+# two interfaces share a name, because `wg` finds wireguard-go by a socket named after the
+# interface.
 tunnel() {
 	local n o name
 	keys a b
@@ -61,7 +63,8 @@ tunnel() {
 
 declare -A DEVICE
 
-# set_up VARIANT: two namespaces, and what traffic between them is to go through: DEVICE on each side. ADDRESS is b's in there.
+# set_up VARIANT: makes two namespaces and the way between them: DEVICE on each side. ADDRESS is the
+# address of b there.
 set_up() {
 	pair_link
 	if [[ $1 == none ]]; then
@@ -72,7 +75,7 @@ set_up() {
 	fi
 }
 
-# set_mtu BYTES: what a packet inside may have; outside there is room for 80 more.
+# set_mtu BYTES: sets the MTU inside; outside there is room for 80 bytes more.
 set_mtu() {
 	local n
 	for n in a b; do
@@ -81,7 +84,8 @@ set_mtu() {
 	done
 }
 
-# segmentation on|off: whether what is outside takes datagrams that have yet to be cut up, or wants them cut, as most hardware.
+# segmentation on|off: whether the device outside takes aggregates (on), or only single datagrams,
+# as most hardware does (off).
 segmentation() {
 	local n
 	for n in a b; do
@@ -89,8 +93,9 @@ segmentation() {
 	done
 }
 
-# cards on|off: whether the ends are as far apart as two machines: what leaves is cut up into datagrams, and what arrives is put
-# together again by GRO, as network cards and their drivers do. (A veth leaves that out where the other end has TSO.)
+# cards on|off: with `on`, the ends behave like two machines: aggregates are cut up before they
+# leave, and GRO joins the datagrams that arrive, as network cards and their drivers do. (A veth
+# does not join if the other end has TSO.)
 cards() {
 	local n sender=off
 	[[ $1 == on ]] || sender=on
@@ -109,10 +114,11 @@ serve() {
 
 PEERS=1000 MORE_PEERS=500
 
-# One interface, wg1, in b, whose peers are all in one program in a. That does what `farm COMMAND…` says.
+# farm_up: makes one interface, wg1, in b, and starts one program in a that is all of its peers.
+# `farm COMMAND…` has the program execute a command, and leaves its answer in FARM_SAID.
 farm_up() {
 	local limit
-	# Otherwise a link takes no more than 1000 packets at a time.
+	# By default a link takes no more than 1000 packets at a time.
 	sysctl -q net.core.netdev_max_backlog=100000
 	pair_link
 	keys b
@@ -137,16 +143,17 @@ farm_down() {
 }
 farm() {
 	echo "$@" >&7
-	read -r -u 8 FARM_SAID || { echo 'the peers have given up'; return 1; }
+	read -r -u 8 FARM_SAID || { echo 'the program with the peers has ended'; return 1; }
 }
 farm_before() { :; }
 farm_units() { echo ${!#}; }
-# All that are to send are connected.
+# all_connected: connects peers until PEERS of them are connected.
 all_connected() {
 	((CONNECTED >= PEERS)) || farm connect $((PEERS - CONNECTED))
 	CONNECTED=$PEERS
 }
-# opens MICROSECONDS: what a sends waits outside, and is let in that often, as network cards deliver it.
+# opens MICROSECONDS: packets that a sends wait on the link, and are delivered together at this
+# interval, as network cards deliver them.
 opens() { ns a tc qdisc replace dev eth0 root netem limit 100000 slot ${1}us ${1}us; }
 opens_always() { ns a tc qdisc del dev eth0 root; }
 
@@ -157,13 +164,15 @@ mark() {
 	read -r <&${MARKERS[0]}
 }
 
-INTERVALS=0	# that have been counted
-# counted PART UNIT SMALL BIG COMMAND…: has the instructions counted that COMMAND and its last argument, an amount, takes: for a
-# small amount and for a big one, so that what does not depend on the amount can be taken away. The function COMMAND_units
-# prints how many units that really were, from what COMMAND has printed in /tmp/out, and COMMAND_before in $BEFORE.
+INTERVALS=0	# counted so far
+# counted PART UNIT SMALL BIG COMMAND…: has the instructions counted that COMMAND takes, with SMALL
+# and with BIG, two amounts, as its last argument. The difference of the two is free of work that
+# does not depend on the amount. Before each run, COMMAND_before prints a reading, which is kept in
+# $BEFORE. After it, COMMAND_units prints how many units the run really had, from $BEFORE and from
+# the output of COMMAND in /tmp/out.
 counted() {
 	local part=$1 unit=$2 amount units done=() more=()
-	# Everything is there that the first packets of a connection need.
+	# Not counted: it sets up everything that the first packets of a connection need.
 	"${@:5}" $3 > /tmp/out
 	for amount in $3 $4; do
 		BEFORE=$(${5}_before)
@@ -181,15 +190,17 @@ counted() {
 	echo
 }
 
-# client OPTION…: an iperf3. When all is sent it looks at its clock until the interval that it reports is over, so that should be a
-# short one.
+# client OPTION…: runs an iperf3 client. When all is sent, iperf3 polls the clock until the current
+# report interval is over; the interval is short to keep that out of the count.
 client() { ns a iperf3 -c $ADDRESS -J -i 0.1 "$@" 2> /tmp/err; }
 
-# flow OPTION… -n AMOUNT: a flow of TCP. What is still under way when iperf3 is content arrives, too, before the end; waiting takes
-# no instructions.
+# flow OPTION… -n AMOUNT: a TCP flow. Data still under way when iperf3 ends arrives during the
+# sleep, which takes no instructions.
 flow() { client "$@"; sleep 0.5; }
-# The bytes of data that have arrived, whether or not a program has read them: of each packet, all but 20 bytes of IPv4 and 32 of TCP, and
-# the 32 that a message has besides the packet, which both modules count as received.
+# The units of a flow are the bytes of TCP data that arrived, whether or not a program has read
+# them. They come from the interface's counters, less the overhead of each packet: 20 bytes of IPv4
+# header and 32 of TCP header, and with a kernel module the 32 bytes that a message adds to its
+# packet, which both modules count as received.
 flow_before() { received; }
 flow_units() {
 	local bytes packets now_bytes now_packets head=52
@@ -200,7 +211,7 @@ flow_units() {
 }
 received() { ns b bash -c "echo \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_bytes) \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_packets)"; }
 
-# datagrams BYTES RATE NUMBER
+# datagrams BYTES RATE NUMBER: sends NUMBER datagrams with that many bytes of data.
 datagrams() { client -u -l $1 -b $2 -k $3; }
 datagrams_before() { :; }
 datagrams_units() { python3 $HERE/bench.py iperf /tmp/out; }
@@ -219,7 +230,7 @@ count_tcp1_plain() {
 	counted tcp1_plain byte 1M 9M flow -n
 	segmentation on
 }
-# as_cards FUNCTION [ARGUMENT…]
+# as_cards FUNCTION [ARGUMENT…]: runs FUNCTION with `cards on`.
 as_cards() {
 	set_mtu 1420
 	cards on
@@ -234,7 +245,7 @@ count_udp1400() { set_mtu 1420; counted udp1400 datagram 300 3300 datagrams 1392
 count_ping() {
 	set_mtu 1420
 	counted ping 'round trip' 30 230 pings
-	# A nanosecond of this guest is an instruction.
+	# On the clock of this guest, an instruction takes a nanosecond.
 	measured ping_way instructions $(ns a ping -i 0.01 -c 101 $ADDRESS | sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n |
 		awk '{ time[NR] = $1 } END { print time[int((NR + 1) / 2)] * 1000000 }')
 }
@@ -266,7 +277,7 @@ count() {
 
 ## Measuring time and memory
 
-# measured PART UNIT VALUE
+# measured PART UNIT VALUE: records a result.
 measured() {
 	say "$VARIANT: $1: $3 $2${PROCESSOR:+ ($PROCESSOR)}"
 	record "\"part\": \"$1\", \"variant\": \"$VARIANT\", \"round\": $ROUND, \"unit\": \"$2\", \"value\": $3, \"processor\": \"$PROCESSOR\""
@@ -280,7 +291,7 @@ time_rtt() {
 	measured rtt_median ms ${all[${#all[@]} / 2]}
 	measured rtt_p99 ms ${all[${#all[@]} * 99 / 100]}
 }
-# rate NAME OPTION…: how much a flow carries, or several do.
+# rate NAME OPTION…: measures how much iperf3 with these options carries in a second.
 rate() {
 	ns a iperf3 -c $ADDRESS -J -t 5 -O 1 "${@:2}" > /tmp/out 2> /tmp/err
 	measured $1 $(python3 $HERE/bench.py rate /tmp/out)
@@ -291,7 +302,7 @@ time_rate_udp64() { set_mtu 1420; rate rate_udp64 -u -l 64 -b 0; }
 time_rate_udp1400() { set_mtu 1420; rate rate_udp1400 -u -l 1392 -b 0; }
 time_rate_tunnels() {
 	local i pids=() sum=0
-	# Sixteen programs on two processors say nothing of wireguard-go.
+	# Not with wireguard-go: its sixteen processes would share two processors.
 	[[ $VARIANT == c || $VARIANT == rust ]] || return 0
 	for i in {1..8}; do
 		((TUNNELS >= i)) || tunnel $i $VARIANT
@@ -343,11 +354,11 @@ time_memory() {
 
 ## All of it
 
-# Parts that need what farm_up makes, and parts that need nothing.
+# Parts that need farm_up, and parts that need neither farm_up nor set_up.
 OF_FARM=' handshake peers handshakes rate_peers '
 OF_NOTHING=' memory '
 
-# rounds count|time PART…
+# rounds count|time PART…: runs the parts with each variant of ROUNDS.
 rounds() {
 	local what=$1 part pair=() farm=() nothing=()
 	shift

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A demonstration for people: loads the module, builds a tunnel between two network namespaces and shows that it carries
-# traffic. Exits non-zero if anything it shows is not so. (`make demo` boots a guest and runs it there.)
+# A demonstration for people: loads the module, builds a tunnel between two network namespaces and
+# shows that it carries traffic. Exits non-zero if a check fails. (`make demo` boots a guest and
+# runs it there.)
 
 . "$(dirname "$0")/lib.sh"
 NS=demo-
@@ -13,7 +14,8 @@ FAILED=()
 STEP=0
 
 section() { printf '\n=== %d. %s\n' $((++STEP)) "$1"; [[ -z ${2:-} ]] || fold -s -w 100 <<< "$2" | sed 's/^/    /'; }
-# show NAME COMMAND…: prints the command as one would type it and its output, and checks that it succeeded.
+# show NAME COMMAND…: prints COMMAND as a user would type it, and its output, and checks that it
+# succeeded.
 show() {
 	local name=$1 typed; shift
 	case $1 in
@@ -34,20 +36,24 @@ check() {
 		FAILED+=("$name")
 	fi
 }
-# Prints iperf3's last two lines (sender, receiver), and fails unless something was received.
+# measure: prints iperf3's last two lines (sender, receiver), and fails unless data was received.
 measure() {
 	local out
 	out=$(iperf "$@" -f m) || { echo "$out"; return 1; }
 	grep -E 'sender|receiver' <<< "$out"
 	! grep -Eq ' 0\.00 (Bytes|bits/sec).*receiver' <<< "$out"
 }
-# recent NAMESPACE: its last handshake was within the three minutes that a key lives
+# recent NAMESPACE: succeeds if its last handshake is less than 180 seconds old, the life of a key.
 recent() { local at now; at=$(wg_handshake $1); now=$(date +%s); ((at > 0 && now - at < 180)); }
 
 section 'The kernel and the module' \
 	'A stock Debian kernel has loaded wireguard.ko. Its build id tells the module in memory from any other.'
 printf '  $ uname -r\n    %s\n' "$(uname -r)"
-module_load || { echo 'The module cannot be loaded; the end of the kernel log:'; dmesg | tail -n 20; exit 1; }
+module_load || {
+	echo 'The module cannot be loaded; the end of the kernel log:'
+	dmesg | tail -n 20
+	exit 1
+}
 module_prove | sed 's/^/    /'
 proved=${PIPESTATUS[0]}
 if [[ $WG_MODULE == rust ]]; then
@@ -82,11 +88,11 @@ for n in a b; do
 done
 show 'the interface is a WireGuard one' ipn a -d link show wg0
 
-section 'Ping through the tunnel, which runs over IPv4'
+section 'Ping through the tunnel over IPv4'
 show 'IPv4 in IPv4' ns a ping -c 2 -i 0.2 -W 10 10.8.0.2
 show 'IPv6 in IPv4' ns a ping -c 2 -i 0.2 -W 10 fd08::2
 
-section 'Ping through the tunnel, which now runs over IPv6' 'Only the endpoints change.'
+section 'Ping through the tunnel over IPv6' 'Only the endpoints change.'
 for n in a b; do
 	wg_peer $n endpoint "$(outer ${OTHER[$n]} 6):$PORT"
 done
@@ -99,7 +105,7 @@ show 'TCP from a to b' measure a 10.8.0.2 -t 2
 show 'TCP from b to a' measure a 10.8.0.2 -t 2 -R
 show 'UDP from a to b' measure a fd08::2 -t 2 -u -b 20M
 
-section 'What it looks like afterwards' '"wg show" tells when the last handshake was and how much went each way.'
+section 'The state afterwards' '"wg show" tells the time of the last handshake and the bytes sent each way.'
 show 'wg shows a' ns a wg show
 show 'wg shows b' ns b wg show
 check 'the last handshake is recent on both sides' eval 'recent a && recent b'
@@ -109,7 +115,7 @@ show 'the interface counts no errors' ipn a -s link show wg0
 check 'no error, no drop on either side' eval \
 	'(( $(stat a rx_errors) + $(stat a tx_errors) + $(stat b rx_errors) + $(stat b tx_errors) == 0 ))'
 
-section 'What the kernel thinks of it'
+section 'The kernel log'
 check 'the kernel log has no warning and no bug' kernel_silent
 
 echo
