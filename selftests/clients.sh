@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The programs that people configure WireGuard with, each with its own format: what they set up carries traffic, what
-# they ask for is what `wg` shows, and what they take down is gone.
+# The clients that configure WireGuard, each with its own format: a tunnel that they set up carries
+# traffic, `wg` shows the settings that they asked for, and nothing is left of an interface that
+# they take down.
 #
 # guests: 1
 # timeout: 300
@@ -11,11 +12,12 @@
 . "$(dirname "$0")/lib.sh"
 
 DIR=/tmp/clients
-K1=$(printf '%.0sA' {1..42})E=	# public keys of peers that are not there
+K1=$(printf '%.0sA' {1..42})E=	# public keys of peers that do not exist
 K2=$(printf '%.0sB' {1..42})E=
 
 fresh() { rm -rf $DIR; mkdir -m 700 $DIR; }
-# carries NAMESPACE ADDRESS [NAMESPACE-OF-ADDRESS]: a megabyte of TCP to an address arrives as it was sent.
+# carries NAMESPACE ADDRESS [NAMESPACE-OF-ADDRESS]: sends a megabyte by TCP to ADDRESS, and fails
+# unless it arrives unchanged.
 carries() {
 	head -c 1000000 /dev/urandom > /tmp/data
 	bg "${3:-${OTHER[$1]}}" ncat --recv-only -l "$2" 5555 > /tmp/got; local receiver=$BG
@@ -24,9 +26,11 @@ carries() {
 	wait $receiver
 	cmp /tmp/data /tmp/got
 }
-# With this, whoever has a session can use it, and nobody can make another one.
+# no_handshakes NAMESPACE: drops its initiations. A session that exists goes on, and no new one can
+# be made.
 no_handshakes() { ns $1 nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT @th,64,8 1 drop"; }
-# shown NAMESPACE: `wg show wg0 dump` without what changes by itself; allowed IPs in the order of their text
+# shown NAMESPACE: prints `wg show wg0 dump` without the fields that change by themselves, and with
+# sorted allowed IPs.
 shown() {
 	ns $1 wg show wg0 dump | while IFS=$'\t' read -r -a field; do
 		((${#field[@]} < 8)) || field=("${field[@]:0:3}" "$(tr , '\n' <<< "${field[3]}" | sort | paste -sd ,)" "${field[7]}")
@@ -36,13 +40,15 @@ shown() {
 shown_is() { diff <(shown $1) <(printf '%s\n' "${@:2}"); }
 quick() { ns $1 wg-quick "${@:2}"; }
 
-t wg_quick_default 'wg-quick up and down: everything through the tunnel, whose own packets take the old way'
+t wg_quick_default \
+	'wg-quick up and down: all traffic takes the tunnel, its own datagrams take the old route'
 wg_quick_default() {
 	local n psk
 	fresh
 	keys a b
 	psk=$(wg genpsk)
-	# a – r – b. Beyond b is 192.0.2.1, which r does not know; and r lets nothing pass but the tunnel.
+	# a – r – b: r is a router that forwards nothing but the tunnel. Beyond b is 192.0.2.1, to
+	# which r has no route.
 	ns_add a r b
 	ip link add eth0 netns ${NS}a type veth peer name eth1 netns ${NS}r
 	ip link add eth0 netns ${NS}b type veth peer name eth2 netns ${NS}r
@@ -56,7 +62,8 @@ wg_quick_default() {
 		ipn $n route add default via 10.9.${NUM[$n]}.1
 		ipn $n route add default via fd09:${NUM[$n]}::1
 	done
-	# With the strict filter an answer that comes where no unmarked packet would go out is dropped.
+	# The strict filter drops an answer if an unmarked packet to its sender would leave by
+	# another interface than the answer arrived on.
 	ns a sysctl -q net.ipv4.conf.all.rp_filter=1
 	ns r sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 	wait_for 'the link is up' ns a ping -c 1 -W 1 10.9.2.2
@@ -99,13 +106,14 @@ wg_quick_default() {
 
 	ping_ok a 192.0.2.1
 	ping_ok a 2001:db8::1
-	ping_ok a 10.9.2.2	# even what is at the address of the endpoint is reached inside
-	ping_ok a 10.9.1.1	# but who is on the same link is not
+	ping_ok a 10.9.2.2	# inside: even the address of the endpoint
+	ping_ok a 10.9.1.1	# outside: the router, which is on the same link
 	ping_ok b 10.8.0.1; ping_ok b fd08::1
 	carries a 192.0.2.1
 	carries a 2001:db8::1
 	[[ $(ns b wg show wg0 endpoints) == "${PUB[a]}	10.9.1.2:$PORT" ]]
-	# What somebody else on the link sends to the address inside is dropped, until the rules against that are gone.
+	# Packets that another host on the link sends to the address inside are dropped, until the
+	# rules against that are deleted.
 	ipn r route add 10.8.0.1 via 10.9.1.2
 	must_fail ns r ping -c 1 -W 2 -I 10.9.1.1 10.8.0.1
 	ns a nft delete table ip wg-quick-wg0
@@ -126,7 +134,8 @@ wg_quick_default() {
 	state | diff /tmp/before -
 }
 
-t wg_quick_options 'wg-quick at both ends: key by a command, MTU, DNS, tables, commands, save, strip, sync'
+t wg_quick_options \
+	'wg-quick at both ends: key by a command, MTU, DNS, tables, commands, save, strip, sync'
 wg_quick_options() {
 	local n
 	pair_link
@@ -183,7 +192,8 @@ wg_quick_options() {
 	carries a 10.8.0.2
 	[[ -z $(ipn b route show 10.77.0.0/16) ]]
 
-	# The file that it saves is the one that it starts from, the second time with routes in a table of their own.
+	# wg-quick starts again from the file that it saved, now with routes in a table of their
+	# own.
 	quick b down $DIR/b/wg0.conf
 	grep -qx "PublicKey = ${PUB[a]}" $DIR/b/wg0.conf
 	grep -qx "Endpoint = \[fd09::1\]:$PORT" $DIR/b/wg0.conf
@@ -191,7 +201,7 @@ wg_quick_options() {
 	quick b up $DIR/b/wg0.conf
 	shown_is b "${KEY[b]} ${PUB[b]} $PORT off" "${PUB[a]} (none) [fd09::1]:$PORT 10.77.0.0/16,10.8.0.1/32,fd08::1/128 off"
 	[[ $(ipn b route show table 1234) == *'10.77.0.0/16 dev wg0 scope link'* ]]
-	ping_ok b 10.8.0.1	# who has forgotten the session speaks first
+	ping_ok b 10.8.0.1	# first b, which has lost the session and must initiate
 	ping_both
 	ns b wg set wg0 peer $K1 allowed-ips 10.78.0.0/16
 	quick b save $DIR/b/wg0.conf
@@ -199,7 +209,7 @@ wg_quick_options() {
 	must_fail grep -Eq 'Address|Table|SaveConfig' $DIR/stripped
 	ns b wg showconf wg0 > $DIR/running
 	diff <(grep . $DIR/stripped) <(grep . $DIR/running)
-	# What everybody does to take up a changed file. It is not to cost the session.
+	# syncconf is the usual way to apply a changed file. It must keep the session.
 	sed -i "$(grep -n '^\[Peer\]' $DIR/b/wg0.conf | tail -n 1 | cut -d : -f 1),\$d" $DIR/b/wg0.conf
 	no_handshakes a; no_handshakes b
 	ns b wg syncconf wg0 <(quick b strip $DIR/b/wg0.conf)
@@ -223,9 +233,11 @@ wg_quick_options() {
 	must_fail ipn a link show wg0
 }
 
-# networkd_start NAMESPACE: starts systemd-networkd there, with the files in $DIR; its messages go to $DIR.log
+# networkd_start NAMESPACE: starts systemd-networkd there, with the files in $DIR; its log is
+# $DIR.log.
 networkd_start() {
-	# Without udev it would wait for ever, except where /sys is read-only, as in a container.
+	# networkd waits for ever for udev, which is not here, unless /sys is read-only, as in a
+	# container.
 	bg $1 bash -c "mount -o remount,ro,bind /sys && mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/network &&
 		mount --bind $DIR /run/systemd/network && cd /run/systemd/network &&
 		install -d -o systemd-network -g systemd-network ../netif ../netif/{links,leases} &&
@@ -233,10 +245,11 @@ networkd_start() {
 	NETWORKD=$BG
 }
 networkctl() { nsenter -t $NETWORKD -m -n networkctl --no-pager --no-legend "$@"; }
-# Waits until the state of wg0 is that word.
+# setup_is STATE: waits until networkd shows that state for wg0.
 setup_is() { wait_for "wg0 is $1" eval '[[ $(networkctl list wg0) == *" '$1'" ]]' || { tail -n 30 $DIR.log; false; }; }
 
-# networkd_files MARK MORE-ALLOWED-IPS OTHER-PEER DESTINATION: writes what systemd-networkd is to do.
+# networkd_files MARK MORE-ALLOWED-IPS OTHER-PEER DESTINATION: writes the files for
+# systemd-networkd.
 networkd_files() {
 	cat > $DIR/wg0.netdev <<-EOF
 		[NetDev]
@@ -276,7 +289,8 @@ networkd_files() {
 	EOF
 }
 
-t networkd 'systemd-networkd sets an interface up from .netdev and .network, takes up changes, and lets it go'
+t networkd \
+	'systemd-networkd sets an interface up from its files, applies changes, and deletes it'
 networkd() {
 	local psk
 	pair_link
@@ -292,7 +306,7 @@ networkd() {
 	networkd_files 0x42 '' $K1 198.51.100.1/32
 	networkd_start a
 	setup_is configured
-	# It keeps peers in no order.
+	# networkd keeps no order of peers.
 	diff <(shown a | sort) <(sort <<-EOF
 		${KEY[a]} ${PUB[a]} $PORT 0x42
 		${PUB[b]} $psk 10.9.0.2:$PORT 10.8.0.2/32,fd08::2/128 25
@@ -307,8 +321,8 @@ networkd() {
 	carries a 10.8.0.2
 	carries b fd08::1
 
-	# SIGHUP is what `networkctl reload` comes to. The peer that stays keeps its session; the mark, its allowed IPs and
-	# the other peer change.
+	# SIGHUP does the same as `networkctl reload`. The peer that stays keeps its session; the
+	# mark, its allowed IPs and the other peer change.
 	no_handshakes a; no_handshakes b
 	networkd_files 0x43 ', 10.7.0.0/24' $K2 198.51.100.2/32
 	kill -HUP $NETWORKD
@@ -322,12 +336,13 @@ networkd() {
 	networkctl delete wg0
 	must_fail ipn a link show wg0
 	[[ -z $(ns a ss -Hlnu) ]]
-	wait_for 'it knows' grep -q 'wg0: .*linger' $DIR.log
+	wait_for 'networkd knows' grep -q 'wg0: .*linger' $DIR.log
 	kill $NETWORKD
 	wait $NETWORKD
 }
 
-t pyroute2 'pyroute2 at both ends: its interfaces, settings and peers are what it and `wg` read back'
+t pyroute2 \
+	'pyroute2 at both ends: pyroute2 and `wg` read back the settings and peers it made'
 pyroute2() {
 	local n
 	pair_link
@@ -338,7 +353,7 @@ pyroute2() {
 		from pyroute2 import NDB, IPRoute, WireGuard
 
 		def as_dump(wg):
-		    """What `wg show wg0 dump` prints, from what the library reads."""
+		    """The output of `wg show wg0 dump`, made from the library's reading."""
 		    none = "A" * 43 + "="
 		    text = lambda key: "(none)" if key is None or key.decode() == none else key.decode()
 		    lines, peers = [], []
@@ -376,7 +391,8 @@ pyroute2() {
 		        "public_key": public, "preshared_key": psk, "endpoint_addr": f"fd09::{other}", "endpoint_port": 51820,
 		        "persistent_keepalive": 15, "allowed_ips": [f"10.8.0.{other}/32", f"fd08::{other}/128", "10.1.2.3/8"]})
 		    check(wg)
-		    # A peer that is set again keeps the rest; the library always replaces its allowed IPs.
+		    # Setting a peer again keeps its other settings, but the library always
+		    # replaces its allowed IPs.
 		    wg.set("wg0", peer={"public_key": public, "endpoint_addr": f"10.9.0.{other}", "endpoint_port": 51820,
 		                        "allowed_ips": [f"10.8.0.{other}/32", f"fd08::{other}/128"]})
 		    for i in range(20):
@@ -420,7 +436,7 @@ pyroute2() {
 	done
 }
 
-t ynl 'the kernel'"'"'s own netlink client, by its specification: what is set is what is dumped'
+t ynl 'the kernel'"'"'s own netlink client, which reads its specification, dumps what it set'
 ynl() {
 	local n bytes
 	pair_link
@@ -433,7 +449,7 @@ ynl() {
 		ipn $n addr add fd08::${NUM[$n]}/64 dev wg0
 		ipn $n link set wg0 up
 	done
-	# An endpoint is a struct sockaddr, as bytes.
+	# Without an endpoint, which would be the bytes of a struct sockaddr here.
 	ynl_cli a --do set-device --json '{
 		"ifname": "wg0", "private-key": "'$(hex "${KEY[a]}")'", "listen-port": '$PORT', "fwmark": 66, "flags": ["replace-peers"],
 		"peers": [{
@@ -470,10 +486,11 @@ ynl() {
 		assert set(device) == {"ifindex", "ifname", "private-key", "public-key", "listen-port", "fwmark", "peers"}, device
 		assert [device["private-key"], device["public-key"]] == [key(own[0]), key(own[1])], device
 		assert [device["ifname"], device["listen-port"], device["fwmark"]] == ["wg0", int(own[2]), int(own[3], 0)], device
-		# What is in an array has its index for a name, which is always 0.
+		# Each element of an array is named by its index, which is always 0.
 		[shown] = [peer["0"] for peer in device["peers"]]
 		shown["allowedips"] = [ip["0"] for ip in shown["allowedips"]]
-		# An endpoint is a struct sockaddr, the time a struct timespec of which the client knows the members.
+		# The endpoint is the bytes of a struct sockaddr. The time is a struct timespec, and
+		# the client knows its members.
 		endpoint = bytes.fromhex(shown.pop("endpoint").replace(" ", ""))
 		assert endpoint == b"\2\0" + (51820).to_bytes(2, "big") + bytes([10, 9, 0, 2]) + bytes(8), endpoint
 		time = shown.pop("last-handshake-time")
@@ -491,7 +508,8 @@ ynl() {
 	done
 }
 
-t shell 'a shell user: `ip -batch` and its JSON, and the cycle of setconf, addconf, syncconf and showconf'
+t shell \
+	'shell commands: `ip -batch`, JSON; the cycle of setconf, addconf, syncconf, showconf'
 shell() {
 	local n
 	pair_link
@@ -527,7 +545,7 @@ assert [link[k] for k in ("link_type", "mtu", "operstate", "group", "txqlen", "i
 assert link["linkinfo"] == {"info_kind": "wireguard"} and set(link["flags"]) == {"POINTOPOINT", "NOARP", "UP", "LOWER_UP"}, link'
 	[[ $(ipn a -br link show type wireguard) == "wg0 "* ]]
 
-	no_handshakes a; no_handshakes b	# what follows does not cost the session
+	no_handshakes a; no_handshakes b	# addconf and syncconf must keep the session
 	printf '[Peer]\nPublicKey = %s\nAllowedIPs = 192.0.2.0/24\n' $K1 > $DIR/more
 	ns a wg addconf wg0 $DIR/more
 	[[ $(ns a wg showconf wg0 | grep .) == "$(cat $DIR/a $DIR/more | grep .)" ]]
@@ -537,7 +555,7 @@ assert link["linkinfo"] == {"info_kind": "wireguard"} and set(link["flags"]) == 
 	ping_both
 	ns b wg show wg0 dump > $DIR/dump
 	[[ $(ns b wg show all dump) == "$(sed 's/^/wg0	/' $DIR/dump)" ]]
-	# Set anew, a peer is another one that has no session.
+	# setconf makes the peer anew, without a session.
 	ns a wg setconf wg0 $DIR/a
 	must_fail ns a ping -q -c 1 -W 2 10.8.0.2
 	ns a nft delete table inet t

@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# There is no memory: for one allocation after the other of each request, and for some of all that the module makes while it
-# carries traffic. A request is refused, and has changed nothing or the first part of what it was to change; a packet is dropped
-# and counted; nothing is lost, and everything works when there is memory again.
+# Allocations fail: of each request one after the other, and some of those that the module makes
+# while it carries traffic. A request is refused and has changed nothing, or only the first part of
+# what it was to change; a packet is dropped and counted; no memory leaks, and everything works when
+# there is memory again.
 #
-# failslab.py and failslab_traffic.py do it.
+# The tests are in failslab.py and failslab_traffic.py.
 #
 # guests: 1
 # kernels: kasan
@@ -18,35 +19,36 @@
 failslab() { python3 "$HERE/failslab.py" "$1"; }
 traffic() { pair; python3 "$HERE/failslab_traffic.py" "$1"; }
 
-t load 'the module is loaded or is not, and nothing of it is left'
+t load 'loading the module succeeds, or fails and leaves nothing behind'
 load() {
 	ns_add a
 	rmmod wireguard
 	failslab load
 }
 
-t interface 'an interface is made or is not, and can be deleted in any case'
+t interface 'an interface is made, or is not; one that is made can always be deleted'
 interface() { ns_add a; failslab interface; }
 
-t updown 'an interface comes up or stays down, without sockets'
+t updown 'an interface comes up, or stays down and has no sockets'
 updown() { ns_add a; failslab updown; }
 
-t configure 'a configuration is what was asked for, or the first part of it; and can always be read and removed'
+t configure \
+	'a configuration is set, or the first part of it; it can always be read and removed'
 configure() { ns_add a; failslab configure; }
 
-t move 'an interface moves or stays where it is, as it is'
+t move 'an interface moves, or stays where it is, unchanged'
 move() { ns_add a b; failslab move; }
 
-t namespace 'a namespace goes with all that is in it'
+t namespace 'a namespace and everything in it can always be deleted'
 namespace() { failslab namespace; }
 
-t datagrams 'a packet arrives or is counted'
+t datagrams 'a packet arrives, or is dropped and counted'
 datagrams() { traffic datagrams; }
 
-t retried 'handshakes and keepalives that there was no memory for are made later'
+t retried 'handshakes and keepalives that failed for lack of memory are made later'
 retried() { traffic retried; }
 
-t rates 'with 1 and 10 of 100 allocations failing there is traffic, and afterwards nothing is amiss'
+t rates 'traffic goes on while 1 or 10 of 100 allocations fail, and afterwards everything works'
 rates() { traffic rates; }
 
 run "$@"

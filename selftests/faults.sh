@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What is around a tunnel fails while it carries traffic: processors, links, routes, the clock, the room in queues, and the
-# machine itself, which goes to sleep. Nothing is carried wrongly, what is lost is counted, and everything goes on.
+# The surroundings of a tunnel fail while it carries traffic: processors, links, routes, the clock,
+# the room in queues, and the machine itself, which goes to sleep. Every packet arrives unchanged or
+# is lost and counted, and traffic goes on.
 #
-# faults.py does it, with both ends of the tunnel in sight. Memory that runs out is in failslab.sh.
+# The tests are in faults.py, which sees both ends of the tunnel. Failing allocations are tested in
+# failslab.sh.
 #
 # guests: 1
 # kernels: stock kasan
@@ -19,25 +21,25 @@ faults() {
 	python3 "$HERE/faults.py" "$1"
 }
 
-t hotplug 'a processor comes and goes: no datagram is lost, and streams go on'
+t hotplug 'a processor goes offline and online: no datagram is lost, and streams go on'
 hotplug() {
 	[[ -e /sys/devices/system/cpu/cpu1/online ]] || skip 'there is no processor to take away'
 	faults hotplug
 }
 
-t lossy 'links lose, reorder, duplicate and corrupt: data are unharmed, and come once'
+t lossy 'links lose, reorder, duplicate and corrupt datagrams: data arrives unchanged, and once'
 lossy() { faults lossy; }
 
-t clocks 'the time of day jumps: sessions go on, and what comes from the past makes no new one'
+t clocks 'the time of day jumps: sessions go on, and an initiation from the past makes no session'
 clocks() { faults clocks; }
 
-t queues 'full queues of all kinds: what does not fit is counted, and nothing else is lost'
+t queues 'full queues of all kinds: packets that do not fit are counted, and no others are lost'
 queues() { faults queues; }
 
 t links 'links, addresses and routes outside come and go: streams go on'
 links() { faults links; }
 
-t asleep 'the machine is about to sleep, in the middle of traffic'
+t asleep 'the machine begins to sleep in the middle of traffic'
 asleep() {
 	modprobe -q pm-notifier-error-inject priority=-1 || skip 'this kernel has no means to stop a suspend'
 	faults asleep

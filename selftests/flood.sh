@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The flooded responder: what is left of a tunnel's throughput while a stranger sends its end 8,000 handshake initiations a
-# second, beside what is left of it with the kernel's own module.
+# The flooded responder: the throughput that a tunnel keeps while a stranger sends its end 8,000
+# handshake initiations a second, compared with the kernel's own module under the same flood.
 #
-# The clock of the guest counts instructions, so that the figures are about the same on any machine, busy or not. A second is
-# the time of 10^9 of them on each processor.
+# The guest's clock counts instructions, so that the figures are about the same on any machine, busy
+# or not. A second is the time of 10^9 of them on each processor.
 #
 # guests: 1
 # clock: instructions
@@ -16,7 +16,7 @@
 KINDS='one_source many_sources no_mac'
 FILE=/tmp/flood
 
-# measure c|rust: leaves what flood.py says, lines NAME=NUMBER, in $FILE.MODULE.
+# measure c|rust: writes the output of flood.py, lines NAME=NUMBER, to $FILE.MODULE.
 measure() {
 	local measuring
 	module_use $1
@@ -24,7 +24,8 @@ measure() {
 	ping_both
 	bg b iperf3 -s -1 > /dev/null
 	wait_for 'iperf3 listens' listening b tcp 5201
-	# That takes its time to begin, without which the stream goes on for as much longer.
+	# flood.py takes time to start. If it started after the stream, the stream would run for
+	# that much longer.
 	bg b python3 "$HERE/flood.py" "${PUB[b]}" $PORT $KINDS > $FILE.new; measuring=$BG
 	bg a iperf3 -c 10.8.0.2 -t 3600 > /dev/null
 	wait $measuring
@@ -33,8 +34,9 @@ measure() {
 	wait
 }
 
-# Has both measured if that has not been done. FIGURES[MODULE,NAME] is what flood.py says, and FIGURES[MODULE,kept,KIND] what is left
-# to the stream in a flood of that kind, in thousandths.
+# figures: measures both modules, unless that has been done. FIGURES[MODULE,NAME] is a figure of
+# flood.py, and FIGURES[MODULE,kept,KIND] the throughput that the stream keeps in a flood of that
+# kind, in thousandths of the throughput without one.
 declare -A FIGURES=()
 figures() {
 	local module kind name value
@@ -49,34 +51,36 @@ figures() {
 	done
 }
 
-# shown c|rust KIND
+# shown c|rust KIND: prints the figures in words.
 shown() {
 	local kept=${FIGURES[$1,kept,$2]}
 	echo "${FIGURES[$1,quiet]} kB/s without the flood, ${FIGURES[$1,$2]} kB/s with it, which is $((kept / 10)).$((kept % 10)) %" \
 		"(a flood of ${FIGURES[$1,flood_$2]} messages a second)"
 }
 
-# kept KIND: under the same flood a stream keeps the part of its throughput that it keeps with the kernel's own module.
+# kept KIND: fails if a stream keeps a smaller part of its throughput under the flood than with the
+# kernel's own module.
 kept() {
 	local module
 	figures
 	note "ours: $(shown rust $1)"
 	note "C:    $(shown c $1)"
-	# There was a flood, and the same one.
+	# Both modules had a flood, at the same rate.
 	for module in c rust; do
 		((${FIGURES[$module,flood_$1]} > 7500 && ${FIGURES[$module,flood_$1]} < 8500))
 	done
-	# Some interrupts more or less are no difference.
+	# The allowance of 3 % covers a few interrupts more or less.
 	((${FIGURES[rust,kept,$1]} >= ${FIGURES[c,kept,$1]} - 30))
 }
 
-t one_source 'a flood with right MACs from one address takes no more of the throughput than with the C module'
+t one_source \
+	'a flood with right MACs from one address takes no more throughput than with the C module'
 one_source() { kept one_source; }
 
-t many_sources 'nor does one from 400 addresses'
+t many_sources 'nor does a flood from 400 addresses'
 many_sources() { kept many_sources; }
 
-t no_mac 'nor one without right MACs'
+t no_mac 'nor does a flood without right MACs'
 no_mac() { kept no_mac; }
 
 run "$@"

@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The machine hibernates while it forwards packets into a tunnel: an image of its memory is
-# written, and put back. The machine does not know what it has sent meanwhile, and must not send
-# anything else under the same counters. The peer (hibernation.py) is in a second guest, and sees
-# all messages. Called with `a` in the guest of the module under test, and with `b` in the other.
+# The machine hibernates while it forwards packets into a tunnel: an image of its memory is written
+# and put back. The restored machine does not know which messages it sent after the image was made,
+# and must not send other data under the same counters. The peer (hibernation.py) is in a second
+# guest, and sees all messages. Called with `a` in the guest of the module under test, and with `b`
+# in the other.
 #
 # guests: 2
 # timeout: 400
@@ -36,10 +37,11 @@ if [[ ${1:-} == b ]]; then
 fi
 
 ask() { python3 $HERE/hibernation.py ask $CONTROL_B $OTHER_PORT "$@"; }
-# arrived WHAT: how many messages, sessions or doubled counters the peer has seen.
+# arrived messages|sessions|doubled: how many messages, sessions or doubled counters the peer has
+# seen.
 arrived() { ask report | sed -n "s/^$1 //p"; }
 
-t counters 'a machine that hibernates uses no counter twice, and makes another session then'
+t counters 'a machine that hibernates uses no counter twice, and makes a new session afterwards'
 counters() {
 	local before mode
 	grep -qw test_resume /sys/power/disk || skip 'this kernel cannot hibernate'

@@ -1,26 +1,28 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A storm of netlink requests, most of them wrong, by those who may and those who may not, while everything else goes on: traffic,
-# peers and interfaces that come and go, interfaces that move, namespaces that vanish. (hostile_netlink.py makes the requests.)
+# A storm of netlink requests, most of them wrong, from senders with and without rights, while
+# traffic flows, peers and interfaces come and go, interfaces move, and namespaces vanish.
+# (hostile_netlink.py makes the requests.)
 #
-# The requests are random. The number that they are made from is printed, and can be given: SEED=…
+# The requests are random. Their seed is printed, and can be given: SEED=…
 #
 # guests: 1
 # kernels: stock kasan
 # timeout: 400
 # memory: 1024
 
-# What all the tests are about happens in the first.
+# The first test runs the whole storm.
 LIMIT=1500
 . "$(dirname "$0")/lib.sh"
 
 : "${SEED:=$RANDOM$RANDOM}"
-REQUESTS=$((51000 / SLOW))	# about so many
+REQUESTS=$((51000 / SLOW))	# approximately
 OUT=/tmp/storm
 OTHER+=([c]=e [e]=c) NUM+=([c]=1 [e]=2)
 
-# again COMMAND…: repeats it in the background, whatever becomes of it, until the storm is over.
+# again COMMAND…: repeats COMMAND in the background until the storm is over, whether it succeeds or
+# not.
 again() {
 	(
 		set +xe
@@ -32,11 +34,11 @@ again() {
 	LOOPS+=($!)
 }
 
-# What is configured in the two namespaces that nobody has a right to change.
+# state: prints the configuration of the two namespaces that no sender has a right to change.
 state() {
 	local n
 	for n in a b; do
-		# All but the handshake's time and the bytes.
+		# All fields but the time of the handshake and the bytes.
 		ns $n wg show all dump | cut -f 1-5,9
 		ipn $n -d -o link | sed 's/ qlen.*//'
 		ipn $n addr show wg0 | grep inet
@@ -44,7 +46,7 @@ state() {
 	done
 }
 
-# Besides the tunnel between a and b there is one between c and e, where those who may do anything play.
+# playground: makes a second tunnel, between c and e, for the senders that have rights.
 playground() {
 	local n
 	ns_add c d e
@@ -56,7 +58,7 @@ playground() {
 	keys c e
 	toy c; toy e
 }
-# toy NAMESPACE: an interface that may be played with, with a peer.
+# toy NAMESPACE: makes an interface with a peer there, which the senders may change.
 toy() {
 	local o=${OTHER[$1]}
 	ipn $1 link add wg0 type wireguard
@@ -66,14 +68,14 @@ toy() {
 	ipn $1 link set wg0 up
 }
 
-## What goes on meanwhile
+## What else happens during the storm
 
 toy_again() {
 	local dev
 	for dev in $(ipn c -br link show type wireguard | cut -d ' ' -f 1); do ipn c link del $dev; done
 	toy c
 }
-# Peers enough for a dump of several messages.
+# Enough peers for a dump of several messages.
 toy_peers() {
 	local i
 	for i in {10..70}; do
@@ -107,14 +109,14 @@ vanishing() {
 	ip netns del ${NS}g
 }
 
-# storm COUNT: about so many requests, and all the rest.
+# storm COUNT: sends about COUNT requests, with everything else going on.
 storm() {
 	local role pings begun=$SECONDS failed=0
 	LOOPS=()
 	rm -rf $OUT; mkdir $OUT
 	pair
 	playground
-	# Those with rights may see c's and e's.
+	# The secrets of a and b only: senders with rights may see those of c and e.
 	for role in a b; do ns $role wg show wg0 private-key; done > $OUT/secrets
 	ns a wg set wg0 peer "${PUB[b]}" preshared-key <(wg genpsk | tee -a $OUT/secrets)
 	ns b wg set wg0 peer "${PUB[a]}" preshared-key <(tail -n 1 $OUT/secrets)
@@ -142,8 +144,8 @@ storm() {
 	((!failed)) || { cat $OUT/senders; return 1; }
 }
 
-# Whether there is no namespace but the initial one, and one more: the kernel frees what is left of a namespace when the
-# next one goes.
+# namespaces_gone: succeeds if only two network namespaces are left. These are the initial one, and
+# z, made here: the kernel frees the rest of a namespace only when the next one goes.
 namespaces_gone() {
 	ip netns add ${NS}z
 	ip netns del ${NS}z
@@ -152,7 +154,8 @@ namespaces_gone() {
 	awk '$1 == "net_namespace" && $2 == 1 { found = 1 } END { exit !found }' /proc/slabinfo
 }
 
-# All of it, once: a small storm, which fills what is to stay filled, and the great one.
+# begin: runs all of it, once: a small storm, which fills caches that stay filled, and then the big
+# one.
 begin() {
 	[[ ! -e /tmp/storm.begun ]] || { cat /tmp/storm.done; return; }
 	touch /tmp/storm.begun
@@ -166,7 +169,7 @@ begin() {
 	touch /tmp/storm.done
 }
 
-t requests '50,000 random and mutated requests, by those with rights and those without, are answered'
+t requests '50,000 random and mutated requests, from senders with and without rights, are answered'
 requests() {
 	begin
 	python3 - $OUT <<-'PY'
@@ -178,16 +181,17 @@ requests() {
 	print(sum(role["sent"] for role in roles), file=open("/tmp/sent", "w"))
 	done = {role["role"]: role["answers"].get("done", 0) for role in roles}
 	assert len(roles) == 8
-	# Where it was allowed, something was done.
+	# Some requests of the senders with rights were done.
 	assert all(done[role] >= 5 for role in ("root", "links", "owner", "creator")), done
 	PY
 	(($(< /tmp/sent) >= 50000 / SLOW))
 }
 
-t rights 'who has no right is refused each time, sees no key and changes nothing'
+t rights 'a sender without rights is refused each time, sees no key and changes nothing'
 rights() {
 	begin
-	# A sender whose answers were not those would have failed; that there were refusals is seen here.
+	# hostile_netlink.py fails on any wrong answer. Here it remains to see that there were
+	# refusals.
 	local role
 	for role in nobody unmapped outside; do
 		grep "\"role\": \"$role\"" $OUT/senders | grep -q '"EPERM": [0-9][0-9][0-9]'
@@ -196,25 +200,25 @@ rights() {
 	diff $OUT/before $OUT/after
 }
 
-t traffic 'the tunnel in the middle of it has lost nothing'
+t traffic 'the tunnel between a and b has lost no packet'
 traffic() {
 	local way
 	begin
 	for way in 4 6; do
 		note "$(grep transmitted $OUT/ping$way)"
-		# The last one may have been on its way.
+		# The last ping may still have been on its way.
 		awk '/transmitted/ { ok = $1 > 10 && $1 - $4 <= 1 } END { exit !ok }' $OUT/ping$way
 	done
 }
 
-t nothing_left 'no memory is left behind, and no interface and no namespace'
+t nothing_left 'no memory, no interface and no namespace is left behind'
 nothing_left() {
 	local before after
 	begin
 	read -r _ before < /tmp/before
 	read -r _ after < /tmp/after
 	note "$before kB before, $after kB after"
-	# KASAN holds on to what was freed, to see who still uses it. There the leak detector has the last word.
+	# KASAN keeps freed memory for a while, to catch a late use. With KASAN, kmemleak decides.
 	[[ -e $LEAKS ]] || ((after - before < 4000))
 	[[ -z $(ip netns list) ]]
 	[[ -z $(ip -br link show type wireguard) ]]

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The unit tests. They are part of the module where the kernel has KUnit, and run when it is loaded.
+# The unit tests. They are part of a module built for a kernel with KUnit, and run when it is
+# loaded.
 #
 # guests: 1
 # kernels: kasan
