@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Coming and going under traffic: interfaces, peers, namespaces and the module itself.
+# Interfaces, peers, namespaces and the module itself come and go under traffic.
 #
 # guests: 1
 # kernels: stock kasan kcsan
@@ -12,7 +12,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# Traffic both ways through the pair's tunnel, TCP and UDP, until `quiet`. It may be cut off at any time.
+# busy: begins TCP and UDP traffic both ways through the pair's tunnel, which `quiet` ends. The
+# traffic may be cut off at any time.
 busy() {
 	local n
 	for n in a b; do
@@ -43,7 +44,8 @@ delete_busy() {
 		ns b killall -q -KILL iperf3 || true
 		wg_new $n
 		wg_peer $n endpoint "$(outer ${OTHER[$n]} 4):$PORT"
-		# The side that stayed notices by itself that its session is dead: it has sent and heard nothing for 15 s.
+		# The side that stayed notices by itself that its session is dead: it has sent, and
+		# heard nothing for 15 s.
 		WAIT=120 wait_for 'the tunnel works again' ping_ok $n "$([[ $n == a ]] && echo 10.8.0.2 || echo 10.8.0.1)"
 		ping_both
 	done
@@ -64,7 +66,7 @@ peer_busy() {
 	ping_both
 }
 
-t reconfigure_busy 'everything is changed again and again under traffic'
+t reconfigure_busy 'every setting is changed again and again under traffic'
 reconfigure_busy() {
 	local i
 	pair
@@ -87,7 +89,8 @@ reconfigure_busy() {
 	ping_both
 }
 
-t namespace_busy 'namespaces vanish under traffic, the one an interface lives in and the one it was made in'
+t namespace_busy \
+	'under traffic a namespace vanishes: the one an interface lives in, the one it was made in'
 namespace_busy() {
 	local i
 	for i in 1 2; do
@@ -97,7 +100,8 @@ namespace_busy() {
 		quiet
 		ns_del a
 	done
-	# An interface that was made in another namespace keeps its configuration but has no socket when that one is gone.
+	# An interface keeps its configuration when the namespace that it was made in is gone, but
+	# has no socket.
 	ns_add a b
 	ip link add wg0 netns ${NS}b link-netns ${NS}a type wireguard 2> /dev/null || {
 		ipn a link add wg0 type wireguard
@@ -116,7 +120,8 @@ namespace_busy() {
 	ipn b link del wg0
 }
 
-t move_busy 'an interface is moved to and fro under traffic; at last the namespace goes that it was made in'
+t move_busy \
+	'an interface moves to and fro under traffic; at last the namespace it was made in vanishes'
 move_busy() {
 	local i n
 	pair
@@ -148,7 +153,8 @@ move_busy() {
 	[[ $(ns b ss -Hlnu "sport = $PORT" | wc -l) == 2 ]]
 }
 
-t unload_busy 'the module is unloaded with interfaces up and traffic on them, or refuses; then it is loaded again'
+t unload_busy \
+	'under traffic the module is unloaded, or refuses to be; then it is loaded again'
 unload_busy() {
 	local i users
 	for i in 1 2 3; do
@@ -228,7 +234,7 @@ memory() {
 		# The first round fills caches that stay.
 		((i > 0)) || python3 $HERE/memory.py save /tmp/memory
 	done
-	# KASAN holds on to what was freed; there the leak detector has the last word.
+	# KASAN keeps freed memory for a while; with KASAN, kmemleak decides.
 	if [[ ! -e $LEAKS ]]; then
 		python3 $HERE/memory.py compare /tmp/memory 500 > /tmp/more || { cat /tmp/more; return 1; }
 		note "more than before: $(< /tmp/more)"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# An interface between its namespaces, and what becomes of its sockets, keys, packets and timers when it goes down, its
-# namespaces go away, its port changes, the machine sleeps or is copied.
+# An interface between its namespaces; and its sockets, keys, packets and timers when it goes down,
+# its namespaces vanish, its port changes, or the machine sleeps or is copied.
 #
 # guests: 1
 # kernels: stock kasan
@@ -13,9 +13,10 @@
 
 . "$(dirname "$0")/lib.sh"
 
-KA=$(printf '%.0sA' {1..42})E=	# the public key of a peer that is not there
+KA=$(printf '%.0sA' {1..42})E=	# the public key of a peer that does not exist
 
-# debug_log: from here on the module says everything, and `logged` looks at that.
+# debug_log: turns on all messages of the module, and marks the place in the log from which `logged`
+# reads.
 debug_log() {
 	module_debug
 	sysctl -q net.core.message_cost=0
@@ -23,34 +24,39 @@ debug_log() {
 	echo "<7>$LOG_MARK" > /dev/kmsg
 }
 log() { dmesg | sed "1,/$LOG_MARK/d"; }
-# logged EXPRESSION: how often.
+# logged EXPRESSION: how many lines match.
 logged() { log | grep -Ec "$1" || true; }
-# keypairs created|destroyed
+# keypairs created|destroyed: how many.
 keypairs() { logged "Keypair [0-9]+ $1 for peer"; }
 
-# counters NAMESPACE: begins to count what it sends to $PORT; sent NAMESPACE [TYPE]: how many messages, or initiations (1) that was.
+# counters NAMESPACE: begins to count the messages that it sends to $PORT.
+# sent NAMESPACE [1]: how many messages, or initiations, that was.
 counters() {
 	ns $1 nft "add table inet c; add chain inet c o { type filter hook output priority -10; }
 		add rule inet c o udp dport $PORT counter comment \"all\"
 		add rule inet c o udp dport $PORT @th,64,8 1 counter comment \"type1\""
 }
 sent() { ns $1 nft list chain inet c o | sed -n "s/.*counter packets \([0-9]*\) .*comment \"${2:+type}${2:-all}\".*/\1/p"; }
-# handshakes_blocked NAMESPACE…: whoever has a session can use it, and nobody can make another one.
+# handshakes_blocked NAMESPACE…: drops initiations. A session that exists goes on, and no new one
+# can be made, until handshakes_free NAMESPACE….
 handshakes_blocked() { local n; for n; do ns $n nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT @th,64,8 1 drop"; done; }
 handshakes_free() { local n; for n; do ns $n nft delete table inet t; done; }
 
-# sockets NAMESPACE: how many UDP sockets there are.
+# sockets NAMESPACE [FILTER]: how many UDP sockets there are.
 sockets() { ns $1 ss -Hlnu "${@:2}" | wc -l; }
-# Addresses, and up: after a move nothing else is needed.
+# rise NAMESPACE a|b: sets the addresses of that side's wg0, and wg0 up. After a move nothing else
+# is needed.
 rise() {
 	ipn $1 addr replace 10.8.0.${NUM[$2]}/24 dev wg0
 	ipn $1 addr replace fd08::${NUM[$2]}/64 dev wg0
 	ipn $1 link set wg0 up
 }
-# The interface is gone and was taken apart to the end.
+# destroyed NAME [COUNT]: waits until COUNT interfaces (default: 1) of that name have been destroyed
+# completely.
 destroyed() { wait_for "$1 is destroyed" eval "((\$(logged ' $1: Interface destroyed') == ${2:-1}))"; }
 
-t moved 'an interface is moved: it goes down, keeps its configuration, and its sockets stay where it was made'
+t moved \
+	'an interface that moves goes down, keeps its configuration and leaves its sockets behind'
 moved() {
 	local n conf
 	pair
@@ -73,12 +79,12 @@ moved() {
 		ns $n ping -q -c 1 -W 20 10.8.0.2
 		ns b ping -q -c 1 -W 20 fd08::1
 	done
-	# From where it lives now its port can be changed, and errors outside reach nobody inside.
+	# Its port can be changed from the namespace where it lives now.
 	ns i wg set wg0 listen-port 4000 fwmark 7
 	[[ $(sockets a 'sport = 4000') == 2 && $(sockets a) == 2 ]]
 	ping_ok i 10.8.0.2
 	[[ $(wg_endpoint b) == 10.9.0.1:4000 ]]
-	# With the namespace in which it lives it goes, not with the one in which it was.
+	# It vanishes with the namespace where it lives, not with one where it was.
 	ns_del j
 	ping_ok i fd08::2
 	ns_del i
@@ -89,7 +95,7 @@ moved() {
 	ping_ok a 10.8.0.2
 }
 
-t made_for 'the namespace of the sockets is the one asked for, or the one that the request came from'
+t made_for 'sockets are in the namespace that the request names, or in the one it came from'
 made_for() {
 	local i
 	ns_add a b c
@@ -105,12 +111,13 @@ made_for() {
 	[[ $(ns a ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1000 0.0.0.0:1001 0.0.0.0:1002 [::]:1000 [::]:1001 [::]:1002' ]]
 	[[ $(ns c ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1003 [::]:1003' ]]
 	[[ $(ns b ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1004 [::]:1004' ]]
-	# One port in one namespace, whichever the interface lives in.
+	# Ports conflict in the namespace of the sockets, wherever the interfaces live.
 	ns b wg set wg3 listen-port 1000
 	ns b wg set wg0 listen-port 1001 2>&1 | grep -q 'Address already in use'
 }
 
-t orphaned 'an interface whose sockets'"'"' namespace is gone keeps its configuration, has no carrier and cannot go up again'
+t orphaned \
+	'without the namespace of its sockets an interface keeps its configuration, but no carrier'
 orphaned() {
 	local state conf
 	debug_log
@@ -123,7 +130,8 @@ orphaned() {
 		conf=$(ns i wg showconf wg0)
 		ns_del a
 		wait_for 'the module knows' eval "((\$(logged ' wg0: Creating namespace exiting') == $([[ $state == up ]] && echo 1 || echo 2)))"
-		# The namespace's other half comes later.
+		# The message is from the first half of the namespace's exit; the other half comes
+		# later.
 		if [[ $state == up ]]; then
 			[[ $(ipn i link show wg0) == *'<NO-CARRIER,POINTOPOINT,NOARP,UP>'* ]]
 			must_fail ns i ping -q -c 1 -W 1 -I wg0 192.0.2.1
@@ -145,15 +153,15 @@ orphaned() {
 	done
 }
 
-t circular 'namespaces that hold interfaces with sockets in each other go away together'
+t circular 'two namespaces, each with the sockets of an interface in the other, are freed together'
 circular() {
 	local n
 	pair_link
 	ns_add z
 	keys a b
 	debug_log
-	# Each interface is made where the other one lives. The ends of two veth pairs in z tell when the namespaces are gone:
-	# before that, whatever they hold is still there.
+	# Each interface is made where the other one lives. z holds an end of a veth pair to each
+	# namespace, which vanishes when that namespace has been freed.
 	for n in a b; do
 		ip link add name $n netns ${NS}z type veth peer name up netns $NS$n
 		ipn ${OTHER[$n]} link add wg$n netns $NS$n type wireguard
@@ -174,7 +182,8 @@ circular() {
 	[[ $(keypairs created) -ge 2 && $(keypairs created) == "$(keypairs destroyed)" ]]
 }
 
-t pinned 'neither sockets, routes that peers remember, packets that wait, nor a running handshake keep a namespace'
+t pinned \
+	'sockets, cached routes, waiting packets and a running handshake do not keep a namespace'
 pinned() {
 	ns_add a i z
 	debug_log
@@ -195,7 +204,8 @@ pinned() {
 	destroyed wg0
 }
 
-t down 'an interface that goes down closes its sockets, forgets its keys, drops what waits, and is silent'
+t down \
+	'an interface that goes down closes its sockets, forgets its keys and drops waiting packets'
 down() {
 	local rx tx before n
 	debug_log
@@ -210,7 +220,7 @@ down() {
 	(($(keypairs destroyed) < $(keypairs created)))	# of one side
 	ipn b link set wg0 down
 	wait_for 'the keys are gone' eval '(($(keypairs destroyed) == $(keypairs created)))'
-	# What `wg show` tells of the past stays.
+	# The history in `wg show` stays.
 	[[ $(wg_rx a) == "$rx" && $(wg_tx a) == "$tx" && $(wg_handshake a) == "$before" && $(wg_endpoint a) == "10.9.0.2:$PORT" ]]
 
 	ipn a link set wg0 up
@@ -225,13 +235,14 @@ for i in range(7):
 	[[ $(stat a tx_dropped) == 0 ]]
 	ipn a link set wg0 down
 	[[ $(stat a tx_dropped) == 7 ]]
-	# The initiation would be repeated after 5 seconds, down or up again.
+	# The initiation would have been repeated after 5 seconds. It is not, neither down nor up
+	# again.
 	before=$(sent a)
 	sleep 3
 	ipn a link set wg0 up
 	sleep 4
 	[[ $(sent a) == "$before" ]]
-	# Nothing that waited is sent either when there is a session.
+	# Nor are the packets that waited sent when there is a session.
 	rise b b; rise a a
 	ping_ok a 10.8.0.2
 	[[ $(stat a tx_dropped) == 7 ]]
@@ -241,7 +252,7 @@ for i in range(7):
 	wait_for 'all is gone' eval '(($(keypairs created) == $(keypairs destroyed) && $(logged "Interface destroyed") == 2))'
 }
 
-t down_flood 'an interface that goes down under a flood keeps none of its packets'
+t down_flood 'an interface that goes down under a flood keeps no packet of it'
 down_flood() {
 	local i n senders=()
 	ns_add a
@@ -269,7 +280,7 @@ while True:
 		ipn a link set wg0 down
 		kill -STOP "${senders[@]}"
 		wait_for 'nothing is sent' stopped "${senders[@]}"
-		# A packet that it had kept would make it begin a handshake when it is up again.
+		# A kept packet would begin a handshake when the interface is up again.
 		n=$(sent a 1)
 		ipn a link set wg0 up
 		sleep 0.2
@@ -280,7 +291,7 @@ while True:
 	wait "${senders[@]}" || true
 }
 
-# stopped PROCESS…: all of them are.
+# stopped PROCESS…: succeeds if all of them are stopped.
 stopped() { local p; for p; do grep -q '^State:.T' /proc/$p/status || return; done; }
 
 t down_keys 'an interface that goes down while it answers handshakes has no keys afterwards'
@@ -292,11 +303,12 @@ down_keys() {
 	debug_log
 	for i in {1..15}; do
 		ipn a link set wga up
-		# Down and up again, so that an initiation may be sent that soon.
+		# Down and up, so that b may send an initiation without waiting for 5 seconds.
 		ipn b link set wg0 down
 		ipn b link set wg0 up
 		ns b bash -c 'for i in 1 2 3; do echo > /dev/udp/10.8.0.1/9; done'
-		# Some are answered before, some while it goes down, and some not any more.
+		# Some initiations are answered before wga goes down, some while it does, and some
+		# are not.
 		sleep 0.0$((i % 10))
 		ipn a link set wga down
 		wait_for 'the keys are gone' eval '(($(wga_keypairs created) == $(wga_keypairs destroyed)))'
@@ -306,7 +318,8 @@ down_keys() {
 }
 wga_keypairs() { logged " wga: Keypair [0-9]+ $1"; }
 
-t up 'an interface that comes up says so where a persistent keepalive is set, and may make a session at once'
+t up \
+	'an interface that comes up sends its persistent keepalives, and may initiate immediately'
 up() {
 	local i
 	pair
@@ -317,8 +330,8 @@ up() {
 	rise a a
 	wait_for 'an initiation is sent' eval '(($(sent a 1) > 0))'
 	wait_for 'b has heard of it' eval '(($(wg_handshake b) > 0))'
-	# Between two initiations are 5 seconds, except when the interface was down. On a machine so slow that down and up take
-	# that long, this cannot be seen: then once more.
+	# Two initiations are 5 seconds apart, unless the interface was down between them. If down
+	# and up take that long on a slow machine, the test sees nothing, and tries again.
 	wg_peer a persistent-keepalive 0
 	for i in {1..20}; do
 		ipn a link set wg0 down
@@ -336,7 +349,8 @@ up() {
 	skip 'this machine is too slow'
 }
 
-# pm EVENT STATE: sends the machine to sleep, which a notifier that comes after the module's does not allow.
+# pm EVENT STATE: tries to send the machine to sleep. A notifier that is called after the module's
+# refuses.
 pm() {
 	local error=/sys/kernel/debug/notifier-error-inject/pm/actions/PM_$1_PREPARE/error
 	[[ -d /sys/module/pm_notifier_error_inject ]] || modprobe pm-notifier-error-inject priority=-1
@@ -346,7 +360,7 @@ pm() {
 	echo 0 > $error
 	grep -q 'Invalid argument' /tmp/pm
 }
-# keypairs_left: how many there are still of those that were created before pm().
+# keypairs_left: how many keypairs still exist that were created before pm().
 keypairs_left() {
 	log | awk '
 		/test-pm/ { before = NR }
@@ -354,12 +368,13 @@ keypairs_left() {
 		END { for (i in at) left += at[i] && at[i] < before; print left + 0 }'
 }
 
-t late_answer 'a handshake that was going on is forgotten with the keys: its answer comes too late'
+t late_answer 'an unfinished handshake is forgotten with the keys: its response comes too late'
 late_answer() {
 	local way i result
 	pair
 	counters a
-	# It is not that answers never come, or never from there.
+	# Way `nothing` shows that a response would be taken: it comes, and its source is no
+	# obstacle.
 	for way in nothing down sleep; do
 		for ((i = 0; i < 20; i++)); do
 			result=$(late_answer_after $way | tail -n 1)
@@ -374,16 +389,17 @@ late_answer() {
 	wg_peer a endpoint 10.9.0.2:$PORT
 	wait_for 'a session is made' ping_ok a 10.8.0.2
 }
-# Prints whether an answer is taken that comes after something else: nothing, down or sleep. An initiation is repeated after 5
-# seconds, and then the answer to the first one is too late in any case: unclear.
+# late_answer_after nothing|down|sleep: prints whether a response is taken that comes after that
+# event: taken or ignored. After 5 seconds the initiation is repeated, and then a response to the
+# first one is too late in any case: unclear.
 late_answer_after() {
 	local n received initiations
 	for n in a b; do
 		ipn $n link set wg0 down
 		rise $n $n
 	done
-	wg_peer a endpoint 10.9.0.2:$PORT	# it follows the answer that is taken, to where nobody listens
-	[[ $1 != sleep ]] || pm SUSPEND freeze	# this one only loads what it needs
+	wg_peer a endpoint 10.9.0.2:$PORT	# a response that is taken moves it to a port where no socket listens
+	[[ $1 != sleep ]] || pm SUSPEND freeze	# this one only loads the module that pm needs
 	received=$(wg_rx a) initiations=$(sent a 1)
 	ns a nft "add table inet r; add chain inet r i { type filter hook input priority 0; }; add rule inet r i udp sport $PORT @th,64,8 2 drop"
 	capture b /tmp/pcap "udp and src host 10.9.0.2 and udp[8] == 2"
@@ -394,7 +410,7 @@ late_answer_after() {
 	down) ipn a link set wg0 down; rise a a ;;
 	sleep) pm SUSPEND freeze ;;
 	esac
-	# It comes from another port, so the rule lets it pass.
+	# The copy comes from another port, so the rule lets it pass.
 	ns b python3 "$HERE/wire.py" replay /tmp/pcap 2 10.9.0.1 $PORT
 	WAIT=2 wait_for 'it is counted as received' eval "((\$(wg_rx a) > $received))" || true
 	n=$(sent a 1)
@@ -403,7 +419,7 @@ late_answer_after() {
 	if ((n != initiations + 1)); then echo unclear; elif (($(wg_rx a) > received)); then echo taken; else echo ignored; fi
 }
 
-t sleeps 'before the machine sleeps all keys are forgotten; interfaces stay up and make new ones'
+t sleeps 'before the machine sleeps all keys are forgotten; interfaces stay up and make new keys'
 sleeps() {
 	local event before n
 	debug_log
@@ -415,12 +431,12 @@ sleeps() {
 		pm $event
 		[[ $(keypairs_left) == 0 ]]
 		[[ $(sockets a) == 2 && $(wg_handshake a) -gt 0 && $(ipn a link show wg0) == *,UP,* ]]
-		# Another initiation sooner than 5 seconds after the last one has to wait.
+		# The next initiation waits until 5 seconds after the last one.
 		ping_ok a 10.8.0.2
 		ping_both
 		(($(keypairs created) > before))
 	done
-	# Interfaces that are down, and none, do not mind.
+	# Sleep also works while an interface is down, and without one.
 	ipn a link set wg0 down
 	pm SUSPEND freeze
 	rise a a
@@ -429,7 +445,8 @@ sleeps() {
 	pm SUSPEND freeze
 }
 
-t copied 'a machine that is a copy sends with none of its keys, whoever holds the RTNL, and makes new ones'
+t copied \
+	'a copy of a machine sends with none of its keys, even if the RTNL is held, but makes others'
 copied() {
 	local before destroyed holder waiter
 	[[ -e /run-token && -n $(echo /sys/bus/acpi/devices/QEMUVGID*) ]] || skip 'nothing here can copy a machine'
@@ -439,7 +456,8 @@ copied() {
 	handshakes_blocked a b
 	ping_both
 	destroyed=$(keypairs destroyed)
-	# Keys do not wait for anything that others hold. (With the C module they wait for the RTNL.)
+	# Forgetting the keys does not wait for locks that others hold. (The C module waits for the
+	# RTNL.)
 	if [[ $WG_MODULE == rust ]]; then
 		python3 $HERE/hold_rtnl.py > /tmp/held & holder=$!
 		wait_for 'the RTNL is held' grep -q held /tmp/held
@@ -447,7 +465,7 @@ copied() {
 	fi
 	echo "<5>guest-fork: $(< /run-token)" > /dev/kmsg
 	wait_for 'the machine is a copy' eval '(($(logged "crng reseeded due to virtual machine fork") == 1))'
-	# The notifiers were called before that was said, or are being.
+	# The notifiers were called before that message, or are being called.
 	wait_for 'nothing passes' eval '! ns a ping -q -c 1 -W 1 10.8.0.2'
 	must_fail ns b ping -q -c 1 -W 1 10.8.0.1
 	if [[ $WG_MODULE == rust ]]; then
@@ -455,7 +473,7 @@ copied() {
 		kill -KILL $holder
 		wait $waiter
 	fi
-	[[ $(keypairs destroyed) == "$destroyed" ]]	# what is under way still arrives
+	[[ $(keypairs destroyed) == "$destroyed" ]]	# data under way still arrives
 	before=$(keypairs created)
 	handshakes_free a b
 	wait_for 'a session is made' ping_ok a 10.8.0.2
@@ -463,7 +481,8 @@ copied() {
 	(($(keypairs created) > before))
 }
 
-# hold NAMESPACE 4|6 PORT…: takes ports of one family; ends with the namespace, or kill $HOLD.
+# hold NAMESPACE 4|6 PORT…: starts a process, $HOLD, that takes the ports in one family. It ends
+# with the namespace, or by `release`.
 hold() {
 	bg $1 python3 -c '
 import socket, sys, time
@@ -476,10 +495,11 @@ for sock, port in zip(held, sys.argv[2:]):
 time.sleep(1000)' "${@:2}"; HOLD=$BG
 	wait_for 'the ports are held' eval '(($(sockets '$1' "sport = '${*: -1}'") > 0))'
 }
-# release: gives them up
+# release: gives the ports up.
 release() { kill $HOLD; wait $HOLD || true; }
 
-t ports 'a port that is taken in either family is refused and changes nothing; the session survives a change'
+t ports \
+	'a port taken in either family is refused, and changes nothing; a new port keeps the session'
 ports() {
 	local family
 	pair
@@ -512,12 +532,13 @@ ports() {
 	done
 	rise a a
 	ping_both
-	# A listen-port that is set to what it is touches nothing, not even where nothing could be opened.
+	# Setting the listen port that is already set touches no socket, and succeeds even where no
+	# socket could be opened.
 	ns a wg set wg0 listen-port 6000
 	ping_both
 }
 
-t any_port 'without a port an interface finds one that is free in both families, if there is one'
+t any_port 'without a port an interface takes one that is free in both families, if there is one'
 any_port() {
 	local port i
 	ns_add a
@@ -529,7 +550,7 @@ any_port() {
 		[[ $(ns a wg show wg0 listen-port) == 40002 && $(sockets a 'sport = 40002') == 2 ]]
 		[[ $(sockets a) == 5 ]]
 		ipn a link set wg0 down
-		[[ $(ns a wg show wg0 listen-port) == 40002 ]]	# it stays with that
+		[[ $(ns a wg show wg0 listen-port) == 40002 ]]	# it keeps that port
 		ns a wg set wg0 listen-port 0
 	done
 	hold a 6 40002
@@ -543,7 +564,8 @@ any_port() {
 	((port == 40002 && $(ns a wg show wg0 listen-port) >= 50000))
 }
 
-t no_ipv6 'where IPv6 is switched off the tunnel works with IPv4, and again with both where it is switched on'
+t no_ipv6 \
+	'with IPv6 switched off the tunnel works over IPv4; switched on again, over both'
 no_ipv6() {
 	pair
 	ns a sysctl -q net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
@@ -561,7 +583,7 @@ no_ipv6() {
 	rise a a
 	wait_for 'the tunnel works' ping_ok a fd08::2
 	wait_for 'b follows' eval '[[ $(wg_endpoint b) == "[fd09::1]:$PORT" ]]'
-	# Inside only.
+	# IPv6 is switched off inside only.
 	ns b sysctl -q net.ipv6.conf.wg0.disable_ipv6=1
 	ping_ok a 10.8.0.2
 	must_fail ns a ping -q -c 1 -W 1 fd08::2
