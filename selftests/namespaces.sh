@@ -446,7 +446,7 @@ sleeps() {
 }
 
 t copied \
-	'a copy of a machine sends with none of its keys, even if the RTNL is held, but makes others'
+	'a copied machine sends with none of its keys, even if the RTNL is held, and makes new keys'
 copied() {
 	local before destroyed holder waiter
 	[[ -e /run-token && -n $(echo /sys/bus/acpi/devices/QEMUVGID*) ]] || skip 'nothing here can copy a machine'
@@ -499,7 +499,7 @@ time.sleep(1000)' "${@:2}"; HOLD=$BG
 release() { kill $HOLD; wait $HOLD || true; }
 
 t ports \
-	'a port taken in either family is refused, and changes nothing; a new port keeps the session'
+	'a port taken in either family is refused, and changes nothing; a new one keeps the session'
 ports() {
 	local family
 	pair

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The configuration interface: what `ip link` and `wg` set is what they show, and what is wrong is refused.
+# The configuration interface: `ip link` and `wg` show the settings that they made, and wrong
+# requests are refused.
 #
 # guests: 1
 # kernels: stock kasan
@@ -11,16 +12,17 @@
 
 . "$(dirname "$0")/lib.sh"
 
-K1=$(printf '%.0sA' {1..42})E=	# public keys that are as good as any where nobody is at the other end
+K1=$(printf '%.0sA' {1..42})E=	# public keys of peers that do not exist
 K2=$(printf '%.0sB' {1..42})E=
 K3=$(printf '%.0sC' {1..42})E=
 
-# One namespace with a wg0 that is down.
+# one: makes a namespace with a wg0 that is down.
 one() { ns_add a; ipn a link add wg0 type wireguard; }
 wga() { ns a wg "$@"; }
-# dump_is LINE…: all that `wg show wg0 dump` prints, with spaces for tabs
+# dump_is LINE…: succeeds if `wg show wg0 dump` prints these lines, with spaces for tabs.
 dump_is() { [[ $(wga show wg0 dump | tr '\t' ' ') == "$(printf '%s\n' "$@")" ]]; }
-# A configuration of 90 peers, ${K1:0:40}10E= to ${K1:0:40}99E=, with 60 allowed IPs each: a dump of many messages.
+# peers_90x60: prints a configuration of 90 peers, ${K1:0:40}10E= to ${K1:0:40}99E=, with 60 allowed
+# IPs each. Its dump has many messages.
 peers_90x60() {
 	local i
 	for i in {10..99}; do
@@ -58,7 +60,8 @@ link_defaults() {
 	[[ $(ns a cat /proc/sys/net/ipv4/conf/wg0/send_redirects) == 0 ]]
 }
 
-t link_names 'an interface can be renamed, moved to another namespace, made there directly and made by the hundred'
+t link_names \
+	'an interface can be renamed, moved to another namespace, made there, made by the hundred'
 link_names() {
 	local i
 	one; ns_add b
@@ -78,7 +81,7 @@ link_names() {
 	[[ -z $(wga show interfaces) ]]
 }
 
-t private_key 'a private key is clamped, shown with its public key, and taken away again'
+t private_key 'a private key is clamped, shown with its public key, and removed again'
 private_key() {
 	local key pub
 	one
@@ -91,7 +94,7 @@ private_key() {
 	dump_is '(none) (none) 0 off'
 }
 
-t device_attributes 'listen port and mark are set, shown, and taken back'
+t device_attributes 'listen port and mark are set, shown and reset'
 device_attributes() {
 	one
 	wga set wg0 listen-port 65535 fwmark 0xfffffffe
@@ -100,7 +103,8 @@ device_attributes() {
 	dump_is '(none) (none) 0 off'
 }
 
-t listen_port 'an interface listens on both families when up, on a port of its choice if it has none, and refuses a used one'
+t listen_port \
+	'an interface that is up listens on both families, on a free port if it has none'
 listen_port() {
 	local port
 	one
@@ -152,7 +156,7 @@ peer_attributes() {
 	dump_is '(none) (none) 0 off' "$K1 (none) [fe80::7%lo]:1 (none) 0 0 0 off"
 }
 
-t peers 'peers are shown in the order they came, removed alone, and replaced together'
+t peers 'peers are shown in the order of their coming, removed singly, and replaced together'
 peers() {
 	one
 	wga set wg0 peer $K2 peer $K1 peer $K3
@@ -176,7 +180,8 @@ peers() {
 	dump_is '(none) (none) 77 off' "$K2 (none) 192.0.2.1:1 ::/0 0 0 0 off" "$K3 (none) (none) (none) 0 0 0 off"
 }
 
-t own_key 'a peer with the interface'"'"'s own key is ignored, and removed when the interface takes its key'
+t own_key \
+	'a peer with the interface'"'"'s own key is ignored, or removed when the interface gets it'
 own_key() {
 	one
 	keys a b
@@ -189,7 +194,8 @@ own_key() {
 	[[ $(wga show wg0 peers) == "$K1" ]]
 }
 
-t allowedips 'allowed IPs lose their host bits, belong to one peer at a time, and go one by one or all at once'
+t allowedips \
+	'allowed IPs lose their host bits, belong to one peer only, and go singly or all together'
 allowedips() {
 	ips() { wga show wg0 allowed-ips | tr '\t\n' ' |'; }
 	one
@@ -199,8 +205,8 @@ allowedips() {
 	[[ $(ips) == "$K1 192.0.2.254/31 0.0.0.0/0 2001:db8:8000::/33 ::/0 1.2.3.4/32|$K2 10.0.0.0/8 10.0.0.0/9|" ]]
 	wga set wg0 peer $K1 allowed-ips +10.0.0.0/9
 	[[ $(ips) == *"1.2.3.4/32 10.0.0.0/9|$K2 10.0.0.0/8|" ]]
-	wga set wg0 peer $K1 allowed-ips -10.0.0.0/8	# another peer's: nothing happens
-	wga set wg0 peer $K1 allowed-ips -10.0.0.0/10	# nobody's: nothing happens
+	wga set wg0 peer $K1 allowed-ips -10.0.0.0/8	# of another peer: nothing happens
+	wga set wg0 peer $K1 allowed-ips -10.0.0.0/10	# of no peer: nothing happens
 	[[ $(ips) == *"1.2.3.4/32 10.0.0.0/9|$K2 10.0.0.0/8|" ]]
 	wga set wg0 peer $K1 allowed-ips -0.0.0.0/0,-::/0,-1.2.3.4/32
 	[[ $(ips) == "$K1 192.0.2.254/31 2001:db8:8000::/33 10.0.0.0/9|$K2 10.0.0.0/8|" ]]
@@ -211,7 +217,7 @@ allowedips() {
 	[[ $(ips) == "$K1 8.8.8.8/32|$K2 (none)|" ]]
 }
 
-t lookups 'an address belongs to the longest prefix, however prefixes have come and gone'
+t lookups 'an address belongs to the longest prefix, whatever prefixes were added and removed'
 lookups() {
 	one
 	keys a
@@ -224,7 +230,8 @@ lookups() {
 	ns a timeout 300 python3 $HERE/lookups.py
 }
 
-t replace_allowedips 'allowed IPs that replace others are those that were given, in their order, whatever both have in common'
+t replace_allowedips \
+	'allowed IPs that replace others appear in the given order, whatever both lists share'
 replace_allowedips() {
 	local list
 	one
@@ -235,7 +242,7 @@ replace_allowedips() {
 		[[ $(wga show wg0 allowed-ips | grep "^$K1") == "$K1	${list//,/ }" ]]
 	done
 	[[ $(wga show wg0 allowed-ips | grep "^$K2") == "$K2	(none)" ]]
-	# What another peer has taken meanwhile comes back.
+	# A prefix that another peer took in between comes back.
 	wga set wg0 peer $K1 allowed-ips 10.1.0.0/16,10.2.0.0/16
 	wga set wg0 peer $K2 allowed-ips 10.2.0.0/16
 	wga set wg0 peer $K1 allowed-ips 10.1.0.0/16,10.2.0.0/16
@@ -298,7 +305,7 @@ get_format() {
 	PY
 }
 
-t refusals 'malformed and forbidden requests are refused with the errno that the C module has for them'
+t refusals 'malformed and forbidden requests are refused with the errno of the C module'
 refusals() { one; ns a python3 $HERE/refusals.py table; }
 
 t texts 'a refusal of the module itself comes with a text for the user'
@@ -320,7 +327,8 @@ family() {
 	assert number(3) == 1, "version"
 	assert number(4) == 0, "header size"
 	operations = {struct.unpack("=I", op[1])[0]: struct.unpack("=I", op[2])[0] for op in (dict(parse(o)) for _, o in parse(answer[6]))}
-	# 0x04: dump, 0x02: do, 0x08: has a policy, 0x10: CAP_NET_ADMIN in the network namespace's user namespace
+	# 0x04: dump, 0x02: do, 0x08: has a policy, 0x10: CAP_NET_ADMIN in the network namespace's
+	# user namespace
 	assert operations == {GET_DEVICE: 0x1c, SET_DEVICE: 0x1a}, operations
 	assert 7 not in answer, "multicast groups"
 	PY
@@ -337,7 +345,8 @@ permission() {
 	dump_is "$(wga show wg0 private-key) $(wga show wg0 public-key) 0 off"
 }
 
-t user_namespace 'who owns the namespace may configure, but not the socket of an interface made elsewhere'
+t user_namespace \
+	'the owner of a namespace may configure it, but no socket of an interface made elsewhere'
 user_namespace() {
 	local pid
 	setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urn sleep 300 & pid=$!
@@ -357,7 +366,7 @@ user_namespace() {
 	kill $pid
 }
 
-t wrong_interface '`wg` says so when there is no such interface or it is of another kind'
+t wrong_interface '`wg` reports an interface that does not exist or is of another kind'
 wrong_interface() {
 	one
 	wga show nosuch 2>&1 | grep -q 'No such device'
@@ -377,7 +386,8 @@ many_peers() {
 	    print(f"\n[Peer]\nPublicKey = {key}\nPresharedKey = {psk}\nAllowedIPs = {', '.join(ips)}\nEndpoint = 192.0.2.1:{i + 1}")
 	PY
 	wga setconf wg0 /tmp/conf
-	# `wg` normalises both in the same way, so that the sorted lines are the same when nothing is lost, doubled or mixed up.
+	# The configuration is in the form that `wg` prints, so both are equal if nothing is lost,
+	# doubled or mixed up.
 	wga showconf wg0 > /tmp/shown
 	[[ $(wga show wg0 peers | wc -l) == 500 ]]
 	cmp <(grep -v '^$' /tmp/conf) <(grep -v '^$' /tmp/shown)
@@ -414,7 +424,7 @@ dump_and_change() {
 		done
 	) & changer=$!
 	for ((i = 0; i < 15; i++)); do
-		# A dump that the changes interrupted is asked for again by `wg` itself; whatever it prints is complete.
+		# `wg` repeats a dump that a change interrupted, so its output is always complete.
 		wga show wg0 allowed-ips > /tmp/shown
 		(($(grep -c . /tmp/shown) >= 89))
 		[[ $(grep "^${K1:0:40}99E=" /tmp/shown | wc -w) == 61 ]]
@@ -423,7 +433,7 @@ dump_and_change() {
 	wait $changer || true
 }
 
-t dump_goes_on 'a dump leaves out the rest of a peer when allowed IPs have changed, and only then'
+t dump_goes_on 'a dump omits the rest of a peer if allowed IPs have changed, and only then'
 dump_goes_on() {
 	one
 	ns a timeout 300 python3 - <<-'PY'
@@ -488,7 +498,7 @@ dump_goes_on() {
 	PY
 }
 
-t dump_and_delete 'an interface that is deleted in the middle of a dump goes when the dump ends'
+t dump_and_delete 'an interface that is deleted during a dump vanishes when the dump ends'
 dump_and_delete() {
 	one
 	peers_90x60 > /tmp/conf
@@ -496,7 +506,8 @@ dump_and_delete() {
 	ns a timeout 100 python3 - <<-'PY'
 	import subprocess, sys; sys.path.insert(0, "/selftests")
 	from wgnl import *
-	# What is left of a dump after the deletion may come, be empty or be refused; nothing may hang.
+	# The rest of a dump after the deletion may arrive, be empty or be refused; nothing may
+	# hang.
 	for finish in (True, False):
 	    sock = Socket()
 	    dump = sock.dump(GET_DEVICE, attr(A_IFNAME, "wg0"))

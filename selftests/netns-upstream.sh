@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's own selftest for WireGuard, tools/testing/selftests/wireguard/netns.sh of the kernel's source, unmodified,
-# with the module's debug messages on (its last check reads them).
+# The kernel's own selftest for WireGuard, tools/testing/selftests/wireguard/netns.sh of the
+# kernel's source, unmodified, with the module's debug messages on (its last check reads them).
 #
-# With a number first among its arguments, it is run that many times in a row on one and the same module. The last check
-# reads the whole kernel log, that of the runs before included, which must not have lost its beginning by then:
+# If the first argument is a number, the selftest runs that many times in a row on one loaded
+# module. The last check reads the whole kernel log, from the first run on, so the log must be large
+# enough to keep its beginning:
 #
 #     scripts/boot.sh --timeout 2400 --append log_buf_len=4M -- /selftests/netns-upstream.sh 3
 #
@@ -27,8 +28,8 @@ upstream() {
 	local status=0 trace=/tmp/netns.trace
 	set +x
 	module_debug
-	# All steps go to a trace, each with its line in the script, so that a failure has a place. (PS4 of the environment is
-	# ignored for root.) What comes after `cleanup` is not of interest.
+	# All steps go to a trace, each with its line in the script, which shows where a failure
+	# was. (Root's shell ignores PS4 in the environment.) Lines after `cleanup` are left out.
 	echo 'PS4='\''+$((${#FUNCNAME[@]} > 1 ? BASH_LINENO[${#FUNCNAME[@]} - 2] : LINENO)): '\' > /tmp/netns.env
 	BASH_ENV=/tmp/netns.env BASH_XTRACEFD=9 bash -x "$UPSTREAM" > /tmp/netns.out 2>&1 9> $trace || status=$?
 	note "$(grep -c '\[+\]' /tmp/netns.out) steps were taken"
@@ -49,7 +50,7 @@ for ((n = 2; n <= ${RUNS:-1}; n++)); do
 	t upstream_$n "netns.sh passes once more ($n of $RUNS)"
 done
 
-t objects 'its last check saw the objects that came and went'
+t objects 'its last check saw the creation and the destruction of objects'
 objects() {
 	local param=/sys/module/wireguard/parameters/debug
 	if [[ ! -e $param ]] && ! grep -qs '\[wireguard\]' /sys/kernel/debug/dynamic_debug/control; then

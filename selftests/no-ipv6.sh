@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A kernel that was booted without IPv6: an interface has one socket instead of two, and is otherwise as good.
+# A kernel that was booted without IPv6: an interface has one socket instead of two, and otherwise
+# works as usual.
 #
 # guests: 1
 # append: ipv6.disable=1
 
 . "$(dirname "$0")/lib.sh"
 
-t ipv4_only 'the interface comes up without IPv6, carries IPv4, and takes a configuration that is about IPv6'
+t ipv4_only 'without IPv6 an interface comes up, carries IPv4 and accepts settings for IPv6'
 ipv4_only() {
 	local n pid
 	[[ ! -e /proc/net/if_inet6 ]]
@@ -34,7 +35,7 @@ ipv4_only() {
 	ns b wg set wg0 listen-port 4444
 	ping_ok b 10.8.0.1
 	wait_for 'a follows' eval '[[ $(wg_endpoint a) == 10.9.0.2:4444 ]]'
-	# There is no way to this endpoint, of which nothing comes but that.
+	# This endpoint cannot be reached, which has no other effect.
 	wg_peer a endpoint "[fd09::2]:$PORT"
 	[[ $(ns a wg show wg0 allowed-ips) == *fd08::2/128* ]]
 	must_fail ns a ping -q -c 1 -W 2 10.8.0.2

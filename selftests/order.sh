@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The datagrams of one flow leave a tunnel in the order in which they were sent, whichever CPUs its sender runs on, where what
-# is outside keeps only what one CPU sends in order: a device with several queues, each for one CPU.
+# The datagrams of one flow leave a tunnel in the order in which they were sent, whichever CPUs the
+# sender runs on. The device outside has a queue for each CPU, and so keeps only the order of
+# packets that one CPU sends.
 #
-# order.py sends, from one CPU after another, and counts what arrives late. $DATAGRAMS are how many (default: 20,000).
+# order.py sends from one CPU after another, and counts the datagrams that arrive late. $DATAGRAMS
+# is the number sent (default: 20,000).
 #
 # guests: 1
 # processors: 8
@@ -17,7 +19,8 @@
 : "${DATAGRAMS:=20000}"
 CPUS=$(nproc)
 
-# A tunnel over devices that have a queue for each CPU. The interfaces are wg0 (a) and wg1 (b).
+# pair_queues: makes a tunnel over devices that have a queue for each CPU. The interfaces are wg0
+# (a) and wg1 (b).
 pair_queues() {
 	local n o i
 	declare -A device=([a]=wg0 [b]=wg1)
@@ -29,7 +32,8 @@ pair_queues() {
 		o=${OTHER[$n]}
 		ipn $n addr add 10.9.0.${NUM[$n]}/24 dev eth0
 		ipn $n link set eth0 up
-		# Of a device with one queue only there would be nothing to choose, and the files could not be written.
+		# On a device with a single queue there is nothing to choose, and this write would
+		# fail.
 		for ((i = 0; i < CPUS; i++)); do
 			ns $n bash -c "printf '%x' $((1 << i)) > /sys/class/net/eth0/queues/tx-$i/xps_cpus"
 		done
@@ -42,8 +46,8 @@ pair_queues() {
 	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.0.2
 }
 
-# in_order: sends, and looks at the order in which messages arrive outside, which is the sender's doing, and then at that in
-# which datagrams arrive inside.
+# in_order: sends, and checks two orders: first that of the messages outside, which the sender
+# makes, then that of the datagrams inside.
 in_order() {
 	local status=0
 	capture b /tmp/outside -s 80 -B 65536 "udp dst port $PORT and src 10.9.0.1"
@@ -53,7 +57,7 @@ in_order() {
 	return $status
 }
 
-t queues 'outside are queues that each delay packets for another time, one for each CPU'
+t queues 'datagrams stay in order when each CPU has a queue outside with another delay'
 queues() {
 	local i
 	pair_queues

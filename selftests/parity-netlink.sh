@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The same requests to the kernel's own module and to ours: what comes of them is the same.
+# The same requests to the kernel's own module and to ours have the same results.
 #
 # guests: 1
 # timeout: 400
@@ -12,7 +12,8 @@ LIMIT=${LIMIT:-1200}	# the first test sends all requests
 
 OUT=/tmp/parity-netlink
 
-# Loads a module in place of the other one, and has it answer the requests of all families.
+# record c|rust: loads that module in place of the other, and records its answers to the requests of
+# all families.
 record() {
 	[[ ! -d /sys/module/wireguard ]] || wait_for 'the module can be unloaded' rmmod wireguard
 	local WG_MODULE=$1
@@ -24,7 +25,8 @@ record() {
 	python3 $HERE/parity_netlink.py record $OUT/$1 $FAMILIES
 }
 
-# Has both modules answer all requests, the one under test last, which stays, and compares what they made of them.
+# answers: has both modules answer all requests, and compares the results. The module under test is
+# last, and stays loaded.
 answers() {
 	local module other=c
 	[[ $WG_MODULE == rust ]] || other=rust
@@ -35,7 +37,7 @@ answers() {
 	python3 $HERE/parity_netlink.py compare $OUT/c $OUT/rust $OUT/result $FAMILIES
 }
 
-# parity FAMILY: both modules have made the same of the requests of a family.
+# parity FAMILY: fails unless both modules had the same results for the requests of that family.
 parity() {
 	[[ -e $KO ]] || skip "there is no $KO to compare with"
 	[[ -d $OUT/result ]] || answers
@@ -46,13 +48,14 @@ parity() {
 t device 'every attribute of the device, ways to name it, headers'
 device() { parity device; }
 
-t peers 'every attribute of a peer that is new and of one that is there'
+t peers 'every attribute of a new peer and of an existing one'
 peers() { parity peers; }
 
 t flags 'flags of a peer together; private keys, peers that have the interface'"'"'s own key'
 flags() { parity flags; }
 
-t endpoints 'endpoints of every size and family; ports, marks and keepalives of an interface that goes up and down'
+t endpoints \
+	'endpoints of every size and family; ports, marks and keepalives of interfaces up and down'
 endpoints() { parity endpoints; }
 
 t allowedips 'every attribute of an allowed IP'
@@ -61,10 +64,10 @@ allowedips() { parity allowedips; }
 t prefixes 'allowed IPs of all lengths, their moves between peers and their removal'
 prefixes() { parity prefixes; }
 
-t partial 'what of a request has been done when it fails'
+t partial 'the part of a request that is done when the request fails'
 partial() { parity partial; }
 
-t random 'requests made by chance'
+t random 'random requests'
 random() { parity random; }
 
 t mutated 'requests with wrong bytes'
@@ -85,19 +88,19 @@ newlink() { parity newlink; }
 t sysfs 'the files of an interface in /sys and /proc'
 sysfs() { parity sysfs; }
 
-t ethtool 'features and all else that ethtool shows and sets'
+t ethtool 'features and everything else that ethtool shows and sets'
 ethtool() { parity ethtool; }
 
 t module 'aliases, version and files of the module'
 module() { parity module; }
 
-t rights 'who may do what'
+t rights 'the rights that each request needs'
 rights() { parity rights; }
 
-t owner 'what the owner of a network namespace may do to his own interface and to one from outside'
+t owner 'the rights of a namespace'"'"'s owner over its own interface and over one made outside'
 owner() { parity owner; }
 
-# Which of them are to be sent.
+# The families whose requests are sent: all, unless tests are named.
 [[ ${1:-} == --one ]] || export FAMILIES=${*:-${TESTS[*]}}
 
 run "$@"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Everything that can be changed is changed from several processes at once, while traffic goes both ways: each of the tests does
-# it for a quarter of a minute, or for the seconds that RACES says.
+# Several processes concurrently change everything that can be changed, while traffic goes both
+# ways. Each test does so for 15 seconds, or for RACES seconds.
 #
 # guests: 1
 # kernels: kasan kcsan
@@ -13,7 +13,8 @@
 
 RACES=${RACES:-15}
 
-# over_and_over COMMAND…: repeats it, whatever becomes of it, in the background until the time is over.
+# over_and_over COMMAND…: repeats COMMAND in the background until the time is over, whether it
+# succeeds or not.
 over_and_over() {
 	local end=$((SECONDS + RACES))
 	(
@@ -26,7 +27,7 @@ over_and_over() {
 }
 LOOPS=()
 
-# All of them have ended, and without one that hangs.
+# over: waits until all of them have ended. Fails if one hangs.
 over() {
 	local pid
 	WAIT=$((RACES + 120)) wait_for 'all is over' eval '! kill -0 "${LOOPS[@]}"'
@@ -36,7 +37,7 @@ over() {
 	LOOPS=()
 }
 
-# Traffic of every kind, which starts again when it has been cut off.
+# traffic: begins traffic of every kind, which starts again whenever it is cut off.
 traffic() {
 	local n
 	for n in a b; do
@@ -49,14 +50,14 @@ traffic() {
 	over_and_over ns b timeout 10 ping -q -f -s 3000 fd08::1
 }
 
-# After all that, a tunnel like any other.
+# still_works: fails unless a new tunnel works.
 still_works() {
 	ns_del_all
 	pair
 	ping_both
 }
 
-# wg_again a|b: makes its interface as pair() does, with what is there of it taken away.
+# wg_again a|b: replaces that side's interface by a new one like that of pair().
 wg_again() {
 	ipn $1 link del wg0
 	wg_new $1
@@ -102,7 +103,7 @@ changes() {
 		ns a wg set wg0 private-key <(echo "${KEY[a]}")
 		sleep 0.$((RANDOM % 10))
 	}
-	# A key of its own: the peer is itself for a moment, and goes.
+	# For a moment b has the key of its peer, which removes the peer.
 	own() {
 		ns b wg set wg0 private-key <(echo "${KEY[a]}")
 		ns b wg set wg0 private-key <(echo "${KEY[b]}")
@@ -163,7 +164,7 @@ interfaces() {
 	still_works
 }
 
-t namespaces 'namespaces vanish with all that is in them, and the module with all that it has'
+t namespaces 'namespaces vanish with everything in them, and the module with its interfaces'
 namespaces() {
 	local end=$((SECONDS + RACES)) n
 	while ((SECONDS < end)); do
