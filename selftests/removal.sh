@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# How long it takes to delete interfaces, beside the kernel's own module in the same guest.
+# The time that it takes to delete interfaces, compared with the kernel's own module in the same
+# guest.
 #
-# The clock of the guest counts instructions, so that the figures are the same on any machine, busy
-# or not: a second is the time of 10^9 of them. Waiting takes its time on that clock, too.
+# The guest's clock counts instructions, so that the figures are the same on any machine, busy or
+# not: a second is the time of 10^9 of them. Waiting also takes time on that clock.
 #
 # guests: 1
 # clock: instructions
@@ -12,9 +13,9 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# Interfaces that are deleted one by one, and in a namespace that goes.
+# How many interfaces are deleted one by one, and how many with a namespace.
 : "${ONE:=20}" "${MANY:=40}"
-KA=$(printf '%.0sA' {1..42})E=	# the public key of a peer that is not there
+KA=$(printf '%.0sA' {1..42})E=	# the public key of a peer that does not exist
 
 # took NAME COMMAND…: runs COMMAND and prints how many milliseconds it took.
 took() {
@@ -42,7 +43,8 @@ each_deleted() {
 		ipn d link del w$i
 	done
 }
-# The module says of each interface when there is nothing left of it.
+# namespace_gone: deletes the namespace, and waits until the module has logged the end of each
+# interface.
 namespace_gone() {
 	dmesg -C
 	ip netns del ${NS}d
@@ -103,7 +105,7 @@ each() {
 	((RUST[each] <= C[each]))
 }
 
-t namespace 'a namespace goes with its interfaces in no more time than with the C module'
+t namespace 'a namespace is deleted with its interfaces in no more time than with the C module'
 namespace() {
 	figures
 	row namespace "a namespace with $MANY interfaces"

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Many peers: what they cost, beside what they cost with the kernel's own module.
+# The cost of many peers, compared with the kernel's own module.
 #
-# The clock of the guest counts instructions, so that the figures are the same on any machine, busy or not: a second is the time
-# of 10^9 of them, which a real processor takes less time for.
+# The guest's clock counts instructions, so that the figures are the same on any machine, busy or
+# not: a second is the time of 10^9 of them. A real processor executes them in less time.
 #
 # guests: 1
 # clock: instructions
@@ -14,20 +14,22 @@
 . "$(dirname "$0")/lib.sh"
 
 : "${PEERS:=10000}"
-# The kernel's own module waits for two RCU grace periods and more for each peer of an interface that is removed. It is shown on so
-# many of them; SCALE=full: on all.
+# The kernel's own module waits for two RCU grace periods and more for each peer of an interface
+# that is removed. So its removal is measured with a tenth of the peers; with SCALE=full, with all.
 C_DELETED=$((PEERS / 10))
 [[ ${SCALE:-} != full ]] || C_DELETED=$PEERS
 MAX_PEERS=$((1 << 20))
 FIGURES=/tmp/figures
 
 processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
-# Of these there is one for each NAPI of the interface, when it is threaded.
+# napi_threads: how many threads the NAPIs of wg0 have: one each, when it is threaded.
 napi_threads() { grep -l '^napi/wg0-' /proc/[0-9]*/comm 2> /dev/null | wc -l; }
-# Kilobytes in use for anything, and for small objects, stacks of threads and variables that each processor has of its own.
+# in_use: prints two numbers of kilobytes: all memory in use, and that of slab objects, thread
+# stacks and per-CPU variables.
 in_use() { python3 $HERE/memory.py used; }
 
-# took NAME COMMAND…: runs COMMAND and prints how many milliseconds it took. What COMMAND prints is in /tmp/out.
+# took NAME COMMAND…: runs COMMAND and prints how many milliseconds it took. The output of COMMAND
+# is in /tmp/out.
 took() {
 	local name=$1 begun; shift
 	begun=$(date +%s%N)
@@ -37,8 +39,8 @@ took() {
 
 shown() { wg show wg0 dump | sort; }
 
-# measure c|rust: all of it with one module. Its figures are lines NAME=VALUE in $FIGURES.MODULE, what it shows is in
-# /tmp/shown-NAME.MODULE.
+# measure c|rust: does all of it with one module. Writes figures to $FIGURES.MODULE, lines
+# NAME=VALUE, and the dumps of the configuration to /tmp/shown-NAME.MODULE.
 measure() {
 	local module=$1 deleted=$PEERS before before_slab after after_slab processes
 	module_use $module
@@ -77,7 +79,7 @@ measure() {
 	echo "left=$(((after_slab - before_slab) * 1024 / PEERS))" >> $FIGURES.$module
 }
 
-# Measures both modules if that has not been done.
+# figures: measures both modules, unless that has been done.
 figures() {
 	local module line
 	declare -gA C RUST
@@ -95,10 +97,10 @@ figures() {
 	done
 }
 
-# row NAME UNIT TITLE: a line of the table
+# row NAME UNIT TITLE: prints a line of the table.
 row() { note "$(printf '%-58s %10s %10s %s' "$3" "${RUST[$1]}" "${C[$1]}" "$2")"; }
 
-t both 'many peers are set, dumped, changed and removed with both modules, and both show the same'
+t both 'many peers are set, dumped, changed and removed; both modules show the same configuration'
 both() {
 	figures
 	note "$PEERS peers with 4 allowed IPs each                               ours        C"
@@ -110,12 +112,12 @@ both() {
 	row sync ms 'wg syncconf, a twentieth goes, another comes'
 	row down ms 'ip link set down'
 	row delete ms 'ip link del'
-	row deleted peers '        of so many peers'
+	row deleted peers '        with this number of peers'
 	row processes '' 'more processes'
 	row napis '' 'NAPIs'
 	row bytes bytes 'less memory available, for each peer'
 	row slab bytes 'more in slab, stacks and per-CPU memory, for each peer'
-	row left bytes '        that is still there when they are gone'
+	row left bytes '        that remains when the peers are gone'
 	for name in set changed moved; do
 		cmp /tmp/shown-$name.c /tmp/shown-$name.rust
 		(($(wc -l < /tmp/shown-$name.rust) == PEERS + 1))
@@ -129,7 +131,7 @@ no_thread() {
 	figures
 	((RUST[processes] < 20))
 	((RUST[napis] > 0 && RUST[napis] <= $(nproc)))
-	# What is looked for could be seen: the kernel's own module has one of each for each peer.
+	# The counts would show them: the kernel's own module has one of each for each peer.
 	((C[processes] >= PEERS && C[napis] == PEERS))
 }
 
@@ -140,13 +142,14 @@ memory() {
 	((RUST[slab] > 500 && RUST[left] < RUST[slab] / 10))
 }
 
-t speed 'setting, dumping and changing is no slower than with the C module'
+t speed 'setting, dumping and changing peers is no slower than with the C module'
 speed() {
 	figures
 	local name
-	# Where all changes there is nothing to be saved, and ours is some percent slower.
+	# Without `all`: if everything changes there is no work to save, and ours is some percent
+	# slower.
 	for name in set dump same change sync; do
-		# A few interrupts more or less are no difference.
+		# The allowance of 3 % covers a few interrupts more or less.
 		((RUST[$name] <= C[$name] * 103 / 100))
 	done
 }
@@ -158,7 +161,9 @@ removal() {
 	((RUST[delete] * C[deleted] * 10 <= C[delete] * RUST[deleted]))
 }
 
-# Lets the kernel complain about whoever keeps a processor for 2 seconds, or an RCU grace period from its end for 3.
+# impatient: has the kernel complain about code that keeps a processor for 2 seconds, or that delays
+# the end of an RCU grace period for 3 seconds, of an expedited one for the least that can be set: 1
+# ms, which the kernel rounds up to two ticks.
 impatient() {
 	sysctl -q kernel.watchdog_thresh=1
 	echo 3 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout
@@ -191,7 +196,7 @@ limit() {
 	ip link add wg0 type wireguard
 	note "$(took set python3 $HERE/scale.py fill wg0 $MAX_PEERS 0) ms"
 	python3 $HERE/scale.py limit wg0 $MAX_PEERS
-	note "$(in_use) kilobytes are in use, for anything and for small objects"
+	note "$(in_use) kilobytes are in use, in all and for small objects"
 	note "$(took delete ip link del wg0) ms"
 	kernel_silent
 }

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# No key outlives what it belongs to: all memory of the guest is searched for the secrets of peers, keypairs, handshakes and
-# interfaces. The peers are in a second guest, which tells this one what to look for. (keysearch.py is both sides.) Called
-# with `a` in the guest of the module under test, and with `b` in the other.
+# No key outlives the object that it belongs to: all memory of the guest is searched for the secrets
+# of peers, keypairs, handshakes and interfaces. The peers are in a second guest, which sends this
+# one the secrets to look for. (keysearch.py is both sides.) Called with `a` in the guest of the
+# module under test, and with `b` in the other.
 #
 # guests: 2
 # timeout: 300
@@ -32,7 +33,8 @@ if [[ ${1:-} == b ]]; then
 	exit 1
 fi
 
-# Has all the searches done, once: the live, what has gone from among them, and what is left when the module has gone.
+# searched: does all the searches, once: while the objects exist, after some have gone, and after
+# the module has been unloaded.
 searched() {
 	[[ ! -e /tmp/secrets.begun ]] || return 0
 	touch /tmp/secrets.begun
@@ -44,19 +46,20 @@ show() {
 	python3 $HERE/keysearch.py show $WG_MODULE "$@"
 }
 
-t keypairs 'the keys of sessions are found as long as the sessions are kept, and not after that'
+t keypairs 'the keys of a session are found while the session is kept, and not after that'
 keypairs() { show keypair; }
 
-t handshakes 'of handshakes nothing is found that have ended, and all that is under way'
+t handshakes 'secrets of a handshake are found while it is under way, and not after that'
 handshakes() { show handshake; }
 
-t peers 'so are preshared keys, what static keys have in common, and cookies, of peers that are there and that were removed'
+t peers \
+	'so are preshared keys, static shared secrets and cookies, of present and removed peers'
 peers() { show peer; }
 
-t traces 'and what tells who a peer was: its public key, its endpoint, its last timestamp'
+t traces 'so are traces of a peer: its public key, its endpoint, its last timestamp'
 traces() { show trace; }
 
-t devices 'and private keys of interfaces'
+t devices 'so are private keys of interfaces'
 devices() { show device; }
 
 case ${1:-} in
