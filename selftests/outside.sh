@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What is around the tunnel: source addresses, routes, path MTUs and fragments, ICMP, offloads, and packets that go to more
-# or less than one host.
+# The surroundings of a tunnel: source addresses, routes, path MTUs and fragments, ICMP, offloads,
+# and packets to groups or to no host.
 #
 # guests: 1
 # kernels: stock kasan
@@ -13,23 +13,24 @@
 
 wire() { python3 "$HERE/wire.py" "$@"; }
 
-# The address that b hears from, as it sees it, after a has sent something.
+# heard: has a send a ping, and prints the endpoint at which b sees a.
 heard() { ping_ok a 10.8.0.2 >&2; wg_endpoint b; }
 
-# talk_to ADDRESS: b talks to that address of a, which answers from it.
+# talk_to ADDRESS: has b talk to that address of a, and fails unless a answers from it.
 talk_to() {
 	wg_peer b endpoint "$1:$PORT"
 	ping_ok b 10.8.0.1
 	[[ $(heard) == "$1:$PORT" ]]
 }
 
-t sticky4 'an IPv4 answer comes from the address that was talked to, as long as that will do'
+t sticky4 'an IPv4 answer comes from the address that was talked to, as long as that is possible'
 sticky4() { sticky 4 10.9.0.1 10.9.0.50; }
 
-t sticky6 'and an IPv6 answer'
+t sticky6 'so does an IPv6 answer'
 sticky6() { sticky 6 '[fd09::1]' '[fd09::50]'; }
 
-# sticky 4|6 ADDRESS ANOTHER-ADDRESS
+# sticky 4|6 ADDRESS ANOTHER-ADDRESS: checks from which of these addresses a answers. The first is
+# the one it would choose, the second the one that b talks to.
 sticky() {
 	local family=$1 first=$2 second=$3 plain=${3//[\[\]]/} len=24
 	[[ $family == 4 ]] || len=64
@@ -46,17 +47,17 @@ sticky() {
 	ipn a addr add $plain/$len dev eth0 nodad preferred_lft 0
 	talk_to $second
 
-	# The address goes.
+	# The address is deleted.
 	ipn a addr del $plain/$len dev eth0
 	[[ $(heard) == "$first:$PORT" ]]
 	ipn a addr add $plain/$len dev eth0 nodad preferred_lft 0
 
-	# The configuration says where the other side is, even if it is where it was.
+	# The endpoint is configured, even if it is the same.
 	talk_to $second
 	wg_peer a endpoint "$(outer b $family):$PORT"
 	[[ $(heard) == "$first:$PORT" ]]
 
-	# The mark changes, by which routes may be chosen.
+	# The mark changes: routes may depend on it.
 	talk_to $second
 	ns a wg set wg0 fwmark 0x77
 	[[ $(heard) == "$first:$PORT" ]]
@@ -68,7 +69,7 @@ sticky() {
 	[[ $(heard) == "$first:4444" ]]
 	ns a wg set wg0 listen-port $PORT
 
-	# The route goes by another interface: for IPv4 that is another source.
+	# The route takes another interface: for IPv4 that has another source.
 	talk_to $second
 	if [[ $family == 4 ]]; then
 		ipn a route add 10.9.0.2/32 via 10.10.0.2
@@ -81,7 +82,7 @@ sticky() {
 		ipn a route del fd09::2/128
 	fi
 
-	# An initiation that is not answered makes it try from anywhere, five seconds later.
+	# After an unanswered initiation, the next one, five seconds later, may have any source.
 	talk_to $second
 	ipn a link set wg0 down
 	ipn a link set wg0 up
@@ -91,7 +92,7 @@ sticky() {
 	[[ $(wg_endpoint b) == "$first:$PORT" ]]
 }
 
-t fragments 'what does not fit through the link outside goes in fragments'
+t fragments 'datagrams that do not fit through the link outside go in fragments'
 fragments() {
 	local family
 	for family in 4 6; do
@@ -112,7 +113,8 @@ fragments() {
 	done
 }
 
-t narrow_path 'or through a link on the way: a router makes fragments of IPv4, and is listened to for IPv6'
+t narrow_path \
+	'so do those that do not fit through a later link: a router cuts up IPv4 and reports IPv6'
 narrow_path() {
 	local n
 	ns_add a b r
@@ -150,7 +152,8 @@ narrow_path() {
 	iperf a 10.8.0.2 -n 1M > /dev/null
 }
 
-# A network behind a: c, with the addresses 10.7.0.2 and fd07::2, and a as its router.
+# behind_a: makes a network behind a: c, with the addresses 10.7.0.2 and fd07::2, and a as its
+# router.
 behind_a() {
 	ns_add c
 	ip link add eth1 netns ${NS}a type veth peer name eth0 netns ${NS}c
@@ -170,14 +173,14 @@ behind_a() {
 	wait_for 'the way is open' ns c ping -q -c 1 -W 1 fd08::2
 }
 
-# said NAMESPACE TEXT OPTION…: a ping that fails, and that it says TEXT
+# said NAMESPACE TEXT OPTION…: succeeds if ping with these options fails and prints TEXT.
 said() {
 	must_fail ns $1 ping -c 1 -W 5 "${@:3}" &> /tmp/said
 	cat /tmp/said
 	grep -qF -- "$2" /tmp/said
 }
 
-t too_big 'who sends too big a packet into the tunnel is told its MTU, local or not'
+t too_big 'the sender of a packet that is too big for the tunnel learns its MTU, local or not'
 too_big() {
 	pair
 	ping_both
@@ -188,7 +191,8 @@ too_big() {
 	said c 'From fd07::1 icmp_seq=1 Packet too big: mtu=1420' -M do -s 1373 fd08::2
 	ns c ping -q -c 1 -W 20 -M do -s 1392 10.8.0.2
 	ns c ping -q -c 1 -W 20 -M do -s 1372 fd08::2
-	# A route may have less. It bounds the padding as well: 1298 bytes would be 1312 otherwise.
+	# A route may have a smaller MTU. It bounds the padding as well: 1298 bytes would otherwise
+	# be padded to 1312.
 	ipn a route add 10.8.0.2/32 dev wg0 mtu 1300
 	said a 'essage too long' -M do -s 1273 10.8.0.2
 	capture b /tmp/pcap "udp and dst host 10.9.0.2"
@@ -197,7 +201,8 @@ too_big() {
 	wire show /tmp/pcap | grep " $((1300 + 32)) 4$"
 }
 
-t unreachable 'who sends to nobody hears so from the router it sent to, even through address translation'
+t unreachable \
+	'a sender to an address of no peer gets an ICMP error from the router, also through NAT'
 unreachable() {
 	pair
 	ping_both
@@ -219,21 +224,22 @@ unreachable() {
 	[[ $(stat a tx_errors) == 8 ]]
 }
 
-# big NAMESPACE INTERFACE FILE: what is captured there of packets longer than any datagram outside may be; its process is in $BG.
+# big NAMESPACE INTERFACE FILE: begins to capture packets there that are longer than any datagram
+# outside may be; the process is in $BG.
 big() {
 	local CAPTURE
 	CAPTURE_IF=$2 capture $1 $3 greater 1501
 	BG=$CAPTURE
 }
-# How many of them.
+# how_many FILE: how many packets are in a capture.
 how_many() { wire pieces $1 | wc -l; }
 
-t segments 'large packets go into the tunnel and come out of it in one, and as datagrams in between'
+t segments 'large TCP packets enter and leave the tunnel in one piece, and are datagrams in between'
 segments() {
 	local into between out
 	pair
 	ping_both
-	# Datagrams are not to be put together outside, where they would be taken apart again unseen.
+	# No aggregates outside: they would be taken apart again after the capture.
 	ns a ethtool -K eth0 tx-udp-segmentation off
 	big a wg0 /tmp/into; into=$BG
 	big b eth0 /tmp/between; between=$BG
@@ -246,7 +252,7 @@ segments() {
 	(($(how_many /tmp/into) > 50))
 	(($(how_many /tmp/out) > 0))
 	(($(how_many /tmp/between) == 0))
-	# Each of the two can be switched off.
+	# Both directions can be switched off.
 	ns b ethtool -K wg0 gro off
 	ns a ethtool -K wg0 tso off gso off
 	big a wg0 /tmp/into; into=$BG
@@ -257,7 +263,7 @@ segments() {
 	(($(how_many /tmp/into) + $(how_many /tmp/out) == 0))
 }
 
-t udp_segments 'and so do UDP packets that are to be segmented, of both families'
+t udp_segments 'so do UDP packets that are to be segmented, of both families'
 udp_segments() {
 	local address into
 	pair
@@ -284,13 +290,13 @@ s.sendto(b"".join(bytes([i]) * 1000 for i in range(40)) + b"last" * 25, (sys.arg
 	done
 }
 
-# aggregate NAME Y|N: switches aggregation in one direction, in the module that does it.
+# aggregate tx|rx Y|N: switches aggregation in one direction, in the module that has it.
 aggregate() {
 	local file=/sys/module/wireguard/parameters/aggregate_$1
 	[[ $WG_MODULE != rust ]] || echo $2 > $file
 }
 
-t aggregate_parameters 'root alone may switch aggregation, and any spelling of a bool does'
+t aggregate_parameters 'only root may switch aggregation, with any spelling of a bool'
 aggregate_parameters() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module does not aggregate'
 	local name file word
@@ -317,21 +323,21 @@ aggregate_parameters() {
 	insmod "$KO"
 }
 
-t timestamps 'a datagram that asks for a timestamp gets it, in a burst of others, too'
+t timestamps 'a datagram that asks for a timestamp gets it, also in a burst of others'
 timestamps() {
 	pair
 	ping_both
 	bg b ncat -u -l -k 10.8.0.2 9 > /dev/null
-	wait_for 'somebody listens' listening b udp 9
+	wait_for 'the receiver listens' listening b udp 9
 	ns a python3 "$HERE/inside.py" timestamps 10.8.0.2
 }
 
-t owners 'a datagram outside belongs to the socket of the packet that is in it, and to no other one'
+t owners 'a datagram outside belongs to the socket of the packet in it, and to no other socket'
 owners() {
 	pair
 	ping_both
 	bg b ncat -u -l -k 10.8.0.2 5556 > /dev/null
-	wait_for 'somebody listens' listening b udp 5556
+	wait_for 'the receiver listens' listening b udp 5556
 	ns a nft -f - <<-EOF
 	table inet t {
 		counter long { }
@@ -349,18 +355,19 @@ owners() {
 	wait_for 'the last one has left' eval '[[ $(counted a short) == "100 "* ]]' || true
 	note "packets and bytes: long $(counted a long), short $(counted a short), others $(counted a others)"
 	[[ $(counted a short) == '100 30000' ]]
-	# Whatever they left in: each message has 1,072 bytes, and each packet 28 bytes of headers.
+	# However many messages leave in one aggregate: each message has 1,072 bytes, and each
+	# packet that the rule counts has 28 bytes of headers.
 	local packets bytes
 	read -r packets bytes <<< "$(counted a long)"
 	((bytes == 800 * 1072 + packets * 28))
 }
-# counted NAMESPACE COUNTER: packets and bytes that a counter of the table t has.
+# counted NAMESPACE COUNTER: prints the packets and bytes of a counter in the table t.
 counted() { ns $1 nft list counter inet t $2 | awk '$1 == "packets" { print $2, $4 }'; }
 
-t zero_checksums 'a datagram whose checksum comes out as 0 arrives, when many leave together, too'
+t zero_checksums 'a datagram whose checksum is computed as 0 arrives, also when many leave together'
 zero_checksums() {
 	pair
-	# They wait for the session, and leave in as few packets as can be.
+	# The datagrams wait for the session, and leave in as few aggregates as possible.
 	bg b python3 "$HERE/inside.py" count fd08::2 100 > /tmp/count; local receiver=$BG
 	wait_for 'the receiver listens' listening b udp 5556
 	wait_for 'the address is there' ns a python3 "$HERE/inside.py" zero fd08::2
@@ -374,7 +381,8 @@ inside_mtus() {
 	pair
 	for n in a b; do
 		ipn $n link set eth0 mtu 65535
-		# It would come back with an MTU that is enough for it, and send what nobody is there for: an error each.
+		# IPv6 would start again at each MTU large enough for it, and its own packets, for
+		# which there is no peer, would count as errors.
 		ns $n sysctl -q net.ipv6.conf.wg0.disable_ipv6=1
 	done
 	ping_ok a 10.8.0.2
@@ -401,7 +409,7 @@ large_segments() {
 	done
 }
 
-t aggregate_tx 'switched off, no packet that leaves is longer than a datagram can be'
+t aggregate_tx 'with aggregation switched off, no packet that leaves is longer than a datagram'
 aggregate_tx() {
 	pair
 	ping_both
@@ -424,7 +432,7 @@ aggregate_tx() {
 	[[ $(counted a big) == '0 0' ]]
 	(($(how_many_from /tmp/left 10.9.0.1) == 0))
 }
-# how_many_from FILE ADDRESS: how many packets in a capture that address has sent.
+# how_many_from FILE ADDRESS: how many packets in a capture come from ADDRESS.
 how_many_from() { tcpdump -nr $1 "src host $2" 2> /dev/null | wc -l; }
 
 t lengths 'bulk TCP over IPv6 makes no fragment, and no message longer than the MTU and 32 bytes'
@@ -439,7 +447,7 @@ lengths() {
 	[[ -z $(wire pieces /tmp/pcap | grep -v ' 0 last$') ]]
 	wire show /tmp/pcap | awk '$NF == 4 { print $(NF - 1) }' | sort -n | uniq -c > /tmp/lengths
 	cat /tmp/lengths
-	# Most of them are as long as they may be.
+	# More than half of them have the greatest length.
 	awk '{ n += $1 } END { exit !($2 == 1420 + 32 && $1 > n / 2 && n > 500) }' /tmp/lengths
 }
 
@@ -448,7 +456,7 @@ checksums() {
 	local family
 	for family in 4 6; do
 		pair $family
-		# Made before the packets leave, so that the capture sees it.
+		# The checksum is computed before packets leave, so that the capture has it.
 		ns a ethtool -K eth0 tx off
 		capture b /tmp/pcap "udp and dst host $(outer b $family | tr -d '[]')"
 		ping_ok a 10.8.0.2
@@ -469,7 +477,8 @@ link_local() {
 	local n link
 	pair_link
 	keys a b
-	# Another link with the same addresses: only the scope tells the two from each other.
+	# eth1 is another link with the same addresses: only the scope tells the two from each
+	# other.
 	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
 	for n in a b; do
 		ipn $n link set eth1 addrgenmode none up
@@ -498,7 +507,7 @@ link_local() {
 	ping_both
 }
 
-t offloads 'it works without offloads as well, switched off and on again'
+t offloads 'the tunnel works without offloads, and with offloads switched on again'
 offloads() {
 	local n
 	pair
@@ -516,7 +525,7 @@ offloads() {
 	(($(stat a rx_errors) + $(stat b rx_errors) + $(stat a tx_errors) + $(stat b tx_errors) == 0))
 }
 
-t threaded 'NAPI may be moved to threads and back while packets flow'
+t threaded 'NAPI can be moved to threads and back while packets flow'
 threaded() {
 	local n pid
 	pair
@@ -544,12 +553,12 @@ empty() {
 	CAPTURE_IF=wg0 capture b /tmp/pcap
 	before=$(stat b rx_packets)
 	wg_peer a persistent-keepalive 1
-	wait_for 'some have come' eval '(($(stat b rx_packets) >= before + 3))'
+	wait_for 'three keepalives have come' eval '(($(stat b rx_packets) >= before + 3))'
 	capture_end
 	[[ -z $(wire show /tmp/pcap) ]]
 }
 
-t dsfield 'initiations and responses have DSCP AF41; cookie replies, keepalives and data have none'
+t dsfield 'initiations and responses have DSCP AF41; cookie replies, keepalives, data have DSCP 0'
 dsfield() {
 	module_debug
 	sysctl -q net.core.message_cost=0
@@ -587,7 +596,7 @@ mark_routes() {
 	done
 }
 
-t groups 'packets for groups, for all, and for one link go to whom they are routed to'
+t groups 'multicast, broadcast and link-local packets go to the peer that has their address'
 groups() {
 	local n
 	module_debug
@@ -597,10 +606,11 @@ groups() {
 	for n in a b; do
 		ipn $n addr add fe80::${NUM[$n]}/64 dev wg0 nodad
 	done
-	# Nobody's at first. With an address like that the stack sends some of its own accord, too, so that counting is no use.
+	# At first no peer has these addresses. The stack also sends packets of its own to such
+	# addresses, so the test does not count.
 	must_fail ns a ping -c 1 -W 1 -I wg0 224.0.0.1
 	must_fail ns a ping -c 1 -W 1 -b 10.8.0.255
-	ns a ping -c 1 -W 1 -I wg0 ff02::1 || true	# it hears itself
+	ns a ping -c 1 -W 1 -I wg0 ff02::1 || true	# ping hears its own packet
 	must_fail ns a ping -c 1 -W 1 fe80::2%wg0
 	for n in '224\.0\.0\.1' '10\.8\.0\.255' 'ff02:[0:]*:0*1' 'fe80:[0:]*:0*2'; do
 		dmesg | grep "wireguard: wg0: No peer has allowed IPs matching $n$"
@@ -608,7 +618,7 @@ groups() {
 	ns a wg set wg0 peer "${PUB[b]}" allowed-ips +224.0.0.0/4,+10.8.0.255/32,+255.255.255.255/32,+ff00::/8,+fe80::2/128
 	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +fe80::1/128
 	CAPTURE_IF=wg0 capture b /tmp/pcap 'dst host 224.0.0.1 or dst host 10.8.0.255 or dst host ff02::1 or dst host fe80::2'
-	ns a ping -q -c 1 -W 1 -I wg0 224.0.0.1 || true	# nobody need answer
+	ns a ping -q -c 1 -W 1 -I wg0 224.0.0.1 || true	# an answer is not required
 	ns a ping -q -c 1 -W 1 -b 10.8.0.255 || true
 	ns a ping -q -c 1 -W 1 -I wg0 ff02::1 || true
 	capture_end
@@ -638,7 +648,7 @@ loop() {
 	ping_both
 }
 
-t no_ipv6 'with IPv6 switched off outside it is an IPv4 tunnel, and carries both'
+t no_ipv6 'with IPv6 switched off outside, a tunnel over IPv4 carries both families'
 no_ipv6() {
 	pair_link
 	keys a b

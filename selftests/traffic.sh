@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the tunnel does with packets: which it carries, which it drops, what they look like outside, and when the module
-# sends some of its own accord.
+# The traffic of a tunnel: the packets it carries and those it drops, their form outside, and the
+# messages that the module sends by itself.
 #
 # guests: 1
 # kernels: stock kasan kcsan
@@ -14,16 +14,17 @@
 . "$(dirname "$0")/lib.sh"
 
 wire() { python3 "$HERE/wire.py" "$@"; }
-# A fresh session for the pair: keys are forgotten when an interface goes down.
+# restart NAMESPACE…: ends the sessions of wg0 there: an interface that goes down forgets its keys.
 restart() {
 	local n
 	for n; do
 		ipn $n link set wg0 down
 		ipn $n link set wg0 up
-		ipn $n addr replace fd08::${NUM[$n]}/64 dev wg0	# IPv6 addresses go when an interface goes down
+		# An interface that goes down loses its IPv6 addresses.
+		ipn $n addr replace fd08::${NUM[$n]}/64 dev wg0
 	done
 }
-# Drops outgoing packets of a namespace that match: drop_out NAMESPACE RULE…
+# drop_out NAMESPACE RULE…: drops outgoing packets of the namespace that match.
 drop_out() { ns $1 nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o ${*:2} drop"; }
 
 t first_packets 'packets sent before there is a session wait for it, and arrive in order'
@@ -56,12 +57,12 @@ both_ways() {
 	done
 	ping_both
 	[[ $(wg_endpoint a) == "[fd09::2]:$PORT" && $(wg_endpoint b) == "[fd09::1]:$PORT" ]]
-	# What one side sent is what the other received, and nothing was counted as an error.
+	# Each side received exactly what the other sent, and no error was counted.
 	[[ $(wg_tx a) == "$(wg_rx b)" && $(wg_rx a) == "$(wg_tx b)" ]]
 	(($(stat a rx_errors) + $(stat b rx_errors) + $(stat a tx_errors) + $(stat b tx_errors) == 0))
 }
 
-t order 'a stream of datagrams arrives in the order it was sent'
+t order 'a stream of datagrams arrives in the order in which it was sent'
 order() {
 	pair
 	iperf a 10.8.0.2 -u -b 30M -l 300 -k $((10000 / SLOW)) -J --get-server-output > /tmp/json
@@ -87,10 +88,11 @@ saturated() {
 	ping_both
 }
 
-t many_peers 'twenty peers of one interface are served at once, without loss'
+t many_peers 'twenty peers of one interface are served concurrently, without loss'
 many_peers() {
 	local i pids=() hub_pub
-	# All sockets are in `outside`, where the interfaces are made; the interfaces are moved to their namespaces.
+	# The request comes from `outside`, so all sockets are there; each interface is made in its
+	# own namespace.
 	ns_add outside hub
 	hub_pub=$(wg genkey > /tmp/hub; wg pubkey < /tmp/hub)
 	ip -n ${NS}outside link add wg0 netns ${NS}hub type wireguard
@@ -113,13 +115,13 @@ many_peers() {
 	for i in "${pids[@]}"; do
 		wait $i
 	done
-	# grep's status is the test: every one of them lost nothing.
+	# No peer lost a packet.
 	[[ $(grep -l ' 0% packet loss' /tmp/ping.* | wc -l) == 20 ]]
 	[[ $(ns hub wg show wg0 latest-handshakes | cut -f 2 | grep -cv '^0$') == 20 ]]
 	[[ $(ns hub wg show wg0 endpoints | grep -c 127.0.0.1:10) == 20 ]]
 }
 
-t forwarded 'a router sends others'"'"' TCP through the tunnel, both ways, unharmed'
+t forwarded 'a router forwards TCP through the tunnel both ways, unchanged'
 forwarded() {
 	pair
 	ns_add c
@@ -143,19 +145,19 @@ forwarded() {
 		wait $receiver
 		cmp /tmp/data /tmp/got
 	done
-	# The packet that is too big for the tunnel is answered by the router.
+	# The router answers a packet that is too big for the tunnel with an ICMP error.
 	must_fail ns c ping -c 1 -W 2 -M do -s 1393 10.8.0.2
 	ns c ping -c 1 -W 5 -M do -s 1392 10.8.0.2
 }
 
-t source_check 'a packet from an address that is not the sender'"'"'s is dropped and counted'
+t source_check 'a packet from an inner address that is not its peer'"'"'s is dropped and counted'
 source_check() {
 	local before
 	pair
 	ns b wg set wg0 peer "$(printf '%.0sA' {1..42})E=" allowed-ips 10.8.0.77/32,fd08::77/128
 	ping_both
-	ipn a addr add 10.8.0.77/32 dev wg0	# another peer's
-	ipn a addr add 10.8.0.78/32 dev wg0	# nobody's
+	ipn a addr add 10.8.0.77/32 dev wg0	# of another peer
+	ipn a addr add 10.8.0.78/32 dev wg0	# of no peer
 	ipn a addr add fd08::77/128 dev wg0 nodad
 	before=$(stat b rx_packets)
 	must_fail ns a ping -c 1 -W 2 -I 10.8.0.77 10.8.0.2
@@ -167,7 +169,8 @@ source_check() {
 	ping_both
 }
 
-t no_way 'a packet for nobody, and one for a peer without an address, is refused and answered, and counted'
+t no_way \
+	'a packet for no peer, or a peer without an endpoint, is refused with an error and counted'
 no_way() {
 	pair
 	must_fail ns a ping -c 1 -W 2 10.8.0.99 2> /tmp/err
@@ -182,7 +185,7 @@ no_way() {
 	[[ $(ns a ping -c 1 -W 2 10.8.0.99 2>&1) == *'From 10.8.0.1 icmp_seq=1 Destination Host Unreachable'* ]]
 }
 
-t padding 'a packet is padded to 16 bytes outside, but not beyond the MTU'
+t padding 'a packet is padded to a multiple of 16 bytes, but not beyond the MTU'
 padding() {
 	local size ip
 	pair
@@ -197,7 +200,7 @@ padding() {
 	done
 }
 
-t dsfield 'outside, data has the ECN bits of its inside and no DSCP, handshakes have DSCP AF41'
+t dsfield 'outside, data has the ECN bits of the inner packet and DSCP 0, handshakes have DSCP AF41'
 dsfield() {
 	local family
 	for family in 4 6; do
@@ -206,7 +209,7 @@ dsfield() {
 		ns a ping -q -c 1 -W 20 -Q 0xb8 10.8.0.2	# DSCP EF, no ECN
 		ns a ping -q -c 1 -W 20 -s 200 -Q 0xba 10.8.0.2	# DSCP EF, ECT(0)
 		ns a ping -q -c 1 -W 20 -s 300 -Q 0x01 10.8.0.2	# ECT(1)
-		ns a ping -q -c 1 -W 20 -s 400 -Q 0xbb fd08::2	# DSCP EF, CE; outside that begins as ECT(0)
+		ns a ping -q -c 1 -W 20 -s 400 -Q 0xbb fd08::2	# DSCP EF, CE becomes ECT(0)
 		capture_end
 		wire show /tmp/pcap > /tmp/shown
 		cat /tmp/shown
@@ -220,13 +223,14 @@ dsfield() {
 	done
 }
 
-t congestion 'congestion marked outside is marked inside, where the packet allows it'
+t congestion 'congestion marked outside is marked inside, if the inner packet allows it'
 congestion() {
 	local family ce
 	for family in 4 6; do
 		pair $family
 		ping_both
-		# For IPv6 the first two bytes are written as a whole: version, class, the flow label's beginning.
+		# For IPv6 the first two bytes are written as a whole: version, traffic class, and
+		# the beginning of the flow label.
 		if [[ $family == 4 ]]; then ce='ip ecn set ce'; else ce='@nh,0,16 set 0x6030'; fi
 		ns a nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT $ce"
 		CAPTURE_IF=wg0 capture b /tmp/pcap 'dst host 10.8.0.2 or dst host fd08::2'
@@ -243,7 +247,7 @@ congestion() {
 	done
 }
 
-t mark 'everything an interface sends outside has its mark'
+t mark 'every datagram that an interface sends outside has its mark'
 mark() {
 	pair
 	drop_out a udp dport $PORT meta mark != 0x1234
@@ -256,7 +260,7 @@ mark() {
 	must_fail ns a ping -q -c 1 -W 2 10.8.0.2
 }
 
-t replay 'a packet that comes a second time is dropped, is not answered and moves no endpoint'
+t replay 'a replayed message is dropped, is not answered and moves no endpoint'
 replay() {
 	local before after
 	pair
@@ -271,12 +275,14 @@ replay() {
 		ns a python3 "$HERE/wire.py" replay /tmp/pcap 4 10.9.0.2 $PORT
 		ns a python3 "$HERE/wire.py" replay /tmp/pcap 1 10.9.0.2 $PORT
 	done
-	# Handshakes and data are queued apart: one good packet of each comes through behind the replayed ones.
+	# Handshakes and data have separate queues: when one good message of each has come through,
+	# so have the replayed ones before it.
 	ping_ok a 10.8.0.2
 	restart a
 	ping_ok a 10.8.0.2
 	capture_end
-	# A ping is 128 bytes, an initiation 148; a keepalive of 32 may confirm the session. Nothing else was accepted.
+	# Only the two pings of 128 bytes and the initiation of 148 were accepted, and perhaps a
+	# keepalive of 32 that confirms the session.
 	after=$(wg_rx b)
 	((after - before == 128 + 148 + 128 || after - before == 128 + 148 + 128 + 32))
 	[[ $(wire show /tmp/pcap2 | grep -c ' 2$') == 1 ]]
@@ -284,7 +290,7 @@ replay() {
 	ping_both
 }
 
-t garbage 'datagrams that only look like messages harm nothing and are not answered'
+t garbage 'datagrams that only look like messages do no harm and are not answered'
 garbage() {
 	pair
 	ping_both
@@ -299,14 +305,15 @@ garbage() {
 	[[ $(wg_endpoint a) == "10.9.0.2:$PORT" ]]
 }
 
-t cookie 'under a load of handshakes a cookie is asked for, and who has one gets in'
+t cookie 'under a load of handshakes the module demands a cookie, and a peer with a cookie gets in'
 cookie() {
 	local answers flood
 	pair
 	ping_both
 	ipn a addr add 10.9.0.66/24 dev eth0
-	# Held back and let go at once: that they pile up does not depend on who is the faster, the sender or the receiver. The
-	# neighbour is not to be asked meanwhile whether it is still there: it would not answer.
+	# The initiations are held back, and released together: they pile up, whether the sender or
+	# the receiver is faster. The neighbour entry is permanent, because a probe of the neighbour
+	# would be held back too.
 	ipn a neigh replace 10.9.0.2 lladdr "$(ns b cat /sys/class/net/eth0/address)" dev eth0 nud permanent
 	ns a tc qdisc add dev eth0 root plug limit 10000000
 	ns a python3 "$HERE/wire.py" flood "${PUB[b]}" 3000 10.9.0.2 $PORT > /tmp/answers & flood=$!
@@ -318,7 +325,8 @@ cookie() {
 	echo "answers by type: $answers"
 	[[ $answers =~ ^3:[0-9]+$ ]]	# cookie replies, and nothing else
 	[[ $(wg_endpoint b) == "10.9.0.1:$PORT" ]]
-	# A real peer gets in while the load goes on: with the cookie from the answer to its first try.
+	# A real peer gets in while the load goes on, with the cookie from the reply to its first
+	# try.
 	(while :; do ns a python3 "$HERE/wire.py" flood "${PUB[b]}" 3000 10.9.0.2 $PORT; done) & local load=$!
 	restart a
 	WAIT=120 wait_for 'the peer is in' ns a ping -q -c 1 -W 5 10.8.0.2
@@ -326,12 +334,13 @@ cookie() {
 	wait $load || true
 }
 
-t roaming 'an endpoint follows its peer to another address, port and family, and only by authentic packets'
+t roaming 'an endpoint follows its peer to another address, port and family'
 roaming() {
 	pair
 	ping_both
 	ipn a addr add 10.9.0.111/24 dev eth0
-	ipn a addr del 10.9.0.1/24 dev eth0	# takes the other with it, if it counts as a secondary
+	# This also deletes the second address, if that counts as a secondary of the first.
+	ipn a addr del 10.9.0.1/24 dev eth0
 	ipn a addr replace 10.9.0.111/24 dev eth0
 	ping_ok a 10.8.0.2
 	wait_for 'b follows' eval '[[ $(wg_endpoint b) == "10.9.0.111:$PORT" ]]'
@@ -346,7 +355,7 @@ roaming() {
 	ping_ok b fd08::1
 }
 
-t roaming_busy 'a TCP stream survives that its sender'"'"'s port changes again and again'
+t roaming_busy 'a TCP stream survives repeated changes of its sender'"'"'s listen port'
 roaming_busy() {
 	local i
 	pair
@@ -361,26 +370,28 @@ roaming_busy() {
 	wait_for 'b follows' eval '[[ $(wg_endpoint b) == 10.9.0.1:4007 ]]'
 }
 
-t passive_keepalive 'who only receives says so within ten seconds, with one empty packet, which is not answered'
+t passive_keepalive \
+	'a side that only receives sends one keepalive after ten seconds, which is not answered'
 passive_keepalive() {
 	local a_tx b_tx
 	pair
 	bg a ncat -u -l 10.8.0.1 5555 > /dev/null; local receiver=$BG
 	wait_for 'the receiver listens' listening a udp 5555
-	# One ping only: data that arrives while a keepalive is due makes for another one after it.
+	# One ping only: data that arrives while a keepalive is due causes a second one after it.
 	ping_ok a 10.8.0.2
-	# `a` was the last to receive, and says so. Let that pass.
+	# `a` was the last to receive, and sends a keepalive. Wait until that is over.
 	wait_for 'both are still' eval 'a_tx=$(wg_tx a); b_tx=$(wg_tx b); sleep 12; [[ $a_tx == $(wg_tx a) && $b_tx == $(wg_tx b) ]]'
 	a_tx=$(wg_tx a) b_tx=$(wg_tx b)
 	ns b bash -c 'echo > /dev/udp/10.8.0.1/5555'
-	wait_for 'a has said so' eval '(($(wg_tx a) == a_tx + 32))'
+	wait_for 'a has sent its keepalive' eval '(($(wg_tx a) == a_tx + 32))'
 	sleep 12
 	(($(wg_tx a) == a_tx + 32))	# once
-	(($(wg_tx b) == b_tx + 64))	# the datagram and no answer
+	(($(wg_tx b) == b_tx + 64))	# the datagram, and no answer to the keepalive
 	kill $receiver
 }
 
-t persistent_keepalive 'a persistent keepalive is sent every interval, begins at once and ends when it is switched off'
+t persistent_keepalive \
+	'a persistent keepalive is sent immediately and every interval, until it is switched off'
 persistent_keepalive() {
 	local tx
 	pair
@@ -388,13 +399,14 @@ persistent_keepalive() {
 	wait_for 'a has sent five' eval '(($(wg_rx b) >= 148 + 5 * 32))'
 	(($(wg_handshake b) > 0))
 	wg_peer a persistent-keepalive off
-	sleep 1.5	# one that was due
+	sleep 1.5	# one more may be due
 	tx=$(wg_tx a)
 	sleep 3
 	[[ $(wg_tx a) == "$tx" ]]
 }
 
-t down_and_up 'an interface that goes down forgets its session and makes a new one when it is up again'
+t down_and_up \
+	'an interface that goes down forgets its session, and makes a new one when it is up again'
 down_and_up() {
 	local tx
 	pair
