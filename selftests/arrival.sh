@@ -73,7 +73,8 @@ kept_together() {
 		ping_both
 		before_datagrams=$(datagrams b) before_walks=$(walks b)
 		iperf a 10.8.0.2 -n 6M > /dev/null
-		datagrams=$(($(datagrams b) - before_datagrams)) walks=$(($(walks b) - before_walks))
+		datagrams=$(($(datagrams b) - before_datagrams))
+		walks=$(($(walks b) - before_walks))
 		note "IPv$family: $datagrams datagrams, $walks walks"
 		((datagrams > 4000))
 		((walks * 3 < datagrams))
@@ -83,7 +84,8 @@ kept_together() {
 		echo N > /sys/module/wireguard/parameters/aggregate_rx
 		before_datagrams=$(datagrams b) before_walks=$(walks b)
 		iperf a 10.8.0.2 -n 2M > /dev/null
-		datagrams=$(($(datagrams b) - before_datagrams)) walks=$(($(walks b) - before_walks))
+		datagrams=$(($(datagrams b) - before_datagrams))
+		walks=$(($(walks b) - before_walks))
 		echo Y > /sys/module/wireguard/parameters/aggregate_rx
 		note "switched off: $datagrams datagrams, $walks walks"
 		((walks * 100 > datagrams * 95))
@@ -115,7 +117,10 @@ router() {
 	ipn r link set wg0 up
 }
 # wrong_checksums NAMESPACE: how many datagrams it has dropped for their checksums.
-wrong_checksums() { ns $1 nstat -asz UdpInCsumErrors Udp6InCsumErrors IpInCsumErrors | awk '/Csum/ { sum += $2 } END { print sum + 0 }'; }
+wrong_checksums() {
+	ns $1 nstat -asz UdpInCsumErrors Udp6InCsumErrors IpInCsumErrors |
+		awk '/Csum/ { sum += $2 } END { print sum + 0 }'
+}
 
 t passing_by \
 	'a router with a tunnel on the same port forwards datagrams unchanged, also through NAT'
@@ -141,7 +146,8 @@ passing_by() {
 			wg_peer a endpoint $end:$PORT
 			wg_peer b
 			ping_ok a 10.8.0.2
-			note "$kind, IPv$family: $(iperf a 10.8.0.2 -n 6M -f m | awk '/sender/ { print $7, $8, "sent again:", $9 }')"
+			note "$kind, IPv$family:" "$(iperf a 10.8.0.2 -n 6M -f m |
+				awk '/sender/ { print $7, $8, "sent again:", $9 }')"
 			ping_both
 		done
 	done

@@ -54,8 +54,9 @@ tunnel() {
 		o=${OTHER[$n]} name=wg$((2 * $1 + NUM[$n] - 1))
 		device $n $name $2
 		ipn $n addr add 10.8.$1.${NUM[$n]}/24 dev $name
-		ns $n wg set $name private-key <(echo "${KEY[$n]}") listen-port $((PORT + $1)) peer "${PUB[$o]}" \
-			allowed-ips 10.8.$1.${NUM[$o]}/32 endpoint "$(outer $o 4)":$((PORT + $1))
+		ns $n wg set $name private-key <(echo "${KEY[$n]}") listen-port $((PORT + $1)) \
+			peer "${PUB[$o]}" allowed-ips 10.8.$1.${NUM[$o]}/32 \
+			endpoint "$(outer $o 4)":$((PORT + $1))
 		ipn $n link set $name up
 	done
 	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.$1.2
@@ -129,7 +130,8 @@ farm_up() {
 	ipn b route add 10.7.0.0/16 dev wg1
 	rm -f /tmp/farm.in /tmp/farm.out
 	mkfifo /tmp/farm.in /tmp/farm.out
-	NS=$NS python3 $HERE/bench_peers.py "${PUB[b]}" $PORT $((PEERS + MORE_PEERS)) < /tmp/farm.in > /tmp/farm.out &
+	NS=$NS python3 $HERE/bench_peers.py "${PUB[b]}" $PORT $((PEERS + MORE_PEERS)) \
+		< /tmp/farm.in > /tmp/farm.out &
 	FARM_PID=$!
 	exec 7> /tmp/farm.in 8< /tmp/farm.out
 	read -r -u 8
@@ -207,7 +209,8 @@ flow_units() {
 	[[ $VARIANT != c && $VARIANT != rust ]] || head=84
 	read -r bytes packets <<< "$BEFORE"
 	read -r now_bytes now_packets < <(received)
-	echo $((now_bytes - bytes - head * (now_packets - packets))) $(python3 $HERE/bench.py iperf /tmp/out)
+	echo $((now_bytes - bytes - head * (now_packets - packets))) \
+		$(python3 $HERE/bench.py iperf /tmp/out)
 }
 received() { ns b bash -c "echo \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_bytes) \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_packets)"; }
 
@@ -246,7 +249,8 @@ count_ping() {
 	set_mtu 1420
 	counted ping 'round trip' 30 230 pings
 	# On the clock of this guest, an instruction takes a nanosecond.
-	measured ping_way instructions $(ns a ping -i 0.01 -c 101 $ADDRESS | sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n |
+	measured ping_way instructions $(ns a ping -i 0.01 -c 101 $ADDRESS |
+		sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n |
 		awk '{ time[NR] = $1 } END { print time[int((NR + 1) / 2)] * 1000000 }')
 }
 
@@ -287,7 +291,8 @@ time_rtt() {
 	local all
 	set_mtu 1420
 	ns a ping -q -i 0.02 -c 20 $ADDRESS > /tmp/out
-	mapfile -t all < <(ns a ping -i 0.02 -c 400 $ADDRESS | sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n)
+	mapfile -t all < <(ns a ping -i 0.02 -c 400 $ADDRESS |
+		sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n)
 	measured rtt_median ms ${all[${#all[@]} / 2]}
 	measured rtt_p99 ms ${all[${#all[@]} * 99 / 100]}
 }
@@ -316,7 +321,8 @@ time_rate_tunnels() {
 	done
 	wait "${pids[@]}"
 	for i in {1..8}; do
-		sum=$(python3 -c 'import sys; print(round(sum(map(float, sys.argv[1:])), 1))' $sum $(python3 $HERE/bench.py rate /tmp/out.$i | cut -d ' ' -f 2))
+		sum=$(python3 -c 'import sys; print(round(sum(map(float, sys.argv[1:])), 1))' $sum \
+			$(python3 $HERE/bench.py rate /tmp/out.$i | cut -d ' ' -f 2))
 	done
 	measured rate_tunnels Mbit/s $sum
 }

@@ -33,7 +33,8 @@ no_handshakes() { ns $1 nft "add table inet t; add chain inet t o { type filter 
 # sorted allowed IPs.
 shown() {
 	ns $1 wg show wg0 dump | while IFS=$'\t' read -r -a field; do
-		((${#field[@]} < 8)) || field=("${field[@]:0:3}" "$(tr , '\n' <<< "${field[3]}" | sort | paste -sd ,)" "${field[7]}")
+		((${#field[@]} < 8)) || field=("${field[@]:0:3}"
+			"$(tr , '\n' <<< "${field[3]}" | sort | paste -sd ,)" "${field[7]}")
 		echo "${field[*]}"
 	done
 }
@@ -73,7 +74,8 @@ wg_quick_default() {
 	ipn b addr add 192.0.2.1/32 dev lo
 	ipn b addr add 2001:db8::1/128 dev lo
 	wg_new b
-	ns b wg set wg0 peer "${PUB[a]}" preshared-key <(echo "$psk") allowed-ips 10.8.0.1/32,fd08::1/128
+	ns b wg set wg0 peer "${PUB[a]}" preshared-key <(echo "$psk") \
+		allowed-ips 10.8.0.1/32,fd08::1/128
 	cat > $DIR/wg0.conf <<-EOF
 		[Interface]
 		Address = 10.8.0.1/24, fd08::1/64
@@ -88,11 +90,19 @@ wg_quick_default() {
 		Endpoint = 10.9.2.2:$PORT
 		PersistentKeepalive = 25
 	EOF
-	state() { ipn a rule; ipn a -6 rule; ipn a route show table all; ipn a -6 route show table all; ipn a -br link; ns a nft list tables; }
+	state() {
+		ipn a rule
+		ipn a -6 rule
+		ipn a route show table all
+		ipn a -6 route show table all
+		ipn a -br link
+		ns a nft list tables
+	}
 	state > /tmp/before
 
 	quick a up $DIR/wg0.conf
-	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0xca6c" "${PUB[b]} $psk 10.9.2.2:$PORT 0.0.0.0/0,::/0 25"
+	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0xca6c" \
+		"${PUB[b]} $psk 10.9.2.2:$PORT 0.0.0.0/0,::/0 25"
 	[[ $(ipn a link show wg0) == *'mtu 1420 '* ]]
 	for n in -4 -6; do
 		[[ $(ipn a $n rule) == *'not from all fwmark 0xca6c lookup 51820'* ]]
@@ -102,7 +112,8 @@ wg_quick_default() {
 	[[ $(ipn a route get 192.0.2.1) == *'dev wg0 table 51820 '* ]]
 	[[ $(ipn a route get 10.9.2.2 mark 51820) == *'via 10.9.1.1 dev eth0 '* ]]
 	[[ $(ns a sysctl -n net.ipv4.conf.all.src_valid_mark) == 1 ]]
-	[[ $(ns a nft list tables | sort | tr '\n' ' ') == 'table ip wg-quick-wg0 table ip6 wg-quick-wg0 ' ]]
+	[[ $(ns a nft list tables | sort | tr '\n' ' ') == \
+		'table ip wg-quick-wg0 table ip6 wg-quick-wg0 ' ]]
 
 	ping_ok a 192.0.2.1
 	ping_ok a 2001:db8::1
@@ -182,10 +193,12 @@ wg_quick_options() {
 	EOF
 	quick a up $DIR/a/wg0.conf
 	quick b up $DIR/b/wg0.conf
-	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x77" "${PUB[b]} (none) [fd09::2]:$PORT 10.66.0.0/16,10.8.0.2/32,fd08::2/128 off"
+	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x77" \
+		"${PUB[b]} (none) [fd09::2]:$PORT 10.66.0.0/16,10.8.0.2/32,fd08::2/128 off"
 	shown_is b "${KEY[b]} ${PUB[b]} $PORT off"
 	[[ $(ipn a link show wg0) == *'mtu 1380 '* && $(ipn b link show wg0) == *'mtu 1420 '* ]]
-	[[ $(ipn a route show dev wg0) == *'10.66.0.0/16 scope link'* && $(ipn a rule | wc -l) == 3 ]]
+	[[ $(ipn a route show dev wg0) == *'10.66.0.0/16 scope link'* ]]
+	[[ $(ipn a rule | wc -l) == 3 ]]
 	[[ $(< $DIR/dns.wg0) == *'nameserver fd08::2'*'search example.org'* ]]
 	ns b wg set wg0 peer "${PUB[a]}" allowed-ips 10.8.0.1/32,fd08::1/128,10.77.0.0/16
 	ping_both
@@ -199,7 +212,8 @@ wg_quick_options() {
 	grep -qx "Endpoint = \[fd09::1\]:$PORT" $DIR/b/wg0.conf
 	sed -i 's/^Table = off/Table = 1234/' $DIR/b/wg0.conf
 	quick b up $DIR/b/wg0.conf
-	shown_is b "${KEY[b]} ${PUB[b]} $PORT off" "${PUB[a]} (none) [fd09::1]:$PORT 10.77.0.0/16,10.8.0.1/32,fd08::1/128 off"
+	shown_is b "${KEY[b]} ${PUB[b]} $PORT off" \
+		"${PUB[a]} (none) [fd09::1]:$PORT 10.77.0.0/16,10.8.0.1/32,fd08::1/128 off"
 	[[ $(ipn b route show table 1234) == *'10.77.0.0/16 dev wg0 scope link'* ]]
 	ping_ok b 10.8.0.1	# first b, which has lost the session and must initiate
 	ping_both
@@ -210,12 +224,16 @@ wg_quick_options() {
 	ns b wg showconf wg0 > $DIR/running
 	diff <(grep . $DIR/stripped) <(grep . $DIR/running)
 	# syncconf is the usual way to apply a changed file. It must keep the session.
-	sed -i "$(grep -n '^\[Peer\]' $DIR/b/wg0.conf | tail -n 1 | cut -d : -f 1),\$d" $DIR/b/wg0.conf
+	sed -i "$(grep -n '^\[Peer\]' $DIR/b/wg0.conf | tail -n 1 | cut -d : -f 1),\$d" \
+		$DIR/b/wg0.conf
 	no_handshakes a; no_handshakes b
 	ns b wg syncconf wg0 <(quick b strip $DIR/b/wg0.conf)
 	[[ $(ns b wg show wg0 peers) == "${PUB[a]}" ]]
-	ns a wg syncconf wg0 <(quick a strip $DIR/a/wg0.conf | sed "s|^\[Interface\]|&\nPrivateKey = ${KEY[a]}|"; echo "PersistentKeepalive = 9")
-	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x77" "${PUB[b]} (none) [fd09::2]:$PORT 10.66.0.0/16,10.8.0.2/32,fd08::2/128 9"
+	ns a wg syncconf wg0 <(quick a strip $DIR/a/wg0.conf |
+		sed "s|^\[Interface\]|&\nPrivateKey = ${KEY[a]}|"
+		echo "PersistentKeepalive = 9")
+	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x77" \
+		"${PUB[b]} (none) [fd09::2]:$PORT 10.66.0.0/16,10.8.0.2/32,fd08::2/128 9"
 	ping_both
 
 	quick a down $DIR/a/wg0.conf
@@ -246,7 +264,12 @@ networkd_start() {
 }
 networkctl() { nsenter -t $NETWORKD -m -n networkctl --no-pager --no-legend "$@"; }
 # setup_is STATE: waits until networkd shows that state for wg0.
-setup_is() { wait_for "wg0 is $1" eval '[[ $(networkctl list wg0) == *" '$1'" ]]' || { tail -n 30 $DIR.log; false; }; }
+setup_is() {
+	wait_for "wg0 is $1" eval '[[ $(networkctl list wg0) == *" '$1'" ]]' || {
+		tail -n 30 $DIR.log
+		false
+	}
+}
 
 # networkd_files MARK MORE-ALLOWED-IPS OTHER-PEER DESTINATION: writes the files for
 # systemd-networkd.
@@ -315,7 +338,8 @@ networkd() {
 	)
 	[[ $(ipn a link show wg0) == *'mtu 1400 '* ]]
 	[[ $(networkctl list wg0) == *' wg0 '*wireguard* ]]
-	[[ $(ipn a route show table 1000 | sort | cut -d ' ' -f 1-3 | paste -sd ,) == '10.8.0.2 dev wg0,192.0.2.0/25 dev wg0' ]]
+	[[ $(ipn a route show table 1000 | sort | cut -d ' ' -f 1-3 | paste -sd ,) == \
+		'10.8.0.2 dev wg0,192.0.2.0/25 dev wg0' ]]
 	[[ $(ipn a route show 198.51.100.1) == *'dev wg0'* ]]
 	ping_both
 	carries a 10.8.0.2
@@ -376,7 +400,8 @@ pyroute2() {
 		def check(wg):
 		    show = lambda: subprocess.run(["wg", "show", "wg0", "dump"], capture_output=True, text=True, check=True).stdout
 		    read = None
-		    while read is None or before != show():	# a message may have been counted in between
+		    # A message may have been counted between the two readings.
+		    while read is None or before != show():
 		        before = show()
 		        read = as_dump(wg)
 		    assert read == before, (read, before)
@@ -420,7 +445,8 @@ pyroute2() {
 	PY
 	wg genpsk > $DIR/psk
 	for n in a b; do
-		ns $n python3 $DIR/client.py up ${NUM[$n]} "${KEY[$n]}" "${PUB[${OTHER[$n]}]}" ${NUM[${OTHER[$n]}]} "$(< $DIR/psk)"
+		ns $n python3 $DIR/client.py up ${NUM[$n]} "${KEY[$n]}" "${PUB[${OTHER[$n]}]}" \
+			${NUM[${OTHER[$n]}]} "$(< $DIR/psk)"
 	done
 	diff <(shown a | head -n 2) - <<-EOF
 		${KEY[a]} ${PUB[a]} $PORT 0x1337
@@ -442,7 +468,10 @@ ynl() {
 	pair_link
 	keys a b
 	hex() { base64 -d <<< "$1" | od -An -tx1 -v | tr -d ' \n'; }
-	ynl_cli() { ns $1 python3 /usr/src/linux/tools/net/ynl/pyynl/cli.py --spec /usr/src/linux/Documentation/netlink/specs/wireguard.yaml "${@:2}"; }
+	ynl_cli() {
+		ns $1 python3 /usr/src/linux/tools/net/ynl/pyynl/cli.py \
+			--spec /usr/src/linux/Documentation/netlink/specs/wireguard.yaml "${@:2}"
+	}
 	for n in a b; do
 		ipn $n link add wg0 type wireguard
 		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev wg0
@@ -464,7 +493,8 @@ ynl() {
 		}, {"public-key": "'$(hex $K1)'"}]}'
 	ns b wg set wg0 private-key <(echo "${KEY[b]}") listen-port $PORT
 	wg_peer b endpoint 10.9.0.1:$PORT
-	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x42" "${PUB[b]} (none) (none) 10.8.0.2/32,10.8.0.77/32,fd08::2/128 7" \
+	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x42" \
+		"${PUB[b]} (none) (none) 10.8.0.2/32,10.8.0.77/32,fd08::2/128 7" \
 		"$K1 (none) (none) (none) off"
 	ping_ok b 10.8.0.1; ping_both
 	carries a 10.8.0.2
@@ -473,7 +503,8 @@ ynl() {
 		{"public-key": "'$(hex "${PUB[b]}")'", "flags": ["update-only"], "persistent-keepalive-interval": 0,
 		 "allowedips": [{"family": 2, "ipaddr": "10.8.0.77", "cidr-mask": 32, "flags": ["remove-me"]}]},
 		{"public-key": "'$(hex $K2)'", "flags": ["update-only"]}]}'
-	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x42" "${PUB[b]} (none) 10.9.0.2:$PORT 10.8.0.2/32,fd08::2/128 off"
+	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x42" \
+		"${PUB[b]} (none) 10.9.0.2:$PORT 10.8.0.2/32,fd08::2/128 off"
 	ns a wg show wg0 dump > /tmp/dump
 	ynl_cli a --dump get-device --json '{"ifname": "wg0"}' --output-json > /tmp/json
 	ns a wg show wg0 dump > /tmp/later
@@ -495,7 +526,8 @@ ynl() {
 		assert endpoint == b"\2\0" + (51820).to_bytes(2, "big") + bytes([10, 9, 0, 2]) + bytes(8), endpoint
 		time = shown.pop("last-handshake-time")
 		assert set(time) == {"sec", "nsec"} and time["sec"] == int(peer[4]) > 0 and time["nsec"] < 10**9, (time, peer)
-		for name, at in ("rx-bytes", 5), ("tx-bytes", 6):	# a keepalive may have come in between
+		# A keepalive may have come between the readings.
+		for name, at in ("rx-bytes", 5), ("tx-bytes", 6):
 		    assert 1000 < int(peer[at]) <= shown.pop(name) <= int(later[at])
 		assert shown == {
 		    "public-key": key(peer[0]), "preshared-key": key("A" * 43 + "="),

@@ -13,7 +13,10 @@ trap ns_del_all EXIT
 FAILED=()
 STEP=0
 
-section() { printf '\n=== %d. %s\n' $((++STEP)) "$1"; [[ -z ${2:-} ]] || fold -s -w 100 <<< "$2" | sed 's/^/    /'; }
+section() {
+	printf '\n=== %d. %s\n' $((++STEP)) "$1"
+	[[ -z ${2:-} ]] || fold -s -w 100 <<< "$2" | sed 's/^/    /'
+}
 # show NAME COMMAND…: prints COMMAND as a user would type it, and its output, and checks that it
 # succeeded.
 show() {
@@ -57,7 +60,8 @@ module_load || {
 module_prove | sed 's/^/    /'
 proved=${PIPESTATUS[0]}
 if [[ $WG_MODULE == rust ]]; then
-	check 'the module at work is ours, in Rust, and not the C one of the kernel' test $proved -eq 0
+	check 'the module at work is ours, in Rust, and not the C one of the kernel' \
+		test $proved -eq 0
 else
 	check 'the module at work is the C one of the kernel' test $proved -eq 0
 fi
@@ -100,12 +104,14 @@ show 'IPv4 in IPv6' ns a ping -c 2 -i 0.2 -W 10 10.8.0.2
 show 'IPv6 in IPv6' ns b ping -c 2 -i 0.2 -W 10 fd08::1
 check 'b sees a at its IPv6 address' test "$(wg_endpoint b)" == "[fd09::1]:$PORT"
 
-section 'Bulk data' 'iperf3 for two seconds each. The guest is emulated in software, so the rates say nothing about a real machine.'
+section 'Bulk data' \
+	'Two seconds each. The guest is emulated: its rates say nothing about a real machine.'
 show 'TCP from a to b' measure a 10.8.0.2 -t 2
 show 'TCP from b to a' measure a 10.8.0.2 -t 2 -R
 show 'UDP from a to b' measure a fd08::2 -t 2 -u -b 20M
 
-section 'The state afterwards' '"wg show" tells the time of the last handshake and the bytes sent each way.'
+section 'The state afterwards' \
+	'"wg show" tells the time of the last handshake and the bytes sent each way.'
 show 'wg shows a' ns a wg show
 show 'wg shows b' ns b wg show
 check 'the last handshake is recent on both sides' eval 'recent a && recent b'

@@ -41,7 +41,8 @@ links() { faults links; }
 
 t asleep 'the machine begins to sleep in the middle of traffic'
 asleep() {
-	modprobe -q pm-notifier-error-inject priority=-1 || skip 'this kernel has no means to stop a suspend'
+	modprobe -q pm-notifier-error-inject priority=-1 ||
+		skip 'this kernel has no means to stop a suspend'
 	faults asleep
 }
 

@@ -54,7 +54,8 @@ figures() {
 # shown c|rust KIND: prints the figures in words.
 shown() {
 	local kept=${FIGURES[$1,kept,$2]}
-	echo "${FIGURES[$1,quiet]} kB/s without the flood, ${FIGURES[$1,$2]} kB/s with it, which is $((kept / 10)).$((kept % 10)) %" \
+	echo "${FIGURES[$1,quiet]} kB/s without the flood, ${FIGURES[$1,$2]} kB/s with it," \
+		"which is $((kept / 10)).$((kept % 10)) %" \
 		"(a flood of ${FIGURES[$1,flood_$2]} messages a second)"
 }
 

@@ -72,21 +72,25 @@ toy() {
 
 toy_again() {
 	local dev
-	for dev in $(ipn c -br link show type wireguard | cut -d ' ' -f 1); do ipn c link del $dev; done
+	for dev in $(ipn c -br link show type wireguard | cut -d ' ' -f 1); do
+		ipn c link del $dev
+	done
 	toy c
 }
 # Enough peers for a dump of several messages.
 toy_peers() {
 	local i
 	for i in {10..70}; do
-		printf '[Peer]\nPublicKey = %sE=\nAllowedIPs = 10.%d.0.0/16' "$(printf '%.0sA' {1..40})$i" $i
+		printf '[Peer]\nPublicKey = %sE=\nAllowedIPs = 10.%d.0.0/16' \
+			"$(printf '%.0sA' {1..40})$i" $i
 		printf ', 10.%d.%d.1/32' $i {1..9} $i {1..9}
 		echo
 	done > $OUT/peers
 	ns c wg addconf wg0 $OUT/peers
 	ns c wg set wg0 peer "${PUB[e]}" remove
 	ns c wg set wg0 peer "${PUB[e]}" allowed-ips 10.6.0.2/32 endpoint 10.7.0.2:$PORT
-	sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' $OUT/peers | xargs ip netns exec ${NS}c wg set wg0
+	sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' $OUT/peers |
+		xargs ip netns exec ${NS}c wg set wg0
 }
 moved() {
 	ipn c link add wg1 type wireguard

@@ -29,7 +29,9 @@ attack() {
 	touch $RUNNING
 	bg a python3 "$HERE/hostile.py" stream 10.8.0.2 $RUNNING; stream=$BG
 	bg a ping -q -i 0.1 10.8.0.2 > /dev/null; pings=$BG
-	ns b timeout -k 10 $((LIMIT / 2)) python3 "$HERE/hostile.py" "$1" "${KEY[b]}" "$2" > /tmp/attack || { tail -n 30 /tmp/attack; return 1; }
+	ns b timeout -k 10 $((LIMIT / 2)) \
+		python3 "$HERE/hostile.py" "$1" "${KEY[b]}" "$2" > /tmp/attack ||
+		{ tail -n 30 /tmp/attack; return 1; }
 	rm $RUNNING
 	wait $stream
 	kill $pings
@@ -73,7 +75,8 @@ hostile() {
 	# Not on a debug kernel: that finds leaks in another way, and keeps freed objects for a
 	# while.
 	if ((SLOW == 1)); then
-		python3 "$HERE/memory.py" compare /tmp/memory $OBJECTS > /tmp/more || { cat /tmp/more; return 1; }
+		python3 "$HERE/memory.py" compare /tmp/memory $OBJECTS > /tmp/more ||
+			{ cat /tmp/more; return 1; }
 		note "more than before: $(< /tmp/more)"
 	fi
 	kernel_silent

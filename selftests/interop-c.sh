@@ -22,7 +22,8 @@ if [[ ${1:-} == b ]]; then
 	WG_MODULE=c
 	echo 'KTAP version 1'
 	echo '1..1'
-	if ! module_load || ! module_prove | sed 's/^/# /' || ((PIPESTATUS[0])) || ! link $CONTROL_B > /tmp/dev; then
+	if ! module_load || ! module_prove | sed 's/^/# /' || ((PIPESTATUS[0])) ||
+		! link $CONTROL_B > /tmp/dev; then
 		echo 'not ok 1 the C module is loaded and listens for commands'
 		exit 1
 	fi
@@ -31,10 +32,13 @@ if [[ ${1:-} == b ]]; then
 	ip addr add ${OUT6[far]}/64 dev "$dev" nodad
 	# The shell writes to the connection directly. With ncat in between, output that the other
 	# end is slow to read would be lost.
-	systemd-socket-activate --accept --inetd --setenv=LC_ALL --setenv=WG_HIDE_KEYS --listen=$CONTROL_B:$CONTROL_PORT \
-		/bin/bash --norc 2> /dev/null & agent=$!
+	systemd-socket-activate --accept --inetd --setenv=LC_ALL --setenv=WG_HIDE_KEYS \
+		--listen=$CONTROL_B:$CONTROL_PORT /bin/bash --norc 2> /dev/null & agent=$!
 	until [[ -e /run/finished ]]; do
-		kill -0 $agent || { echo 'not ok 1 the C module is loaded and listens for commands'; exit 1; }
+		kill -0 $agent || {
+			echo 'not ok 1 the C module is loaded and listens for commands'
+			exit 1
+		}
 		sleep 0.2
 	done
 	if ! kernel_silent | sed 's/^/# /' || ((PIPESTATUS[0])); then
@@ -84,7 +88,8 @@ interop_setup() {
 
 t other_side 'the other guest runs the C module'
 other_side() {
-	[[ $(far cat /sys/module/wireguard/srcversion) == "$(modinfo -F srcversion "$(modinfo -n wireguard)")" ]]
+	[[ $(far cat /sys/module/wireguard/srcversion) == \
+		"$(modinfo -F srcversion "$(modinfo -n wireguard)")" ]]
 	[[ $(far cat /sys/module/wireguard/taint) != *O* ]]
 	must_fail far false
 }
@@ -96,7 +101,8 @@ a)	shift
 	dev=$(link $CONTROL_A) || { echo 'Bail out! no link to the other guest'; exit 1; }
 	ip addr add ${OUT4[near]}/24 dev "$dev"
 	ip addr add ${OUT6[near]}/64 dev "$dev" nodad
-	WAIT=300 wait_for 'the other guest is ready' far true || { echo 'Bail out! the other guest does not answer'; exit 1; }
+	WAIT=300 wait_for 'the other guest is ready' far true ||
+		{ echo 'Bail out! the other guest does not answer'; exit 1; }
 	status=0
 	(run "$@") || status=$?
 	far touch /run/finished

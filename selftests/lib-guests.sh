@@ -19,6 +19,8 @@ link() {
 link_name() {
 	local dev
 	for dev in /sys/class/net/*; do
-		[[ -e $dev/device/driver && $(basename "$(realpath "$dev/device/driver")") == virtio_net ]] && basename "$dev"
+		[[ -e $dev/device/driver ]] &&
+			[[ $(basename "$(realpath "$dev/device/driver")") == virtio_net ]] &&
+			basename "$dev"
 	done
 }

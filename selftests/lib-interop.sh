@@ -53,7 +53,8 @@ endpoint() {
 # endpoint of that family for the other side, or with none.
 set_up() {
 	local side=$1 to=${OTHER[$1]} conf
-	conf=$(printf '%s\n' '[Interface]' "PrivateKey = ${KEY[$side]}" "ListenPort = ${LISTEN[$side]}" \
+	conf=$(printf '%s\n' '[Interface]' "PrivateKey = ${KEY[$side]}" \
+		"ListenPort = ${LISTEN[$side]}" \
 		'[Peer]' "PublicKey = ${PUB[$to]}" "AllowedIPs = ${IN4[$to]}/32, ${IN6[$to]}/128"
 		[[ $2 == none ]] || echo "PresharedKey = $2"
 		[[ $3 == none ]] || echo "Endpoint = $(endpoint $to $3)")
@@ -229,7 +230,8 @@ STEADY=270 DENSE=800	# numbers of pings: for 135 seconds and for 16
 # wire FILE: begins to capture the first bytes of each message of tunnels 1 and 2; the process is
 # $WIRE.
 wire() {
-	near_bg tcpdump -Z root -i any -n -s 128 -w $1 "udp portrange $((PORT + 1))-$((PORT + 2))" 2> $1.log
+	near_bg tcpdump -Z root -i any -n -s 128 -w $1 \
+		"udp portrange $((PORT + 1))-$((PORT + 2))" 2> $1.log
 	WIRE=$!
 	wait_for 'tcpdump listens' grep -q 'listening on' $1.log
 }
@@ -252,7 +254,8 @@ rekey_run() {
 			((${first[$side$n]} > 0))
 			stream_begin $side
 			pings_begin $side $STEADY 0.5 0
-			pings_begin $side $DENSE 0.02 $((114 - ($($side date +%s) - ${first[$side$n]})))
+			pings_begin $side $DENSE 0.02 \
+				$((114 - ($($side date +%s) - ${first[$side$n]})))
 		done
 	done
 	since=$(near date +%s)
@@ -260,7 +263,8 @@ rekey_run() {
 	for n in 1 2; do
 		use_tunnel $n
 		for side in near far; do
-			WAIT=500 wait_for 'all pings are done' $side test -e /tmp/pings-$side-$n-$STEADY -a -e /tmp/pings-$side-$n-$DENSE
+			WAIT=500 wait_for 'all pings are done' $side \
+				test -e /tmp/pings-$side-$n-$STEADY -a -e /tmp/pings-$side-$n-$DENSE
 		done
 	done
 	# Messages that follow when the tunnel falls silent are not checked.
@@ -275,7 +279,8 @@ rekey_run() {
 			stream_moves $side
 			stream_end $side
 		done
-		[[ ${family[$n]} == 4 ]] && from=${OUT4[${initiator[$n]}]} || from=${OUT6[${initiator[$n]}]}
+		[[ ${family[$n]} == 4 ]] && from=${OUT4[${initiator[$n]}]} ||
+			from=${OUT6[${initiator[$n]}]}
 		python3 "$HERE/wire.py" sessions $file $((PORT + n)) $from $since
 		tunnel_del
 	done
@@ -283,9 +288,12 @@ rekey_run() {
 
 rekey_begin() {
 	rm -f /tmp/rekey-run.{up,status}
-	setsid bash -c '"$0" --one rekey_run > /tmp/rekey-run.log 2>&1; echo $? > /tmp/rekey-run.status' "$SELF" < /dev/null > /dev/null 2>&1 &
+	setsid bash -c '
+		"$0" --one rekey_run > /tmp/rekey-run.log 2>&1
+		echo $? > /tmp/rekey-run.status' "$SELF" < /dev/null > /dev/null 2>&1 &
 	touch /tmp/rekey-run.begun
-	WAIT=300 wait_for 'both tunnels carry traffic' eval '[[ -e /tmp/rekey-run.up || -s /tmp/rekey-run.status ]]'
+	WAIT=300 wait_for 'both tunnels carry traffic' \
+		eval '[[ -e /tmp/rekey-run.up || -s /tmp/rekey-run.status ]]'
 	[[ -e /tmp/rekey-run.up ]]
 }
 
@@ -337,7 +345,9 @@ restart() {
 			eval "((\$(handshake_at $other) > ${first[$n]} && \$(handshake_at $side) > 0))"
 		last[$n]=$(handshake_at $other)
 	done
-	note "the $side side was down for $((up - down)) s; new sessions after $((last[3] - down)) and, without an address, $((last[0] - down)) s"
+	note "the $side side was down for $((up - down)) s;" \
+		"new sessions after $((last[3] - down)) s," \
+		"and without an address after $((last[0] - down)) s"
 	((last[0] - down >= 14))
 	((up - down > 5 || last[3] + 5 < last[0]))
 	for n in 0 3; do
@@ -373,7 +383,8 @@ move() {
 # followed near|far 4|6: waits until the other side has that side's new address as its endpoint.
 followed() {
 	local other=${OTHER[$1]}
-	wait_for 'the other side has the new address' eval "[[ \$(endpoint_at $other) == '$(endpoint $1 $2)' ]]"
+	wait_for 'the other side has the new address' \
+		eval "[[ \$(endpoint_at $other) == '$(endpoint $1 $2)' ]]"
 	pings_fine
 }
 
@@ -425,18 +436,23 @@ roaming() {
 interop_tests() {
 	local family key who words
 	t restart_near \
-		'this side restarts with its old key: the tunnel returns, TCP connections go on'
+		'this side restarts with its old key: the tunnel returns, TCP goes on'
 	t restart_far \
-		'the other side restarts with its old key: the tunnel returns, TCP connections go on'
+		'the other side restarts with its old key: the tunnel returns, TCP goes on'
 	t rekey_begin 'two tunnels, one initiated by each side, begin to carry traffic'
 	t roaming \
-		'TCP connections go on while either side changes its address, port and address family'
+		'TCP goes on while either side changes its address, port and address family'
 	for family in 4 6; do
 		for key in none psk; do
 			for who in near far; do
-				words="IPv$family outside, $([[ $key == psk ]] && echo with || echo without) a preshared key, "
-				words+="$([[ $who == near ]] && echo 'this side' || echo 'the other side') initiates"
-				eval "combination_${family}_${key}_$who() { combination $family $key $who; }"
+				words="IPv$family outside, "
+				[[ $key == psk ]] && words+='with ' || words+='without '
+				words+='a preshared key, '
+				[[ $who == near ]] && words+='this ' || words+='the other '
+				words+='side initiates'
+				eval "combination_${family}_${key}_$who() {
+					combination $family $key $who
+				}"
 				t combination_${family}_${key}_$who "$words: pings, 20 MB each way"
 			done
 		done

@@ -51,21 +51,27 @@ module_prove() {
 	file=$(modinfo -n wireguard 2>/dev/null) || file=
 	[[ $WG_MODULE == rust ]] && file=$KO
 	[[ -d /sys/module/$name ]] || { echo "no module $name is loaded"; return 1; }
-	id=$(module_build_id /sys/module/$name/notes/.note.gnu.build-id) || { echo "the loaded module has no build id"; return 1; }
+	id=$(module_build_id /sys/module/$name/notes/.note.gnu.build-id) ||
+		{ echo "the loaded module has no build id"; return 1; }
 	echo "loaded build id:  $id"
 	if [[ $WG_MODULE == rust ]]; then
 		echo "file:             $file"
 		echo "file build id:    $(module_build_id "$file")"
-		[[ $(module_build_id "$file") == "$id" ]] || { echo "the loaded module is not $file"; return 1; }
-		[[ $(< /sys/module/$name/taint) == *O* ]] || { echo "the loaded module is an in-tree one"; return 1; }
+		[[ $(module_build_id "$file") == "$id" ]] ||
+			{ echo "the loaded module is not $file"; return 1; }
+		[[ $(< /sys/module/$name/taint) == *O* ]] ||
+			{ echo "the loaded module is an in-tree one"; return 1; }
 		echo "taint:            $(< /sys/module/$name/taint) (O: built out of tree)"
 		echo "Rust symbols:     $(grep -c '[[:space:]]_R.*\[wireguard\]' /proc/kallsyms)"
-		grep -q '[[:space:]]_R.*\[wireguard\]' /proc/kallsyms || { echo "the loaded module has no Rust in it"; return 1; }
+		grep -q '[[:space:]]_R.*\[wireguard\]' /proc/kallsyms ||
+			{ echo "the loaded module has no Rust in it"; return 1; }
 	else
 		echo "file:             $file"
 		echo "srcversion:       $(< /sys/module/$name/srcversion)"
-		[[ $(modinfo -F srcversion "$file") == "$(< /sys/module/$name/srcversion)" ]] || { echo "the loaded module is not $file"; return 1; }
-		[[ $(< /sys/module/$name/taint) != *O* ]] || { echo "the loaded module is an out-of-tree one"; return 1; }
+		[[ $(modinfo -F srcversion "$file") == "$(< /sys/module/$name/srcversion)" ]] ||
+			{ echo "the loaded module is not $file"; return 1; }
+		[[ $(< /sys/module/$name/taint) != *O* ]] ||
+			{ echo "the loaded module is an out-of-tree one"; return 1; }
 	fi
 }
 
@@ -153,7 +159,8 @@ ns_del() {
 	local n pids
 	for n; do
 		# Some may have ended by themselves since they were listed.
-		pids=$(ip netns pids "$NS$n" 2>/dev/null) && [[ -n $pids ]] && kill -KILL $pids 2>/dev/null || true
+		pids=$(ip netns pids "$NS$n" 2>/dev/null) && [[ -n $pids ]] &&
+			kill -KILL $pids 2>/dev/null || true
 		ip netns del "$NS$n"
 	done
 }
@@ -208,7 +215,8 @@ wg_new() {
 # wg_peer NAMESPACE [OPTION…]: makes the other side its peer, with further options of `wg set`.
 wg_peer() {
 	local o=${OTHER[$1]}
-	ns $1 wg set wg0 peer "${PUB[$o]}" allowed-ips 10.8.0.${NUM[$o]}/32,fd08::${NUM[$o]}/128 "${@:2}"
+	ns $1 wg set wg0 peer "${PUB[$o]}" \
+		allowed-ips 10.8.0.${NUM[$o]}/32,fd08::${NUM[$o]}/128 "${@:2}"
 }
 
 # pair [4|6]: makes link, tunnel and peers; both peers have an endpoint of the given family.
@@ -254,7 +262,9 @@ iperf() {
 
 # capture NAMESPACE FILE FILTER…: runs tcpdump on eth0 (or $CAPTURE_IF) until capture_end.
 capture() {
-	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -w "$2" "${@:3}" 2> "$2.log"; CAPTURE=$BG
+	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -w "$2" "${@:3}" \
+		2> "$2.log"
+	CAPTURE=$BG
 	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
 }
 capture_end() { kill $CAPTURE; wait $CAPTURE || true; }

@@ -46,7 +46,8 @@ delete_busy() {
 		wg_peer $n endpoint "$(outer ${OTHER[$n]} 4):$PORT"
 		# The side that stayed notices by itself that its session is dead: it has sent, and
 		# heard nothing for 15 s.
-		WAIT=120 wait_for 'the tunnel works again' ping_ok $n "$([[ $n == a ]] && echo 10.8.0.2 || echo 10.8.0.1)"
+		WAIT=120 wait_for 'the tunnel works again' \
+			ping_ok $n "$([[ $n == a ]] && echo 10.8.0.2 || echo 10.8.0.1)"
 		ping_both
 	done
 }
@@ -107,7 +108,8 @@ namespace_busy() {
 		ipn a link add wg0 type wireguard
 		ipn a link set wg0 netns ${NS}b
 	}
-	ns b wg set wg0 listen-port 5 peer "$(printf '%.0sA' {1..42})E=" allowed-ips 0.0.0.0/0 endpoint 127.0.0.1:9
+	ns b wg set wg0 listen-port 5 \
+		peer "$(printf '%.0sA' {1..42})E=" allowed-ips 0.0.0.0/0 endpoint 127.0.0.1:9
 	ipn b link set wg0 up
 	[[ $(ns a ss -Hlnu 'sport = 5' | wc -l) == 2 ]]
 	ns_del a
@@ -138,7 +140,8 @@ move_busy() {
 	done
 	quiet
 	# A connection that is still sending after its end would keep the namespace.
-	wait_for 'no connection is left' eval '[[ -z $(ns a ss -Hnt state connected exclude time-wait) ]]'
+	wait_for 'no connection is left' \
+		eval '[[ -z $(ns a ss -Hnt state connected exclude time-wait) ]]'
 	ping_both
 	ipn a link set wg0 netns ${NS}c
 	ipn c addr add 10.8.0.1/24 dev wg0
@@ -188,7 +191,8 @@ unload_idle() {
 		module_load
 		ip link add wgt-wg0 type wireguard
 		ip link set wgt-wg0 up
-		wg set wgt-wg0 private-key <(wg genkey) peer "$(printf '%.0sA' {1..42})E=" allowed-ips 192.0.2.0/24
+		wg set wgt-wg0 private-key <(wg genkey) \
+			peer "$(printf '%.0sA' {1..42})E=" allowed-ips 192.0.2.0/24
 		ip link del wgt-wg0
 	done
 }
@@ -236,7 +240,8 @@ memory() {
 	done
 	# KASAN keeps freed memory for a while; with KASAN, kmemleak decides.
 	if [[ ! -e $LEAKS ]]; then
-		python3 $HERE/memory.py compare /tmp/memory 500 > /tmp/more || { cat /tmp/more; return 1; }
+		python3 $HERE/memory.py compare /tmp/memory 500 > /tmp/more ||
+			{ cat /tmp/more; return 1; }
 		note "more than before: $(< /tmp/more)"
 	fi
 }

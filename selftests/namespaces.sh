@@ -36,7 +36,10 @@ counters() {
 		add rule inet c o udp dport $PORT counter comment \"all\"
 		add rule inet c o udp dport $PORT @th,64,8 1 counter comment \"type1\""
 }
-sent() { ns $1 nft list chain inet c o | sed -n "s/.*counter packets \([0-9]*\) .*comment \"${2:+type}${2:-all}\".*/\1/p"; }
+sent() {
+	ns $1 nft list chain inet c o |
+		sed -n "s/.*counter packets \([0-9]*\) .*comment \"${2:+type}${2:-all}\".*/\1/p"
+}
 # handshakes_blocked NAMESPACE…: drops initiations. A session that exists goes on, and no new one
 # can be made, until handshakes_free NAMESPACE….
 handshakes_blocked() { local n; for n; do ns $n nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT @th,64,8 1 drop"; done; }
@@ -53,7 +56,9 @@ rise() {
 }
 # destroyed NAME [COUNT]: waits until COUNT interfaces (default: 1) of that name have been destroyed
 # completely.
-destroyed() { wait_for "$1 is destroyed" eval "((\$(logged ' $1: Interface destroyed') == ${2:-1}))"; }
+destroyed() {
+	wait_for "$1 is destroyed" eval "((\$(logged ' $1: Interface destroyed') == ${2:-1}))"
+}
 
 t moved \
 	'an interface that moves goes down, keeps its configuration and leaves its sockets behind'
@@ -65,7 +70,14 @@ moved() {
 	debug_log
 	conf=$(ns a wg showconf wg0)
 	for n in i j a i; do
-		if [[ $n == i ]]; then at=a; [[ $(ipn j link) != *wg0* ]] || at=j; elif [[ $n == j ]]; then at=i; else at=j; fi
+		if [[ $n == i ]]; then
+			at=a
+			[[ $(ipn j link) != *wg0* ]] || at=j
+		elif [[ $n == j ]]; then
+			at=i
+		else
+			at=j
+		fi
 		ipn $at link set wg0 netns $NS$n
 		must_fail ipn $at link show wg0
 		[[ $(ipn $n link show wg0) == *'<POINTOPOINT,NOARP>'* ]]
@@ -108,9 +120,12 @@ made_for() {
 		ns b wg set wg$i listen-port $((1000 + i))
 		ipn b link set wg$i up
 	done
-	[[ $(ns a ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1000 0.0.0.0:1001 0.0.0.0:1002 [::]:1000 [::]:1001 [::]:1002' ]]
-	[[ $(ns c ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1003 [::]:1003' ]]
-	[[ $(ns b ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == '0.0.0.0:1004 [::]:1004' ]]
+	[[ $(ns a ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == \
+		'0.0.0.0:1000 0.0.0.0:1001 0.0.0.0:1002 [::]:1000 [::]:1001 [::]:1002' ]]
+	[[ $(ns c ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == \
+		'0.0.0.0:1003 [::]:1003' ]]
+	[[ $(ns b ss -Hlnu | awk '{ print $4 }' | sort | paste -sd ' ') == \
+		'0.0.0.0:1004 [::]:1004' ]]
 	# Ports conflict in the namespace of the sockets, wherever the interfaces live.
 	ns b wg set wg3 listen-port 1000
 	ns b wg set wg0 listen-port 1001 2>&1 | grep -q 'Address already in use'
@@ -124,12 +139,14 @@ orphaned() {
 	for state in up down; do
 		ns_add a i j
 		ipn a link add wg0 netns ${NS}i type wireguard
-		ns i wg set wg0 private-key <(wg genkey) listen-port 5 fwmark 9 peer $KA allowed-ips 0.0.0.0/0 endpoint 127.0.0.1:9
+		ns i wg set wg0 private-key <(wg genkey) listen-port 5 fwmark 9 \
+			peer $KA allowed-ips 0.0.0.0/0 endpoint 127.0.0.1:9
 		ipn i addr add 10.8.0.1/24 dev wg0
 		ipn i link set wg0 $state
 		conf=$(ns i wg showconf wg0)
 		ns_del a
-		wait_for 'the module knows' eval "((\$(logged ' wg0: Creating namespace exiting') == $([[ $state == up ]] && echo 1 || echo 2)))"
+		wait_for 'the module knows' eval "((\$(logged ' wg0: Creating namespace exiting') ==
+			$([[ $state == up ]] && echo 1 || echo 2)))"
 		# The message is from the first half of the namespace's exit; the other half comes
 		# later.
 		if [[ $state == up ]]; then
@@ -166,7 +183,8 @@ circular() {
 		ip link add name $n netns ${NS}z type veth peer name up netns $NS$n
 		ipn ${OTHER[$n]} link add wg$n netns $NS$n type wireguard
 		ns $n wg set wg$n private-key <(echo "${KEY[$n]}") listen-port $PORT \
-			peer "${PUB[${OTHER[$n]}]}" allowed-ips 0.0.0.0/0 endpoint "$(outer $n 4):$PORT"
+			peer "${PUB[${OTHER[$n]}]}" allowed-ips 0.0.0.0/0 \
+			endpoint "$(outer $n 4):$PORT"
 		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev wg$n
 		ipn $n link set wg$n up
 	done
@@ -192,7 +210,8 @@ pinned() {
 	ipn a link set eth0 up
 	ipn a addr add 10.9.0.1/24 dev eth0
 	ipn a link add wg0 netns ${NS}i type wireguard
-	ns i wg set wg0 private-key <(wg genkey) peer $KA allowed-ips 0.0.0.0/0 endpoint 10.9.0.2:$PORT persistent-keepalive 1
+	ns i wg set wg0 private-key <(wg genkey) \
+		peer $KA allowed-ips 0.0.0.0/0 endpoint 10.9.0.2:$PORT persistent-keepalive 1
 	ipn i addr add 10.8.0.1/24 dev wg0
 	ipn i link set wg0 up
 	counters a
@@ -221,7 +240,8 @@ down() {
 	ipn b link set wg0 down
 	wait_for 'the keys are gone' eval '(($(keypairs destroyed) == $(keypairs created)))'
 	# The history in `wg show` stays.
-	[[ $(wg_rx a) == "$rx" && $(wg_tx a) == "$tx" && $(wg_handshake a) == "$before" && $(wg_endpoint a) == "10.9.0.2:$PORT" ]]
+	[[ $(wg_rx a) == "$rx" && $(wg_tx a) == "$tx" && $(wg_handshake a) == "$before" &&
+		$(wg_endpoint a) == "10.9.0.2:$PORT" ]]
 
 	ipn a link set wg0 up
 	[[ $(ns a wg show wg0 listen-port) == "$PORT" && $(sockets a "sport = $PORT") == 2 ]]
@@ -249,7 +269,8 @@ for i in range(7):
 	(($(stat b rx_packets) <= $(stat a tx_packets)))
 	[[ $(keypairs created) != "$(keypairs destroyed)" ]]
 	ns_del a b
-	wait_for 'all is gone' eval '(($(keypairs created) == $(keypairs destroyed) && $(logged "Interface destroyed") == 2))'
+	wait_for 'all is gone' eval '(($(keypairs created) == $(keypairs destroyed) &&
+		$(logged "Interface destroyed") == 2))'
 }
 
 t down_flood 'an interface that goes down under a flood keeps no packet of it'
@@ -258,7 +279,8 @@ down_flood() {
 	ns_add a
 	ns a sysctl -q net.ipv6.conf.default.disable_ipv6=1
 	ipn a link add wg0 type wireguard
-	ns a wg set wg0 private-key <(wg genkey) peer $KA allowed-ips 10.8.0.0/24 endpoint 127.0.0.1:$PORT
+	ns a wg set wg0 private-key <(wg genkey) \
+		peer $KA allowed-ips 10.8.0.0/24 endpoint 127.0.0.1:$PORT
 	ipn a addr add 10.8.0.1/24 dev wg0
 	counters a
 	for i in 2 3 4 5; do
@@ -311,7 +333,8 @@ down_keys() {
 		# are not.
 		sleep 0.0$((i % 10))
 		ipn a link set wga down
-		wait_for 'the keys are gone' eval '(($(wga_keypairs created) == $(wga_keypairs destroyed)))'
+		wait_for 'the keys are gone' \
+			eval '(($(wga_keypairs created) == $(wga_keypairs destroyed)))'
 	done
 	note "$(wga_keypairs created) sessions were begun"
 	(($(wga_keypairs created) > 0))
@@ -353,7 +376,8 @@ up() {
 # refuses.
 pm() {
 	local error=/sys/kernel/debug/notifier-error-inject/pm/actions/PM_$1_PREPARE/error
-	[[ -d /sys/module/pm_notifier_error_inject ]] || modprobe pm-notifier-error-inject priority=-1
+	[[ -d /sys/module/pm_notifier_error_inject ]] ||
+		modprobe pm-notifier-error-inject priority=-1
 	echo -22 > $error
 	echo '<7>test-pm' > /dev/kmsg
 	must_fail bash -c "echo $2 > /sys/power/state" 2> /tmp/pm
@@ -398,7 +422,8 @@ late_answer_after() {
 		ipn $n link set wg0 down
 		rise $n $n
 	done
-	wg_peer a endpoint 10.9.0.2:$PORT	# a response that is taken moves it to a port where no socket listens
+	# A response that is taken moves the endpoint to a port where no socket listens.
+	wg_peer a endpoint 10.9.0.2:$PORT
 	[[ $1 != sleep ]] || pm SUSPEND freeze	# this one only loads the module that pm needs
 	received=$(wg_rx a) initiations=$(sent a 1)
 	ns a nft "add table inet r; add chain inet r i { type filter hook input priority 0; }; add rule inet r i udp sport $PORT @th,64,8 2 drop"
@@ -416,7 +441,13 @@ late_answer_after() {
 	n=$(sent a 1)
 	capture_end
 	ns a nft delete table inet r
-	if ((n != initiations + 1)); then echo unclear; elif (($(wg_rx a) > received)); then echo taken; else echo ignored; fi
+	if ((n != initiations + 1)); then
+		echo unclear
+	elif (($(wg_rx a) > received)); then
+		echo taken
+	else
+		echo ignored
+	fi
 }
 
 t sleeps 'before the machine sleeps all keys are forgotten; interfaces stay up and make new keys'
@@ -430,7 +461,8 @@ sleeps() {
 		((before > $(keypairs destroyed)))
 		pm $event
 		[[ $(keypairs_left) == 0 ]]
-		[[ $(sockets a) == 2 && $(wg_handshake a) -gt 0 && $(ipn a link show wg0) == *,UP,* ]]
+		[[ $(sockets a) == 2 && $(wg_handshake a) -gt 0 ]]
+		[[ $(ipn a link show wg0) == *,UP,* ]]
 		# The next initiation waits until 5 seconds after the last one.
 		ping_ok a 10.8.0.2
 		ping_both
@@ -449,7 +481,8 @@ t copied \
 	'a copied machine sends with none of its keys, even if the RTNL is held, and makes new keys'
 copied() {
 	local before destroyed holder waiter
-	[[ -e /run-token && -n $(echo /sys/bus/acpi/devices/QEMUVGID*) ]] || skip 'nothing here can copy a machine'
+	[[ -e /run-token && -n $(echo /sys/bus/acpi/devices/QEMUVGID*) ]] ||
+		skip 'nothing here can copy a machine'
 	debug_log
 	pair
 	ping_both
@@ -464,7 +497,8 @@ copied() {
 		ip link set lo up & waiter=$!
 	fi
 	echo "<5>guest-fork: $(< /run-token)" > /dev/kmsg
-	wait_for 'the machine is a copy' eval '(($(logged "crng reseeded due to virtual machine fork") == 1))'
+	wait_for 'the machine is a copy' \
+		eval '(($(logged "crng reseeded due to virtual machine fork") == 1))'
 	# The notifiers were called before that message, or are being called.
 	wait_for 'nothing passes' eval '! ns a ping -q -c 1 -W 1 10.8.0.2'
 	must_fail ns b ping -q -c 1 -W 1 10.8.0.1
@@ -525,7 +559,8 @@ ports() {
 		hold a $family 6000
 		ns a wg set wg0 listen-port 6000
 		ipn a link set wg0 up 2>&1 | grep -q 'Address already in use'
-		[[ $(ipn a link show wg0) != *UP* && $(ns a wg show wg0 listen-port) == 6000 && $(sockets a) == 1 ]]
+		[[ $(ipn a link show wg0) != *UP* ]]
+		[[ $(ns a wg show wg0 listen-port) == 6000 && $(sockets a) == 1 ]]
 		release
 		ipn a link set wg0 up
 		[[ $(sockets a 'sport = 6000') == 2 && $(sockets a) == 2 ]]

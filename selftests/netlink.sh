@@ -45,8 +45,9 @@ link_defaults() {
 	[[ $(ns a cat /sys/class/net/wg0/type) == 65534 ]]
 	[[ $(ns a cat /sys/class/net/wg0/addr_len) == 0 ]]
 	[[ $(ns a cat /sys/class/net/wg0/uevent) == *DEVTYPE=wireguard* ]]
-	for flag in tx-checksumming scatter-gather tcp-segmentation-offload generic-segmentation-offload \
-		generic-receive-offload tx-checksum-ip-generic rx-checksumming; do
+	for flag in tx-checksumming scatter-gather tcp-segmentation-offload \
+		generic-segmentation-offload generic-receive-offload tx-checksum-ip-generic \
+		rx-checksumming; do
 		feature $flag on
 	done
 	ipn a link set wg0 mtu 2147483552
@@ -145,13 +146,17 @@ peer_attributes() {
 	psk=$(wg genpsk)
 	wga set wg0 peer $K1
 	dump_is '(none) (none) 0 off' "$K1 (none) (none) (none) 0 0 0 off"
-	wga set wg0 peer $K1 preshared-key <(echo "$psk") endpoint 192.0.2.7:65535 persistent-keepalive 65535 \
-		allowed-ips 198.51.100.0/24,2001:db8::/32
-	dump_is '(none) (none) 0 off' "$K1 $psk 192.0.2.7:65535 198.51.100.0/24,2001:db8::/32 0 0 0 65535"
+	wga set wg0 peer $K1 preshared-key <(echo "$psk") endpoint 192.0.2.7:65535 \
+		persistent-keepalive 65535 allowed-ips 198.51.100.0/24,2001:db8::/32
+	dump_is '(none) (none) 0 off' \
+		"$K1 $psk 192.0.2.7:65535 198.51.100.0/24,2001:db8::/32 0 0 0 65535"
 	wga set wg0 peer $K1 endpoint '[2001:db8::7]:1'
-	dump_is '(none) (none) 0 off' "$K1 $psk [2001:db8::7]:1 198.51.100.0/24,2001:db8::/32 0 0 0 65535"
-	wga set wg0 peer $K1 endpoint '[fe80::7%lo]:1' persistent-keepalive off preshared-key /dev/null
-	dump_is '(none) (none) 0 off' "$K1 (none) [fe80::7%lo]:1 198.51.100.0/24,2001:db8::/32 0 0 0 off"
+	dump_is '(none) (none) 0 off' \
+		"$K1 $psk [2001:db8::7]:1 198.51.100.0/24,2001:db8::/32 0 0 0 65535"
+	wga set wg0 peer $K1 endpoint '[fe80::7%lo]:1' persistent-keepalive off \
+		preshared-key /dev/null
+	dump_is '(none) (none) 0 off' \
+		"$K1 (none) [fe80::7%lo]:1 198.51.100.0/24,2001:db8::/32 0 0 0 off"
 	wga set wg0 peer $K1 allowed-ips ''
 	dump_is '(none) (none) 0 off' "$K1 (none) [fe80::7%lo]:1 (none) 0 0 0 off"
 }
@@ -167,17 +172,20 @@ peers() {
 	[[ $(wga show wg0 peers | tr '\n' ' ') == "$K2 $K3 " ]]
 	wga set wg0 peer $K1 remove peer $K2 remove peer $K2 persistent-keepalive 7
 	[[ $(wga show wg0 persistent-keepalive) == "$K3	off"$'\n'"$K2	7" ]]
-	wga setconf wg0 <(printf '%s\n' '[Interface]' 'ListenPort = 77' 'FwMark = 0x5' '[Peer]' "PublicKey = $K1" \
-		'AllowedIPs = 192.0.2.0/24')
+	wga setconf wg0 <(printf '%s\n' '[Interface]' 'ListenPort = 77' 'FwMark = 0x5' \
+		'[Peer]' "PublicKey = $K1" 'AllowedIPs = 192.0.2.0/24')
 	dump_is '(none) (none) 77 0x5' "$K1 (none) (none) 192.0.2.0/24 0 0 0 off"
 	wga addconf wg0 <(printf '%s\n' '[Peer]' "PublicKey = $K2" 'Endpoint = 192.0.2.1:1')
-	dump_is '(none) (none) 77 0x5' "$K1 (none) (none) 192.0.2.0/24 0 0 0 off" "$K2 (none) 192.0.2.1:1 (none) 0 0 0 off"
-	wga syncconf wg0 <(printf '%s\n' '[Interface]' 'ListenPort = 77' '[Peer]' "PublicKey = $K2" 'AllowedIPs = ::/0' \
-		'[Peer]' "PublicKey = $K3")
-	dump_is '(none) (none) 77 off' "$K2 (none) 192.0.2.1:1 ::/0 0 0 0 off" "$K3 (none) (none) (none) 0 0 0 off"
+	dump_is '(none) (none) 77 0x5' "$K1 (none) (none) 192.0.2.0/24 0 0 0 off" \
+		"$K2 (none) 192.0.2.1:1 (none) 0 0 0 off"
+	wga syncconf wg0 <(printf '%s\n' '[Interface]' 'ListenPort = 77' \
+		'[Peer]' "PublicKey = $K2" 'AllowedIPs = ::/0' '[Peer]' "PublicKey = $K3")
+	dump_is '(none) (none) 77 off' "$K2 (none) 192.0.2.1:1 ::/0 0 0 0 off" \
+		"$K3 (none) (none) (none) 0 0 0 off"
 	wga showconf wg0 > /tmp/conf
 	wga setconf wg0 /tmp/conf
-	dump_is '(none) (none) 77 off' "$K2 (none) 192.0.2.1:1 ::/0 0 0 0 off" "$K3 (none) (none) (none) 0 0 0 off"
+	dump_is '(none) (none) 77 off' "$K2 (none) 192.0.2.1:1 ::/0 0 0 0 off" \
+		"$K3 (none) (none) (none) 0 0 0 off"
 }
 
 t own_key \
@@ -199,8 +207,10 @@ t allowedips \
 allowedips() {
 	ips() { wga show wg0 allowed-ips | tr '\t\n' ' |'; }
 	one
-	wga set wg0 peer $K1 allowed-ips 10.1.2.3/8,192.0.2.255/31,0.0.0.0/0,2001:db8:ffff::1/33,::/0,1.2.3.4
-	[[ $(ips) == "$K1 10.0.0.0/8 192.0.2.254/31 0.0.0.0/0 2001:db8:8000::/33 ::/0 1.2.3.4/32|" ]]
+	wga set wg0 peer $K1 \
+		allowed-ips 10.1.2.3/8,192.0.2.255/31,0.0.0.0/0,2001:db8:ffff::1/33,::/0,1.2.3.4
+	[[ $(ips) == \
+		"$K1 10.0.0.0/8 192.0.2.254/31 0.0.0.0/0 2001:db8:8000::/33 ::/0 1.2.3.4/32|" ]]
 	wga set wg0 peer $K2 allowed-ips 10.0.0.0/8,10.0.0.0/9
 	[[ $(ips) == "$K1 192.0.2.254/31 0.0.0.0/0 2001:db8:8000::/33 ::/0 1.2.3.4/32|$K2 10.0.0.0/8 10.0.0.0/9|" ]]
 	wga set wg0 peer $K1 allowed-ips +10.0.0.0/9
@@ -236,8 +246,9 @@ replace_allowedips() {
 	local list
 	one
 	wga set wg0 peer $K1 peer $K2 allowed-ips 10.9.0.0/16
-	for list in 10.1.0.0/16,fd01::/64,10.2.0.0/16 10.1.0.0/16,fd01::/64,10.2.0.0/16 10.1.0.0/16,fd01::/64 \
-		10.1.0.0/16,fd01::/64,10.2.0.0/16,::/0 ::/0,10.2.0.0/16,fd01::/64,10.1.0.0/16 ::/0 ::/1 ::/1,10.9.0.0/16 10.9.0.0/16; do
+	for list in 10.1.0.0/16,fd01::/64,10.2.0.0/16 10.1.0.0/16,fd01::/64,10.2.0.0/16 \
+		10.1.0.0/16,fd01::/64 10.1.0.0/16,fd01::/64,10.2.0.0/16,::/0 \
+		::/0,10.2.0.0/16,fd01::/64,10.1.0.0/16 ::/0 ::/1 ::/1,10.9.0.0/16 10.9.0.0/16; do
 		wga set wg0 peer $K1 allowed-ips $list
 		[[ $(wga show wg0 allowed-ips | grep "^$K1") == "$K1	${list//,/ }" ]]
 	done
@@ -276,7 +287,8 @@ t get_format 'a dump has each attribute in its type and size, by name and by ind
 get_format() {
 	one
 	keys a
-	wga set wg0 private-key <(echo "${KEY[a]}") peer $K1 endpoint 192.0.2.1:5 allowed-ips 192.0.2.0/24 \
+	wga set wg0 private-key <(echo "${KEY[a]}") \
+		peer $K1 endpoint 192.0.2.1:5 allowed-ips 192.0.2.0/24 \
 		peer $K2 endpoint '[2001:db8::1]:6'
 	ns a python3 - <<-'PY'
 	import socket, sys; sys.path.insert(0, "/selftests")
@@ -350,7 +362,8 @@ t user_namespace \
 user_namespace() {
 	local pid
 	setpriv --reuid 65534 --regid 65534 --clear-groups unshare -Urn sleep 300 & pid=$!
-	wait_for 'the namespace is there' eval "[[ \$(readlink /proc/$pid/ns/net) != \$(readlink /proc/self/ns/net) ]]"
+	wait_for 'the namespace is there' \
+		eval "[[ \$(readlink /proc/$pid/ns/net) != \$(readlink /proc/self/ns/net) ]]"
 	wait_for 'its user is root in it' grep -q '^ *0 ' /proc/$pid/uid_map
 	inside() { nsenter -t $pid -U -n "$@"; }
 	inside ip link add wg0 type wireguard
@@ -404,7 +417,9 @@ one_big_peer() {
 	for i in range(1, 20001):
 	    print(f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}/32" if i % 2 else f"2001:db8::{i:x}/128")
 	PY
-	wga setconf wg0 <(printf '[Peer]\nPublicKey = %s\n' $K1; sed 's/^/AllowedIPs = /' /tmp/ips; printf '[Peer]\nPublicKey = %s\n' $K2)
+	wga setconf wg0 <(printf '[Peer]\nPublicKey = %s\n' $K1
+		sed 's/^/AllowedIPs = /' /tmp/ips
+		printf '[Peer]\nPublicKey = %s\n' $K2)
 	cmp /tmp/ips <(wga show wg0 allowed-ips | sed -n "s|^$K1	||p" | tr ' ' '\n')
 	[[ $(wga show wg0 allowed-ips | grep "^$K2") == "$K2	(none)" ]]
 }

@@ -31,7 +31,8 @@ upstream() {
 	# All steps go to a trace, each with its line in the script, which shows where a failure
 	# was. (Root's shell ignores PS4 in the environment.) Lines after `cleanup` are left out.
 	echo 'PS4='\''+$((${#FUNCNAME[@]} > 1 ? BASH_LINENO[${#FUNCNAME[@]} - 2] : LINENO)): '\' > /tmp/netns.env
-	BASH_ENV=/tmp/netns.env BASH_XTRACEFD=9 bash -x "$UPSTREAM" > /tmp/netns.out 2>&1 9> $trace || status=$?
+	BASH_ENV=/tmp/netns.env BASH_XTRACEFD=9 \
+		bash -x "$UPSTREAM" > /tmp/netns.out 2>&1 9> $trace || status=$?
 	note "$(grep -c '\[+\]' /tmp/netns.out) steps were taken"
 	if ((status)); then
 		local line
@@ -39,7 +40,8 @@ upstream() {
 		sed '/^+*[0-9]*: cleanup$/,$d' $trace | tail -n 32 | cut -c 1-200
 		# A section of the script begins with a comment at the start of a line.
 		echo "section: $(head -n "${line:-1}" "$UPSTREAM" | grep '^# ' | tail -n 1)"
-		echo "it exited with status $status in line $line: $(sed -n "${line:-1}p" "$UPSTREAM")"
+		echo "it exited with status $status in line $line:" \
+			"$(sed -n "${line:-1}p" "$UPSTREAM")"
 		return 1
 	fi
 	grep -q 'Objects that were created were also destroyed' /tmp/netns.out
@@ -53,10 +55,12 @@ done
 t objects 'its last check saw the creation and the destruction of objects'
 objects() {
 	local param=/sys/module/wireguard/parameters/debug
-	if [[ ! -e $param ]] && ! grep -qs '\[wireguard\]' /sys/kernel/debug/dynamic_debug/control; then
+	if [[ ! -e $param ]] &&
+		! grep -qs '\[wireguard\]' /sys/kernel/debug/dynamic_debug/control; then
 		skip 'this module has no debug messages'
 	fi
-	dmesg | grep -cE 'wg[0-9]+: (Interface|Peer [0-9]+|Keypair [0-9]+) (created|destroyed)' > /tmp/objects || true
+	dmesg | grep -cE 'wg[0-9]+: (Interface|Peer [0-9]+|Keypair [0-9]+) (created|destroyed)' \
+		> /tmp/objects || true
 	note "$(< /tmp/objects) messages of objects that came or went are in the kernel log"
 	(($(< /tmp/objects) > 100))
 }

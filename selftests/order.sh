@@ -35,12 +35,14 @@ pair_queues() {
 		# On a device with a single queue there is nothing to choose, and this write would
 		# fail.
 		for ((i = 0; i < CPUS; i++)); do
-			ns $n bash -c "printf '%x' $((1 << i)) > /sys/class/net/eth0/queues/tx-$i/xps_cpus"
+			ns $n bash -c \
+				"printf '%x' $((1 << i)) > /sys/class/net/eth0/queues/tx-$i/xps_cpus"
 		done
 		ipn $n link add ${device[$n]} type wireguard
 		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev ${device[$n]}
-		ns $n wg set ${device[$n]} private-key <(echo "${KEY[$n]}") listen-port $PORT peer "${PUB[$o]}" \
-			allowed-ips 10.8.0.${NUM[$o]}/32 endpoint 10.9.0.${NUM[$o]}:$PORT
+		ns $n wg set ${device[$n]} private-key <(echo "${KEY[$n]}") listen-port $PORT \
+			peer "${PUB[$o]}" allowed-ips 10.8.0.${NUM[$o]}/32 \
+			endpoint 10.9.0.${NUM[$o]}:$PORT
 		ipn $n link set ${device[$n]} up
 	done
 	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.0.2
@@ -63,7 +65,8 @@ queues() {
 	pair_queues
 	ns a tc qdisc replace dev eth0 root handle 1: mq
 	for ((i = 0; i < CPUS; i++)); do
-		ns a tc qdisc replace dev eth0 parent 1:$(printf %x $((i + 1))) netem limit 100000 delay $((i * 2))ms
+		ns a tc qdisc replace dev eth0 parent 1:$(printf %x $((i + 1))) \
+			netem limit 100000 delay $((i * 2))ms
 	done
 	in_order
 }

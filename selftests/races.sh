@@ -75,15 +75,23 @@ peers() {
 	}
 	strangers() {
 		local i
-		for i in {10..40}; do echo "[Peer]"; echo "PublicKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA${i}E="; echo "AllowedIPs = 10.$i.0.0/16, 2001:db8:$i::/48"; done > /tmp/strangers
+		for i in {10..40}; do
+			echo "[Peer]"
+			echo "PublicKey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA${i}E="
+			echo "AllowedIPs = 10.$i.0.0/16, 2001:db8:$i::/48"
+		done > /tmp/strangers
 		ns a wg addconf wg0 /tmp/strangers
 		ns b wg addconf wg0 /tmp/strangers
-		sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' /tmp/strangers | xargs ip netns exec ${NS}a wg set wg0
-		sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' /tmp/strangers | xargs ip netns exec ${NS}b wg set wg0
+		sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' /tmp/strangers |
+			xargs ip netns exec ${NS}a wg set wg0
+		sed -n 's/^PublicKey = \(.*\)/peer \1 remove/p' /tmp/strangers |
+			xargs ip netns exec ${NS}b wg set wg0
 	}
 	steal() {
-		ns a wg set wg0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA99E= allowed-ips 10.8.0.2/32,fd08::/64
-		ns a wg set wg0 peer "${PUB[b]}" allowed-ips 10.8.0.2/32,fd08::2/128,10.$((RANDOM % 250)).0.0/16
+		ns a wg set wg0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA99E= \
+			allowed-ips 10.8.0.2/32,fd08::/64
+		ns a wg set wg0 peer "${PUB[b]}" \
+			allowed-ips 10.8.0.2/32,fd08::2/128,10.$((RANDOM % 250)).0.0/16
 		ns a wg set wg0 peer AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA99E= remove
 	}
 	over_and_over remove_and_add
@@ -170,7 +178,8 @@ namespaces() {
 	while ((SECONDS < end)); do
 		pair
 		for n in a b; do
-			bg $n timeout 5 ping -q -f -s 1200 10.8.0.${NUM[${OTHER[$n]}]} > /dev/null 2>&1
+			bg $n timeout 5 ping -q -f -s 1200 10.8.0.${NUM[${OTHER[$n]}]} \
+				> /dev/null 2>&1
 			bg $n timeout 5 ping -q -f fd08::${NUM[${OTHER[$n]}]} > /dev/null 2>&1
 		done
 		sleep 0.$((RANDOM % 10))

@@ -87,7 +87,8 @@ figures() {
 		python3 $HERE/scale.py conf 0 $PEERS 0 > /tmp/conf
 		python3 $HERE/scale.py conf 0 $PEERS 2 > /tmp/conf-changed
 		python3 $HERE/scale.py conf 0 $PEERS 10 > /tmp/conf-all
-		python3 $HERE/scale.py conf $((PEERS / 20)) $((PEERS + PEERS / 20)) 2 > /tmp/conf-moved
+		python3 $HERE/scale.py conf $((PEERS / 20)) $((PEERS + PEERS / 20)) 2 \
+			> /tmp/conf-moved
 	}
 	for module in c rust; do
 		[[ -e $FIGURES.$module ]] || measure $module

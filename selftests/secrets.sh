@@ -24,7 +24,8 @@ up() {
 if [[ ${1:-} == b ]]; then
 	echo 'KTAP version 1'
 	echo '1..1'
-	if up $CONTROL_B 10.9.0.2 && python3 $HERE/keysearch.py far $CONTROL_B > /tmp/far.log 2>&1; then
+	if up $CONTROL_B 10.9.0.2 &&
+		python3 $HERE/keysearch.py far $CONTROL_B > /tmp/far.log 2>&1; then
 		echo 'ok 1 the other guest has been all the peers'
 		exit 0
 	fi
@@ -65,7 +66,8 @@ devices() { show device; }
 case ${1:-} in
 a)	shift
 	up $CONTROL_A 10.9.0.1 || { echo 'Bail out! no link to the other guest'; exit 1; }
-	WAIT=300 wait_for 'the other guest is ready' eval ": > /dev/tcp/$CONTROL_B/$OTHER_PORT" || { echo 'Bail out! the other guest does not answer'; exit 1; }
+	WAIT=300 wait_for 'the other guest is ready' eval ": > /dev/tcp/$CONTROL_B/$OTHER_PORT" ||
+		{ echo 'Bail out! the other guest does not answer'; exit 1; }
 	status=0
 	(run "$@") || status=$?
 	printf q > /dev/tcp/$CONTROL_B/$OTHER_PORT

@@ -54,7 +54,8 @@ cost() {
 	measure c $FIGURES.3
 	while read -r kind c taken _ ours theirs _ ours_again _ _ c_again _ <&3; do
 		ours=$((ours + ours_again)) c=$((c + c_again))
-		note "$kind: $((c / 2 / COUNT)) / $((ours / 2 / COUNT)) instructions, $taken of $COUNT taken"
+		note "$kind: $((c / 2 / COUNT)) / $((ours / 2 / COUNT)) instructions," \
+			"$taken of $COUNT taken"
 		# Believing a declared size would cost hundreds of times as much.
 		((taken == theirs && 2 * ours <= 3 * c)) || wrong=1
 	done 3< <(paste -d ' ' $FIGURES.{0,1,2,3})
