@@ -132,7 +132,7 @@ made_for() {
 }
 
 t orphaned \
-	'without the namespace of its sockets an interface keeps its configuration, but no carrier'
+	'an interface without the namespace of its sockets keeps its settings, and cannot go up'
 orphaned() {
 	local state conf
 	debug_log
@@ -224,7 +224,7 @@ pinned() {
 }
 
 t down \
-	'an interface that goes down closes its sockets, forgets its keys and drops waiting packets'
+	'an interface that goes down closes sockets, forgets keys, drops waiting packets, is silent'
 down() {
 	local rx tx before n
 	debug_log
@@ -397,8 +397,7 @@ late_answer() {
 	local way i result
 	pair
 	counters a
-	# Way `nothing` shows that a response would be taken: it comes, and its source is no
-	# obstacle.
+	# The case `nothing` shows that a response does come, and is taken from its new source.
 	for way in nothing down sleep; do
 		for ((i = 0; i < 20; i++)); do
 			result=$(late_answer_after $way | tail -n 1)

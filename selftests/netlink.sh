@@ -105,7 +105,7 @@ device_attributes() {
 }
 
 t listen_port \
-	'an interface that is up listens on both families, on a free port if it has none'
+	'an interface that is up listens on both families, on a free port if it has none set'
 listen_port() {
 	local port
 	one
@@ -161,7 +161,7 @@ peer_attributes() {
 	dump_is '(none) (none) 0 off' "$K1 (none) [fe80::7%lo]:1 (none) 0 0 0 off"
 }
 
-t peers 'peers are shown in the order of their coming, removed singly, and replaced together'
+t peers 'peers are shown in the order they were added, removed singly, and replaced together'
 peers() {
 	one
 	wga set wg0 peer $K2 peer $K1 peer $K3

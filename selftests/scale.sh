@@ -163,8 +163,8 @@ removal() {
 }
 
 # impatient: has the kernel complain about code that keeps a processor for 2 seconds, or that delays
-# the end of an RCU grace period for 3 seconds, of an expedited one for the least that can be set: 1
-# ms, which the kernel rounds up to two ticks.
+# the end of an RCU grace period for 3 seconds. For an expedited one the limit is 1 ms, which the
+# kernel raises to two ticks.
 impatient() {
 	sysctl -q kernel.watchdog_thresh=1
 	echo 3 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # No key outlives the object that it belongs to: all memory of the guest is searched for the secrets
-# of peers, keypairs, handshakes and interfaces. The peers are in a second guest, which sends this
-# one the secrets to look for. (keysearch.py is both sides.) Called with `a` in the guest of the
-# module under test, and with `b` in the other.
+# of peers, keypairs, handshakes and interfaces. The peers are in a second guest, which sends the
+# secrets to look for to the first. (keysearch.py is both sides.) Called with `a` in the guest of
+# the module under test, and with `b` in the other.
 #
 # guests: 2
 # timeout: 300

@@ -4,8 +4,8 @@
 # Behaviour that depends on time: keepalives, retries of initiations, the age of keys and cookies, a
 # source address that has stopped working, and the number of handshakes allowed in a second.
 #
-# The guest's clock counts instructions, so waiting takes no time outside, and the speed of the
-# machine does not matter. timing.py is the other end of the tunnel.
+# The guest's clock counts instructions, so waiting takes no real time, and the speed of the machine
+# does not matter. timing.py is the other end of the tunnel.
 #
 # guests: 1
 # clock: instructions
