@@ -10,11 +10,12 @@
 //! 4. [`Peer::allowed_ips`] of one peer, then `AllowedIps::writers`, the trie's own
 //! 5. [`Peer::handshake`]
 //! 6. [`Peer::cookie`]
-//! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues, and of the rings and NAPI lists of a
-//!    device. None of these is taken while another one of them is held, except that those of a peer's queue are taken under
-//!    that of its staged packets, and `Keypair::replay` and a ring's own locks may be taken under any.
+//! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues; of a device's rings
+//!    and NAPI lists. They do not nest, with two exceptions: the lock of a peer's queue is taken
+//!    under that of its staged packets, and `Keypair::replay` and a ring's own locks may be taken
+//!    under any of them.
 //!
-//! The ones up to and including 6 are mutexes, for process context; those under 7 disable bottom halves.
+//! Locks 1 to 6 are mutexes, for process context. The locks of 7 disable bottom halves.
 
 use core::{
     net::IpAddr,
@@ -139,9 +140,10 @@ pub(crate) use residents::{
     Residents, //
 };
 
-/// The outer headers of a data message: IPv6, UDP and its own.
+/// Bytes that encapsulation adds to a packet: IPv6 and UDP header, header and tag of the data
+/// message.
 const OVERHEAD: u32 = 40 + 8 + MESSAGE_MINIMUM_LENGTH as u32;
-/// Segments that a packet has at most if it is not to be split before it is encrypted.
+/// A packet of up to this many segments is encrypted as one. A packet of more is split first.
 const MAX_SEGMENTS: usize = 64;
 /// The MTU of Ethernet.
 const ETH_DATA_LEN: u32 = 1500;
@@ -149,20 +151,21 @@ const ETH_DATA_LEN: u32 = 1500;
 /// A peer in the configuration.
 struct Member {
     peer: Arc<Peer>,
-    /// What the allowed IPs refer to the peer by; none once the device is being unregistered.
+    /// The reference to the peer that its allowed IPs hold. `None` once the device is being
+    /// unregistered.
     handle: Option<RcuArc<Arc<Peer>>>,
 }
 
-/// What the configuration of a device consists of, besides what is in tables and places of its own.
+/// The configuration of a device, except for what has a field of its own in [`Device`] or [`Peer`].
 pub(crate) struct Config {
-    /// The peers by number, that is in the order in which they were created.
+    /// The peers by number, which is the order of their creation.
     peers: RBTree<u64, Member>,
     peer_count: usize,
-    /// The sockets from when they are not to be found any more until they are closed.
+    /// Sockets that are unpublished and not yet closed.
     closing: Option<Closing>,
-    /// The UDP port: the one in use if the device is up, else the one wanted; 0 is any.
+    /// The UDP port: the one in use if the device is up, otherwise the one wanted; 0 is any.
     pub(crate) incoming_port: u16,
-    /// Goes up with each change: a dump that sees it change is not of one moment.
+    /// Goes up with each change. A dump during which it changes does not show a single state.
     pub(crate) generation: u32,
 }
 
@@ -177,7 +180,7 @@ impl Config {
         }
     }
 
-    /// How many peers there are.
+    /// The number of peers.
     pub(crate) fn peer_count(&self) -> usize {
         self.peer_count
     }
@@ -187,8 +190,8 @@ impl Config {
         self.peers.values().map(|member| &member.peer)
     }
 
-    /// Passes the peers that were created after the one with this number, with 0 all of them, to `f`, in that order and
-    /// until it breaks off.
+    /// Calls `f` with each peer that was created after peer `id`, in the order of their creation,
+    /// until `f` returns [`ControlFlow::Break`]. With `id` 0 these are all peers.
     pub(crate) fn try_for_each_peer_after<B>(
         &mut self,
         id: u64,
@@ -205,12 +208,13 @@ impl Config {
         ControlFlow::Continue(())
     }
 
-    /// What the allowed IPs refer to a peer by.
+    /// The handle of peer `id`, for its allowed IPs. `None` if there is no such peer, or the device
+    /// is being unregistered.
     pub(crate) fn handle(&self, id: u64) -> Option<RcuArc<Arc<Peer>>> {
         self.peers.get(&id)?.handle.clone()
     }
 
-    /// Adds a peer. `ENOMEM`.
+    /// Adds a peer. `ENOMEM` if there is no memory.
     pub(crate) fn add_peer(&mut self, id: u64, handle: RcuArc<Arc<Peer>>) -> Result {
         let member = Member {
             peer: (*handle).clone(),
@@ -228,8 +232,8 @@ impl Config {
         }
     }
 
-    /// Gives up the handle of each peer, when there are no allowed IPs any more, and calls `f` with
-    /// the peer.
+    /// Drops the handle of each peer and calls `f` with the peer. To be called once no allowed IPs
+    /// are left.
     fn for_each_disowned(&mut self, f: impl Fn(&Arc<Peer>)) {
         for member in self.peers.values_mut() {
             member.handle = None;
@@ -253,26 +257,27 @@ impl AtomicDrop for CookieSecret {}
 pub(crate) struct Device {
     /// The network device, for as long as there is one.
     pub(crate) netdev: Handle,
-    /// The namespace in which the interface was created, and in which its sockets are; none once that is going away.
+    /// The namespace in which the interface was created and in which its sockets are. `None` once
+    /// that namespace is going away or the device is being unregistered.
     #[pin]
     pub(crate) creating_net: Mutex<Option<WeakNet>>,
-    /// Whether that namespace has gone and the sockets are yet to be closed.
+    /// Set when that namespace has gone and the sockets are yet to be closed.
     forgetting: Atomic<bool>,
-    /// What tells that namespace from all others.
+    /// Cookie of that namespace (`net_gen_cookie`).
     net_cookie: u64,
     /// The UDP sockets, while the device is up.
     pub(crate) sockets: Sockets,
-    /// The mark of outgoing packets; 0 is none.
+    /// The mark of outgoing datagrams; 0 is none.
     pub(crate) fwmark: Atomic<u32>,
 
-    /// The keys of the device.
+    /// The static keys of the device.
     pub(crate) identity: RcuPtr<StaticIdentity>,
-    /// What the device's cookies are made with, from when they are first needed.
+    /// The secret from which cookies are made. `None` until the device first needs it.
     pub(crate) cookie_secret: RcuPtr<CookieSecret>,
     limiter: Arc<RateLimiter>,
-    /// The peers, each until there is nothing left of it.
+    /// Counts the peers, each until the last reference to it is gone.
     pub(crate) residents: Residents,
-    /// When the device was last seen under load, `ktime_get_coarse_boottime_ns()`; 0: not.
+    /// When the device was last seen under load, `ktime_get_coarse_boottime_ns()`; 0: not lately.
     pub(crate) last_under_load: Atomic<i64>,
 
     /// The peers by public key.
@@ -281,10 +286,10 @@ pub(crate) struct Device {
     /// The handshakes and keypairs by the index that peers send to.
     #[pin]
     pub(crate) index_table: IndexTable<IndexEntry>,
-    /// The peers by the addresses behind them.
+    /// The peers by their allowed IPs.
     #[pin]
     pub(crate) allowed_ips: AllowedIps<Arc<Peer>>,
-    /// The configuration: `device_update_lock` of the C module.
+    /// Covers the configuration. The C module's name for it is `device_update_lock`.
     #[pin]
     pub(crate) update: Mutex<Config>,
 
@@ -294,16 +299,15 @@ pub(crate) struct Device {
     pub(crate) decrypt_queue: CryptQueue,
     /// Handshake messages to be read.
     pub(crate) handshakes: HandshakeQueue,
-    /// For each CPU that there may be what its NAPI has to do.
+    /// The queues of the NAPIs, one for each possible CPU.
     pub(crate) rx_queues: KVec<Pin<KBox<RxQueue>>>,
-    /// Runs the workers of the crypt queues.
+    /// Runs the workers of the crypt queues, and [`Peer::TX_WORK`].
     pub(crate) packet_crypt_wq: OwnedQueue,
-    /// Runs what hands the messages of peers to the network stack, in softirq context. All devices
-    /// share it.
+    /// Runs [`Peer::TRANSMIT_WORK`], in softirq context. All devices share it.
     pub(crate) transmit_wq: Arc<OwnedQueue>,
     /// Runs the workers that read handshake messages.
     pub(crate) handshake_receive_wq: OwnedQueue,
-    /// Runs the workers that send initiations and forget keys.
+    /// Runs [`Peer::HANDSHAKE_WORK`] and [`Peer::CLEAR_WORK`].
     pub(crate) handshake_send_wq: OwnedQueue,
 
     #[pin]
@@ -334,7 +338,8 @@ impl Device {
         }
     }
 
-    /// Whether a handshake message from a source that has shown that it receives there may be processed.
+    /// Whether the rate limit lets a handshake message of `source` be processed. To be asked once
+    /// the message has proven its source with a cookie.
     pub(crate) fn allow_handshake(&self, source: &Source, now_ns: u64) -> bool {
         let address = match source {
             Source::V4 { addr, .. } => IpAddr::V4((*addr).into()),
@@ -363,7 +368,7 @@ impl Device {
             Flags::UNBOUND | Flags::FREEZABLE,
             0,
         )?;
-        // One item at a time on a CPU: more of them would only take it from one another.
+        // One work item at a time on a CPU: more would only take the CPU from one another.
         let packet_crypt_wq = OwnedQueue::new(
             fmt!("wg-crypt-{}", name),
             Flags::CPU_INTENSIVE | Flags::MEM_RECLAIM | Flags::PERCPU,
@@ -401,10 +406,11 @@ impl Device {
         )
     }
 
-    /// Opens the sockets, on `port` or with 0 on any. The old ones, if there are any, are closed.
+    /// Opens the sockets on `port`, or on a free port if it is 0, and closes the old ones.
     ///
-    /// Process context; it sleeps. `ENONET` if the creating namespace has gone, `EADDRINUSE` and what else creating a
-    /// socket may come to; the old sockets then stay.
+    /// Process context; it sleeps. On error the old sockets stay: `ENONET` if the creating
+    /// namespace has gone, `EADDRINUSE` if the port is taken, or another error of creating a
+    /// socket.
     pub(crate) fn open_sockets(self: &Arc<Self>, config: &mut Config, port: u16) -> Result {
         let net = self
             .creating_net
@@ -416,8 +422,8 @@ impl Device {
         Ok(())
     }
 
-    /// The creating namespace is going away: with it the sockets, which
-    /// [`Device::finish_forgetting`] closes.
+    /// Unpublishes the sockets, because the creating namespace is going away.
+    /// [`Device::finish_forgetting`] closes them.
     fn forget_creating_net(&self) {
         dev_dbg!(self, "Creating namespace exiting\n");
         {
@@ -435,14 +441,15 @@ impl Device {
         }
     }
 
-    /// Closes the sockets that were in a namespace which has been forgotten, after a grace period.
+    /// Closes the sockets that [`Device::forget_creating_net`] has unpublished, after a grace
+    /// period.
     fn finish_forgetting(&self) {
         if self.forgetting.xchg(false, Relaxed) {
             self.update.lock().closing = None;
         }
     }
 
-    /// Drops what NAPIs have not delivered yet.
+    /// Drops the packets that no NAPI has delivered.
     fn purge_rx_queues(&self) {
         for queue in &self.rx_queues {
             queue.purge();
@@ -523,7 +530,7 @@ impl Driver for Device {
 
     fn stop(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
         let mut config = this.update.lock();
-        // Their grace period has passed by now.
+        // A grace period has passed since `closing()`: the sockets close without another one.
         config.closing = None;
         for queue in &this.rx_queues {
             drop(queue.take_arrived());
@@ -539,7 +546,7 @@ impl Driver for Device {
         let mut config = this.update.lock();
         *this.creating_net.lock() = None;
         config.incoming_port = 0;
-        // The device is down, so nobody minds what is found in them meanwhile.
+        // The device is down: it does not matter which prefixes a late reader still finds.
         drop(this.allowed_ips.write().clear());
         config.for_each_disowned(|peer| {
             peer.disappear();
@@ -574,31 +581,32 @@ impl Driver for Device {
             }
         }
         {
-            // A grace period after they have disappeared.
+            // A grace period has passed since `Peer::disappear()`.
             let mut config = this.update.lock();
             while let Some(peer) = config.take_first_peer() {
                 peer.finish();
                 sched::cond_resched();
             }
         }
-        // Nothing begins any more, and no NAPI runs. What is on its way comes to its end, in this
-        // order: handshakes, packets, and what packets there are that no NAPI takes now.
+        // Nothing begins any more, and no NAPI runs. Work that is under way is flushed in this
+        // order: handshakes, then packets. Decrypted packets are dropped last, as no NAPI takes
+        // them.
         this.handshakes.detach();
         this.handshake_receive_wq.flush();
         this.handshake_send_wq.flush();
         this.packet_crypt_wq.flush();
         this.transmit_wq.flush();
         this.purge_rx_queues();
-        // With the last of its references each peer goes, and with each peer a reference to the
-        // device. Mostly they have gone already: RCU had their keys and handles since the device
+        // Each peer goes with the last reference to it, and gives up its reference to the device.
+        // In most cases all have gone already: RCU has had their keys and handles since the device
         // began to be unregistered.
         this.residents.wait();
         dev_dbg!(this, "Interface destroyed\n");
     }
 }
 
-/// Sends a packet from inside the tunnel on its way. Bottom halves are off and the caller is in an RCU read-side critical
-/// section.
+/// Transmits a packet from inside the tunnel. Bottom halves are off and the caller is in an RCU
+/// read-side critical section.
 fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
     let guard = rcu::Guard::new();
     let protocol = skb.protocol();
@@ -646,9 +654,9 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
     };
     let mut staged = Staged::new();
     while let Some(mut skb) = packets.pop_front() {
-        // The route was kept for ICMP errors, for which it is too late now.
+        // The route was kept for ICMP errors. None is sent from here on.
         skb.dst_drop();
-        // Of the inner header's byte the outer one shows the congestion bits only.
+        // The outer header shows the congestion bits of the inner one, not its DSCP.
         let ds = send::ecn_encapsulate(skb.dsfield());
         let cb: &mut PacketCb = skb.cb();
         *cb = PacketCb::default();
@@ -662,7 +670,7 @@ fn xmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
     Ok(())
 }
 
-/// Where a packet goes to.
+/// The inner destination address of a packet.
 fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
     let header = skb.network_header();
     match skb.protocol() {

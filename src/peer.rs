@@ -2,12 +2,16 @@
 
 //! Peers.
 //!
-//! A peer is data: its work is done by the workers, the NAPIs and the queues of its device.
+//! A peer is data: the workers, NAPIs and queues of its device do its work.
 //!
-//! Who refers to a peer, and so keeps it: the configuration, the table of public keys and the allowed IPs of the device
-//! until it is removed; its handshake and keypairs until they are cleared; each armed timer, queued work and packet
-//! under way until it is over. None of these is renewed for a peer that is [dead](Peer::is_dead): what is left of it
-//! goes away by itself.
+//! A peer lives for as long as there are references to it. These hold one:
+//! - until the peer is removed: the configuration, the table of public keys and the allowed IPs of
+//!   the device;
+//! - until they are cleared: its handshake and its keypairs;
+//! - until it is over: each armed timer, queued work item and packet under way.
+//!
+//! No such reference is taken for a peer that is [dead](Peer::is_dead): what is left of it goes
+//! away by itself.
 
 use kernel::{
     list::{
@@ -86,37 +90,37 @@ use crate::{
     timers::Timers, //
 };
 
-/// The number that the next peer is known by in the log.
+/// The number of the peer that was created last.
 static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
 
 /// A peer of a device.
 ///
-/// Nothing that tells of the peer is left in its memory when that is freed: such fields are
-/// [`Wiped`], or of types that are so by themselves.
+/// When its memory is freed nothing in it tells of the peer any more: fields that would are
+/// [`Wiped`], or of types that wipe themselves.
 #[pin_data]
 pub(crate) struct Peer {
-    /// Whose peer it is.
+    /// The device that the peer belongs to.
     pub(crate) device: Arc<Device>,
-    /// What the peer is known by in the log; the later it was created, the higher.
+    /// The number of the peer in the log. A peer that is created later has a higher one.
     pub(crate) id: u64,
-    /// Who it is.
+    /// The static key by which the peer is known.
     pub(crate) public_key: PublicKey,
     /// Set once the peer is being removed.
     dead: Atomic<bool>,
 
-    /// The handshake. Taken in process context; no other lock of the peer is held when it is taken.
+    /// Covers the handshake. Taken in process context, while no other lock of the peer is held.
     #[pin]
     pub(crate) handshake: Mutex<Wiped<HandshakeState>>,
-    /// The latest cookie from the peer.
+    /// Covers the latest cookie from the peer.
     #[pin]
     pub(crate) cookie: Mutex<Wiped<Cookie>>,
     /// When a handshake message was last sent: `ktime_get_coarse_boottime_ns()`.
     last_sent_handshake: Atomic<i64>,
-    /// The keys.
     #[pin]
     pub(crate) keypairs: Keypairs,
 
-    /// Packets that wait for a key, or to be sent together.
+    /// Packets that wait for a key, or to be sent together. The lock is held from when packets get
+    /// counters until their batch is in `tx_queue`.
     #[pin]
     pub(crate) staged: SpinLockBh<Staged>,
     /// Decides whether a packet is encrypted by its sender or left to a worker.
@@ -134,7 +138,7 @@ pub(crate) struct Peer {
     #[pin]
     rx_tracker: AtomicTracker,
 
-    /// Where the peer is.
+    /// The outer address of the peer, and the routes to it.
     #[pin]
     pub(crate) endpoint: Wiped<PeerEndpoint>,
     /// Bytes received, of messages of all kinds and with their headers.
@@ -144,7 +148,6 @@ pub(crate) struct Peer {
     /// When the last handshake was complete, nanoseconds since 1970; zero: never.
     pub(crate) last_handshake_ns: Wiped<Atomic<i64>>,
 
-    /// The timers.
     #[pin]
     pub(crate) timers: Timers,
     persistent_keepalive_interval: Atomic<u32>,
@@ -157,19 +160,20 @@ pub(crate) struct Peer {
     #[pin]
     transmit_work: Work<Peer, { Peer::TRANSMIT_WORK }>,
 
-    /// The prefixes that are routed to the peer and that it may send from, in the order they are listed in.
+    /// The prefixes that are routed to the peer and that it may send from, in the order they are
+    /// listed in.
     ///
-    /// Changed with the configuration locked; the innermost mutex.
+    /// Changed with the configuration locked. The trie's own lock is taken inside this one.
     #[pin]
     pub(crate) allowed_ips: Mutex<AllowedIpList>,
 
-    /// Last, to be dropped after every reference to the device.
+    /// The last field, so that it is dropped after every reference to the device.
     _resident: Resident,
 }
 
-/// With the last reference to a peer goes one to its device, which is not the last: the end of the
-/// device waits for its peers before it gives up its own, see [`Resident`]. Nothing else in here
-/// sleeps when it is dropped.
+/// Dropping a peer drops a reference to its device, but never the last one: the end of the device
+/// waits for its peers before it drops its own reference, see [`Resident`]. No other field sleeps
+/// when it is dropped.
 impl AtomicDrop for Peer {}
 
 impl_list_arc_safe! {
@@ -199,7 +203,8 @@ impl Peer {
 
     /// Creates a peer of `device`.
     ///
-    /// Process context. `ENOMEM` if there is no memory, or there are [`MAX_PEERS_PER_DEVICE`] already.
+    /// Process context. `ENOMEM` if there is no memory, or there are [`MAX_PEERS_PER_DEVICE`]
+    /// already.
     pub(crate) fn create(
         device: &Arc<Device>,
         config: &mut Config,
@@ -252,7 +257,7 @@ impl Peer {
             }),
             GFP_KERNEL,
         )?;
-        // Now, for if anything below fails its end will be announced, too.
+        // Before anything can fail: the end of the peer is logged in any case.
         dev_dbg!(device, "Peer {} created\n", id);
         if let Some(key) = preshared_key {
             peer.set_preshared_key(key);
@@ -275,23 +280,24 @@ impl Peer {
 
     /// Whether the peer is being removed.
     ///
-    /// Who is about to arm a timer, queue a work or install a keypair asks under RCU: the removal waits for a grace period
-    /// after the answer has changed.
+    /// To be asked under RCU, in the critical section that then arms a timer, queues a work item or
+    /// installs a keypair: the removal waits for a grace period after the answer has changed.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
     }
 
     /// Whether something may begin for the peer: it is not being removed, and its device is up.
     ///
-    /// To be asked under RCU with what is then begun: for removing the peer see [`Peer::is_dead`],
-    /// and [`Driver::stop`](crate::linux::netdevice::Driver::stop) comes a grace period after the
-    /// device is not running any more.
+    /// To be asked under RCU, in the critical section in which the caller then begins. The removal
+    /// of the peer waits for that section, see [`Peer::is_dead`], and
+    /// [`Driver::stop`](crate::linux::netdevice::Driver::stop) comes a grace period after the
+    /// device has ceased to run.
     #[inline]
     pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {
         !self.is_dead() && self.device.netdev.is_running(guard)
     }
 
-    /// Takes the peer out of where packets and handshakes find it, and lets nothing new begin.
+    /// Takes the peer out of the table of public keys, and lets nothing new begin for it.
     fn make_dead(&self) {
         self.device
             .peers_by_key
@@ -299,31 +305,33 @@ impl Peer {
         self.dead.store(true, Relaxed);
     }
 
-    /// Ends what goes on with the peer, a grace period after [`Peer::make_dead`]: by then everybody knows that it is dead, so
-    /// no timer is armed, no work queued and no keypair installed any more.
+    /// Ends all that goes on with the peer, a grace period after [`Peer::make_dead`]. By then every
+    /// CPU sees that the peer is dead: no timer is armed, no work item queued and no keypair
+    /// installed any more.
     pub(crate) fn finish(self: &Arc<Self>) {
         self.timers_stop();
         self.let_go();
     }
 
-    /// Gives up what the peer holds that may refer to it, or wait for it.
+    /// Clears the handshake and the keypairs, which refer to the peer, and drops the packets that
+    /// wait.
     fn let_go(&self) {
         self.clear_handshake();
         self.keypairs.clear(&self.device);
         self.purge_staged_packets();
     }
 
-    /// The first half of the end of a peer whose device is down and being unregistered, without
-    /// allowed IPs. The other half is [`Peer::finish`], a grace period later: it finds what begins
-    /// in between, which is next to nothing, and so mostly has nothing to leave to RCU. Process
-    /// context.
+    /// The first half of the end of a peer whose device is down, is being unregistered and has no
+    /// allowed IPs any more. The other half is [`Peer::finish`], a grace period later: it ends what
+    /// has begun in between, which is next to nothing, so in most cases it leaves nothing to RCU.
+    /// Process context.
     pub(crate) fn disappear(&self) {
         drop(self.allowed_ips.lock().take());
         self.make_dead();
         self.let_go();
     }
 
-    /// Removes peers of `device`, with a single grace period for all of them.
+    /// Removes `peers`, with a single grace period for all of them.
     ///
     /// Process context; it sleeps.
     pub(crate) fn remove(config: &mut Config, peers: &[Arc<Peer>]) {
@@ -333,15 +341,16 @@ impl Peer {
         Self::finish_all(peers);
     }
 
-    /// The first half of a removal: nobody finds the peer any more, and nothing new begins. Process context.
+    /// The first half of a removal: takes the peer out of all tables, and lets nothing new begin
+    /// for it. Process context.
     pub(crate) fn detach(&self, config: &mut Config) {
         self.remove_allowed_ips(config, |_| true);
         self.make_dead();
         config.remove_peer(self.id);
     }
 
-    /// The second half of a removal, for peers that were [detached](Peer::detach), with a single grace period for all of
-    /// them. Process context; it sleeps.
+    /// The second half of a removal, for peers that were [detached](Peer::detach), with a single
+    /// grace period for all of them. Process context; it sleeps.
     pub(crate) fn finish_all<'a>(peers: impl IntoIterator<Item = &'a Arc<Peer>>) {
         let mut peers = peers.into_iter().peekable();
         if peers.peek().is_none() {
@@ -362,7 +371,7 @@ impl Peer {
         if config.peer_count() == 0 {
             return;
         }
-        // The allowed IPs go all at once instead of one by one.
+        // Clear the tries as a whole, not prefix by prefix.
         let detached = device.allowed_ips.write().clear();
         for peer in config.peers() {
             peer.make_dead();
@@ -377,8 +386,8 @@ impl Peer {
         drop(detached);
     }
 
-    /// Stops everything that goes on with the peer, a grace period after its device has gone down:
-    /// by then everybody knows that, and nothing begins any more. Process context.
+    /// Stops all that goes on with the peer, a grace period after its device has gone down: by then
+    /// every CPU sees that, and nothing begins any more. Process context.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.timers_stop();
         self.let_go();
@@ -393,12 +402,12 @@ impl Peer {
         }
     }
 
-    /// Seconds between messages to the peer when there is nothing to say; zero: none.
+    /// Seconds of silence after which the peer is sent a keepalive; zero: never.
     pub(crate) fn persistent_keepalive_interval(&self) -> u16 {
         self.persistent_keepalive_interval.load(Relaxed) as u16
     }
 
-    /// Sets the persistent keepalive interval, in seconds; zero: none.
+    /// Sets the persistent keepalive interval, in seconds; zero: never.
     pub(crate) fn set_persistent_keepalive_interval(&self, seconds: u16) {
         self.persistent_keepalive_interval
             .store(seconds.into(), Relaxed);
@@ -412,13 +421,13 @@ impl Peer {
         )
     }
 
-    /// A handshake message is being sent.
+    /// Notes that a handshake message is being sent.
     pub(crate) fn handshake_is_sent(&self) {
         self.last_sent_handshake
             .store(ktime::coarse_boottime_ns() as i64, Relaxed);
     }
 
-    /// Lets the next initiation be sent at once.
+    /// Lets the next initiation be sent immediately.
     pub(crate) fn reset_last_sent_handshake(&self) {
         self.last_sent_handshake.store(
             last_sent_long_ago(ktime::coarse_boottime_ns()) as i64,
@@ -426,7 +435,8 @@ impl Peer {
         );
     }
 
-    /// Routes `prefix` to this peer, whoever had it before. `handle` is the peer's in the configuration.
+    /// Gives `prefix` to this peer, and takes it from its previous owner. `handle` is this peer's
+    /// [`Config::handle`].
     ///
     /// Process context. `ENOMEM`: nothing has changed.
     pub(crate) fn insert_allowed_ip(
@@ -453,7 +463,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Routes `prefix` to this peer no more; if it is not this peer's, nothing happens.
+    /// Removes `prefix` from this peer. If it is not this peer's, nothing happens.
     pub(crate) fn remove_allowed_ip(self: &Arc<Self>, _config: &Config, prefix: &AllowedIp) {
         let removed = self
             .device
@@ -465,7 +475,8 @@ impl Peer {
         }
     }
 
-    /// Routes those of its prefixes to this peer no more of which `which` says so. Process context; it may not sleep.
+    /// Removes from this peer the prefixes for which `which` returns true. Process context; `which`
+    /// may not sleep.
     pub(crate) fn remove_allowed_ips(&self, _config: &Config, which: impl Fn(&AllowedIp) -> bool) {
         let mut prefixes = self.allowed_ips.lock();
         if prefixes.as_slice().is_empty() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What makes devices possible, and what happens to all of them at once.
+//! Registers what devices need, and handles events that concern all of them: sleep, copies of the
+//! machine, namespaces that go away.
 
 use kernel::{
     list::List,
@@ -43,7 +44,7 @@ use crate::{
     ratelimiter::RateLimiter, //
 };
 
-/// What the devices of the module share.
+/// Shared by all devices of the module.
 #[pin_data]
 pub(super) struct Devices {
     #[pin]
@@ -54,7 +55,7 @@ pub(super) struct Devices {
 
 static DEVICES: RcuBox<Arc<Devices>> = RcuBox::new();
 
-/// What the devices share, unless the module is going. Any context.
+/// The state that all devices share. `None` once the module is going. Any context.
 pub(super) fn devices() -> Option<Arc<Devices>> {
     let guard = rcu::Guard::new();
     DEVICES.load(&guard).cloned()
@@ -69,17 +70,18 @@ fn for_each_device(f: impl Fn(&Device, &Config)) {
     }
 }
 
-/// Told of sleep: keys are not to be in memory then, still less in an image of it that is put back
-/// later.
+/// Clears all keys before the machine sleeps: neither its memory nor an image of it that is
+/// restored later may hold them.
 struct Suspend;
 
 impl PmEvents for Suspend {
     fn prepare(sleep: Sleep) {
-        // A machine that suspends all the time has to keep its tunnels all the same.
+        // A machine with autosleep suspends all the time, and has to keep its tunnels.
         if AUTOSLEEP && sleep == Sleep::Suspend {
             return;
         }
-        // First: each handshake that is not forgotten below begins later, and sees it.
+        // Set the flag first: a handshake that the loop below misses begins later, and sees the
+        // flag.
         machine::begins_to_sleep(sleep);
         for_each_device(|_, config| {
             for peer in config.peers() {
@@ -88,9 +90,9 @@ impl PmEvents for Suspend {
                 peer.keypairs.clear(&peer.device);
             }
         });
-        // The keys go with the RCU callbacks of the keypairs and handshakes, which were handed in
-        // above, each directly and not by another callback: see `Keypairs::clear()`. What others
-        // hand in meanwhile is not waited for.
+        // The keys go with the RCU callbacks of the keypairs and handshakes. All were queued above,
+        // none by another callback: see `Keypairs::clear()`. So one barrier suffices, and callbacks
+        // that others queue meanwhile are not waited for.
         rcu::barrier_once();
     }
 
@@ -99,12 +101,13 @@ impl PmEvents for Suspend {
     }
 }
 
-/// Told when this machine is the copy of a virtual one: the other one has the same keys and counters.
+/// Expires all keys when this virtual machine is a copy: the other one has the same keys and
+/// counters.
 struct VmFork;
 
 impl VmForkEvents for VmFork {
     fn forked() {
-        // Now all keys have expired. What is done then for each peer may have to wait.
+        // With this all keys have expired. The loop below may have to wait for locks.
         machine::was_copied();
         for_each_device(|_, config| {
             for peer in config.peers() {
@@ -114,7 +117,7 @@ impl VmForkEvents for VmFork {
     }
 }
 
-/// Told of namespaces that go away.
+/// Closes the sockets in a namespace that goes away.
 struct NamespaceExit;
 
 impl PernetExit for NamespaceExit {
@@ -129,16 +132,16 @@ impl PernetExit for NamespaceExit {
                 device.forget_creating_net();
             }
         }
-        // All are out of reach by now, so that there is one grace period for all of them.
+        // All sockets are unpublished by now, so that one grace period serves them all.
         for device in list.iter() {
             device.finish_forgetting();
         }
     }
 }
 
-/// Devices can be made for as long as this lives.
+/// Devices can be created for as long as this lives.
 ///
-/// What is registered first is dropped last, except for [`Shared`], which the others use.
+/// The field that is registered first is dropped last: that is [`Shared`], which the others use.
 #[pin_data]
 pub(crate) struct Registration {
     #[pin]
@@ -153,7 +156,7 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Lets devices be made. Process context.
+    /// Lets devices be created. Process context.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _shared: Shared::new()?,
@@ -165,13 +168,13 @@ impl Registration {
     }
 }
 
-/// Keeps [`DEVICES`] there.
+/// Keeps [`DEVICES`] set for as long as this lives.
 struct Shared;
 
 impl Shared {
     fn new() -> Result<Self> {
         let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
-        // One for all devices: on each CPU items run one after another anyway.
+        // One queue for all devices: the work items of a CPU run one after another in any case.
         let transmit_wq = OwnedQueue::new(fmt!("wg-transmit"), Flags::BH | Flags::PERCPU, 0)?;
         let transmit_wq = Arc::new(transmit_wq, GFP_KERNEL)?;
         let devices = Arc::pin_init::<Error>(
@@ -189,7 +192,7 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // The limiter goes with it, after the last device and in process context.
+        // This drops the limiter, too: after the last device and in process context.
         drop(DEVICES.exchange(None));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What lives on a device and keeps it: the end of the device waits for the end of the last of
-//! them, and of nobody else's.
+//! Residents live on a device and keep it. The end of the device waits until the last of its own
+//! residents has gone, and for no other device's.
 
 use kernel::{
     prelude::*,
@@ -23,7 +23,7 @@ pub(crate) struct Residents(Arc<Count>);
 
 #[pin_data]
 struct Count {
-    /// Residents, and one more until somebody waits.
+    /// The number of residents, plus one until [`Residents::wait`] is called.
     left: Atomic<usize>,
     #[pin]
     gone: Completion,
@@ -38,7 +38,7 @@ impl Count {
 }
 
 impl Residents {
-    /// Nobody yet. Process context. `ENOMEM`.
+    /// No residents yet. Process context. `ENOMEM` if there is no memory.
     pub(super) fn new() -> Result<Self> {
         let count = Arc::pin_init(
             pin_init!(Count {
@@ -50,23 +50,24 @@ impl Residents {
         Ok(Self(count))
     }
 
-    /// One more resident.
+    /// Adds a resident.
     pub(crate) fn enter(&self) -> Resident {
         self.0.left.fetch_add(1, Relaxed);
         Resident(self.0.clone())
     }
 
-    /// Waits until all have left, once, when nobody enters any more. Process context; it sleeps.
+    /// Waits until all residents have left. To be called once, when none enters any more. Process
+    /// context; it sleeps.
     ///
-    /// How long depends on the residents alone, whose end has begun.
+    /// How long that takes depends only on the residents, whose end has begun.
     pub(super) fn wait(&self) {
         self.0.leave();
         self.0.gone.wait_for_completion();
     }
 }
 
-/// One resident, until it is dropped. It does not keep the device by itself: it comes last in what
-/// does, and so is dropped when the device is kept no more.
+/// One resident, until it is dropped. It does not keep the device by itself. It is the last field
+/// of an object that does, and so is dropped after that object's reference to the device.
 pub(crate) struct Resident(Arc<Count>);
 
 impl Drop for Resident {
