@@ -82,10 +82,10 @@ use crate::{
     protocol::limits::MAX_QUEUED_PACKETS, //
 };
 
-/// Batches that a worker encrypts or decrypts before what else waits for the CPU has its turn.
+/// A worker encrypts or decrypts this many batches before other work of its CPU has its turn.
 const MAX_BATCHES_IN_TURN: usize = 4;
 
-/// What the module notes about a packet in its control block.
+/// The module's notes about a packet, in the packet's control block.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(crate) struct PacketCb {
@@ -95,17 +95,17 @@ pub(crate) struct PacketCb {
     pub(crate) receiver: u32,
     /// MTU of the route inside the tunnel, which padding does not exceed; zero: no limit.
     pub(crate) mtu: u32,
-    /// How many segments it has besides the first; their messages have the counters that follow.
+    /// Segments besides the first. Their messages have the counters that follow `nonce`.
     pub(crate) more: u16,
     /// TOS or traffic class of the outer header.
     pub(crate) ds: u8,
-    /// Not zero: it is authentic, but its counter was seen before.
+    /// Not zero: the message is authentic, but the replay window refuses its counter.
     pub(crate) replayed: u8,
     reserved: u32,
 }
 
 impl PacketCb {
-    /// Of a data message that has come in.
+    /// The notes about a data message that has arrived.
     pub(crate) fn received(nonce: u64, receiver: u32, ds: u8) -> Self {
         Self {
             nonce,
@@ -115,7 +115,7 @@ impl PacketCb {
         }
     }
 
-    /// Of the segment with this number, from 0 on, once it is a packet of its own.
+    /// The notes about segment `index`, counted from 0, once it is a packet of its own.
     pub(crate) fn of_segment(&self, index: usize) -> Self {
         Self {
             nonce: self.nonce.wrapping_add(index as u64),
@@ -124,20 +124,20 @@ impl PacketCb {
         }
     }
 
-    /// How many messages it becomes.
+    /// The number of messages that the packet becomes.
     pub(crate) fn messages(&self) -> usize {
         usize::from(self.more).wrapping_add(1)
     }
 }
 
-/// Packets that wait, some of which may have several segments.
+/// Packets that wait. Some may have several segments.
 pub(crate) struct Staged {
     packets: SkbList,
     messages: usize,
 }
 
 impl Staged {
-    /// None.
+    /// No packets.
     pub(crate) const fn new() -> Self {
         Self {
             packets: SkbList::new(),
@@ -145,12 +145,12 @@ impl Staged {
         }
     }
 
-    /// How many messages they become.
+    /// The number of messages that the packets become.
     pub(crate) fn messages(&self) -> usize {
         self.messages
     }
 
-    /// Appends a packet, the control block of which is set.
+    /// Appends a packet whose control block is set.
     pub(crate) fn push_back(&mut self, mut skb: SkBuff) {
         self.messages = self.messages.wrapping_add(skb.cb::<PacketCb>().messages());
         self.packets.push_back(skb);
@@ -163,7 +163,7 @@ impl Staged {
         Some(skb)
     }
 
-    /// Appends others.
+    /// Appends other packets.
     pub(crate) fn append(&mut self, other: Self) {
         self.messages = self.messages.wrapping_add(other.messages);
         self.packets.append(other.packets);
@@ -179,7 +179,8 @@ impl Staged {
         self.packets
     }
 
-    /// Takes the first of them: packets of `most` messages together, and what more the last of these has.
+    /// Takes packets from the front until they make `most` messages. The last one is not split, so
+    /// they may make more.
     pub(crate) fn take_some(&mut self, most: usize) -> Self {
         if self.messages <= most {
             return self.take();
@@ -194,7 +195,7 @@ impl Staged {
         some
     }
 
-    /// One after another, in order.
+    /// The packets, in order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = SkBuffMut<'_>> {
         self.packets.iter_mut()
     }
@@ -205,11 +206,11 @@ impl Staged {
 pub(crate) struct Batch {
     /// The keypair that encrypts or decrypts the packets.
     pub(crate) keypair: RcuArc<Keypair>,
-    /// How many messages they are.
+    /// The number of messages that the packets make.
     len: i32,
     /// Set once the packets are encrypted or decrypted.
     done: Atomic<bool>,
-    /// The packets: a worker takes them out, and puts those back that came through.
+    /// The packets. A worker takes them out, and puts back those that came through.
     #[pin]
     packets: SpinLockBh<SkbList>,
     #[pin]
@@ -225,7 +226,7 @@ impl_list_item! {
 }
 
 impl Batch {
-    /// A batch of packets, which are dropped if there is no memory.
+    /// Makes a batch. If there is no memory it fails with `ENOMEM` and drops the packets.
     ///
     /// May be called from any context.
     pub(crate) fn new(keypair: RcuArc<Keypair>, packets: Staged) -> Result<ListArc<Self>> {
@@ -260,9 +261,9 @@ impl Batch {
 pub(crate) struct OrderQueue {
     #[pin]
     batches: SpinLockBh<List<Batch>>,
-    /// Packets in `batches`.
+    /// Messages in `batches`. Changed under its lock, read without.
     packets: Atomic<i32>,
-    /// Somebody is in [`OrderQueue::drain`].
+    /// Set while a caller of [`OrderQueue::drain`] takes batches out.
     draining: Atomic<bool>,
 }
 
@@ -276,13 +277,15 @@ impl OrderQueue {
         })
     }
 
-    /// Appends a batch, after `and` was called with it, under the lock of the queue.
+    /// Calls `and` with a batch and then appends it, both under the lock of the queue. If `and`
+    /// fails, the batch is dropped.
     fn push(&self, batch: ListArc<Batch>, and: impl FnOnce(&ListArc<Batch>) -> Result) -> Result {
         let mut batches = self.batches.lock();
         if self.packets.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
             return Err(ENOSPC);
         }
-        // First: who finds the queue empty without the lock relies on it that nobody has the batch then.
+        // Count before publishing: `is_empty()` is read without the lock, and no worker may have a
+        // batch of a queue that looks empty.
         self.packets.add(batch.len, Relaxed);
         if let Err(error) = and(&batch) {
             self.packets.add(batch.len.wrapping_neg(), Relaxed);
@@ -292,7 +295,8 @@ impl OrderQueue {
         Ok(())
     }
 
-    /// Appends a batch that the caller sees to himself. `ENOSPC`, and the packets are dropped, if the queue is full.
+    /// Appends a batch that the caller encrypts or decrypts inline. If the queue is full it fails
+    /// with `ENOSPC` and drops the packets.
     ///
     /// May be called from any context.
     pub(crate) fn append(&self, batch: ListArc<Batch>) -> Result<Arc<Batch>> {
@@ -311,20 +315,20 @@ impl OrderQueue {
             return None;
         }
         let batch = batches.pop_front()?;
-        // Under the lock, or a push would still count it.
+        // Subtract under the lock: a push must not count this batch any more.
         self.packets.add(batch.len.wrapping_neg(), Relaxed);
         Some(batch)
     }
 
-    /// Whether nothing is in the queue.
+    /// Whether the queue is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.packets.load(Relaxed) == 0
     }
 
-    /// Whether nothing is in the queue, nor in the hands of [`OrderQueue::drain`].
+    /// Whether the queue is empty, and no caller of [`OrderQueue::drain`] has a batch.
     ///
-    /// Only a hint: the two are read without an order between them. What is pushed keeps its place
-    /// whatever this says.
+    /// Only a hint: the two are read without an order between them. A batch that is pushed keeps
+    /// its place whatever this returns.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_empty() && !self.draining.load(Relaxed)
     }
@@ -341,14 +345,17 @@ impl OrderQueue {
             .is_some_and(|batch| batch.done.load(Acquire))
     }
 
-    /// Passes batches that are done to `consume`, in order and at most `limit` of them, by one caller at a time. Returns whether
-    /// there are more, which then nobody sees to.
+    /// Calls `consume` with the batches that are done, in order and at most `limit` of them.
+    /// Returns whether more are done: nothing sees to those unless the caller does.
     ///
-    /// A caller that finds another one at it returns at once: the other one sees to what this one has added.
+    /// One caller at a time takes batches out. A second caller returns immediately: the first one
+    /// sees to the batches that the second one has added.
     pub(crate) fn drain(&self, limit: usize, mut consume: impl FnMut(&Batch)) -> bool {
         let mut left = limit;
         loop {
-            // A full barrier: what the caller marked as done is seen by whoever has the flag.
+            // A full barrier between the caller's `finish()` and its look at the flag. Pairs with
+            // smp_mb() below, in another caller's drain(): that caller sees the batch if this one
+            // sees the flag.
             if self.draining.xchg(true, Full) {
                 return false;
             }
@@ -360,7 +367,8 @@ impl OrderQueue {
                 left = left.wrapping_sub(1);
             }
             self.draining.store(false, Release);
-            // Against a batch that became done after the last look, whose worker saw the flag still set.
+            // Pairs with xchg() above, in another caller's drain(): finds a batch that became done
+            // after the last look, and whose worker still saw the flag set.
             smp_mb();
             if !self.is_first_done() {
                 return false;
@@ -372,13 +380,13 @@ impl OrderQueue {
     }
 }
 
-/// What the NAPI of one CPU has to do.
+/// The queue of the NAPI of one CPU.
 #[pin_data]
 pub(crate) struct RxQueue {
-    /// Data messages that came in on the CPU, in the order in which they did.
+    /// Data messages that arrived on the CPU, in that order.
     #[pin]
     arrived: SpinLockBh<SkbList>,
-    /// Peers with decrypted packets.
+    /// Peers whose decrypted packets this NAPI is to deliver.
     #[pin]
     pub(crate) peers: SpinLockBh<List<Peer>>,
 }
@@ -392,7 +400,8 @@ impl RxQueue {
         })
     }
 
-    /// Adds a message. It is dropped with `ENOSPC` if there are too many already.
+    /// Adds a message. If [`MAX_QUEUED_PACKETS`] are there already, it fails with `ENOSPC` and
+    /// drops the message.
     pub(crate) fn arrive(&self, message: SkBuff) -> Result {
         let mut arrived = self.arrived.lock();
         if arrived.len() >= MAX_QUEUED_PACKETS as usize {
@@ -403,12 +412,12 @@ impl RxQueue {
         Ok(())
     }
 
-    /// Takes the messages that came in.
+    /// Takes the messages that have arrived.
     pub(crate) fn take_arrived(&self) -> SkbList {
         self.arrived.lock().take()
     }
 
-    /// Drops what is there.
+    /// Drops all messages and decrypted packets.
     pub(crate) fn purge(&self) {
         drop(self.take_arrived());
         loop {
@@ -420,7 +429,7 @@ impl RxQueue {
     }
 }
 
-/// The workers of a ring: one for each CPU that there may be.
+/// The workers of a ring, one for each possible CPU.
 pub(crate) struct Workers<W> {
     workers: KVec<Arc<W>>,
     last_cpu: Atomic<u32>,
@@ -430,7 +439,7 @@ impl<W> Workers<W>
 where
     Arc<W>: RawWorkItem<0> + Send + 'static,
 {
-    /// Workers as `make` makes them. Process context.
+    /// Has `make` make each worker. Process context.
     pub(crate) fn new(make: impl Fn() -> Result<Arc<W>>) -> Result<Self> {
         let count = cpumask::nr_cpu_ids();
         let mut workers = KVec::with_capacity(count as usize, GFP_KERNEL)?;
@@ -443,20 +452,21 @@ where
         })
     }
 
-    /// Wakes up the worker of another CPU than the last time, as far as there are others. That may be this one: who runs here
-    /// may be about to wait for what is in the ring. Any context.
+    /// Wakes up a worker: round robin over the online CPUs, this one included. A thread of this CPU
+    /// may be about to wait until the ring has been emptied. Any context.
     pub(crate) fn wake(&self, wq: &OwnedQueue) {
         // Two callers may get the same CPU; that does no harm.
         let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
         self.last_cpu.store(cpu, Relaxed);
         if let Some(worker) = self.workers.get(cpu as usize) {
-            // If it is queued already, it will see what there is.
+            // A worker that is queued already will see the new entry.
             let _ = wq.enqueue_on(cpu, worker.clone());
         }
     }
 }
 
-/// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or decrypt.
+/// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or
+/// decrypt.
 pub(crate) struct CryptQueue {
     ring: Arc<CryptRing>,
     workers: Workers<CryptWorker>,
@@ -490,10 +500,11 @@ impl WorkItem for CryptWorker {
             left = left.saturating_sub(1);
             if left == 0 {
                 let peer = &batch.keypair.peer;
-                // Who removes a peer waits for a grace period, and then for what is queued.
+                // Under RCU: the removal of a peer waits for a grace period, and then for queued
+                // work.
                 let _guard = rcu::Guard::new();
                 if !peer.is_dead() {
-                    // If it is queued already, that will do.
+                    // A work item that is queued already will do.
                     let _ = peer
                         .device
                         .packet_crypt_wq
@@ -531,16 +542,18 @@ impl CryptQueue {
 
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
     ///
-    /// May be called from any context. Fails with `ENOSPC`, and drops the packets, if one of the queues is full: the
-    /// peer's is with [`MAX_QUEUED_PACKETS`] packets, whatever the size of the batch that comes on top.
+    /// May be called from any context. If one of the queues is full it fails with `ENOSPC` and
+    /// drops the packets. The peer's queue is full from [`MAX_QUEUED_PACKETS`] packets on, whatever
+    /// the size of the batch that comes on top.
     pub(crate) fn enqueue(
         &self,
         order: &OrderQueue,
         batch: ListArc<Batch>,
         wq: &OwnedQueue,
     ) -> Result {
-        // Both under one lock: the order is that of the peer's queue, and a worker that is done with the batch at once waits
-        // for the lock before it looks for it there.
+        // Both under the lock of the peer's queue: the ring gets the batches in the queue's order,
+        // and a worker that is done with the batch immediately has to wait for the lock before it
+        // looks for the batch in the queue.
         order.push(batch, |batch| {
             self.ring
                 .ring
