@@ -4,11 +4,13 @@
 //!
 //! A packet's way through this file, from the device's transmit function:
 //!
-//! 1. [`Peer::stage`]: it waits with the peer, with what else there is. A packet of many TCP segments stays one.
-//! 2. [`Peer::send_staged_packets`]: what waits gets counters and becomes a batch, at once or with what else comes until a
-//!    worker has its turn; or it goes on waiting while a handshake is asked for.
-//! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, else by a worker. What can walk the stack together
-//!    becomes one packet of many datagrams on the way.
+//! 1. [`Peer::stage`]: the packet joins those that wait with the peer. A packet of many TCP
+//!    segments stays one.
+//! 2. [`Peer::send_staged_packets`]: the packets that wait get counters and become a batch. That is
+//!    done inline, or by a worker, which takes along what has come until it has its turn. Without a
+//!    key they go on waiting, and a handshake is asked for.
+//! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, otherwise by a worker.
+//!    Packets that can walk the stack together become one aggregate.
 //! 4. [`Peer::transmit`]: the batches of a peer go to the socket in order, all of them on one CPU.
 //!
 //! # Order
@@ -89,34 +91,36 @@ pub(crate) use pace::{
 pub(crate) const DATA_PACKET_HEAD_ROOM: usize =
     (size_of::<DataHeader>() + SKB_HEADER_LEN).next_multiple_of(4);
 
-/// So many packets are worth waking up another CPU for.
+/// From this many packets on it is worth waking up another CPU.
 const MIN_SHARED: usize = 32;
-/// Packets of a batch at most, if they are not segments of one: those that come after it need not wait for it, nor need the
-/// sockets, which may have no more than so much under way.
+/// Most messages of a batch, unless they are segments of one packet. While a batch is on its way
+/// the next one is encrypted, and the packets of the first no longer count against their sockets,
+/// which may only have so much under way.
 const MAX_BATCH: usize = 16;
-/// So many packets at most are encrypted inline, by the thread that sends them.
+/// Most packets that are encrypted inline, by the thread that sends them.
 const MAX_INLINE: usize = 2;
 /// Batches that are sent in a row, before other work of the CPU has its turn.
 const MAX_BATCHES_IN_TURN: usize = 16;
 
-/// Who encrypts a batch.
+/// Where a batch is encrypted.
 enum Queued {
-    /// The caller.
+    /// Inline, by the caller.
     Here(Arc<Batch>),
     ForWorkers,
-    /// Nobody: there is no key.
+    /// Nowhere: there is no key.
     Not,
 }
 
 impl Peer {
-    /// Puts packets from inside the tunnel to those that wait.
+    /// Appends packets from inside the tunnel to those that wait.
     ///
-    /// There is a bound on how many; the oldest make place.
+    /// If more than [`MAX_STAGED_PACKETS`] messages wait already, the oldest are dropped to make
+    /// room.
     pub(crate) fn stage(&self, packets: Staged) {
         let mut dropped: usize = 0;
         {
             let mut staged = self.staged.lock();
-            // Before the new ones are added, so that none of a packet that was segmented is lost at once.
+            // Before adding: no segment of a packet just split may be lost immediately.
             while staged.messages() > MAX_STAGED_PACKETS as usize {
                 if let Some(mut oldest) = staged.pop_front() {
                     dropped = dropped.wrapping_add(oldest.cb::<PacketCb>().messages());
@@ -131,10 +135,10 @@ impl Peer {
 
     /// Sends the packets that wait, if there is a key; asks for a handshake otherwise.
     ///
-    /// Process and softirq context. A few are encrypted inline: who sends little is not to wait for
-    /// a worker. Many are left to the workers of all CPUs. What comes in between, again and again,
-    /// waits for a worker of another CPU, to be joined by what else comes until that has its turn:
-    /// who sends much can go on meanwhile.
+    /// Process and softirq context. A few packets are encrypted inline, so that a sender of little
+    /// traffic need not wait for a worker. Many are left to the workers of all CPUs. Numbers in
+    /// between, and a steady stream of few, wait for a worker of another CPU. Packets that come
+    /// before it has its turn join them, and a sender of much traffic can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
         let waiting = self.staged.lock().messages();
         if waiting == 0 {
@@ -161,12 +165,12 @@ impl Peer {
         {
             let _ = self.encrypt_staged_packets(true);
         } else {
-            // The removal of a peer sees to what waits.
+            // If the peer is being removed, its removal drops the packets.
             self.queue_tx_work(self.transmit_cpu.worker());
         }
     }
 
-    /// Whether there is a key to send with. Somebody may find out concurrently that it is used up.
+    /// Whether there is a key to send with. Another sender may concurrently find it used up.
     fn has_key(&self) -> bool {
         let guard = rcu::Guard::new();
         self.keypairs
@@ -175,11 +179,11 @@ impl Peer {
             .is_some_and(|keypair| keypair.may_send(ktime::coarse_boottime_ns()))
     }
 
-    /// Has a worker of that CPU encrypt what waits, unless the peer is being removed.
+    /// Has the worker of `cpu` encrypt the packets that wait, unless the peer is being removed.
     fn queue_tx_work(self: &Arc<Self>, cpu: u32) {
         let _guard = rcu::Guard::new();
         if !self.is_dead() {
-            // If it is queued already, it will do.
+            // A work item that is queued already will do.
             let _ = self
                 .device
                 .packet_crypt_wq
@@ -187,14 +191,14 @@ impl Peer {
         }
     }
 
-    /// Has the transmit CPU send what is encrypted. Does nothing, and returns `false`, if the peer
-    /// is being removed.
+    /// Has the transmit CPU send the encrypted batches. Does nothing, and returns `false`, if the
+    /// peer is being removed.
     fn queue_transmit_work(self: &Arc<Self>) -> bool {
         let _guard = rcu::Guard::new();
         if self.is_dead() {
             return false;
         }
-        // If it is queued already, it will do.
+        // A work item that is queued already will do.
         let _ = self
             .device
             .transmit_wq
@@ -202,11 +206,12 @@ impl Peer {
         true
     }
 
-    /// Makes a batch of packets that wait, and encrypts it `here`, or has workers do that. Returns whether more of them wait.
+    /// Makes a batch of packets that wait. With `here` it is encrypted inline, otherwise it is left
+    /// to the workers. Returns whether more packets wait.
     fn encrypt_staged_packets(self: &Arc<Self>, here: bool) -> bool {
         let more;
         let queued = {
-            // Until the batch is in the queue: whoever takes packets that came later must not get there before.
+            // Hold the lock until the batch is queued: numbering order must be queue order.
             let mut staged = self.staged.lock();
             let mut packets = staged.take_some(MAX_BATCH);
             let messages = packets.messages();
@@ -218,7 +223,7 @@ impl Peer {
                 Some(keypair) => self.queue(keypair, packets, here).map_err(|_| messages),
                 None => {
                     packets.append(staged.take());
-                    // They are not to count against their sockets for as long as a handshake may take.
+                    // They must not count against their sockets during the handshake.
                     for mut skb in packets.iter_mut() {
                         skb.orphan();
                     }
@@ -239,7 +244,7 @@ impl Peer {
         more
     }
 
-    /// Gives counters to packets, if there is a key to use them with.
+    /// Gives counters to packets. Returns the keypair to encrypt them with, if there is one.
     fn number(&self, packets: &mut Staged) -> Option<RcuArc<Keypair>> {
         let guard = rcu::Guard::new();
         let keypair = self.keypairs.current().load(&guard)?.try_get()?;
@@ -269,7 +274,7 @@ impl Peer {
         Ok(Queued::ForWorkers)
     }
 
-    /// Sends a message without contents, if nothing waits to be sent that does as well.
+    /// Sends a keepalive, which is an empty data message. If packets wait, they are sent instead.
     pub(crate) fn send_keepalive(self: &Arc<Self>) {
         if self.staged.lock().messages() == 0 {
             let Ok(mut skb) = SkBuff::alloc(DATA_PACKET_HEAD_ROOM, MESSAGE_MINIMUM_LENGTH) else {
@@ -279,7 +284,7 @@ impl Peer {
             *cb = PacketCb::default();
             let mut packets = Staged::new();
             packets.push_back(skb);
-            // Unlike a packet from the stack it may come when the device is down already.
+            // Unlike a packet from the stack, a keepalive may come when the device is down already.
             let guard = rcu::Guard::new();
             if !self.may_begin(&guard) {
                 return;
@@ -295,7 +300,7 @@ impl Peer {
         self.send_staged_packets();
     }
 
-    /// Asks for a handshake, which is begun unless one was lately.
+    /// Asks for a handshake. It begins unless a handshake message was sent lately.
     ///
     /// May be called from any context. `is_retry`: the last one went unanswered.
     pub(crate) fn send_queued_handshake_initiation(self: &Arc<Self>, is_retry: bool) {
@@ -303,7 +308,8 @@ impl Peer {
         let guard = rcu::Guard::new();
         if !self.handshake_may_be_sent() {
             if is_retry {
-                // A response was sent meanwhile, or the clocks differ by a tick: nobody else would try once more.
+                // A response was sent meanwhile, or the clocks differ by a tick. Arm the timer
+                // again: nothing else would retry.
                 self.timers_handshake_initiated();
             }
             return;
@@ -311,7 +317,7 @@ impl Peer {
         if !self.may_begin(&guard) {
             return;
         }
-        // If it is queued already, it will do.
+        // A work item that is queued already will do.
         let _ = self
             .device
             .handshake_send_wq
@@ -332,7 +338,8 @@ impl Peer {
         let mut message = match self.create_initiation() {
             Ok(message) => message,
             Err(error) => {
-                // It counts as one that got lost, or nobody would try again for what waits.
+                // Treat it as an initiation that got lost: nothing else would retry for the packets
+                // that wait.
                 if error == ENOMEM || error == EAGAIN {
                     self.timers_handshake_initiated();
                 }
@@ -345,7 +352,8 @@ impl Peer {
         self.timers_any_authenticated_packet_traversal();
         self.timers_any_authenticated_packet_sent();
         self.handshake_is_sent();
-        // Before it leaves: the response may be here before this function goes on, and is what stops the timer.
+        // Before the message leaves: the response, which stops the timer, may be here before this
+        // function goes on.
         self.timers_handshake_initiated();
         self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
     }
@@ -374,8 +382,8 @@ impl Peer {
         }
     }
 
-    /// Sends the batches that are encrypted, in order, on the transmit CPU: here if this is it,
-    /// else by [`Peer::TRANSMIT_WORK`]. Process and softirq context.
+    /// Sends the encrypted batches in order, on the transmit CPU: inline if this is that CPU,
+    /// otherwise by [`Peer::TRANSMIT_WORK`]. Process and softirq context.
     fn transmit(self: &Arc<Self>) {
         loop {
             let more = {
@@ -383,20 +391,20 @@ impl Peer {
                 if self.is_dead() || self.transmit_cpu.is_here(&bh) {
                     self.transmit_some()
                 } else {
-                    // If it is not done, whoever is encrypting it comes here later, and sees to
-                    // what is behind it, too.
+                    // If the first batch is not done, the thread that encrypts it comes here later,
+                    // and sees to the batches behind it, too.
                     self.tx_queue.is_first_done()
                 }
             };
-            // A peer that is being removed sends nothing: its batches are dropped here, which takes
-            // no time.
+            // A peer that is being removed sends nothing: its batches are dropped inline, which
+            // takes no time.
             if !more || self.queue_transmit_work() {
                 return;
             }
         }
     }
 
-    /// Sends some of them. Returns whether there are more.
+    /// Sends some of the encrypted batches. Returns whether there are more.
     fn transmit_some(self: &Arc<Self>) -> bool {
         self.tx_queue.drain(MAX_BATCHES_IN_TURN, |batch| {
             let packets = batch.take();
@@ -456,8 +464,8 @@ impl WorkItem<{ Peer::HANDSHAKE_WORK }> for Peer {
     }
 }
 
-/// Answers a handshake message that is not processed under load with a cookie, made with `secret`.
-/// Process context.
+/// Sends a cookie, made with `secret`, in answer to a handshake message that is not processed under
+/// load. Process context.
 pub(crate) fn send_handshake_cookie(
     device: &Device,
     secret: &CookieSecret,
@@ -481,13 +489,13 @@ pub(crate) fn send_handshake_cookie(
     }
 }
 
-/// Whether a message of this length has no contents.
+/// Whether a data message of `len` bytes has no contents.
 pub(crate) fn is_keepalive(len: usize) -> bool {
     len == message_data_len(0)
 }
 
-/// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the full-functionality
-/// option of RFC 3168, section 9.1.1.
+/// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the
+/// full-functionality option of RFC 3168, section 9.1.1.
 pub(crate) fn ecn_encapsulate(inner: u8) -> u8 {
     const ECT_0: u8 = 2;
     const CE: u8 = 3;

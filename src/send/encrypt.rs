@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Encrypting a batch: what can walk the stack together becomes one packet of many datagrams on the
-//! way.
+//! Encrypting a batch. Packets that can walk the stack together become one aggregate.
 
 use kernel::prelude::*;
 use zerocopy::IntoBytes;
@@ -33,7 +32,7 @@ use crate::{
     AGGREGATE_TX,
 };
 
-/// Encrypts a batch, and sends what is encrypted of its peer. Process and softirq context.
+/// Encrypts a batch, and sends the encrypted batches of its peer. Process and softirq context.
 pub(crate) fn encrypt(batch: &Batch) {
     let keypair = &batch.keypair;
     let aggregate = AGGREGATE_TX.get();
@@ -57,7 +56,7 @@ pub(crate) fn encrypt(batch: &Batch) {
             if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, packets.len().wrapping_add(1)) {
                 match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
                     None => continue,
-                    // For want of memory.
+                    // There was no memory for a run: this packet goes alone.
                     Some(left) => skb = left,
                 }
             }
@@ -74,7 +73,7 @@ pub(crate) fn encrypt(batch: &Batch) {
     keypair.peer.transmit();
 }
 
-/// Length of the message that a packet of `len` bytes becomes, where the route has this MTU.
+/// Length of the message that a packet of `len` bytes becomes on a route with this MTU.
 fn message_len(len: usize, mtu: u32) -> usize {
     message_data_len(len.saturating_add(padding(len as u32, mtu) as usize))
 }
@@ -95,10 +94,10 @@ fn follows(packets: &mut SkbList, len: usize, skb: &SkBuff, ds: u8) -> bool {
     })
 }
 
-/// Encrypts the segments of a packet as one packet, or as few as can be.
+/// Encrypts the segments of a packet into one aggregate, or as few as possible.
 ///
-/// If they are not to be aggregated, are too long for that, or there is no memory to do it in, each
-/// becomes a packet of its own. Returns how many segments were dropped.
+/// Each segment becomes a packet of its own if the segments are not to be aggregated, are too long
+/// for that, or there is no memory for it. Returns how many segments were dropped.
 fn encrypt_segments(
     skb: SkBuff,
     cb: &PacketCb,
@@ -130,7 +129,7 @@ fn encrypt_segments(
             encrypted.push_back(with_ds(run, cb.ds));
         }
     }
-    // Or the socket that it came from might be made to send more in here.
+    // Freeing may call the socket's write_space and recurse into transmit.
     let _bh = bottom_half::disable();
     if next == count {
         skb.consume();
@@ -140,8 +139,8 @@ fn encrypt_segments(
     count.wrapping_sub(done)
 }
 
-/// Encrypts the segments of a packet, without the first `skipped`, each as a packet of its own.
-/// Returns how many.
+/// Encrypts the segments of a packet, except for the first `skipped`, each as a packet of its own.
+/// Returns how many were encrypted.
 fn encrypt_each(
     skb: SkBuff,
     cb: &PacketCb,
@@ -175,8 +174,8 @@ fn encrypt_each(
     done
 }
 
-/// Encrypts `skb` and those of `packets` that can follow it as one packet. Returns what was to be
-/// the next in it but was not, for want of memory.
+/// Encrypts `skb`, and those of `packets` that can follow it, into one aggregate. If memory runs
+/// out it returns the packet that would have been next.
 fn encrypt_run(
     mut run: Segments,
     skb: SkBuff,
@@ -204,14 +203,14 @@ fn encrypt_run(
             encrypted.push_back(with_ds(run, ds));
         }
     }
-    // Their socket hears of all of them when bottom halves are enabled, and is not made to send
-    // more after each.
+    // The socket hears of all of them together, when bottom halves are enabled. It is not made to
+    // send more after each.
     let _bh = bottom_half::disable();
     sealed.consume();
     left
 }
 
-/// A packet with the congestion bits of its outer header noted.
+/// Notes the congestion bits for the outer header of a packet.
 fn with_ds(mut skb: SkBuff, ds: u8) -> SkBuff {
     let cb: &mut PacketCb = skb.cb();
     *cb = PacketCb::default();
@@ -230,7 +229,7 @@ fn encrypt_packet(skb: &mut SkBuff, keypair: &Keypair) -> Result {
     let (nonce, mtu) = (cb.nonce, cb.mtu);
     let pad = padding(skb.len() as u32, mtu) as usize;
     skb.cow_head(DATA_PACKET_HEAD_ROOM)?;
-    // Nobody can fill in the inner checksum later.
+    // The inner checksum cannot be filled in once the packet is encrypted.
     skb.checksum_help()?;
     let header = DataHeader::new(keypair.remote_index(), nonce);
     skb.seal(header.as_bytes(), pad, nonce, keypair.sending_key())?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who encrypts a packet, and on which CPU it is sent.
+//! Decides where a packet is encrypted, and on which CPU it is sent.
 
 use kernel::sync::atomic::{
     ordering::Relaxed,
@@ -13,25 +13,27 @@ use crate::linux::{
     ktime, //
 };
 
-/// How often that happens before packets are left to a worker, which takes more of them at a time:
-/// a stream of single packets would keep the sender's CPU busy, and never have two of them
-/// together. The count begins anew when the peer sends something, for then the peer may be waiting
-/// for what is sent, and when nothing was to be sent for [`QUIET`].
+/// How often the sender encrypts before packets are left to a worker, which takes more of them at a
+/// time. Otherwise a stream of single packets would keep the sender's CPU busy, and no two of them
+/// would ever go together.
+///
+/// The count begins anew when the peer sends something, as the peer may then wait for an answer,
+/// and after a pause of [`QUIET`].
 const MAX_STEPS: u32 = 8;
-/// A tenth of a second, in ticks.
+/// A pause in sending that ends a stream: a tenth of a second, in ticks.
 const QUIET: u32 = ktime::HZ as u32 / 10;
 
-/// Decides whether a packet to a peer is encrypted by its sender or left to a worker. What is sent
-/// keeps its order either way.
+/// Decides whether a packet to a peer is encrypted by its sender or left to a worker. Packets keep
+/// their order either way.
 pub(crate) struct Pace {
-    /// When something was to be sent last.
+    /// When packets were last to be sent, in ticks.
     tick: Atomic<u32>,
     /// How often the sender has encrypted since the count began.
     steps: Atomic<u32>,
 }
 
 impl Pace {
-    /// Nothing was sent yet.
+    /// The pace of a peer that was not sent anything yet.
     pub(crate) const fn new() -> Self {
         Self {
             tick: Atomic::new(0),
@@ -39,7 +41,7 @@ impl Pace {
         }
     }
 
-    /// Takes note that something is to be sent.
+    /// Notes that packets are to be sent.
     pub(super) fn note(&self) {
         let now = ktime::jiffies() as u32;
         let gone = now.wrapping_sub(self.tick.load(Relaxed));
@@ -51,8 +53,8 @@ impl Pace {
         }
     }
 
-    /// Whether the sender may encrypt once more. If two ask concurrently they may be counted as
-    /// one, which does no harm.
+    /// Whether the sender may encrypt once more. Two concurrent callers may be counted as one,
+    /// which does no harm.
     pub(super) fn step(&self) -> bool {
         let steps = self.steps.load(Relaxed);
         if steps >= MAX_STEPS {
@@ -62,7 +64,7 @@ impl Pace {
         true
     }
 
-    /// The peer has sent something: it may be waited for.
+    /// Notes that the peer has sent something, and so may wait for an answer.
     pub(crate) fn answered(&self) {
         if self.steps.load(Relaxed) != 0 {
             self.steps.store(0, Relaxed);
@@ -75,12 +77,12 @@ impl Pace {
 /// It stays the same for as long as it is online. The peers of a machine are spread over its CPUs.
 pub(crate) struct TransmitCpu {
     cpu: Atomic<u32>,
-    /// A number of the peer's own.
+    /// The peer's number, by which peers are spread.
     number: u32,
 }
 
 impl TransmitCpu {
-    /// None is chosen yet.
+    /// No CPU is chosen yet.
     pub(crate) const fn new(number: u32) -> Self {
         Self {
             cpu: Atomic::new(u32::MAX),
@@ -94,19 +96,20 @@ impl TransmitCpu {
         if cpumask::is_online(cpu) {
             return cpu;
         }
-        // Two callers may choose differently while CPUs come and go. The last one is right for all.
+        // Two callers may choose differently while CPUs come and go. The choice that is stored last
+        // holds for all.
         let cpu = cpumask::nth_online(self.number);
         self.cpu.store(cpu, Relaxed);
         cpu
     }
 
-    /// Whether this is the CPU, on which the caller stays for as long as softirqs are off.
+    /// Whether the caller runs on that CPU. It stays there for as long as softirqs are off.
     pub(super) fn is_here(&self, _bh: &BhGuard) -> bool {
         self.get() == cpumask::current()
     }
 
-    /// A CPU to encrypt on what the sender leaves to a worker: the transmit CPU, unless the sender
-    /// itself is there.
+    /// The CPU whose worker encrypts what the sender leaves to it: the transmit CPU, or the next
+    /// one if the sender itself is there.
     pub(super) fn worker(&self) -> u32 {
         let (cpu, current) = (self.get(), cpumask::current());
         if cpu == current {
