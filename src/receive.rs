@@ -6,12 +6,12 @@
 //!
 //! 1. [`Device::receive_packet`]: a datagram is sorted by the type of the message. Handshake
 //!    messages go to a [queue of their own](HandshakeQueue).
-//! 2. [`Device::consume_data`]: a data message waits for the NAPI of the CPU, and for those that
-//!    come right behind it.
-//! 3. [`Device::sort`]: those of one keypair become a batch.
-//! 4. [`decrypt`]: the batch is decrypted, at once if there is little to do, or by a worker.
-//! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs. One that was decrypted at once, with
-//!    nothing before it, is delivered at once, too.
+//! 2. [`Device::consume_data`]: a data message waits for the NAPI of the CPU, and for the messages
+//!    right behind it.
+//! 3. [`Device::sort`]: consecutive messages of one keypair become a batch.
+//! 4. [`decrypt`]: the batch is decrypted, inline if there is little to do, otherwise by a worker.
+//! 5. [`poll`]: the batches of a peer are delivered in order, by one of the device's NAPIs. A batch
+//!    that was decrypted inline, with nothing before it, is delivered inline, too.
 
 use core::net::IpAddr;
 
@@ -74,11 +74,12 @@ mod handshake;
 
 pub(crate) use handshake::HandshakeQueue;
 
-/// Messages that arrive together at most, for them to be decrypted where they do.
+/// Up to this many messages that arrive together are decrypted inline.
 const MAX_DECRYPTED_AT_ONCE: usize = 2;
-/// Bytes of a batch at most, for it to be decrypted where it arrived whatever else did: handing it over costs more than that.
+/// A batch of up to this many bytes is decrypted inline, whatever else has arrived: handing it to a
+/// worker costs more than decrypting it.
 const MAX_BYTES_AT_ONCE: usize = 512;
-/// Messages in a batch at most, so that other CPUs have something to do, too.
+/// Most messages of a batch, so that other CPUs have something to do, too.
 const MAX_BATCH: usize = 64;
 /// Bytes of a UDP header.
 const UDP_HEADER_LEN: usize = 8;
@@ -88,7 +89,7 @@ const IPV4_HEADER_LEN: usize = 20;
 const IPV6_HEADER_LEN: usize = 40;
 
 /// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message.
-/// Returns the type of the message and its first bytes, which are its header if it has data.
+/// Returns the type of the message and its first bytes, which are the header of a data message.
 fn prepare_header(skb: &mut SkBuff) -> Option<(MessageType, DataHeader)> {
     if skb.ip_version_protocol() != Some(skb.protocol()) {
         return None;
@@ -112,7 +113,7 @@ fn prepare_header(skb: &mut SkBuff) -> Option<(MessageType, DataHeader)> {
 }
 
 impl Device {
-    /// Takes in a datagram from the socket. Softirq context.
+    /// Sorts a datagram from the socket. Softirq context.
     pub(crate) fn receive_packet(&self, mut skb: SkBuff, bh: &BhGuard) {
         match prepare_header(&mut skb) {
             Some((MessageType::Data, header)) => self.consume_data(skb, &header, bh),
@@ -121,8 +122,8 @@ impl Device {
         }
     }
 
-    /// Leaves a data message to the NAPI of this CPU, which has its turn when what else arrives
-    /// together with it is there, too.
+    /// Leaves a data message to the NAPI of this CPU. The NAPI has its turn when the messages that
+    /// arrive together with this one are there, too.
     fn consume_data(&self, mut skb: SkBuff, header: &DataHeader, bh: &BhGuard) {
         let ds = skb.dsfield();
         *skb.cb() = PacketCb::received(header.counter.get(), header.key_idx.get(), ds);
@@ -136,8 +137,9 @@ impl Device {
         self.netdev.napi_schedule_local(bh);
     }
 
-    /// Makes batches of the data messages that arrived together: of each row of them that belong to one keypair. Returns how many
-    /// were delivered at once; their peers are added to `served`, for the caller to let go of. Softirq context.
+    /// Makes batches of data messages that arrived together, one of each row that belongs to one
+    /// keypair. Returns how many packets were handled inline. Their peers are added to `served`,
+    /// for the caller to release. Softirq context.
     fn sort(
         &self,
         mut arrived: SkbList,
@@ -146,7 +148,7 @@ impl Device {
         served: &mut List<Peer>,
     ) -> usize {
         let mut done: usize = 0;
-        // Few are decrypted here and now; with more it is worth it to have other CPUs help.
+        // A few messages are decrypted inline. More are worth the help of other CPUs.
         let few = arrived.len() <= MAX_DECRYPTED_AT_ONCE;
         let guard = rcu::Guard::new();
         while let Some(mut first) = arrived.pop_front() {
@@ -187,7 +189,8 @@ impl Device {
                     continue;
                 }
             }
-            // If there is no memory or no room the packets are dropped, as on any full queue of a router.
+            // If there is no memory or no room the packets are dropped, as on any full queue of a
+            // router.
             let _ = Batch::new(keypair, packets).and_then(|batch| {
                 if at_once {
                     decrypt(&*peer.rx_queue.append(batch)?);
@@ -201,7 +204,7 @@ impl Device {
     }
 }
 
-/// Counts messages of so many bytes in all for the device and the peer. Bottom halves are off.
+/// Counts messages, and their bytes in all, for the device and the peer. Bottom halves are off.
 fn count_received(dev: &NetDevice, peer: &Peer, messages: usize, bytes: usize) {
     dev.rx_add(messages, bytes);
     peer.rx_bytes.add(bytes as u64, Relaxed);
@@ -229,18 +232,20 @@ fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbList {
     decrypted
 }
 
-/// Keeps NAPIs away from a peer of which nothing is on its way, so that the caller may deliver something himself.
+/// Claims a peer of which nothing is on its way: until the claim is dropped no NAPI takes the peer,
+/// and the caller may deliver inline.
 fn claim_idle(peer: &Arc<Peer>) -> Option<ListArc<Peer>> {
     if !peer.rx_queue.is_empty() {
         return None;
     }
-    // A NAPI that has taken something from the queue keeps the peer until it has passed that on.
+    // A NAPI that has taken a batch from the queue keeps its claim until the batch is delivered.
     ListArc::try_from_arc_or_drop(peer.clone())
 }
 
 /// Puts a peer on the list of this CPU's NAPI, unless it is on one already.
 fn schedule(peer: &Arc<Peer>) {
-    // Against a NAPI that is just done with the peer: either it sees the batch, or here it is seen that it is done.
+    // Pairs with smp_mb() in poll(): either the NAPI that has just released the peer sees that the
+    // batch is done, or the claim succeeds here.
     smp_mb();
     let Some(claimed) = ListArc::try_from_arc_or_drop(peer.clone()) else {
         return;
@@ -254,8 +259,9 @@ fn schedule(peer: &Arc<Peer>) {
     }
 }
 
-/// Delivers what is decrypted of the peers on the list of the NAPI `cpu`. Returns how many packets that were, at most
-/// `budget`. Softirq context.
+/// Sorts the messages that have arrived, and delivers the decrypted packets of the peers on the
+/// list of the NAPI `cpu`. Returns how many packets were handled, at most `budget`. Softirq
+/// context.
 pub(crate) fn poll(
     device: &Device,
     dev: &NetDevice,
@@ -277,7 +283,8 @@ pub(crate) fn poll(
                 let Some(batch) = peer.rx_queue.pop_done() else {
                     break;
                 };
-                // Nothing of a peer that is being removed stays on a list: the device may be about to go, too.
+                // Drop the packets of a peer that is being removed, so that it leaves the list: the
+                // device may be about to go, too.
                 if peer.is_dead() {
                     continue;
                 }
@@ -293,11 +300,13 @@ pub(crate) fn poll(
         if served.is_empty() {
             return done.min(budget);
         }
-        // From here on other NAPIs may have these peers. They must not overtake what this one still keeps.
+        // Other NAPIs may claim these peers from here on. Their packets must not overtake those
+        // that this NAPI still keeps.
         napi.gro_flush();
         while let Some(peer) = served.pop_front() {
             let peer = peer.into_arc();
-            // Against a batch that became decrypted after the last look, whose worker saw the peer still claimed.
+            // Pairs with smp_mb() in schedule(): finds a batch that was decrypted after the last
+            // look, and whose worker still saw the peer claimed.
             smp_mb();
             if peer.rx_queue.is_first_done() {
                 if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
@@ -358,13 +367,13 @@ fn deliver(
         delivery.consume_data_done(&endpoint, cb.ds, skb);
     }
     count_received(dev, peer, delivery.messages, delivery.bytes);
-    // Packets none of which is authentic are work, too.
+    // Packets of which none is authentic are work, too.
     count.max(1)
 }
 
-/// Why a packet that is authentic is not delivered.
+/// Why an authentic packet is not delivered.
 enum Dishonest {
-    /// It is longer or shorter than it says.
+    /// Its length is impossible: less than a header, or more than there is.
     Size,
     /// It is not IP.
     Type,
@@ -372,26 +381,26 @@ enum Dishonest {
     Peer(IpAddr),
 }
 
-/// The delivery of a batch. What each of its messages would do again is done for the first one alone.
+/// The delivery of a batch. Work that every message would repeat is done for the first one alone.
 struct Delivery<'a> {
     peer: &'a Arc<Peer>,
     keypair: &'a RcuArc<Keypair>,
     dev: &'a NetDevice,
     napi: &'a NapiContext<'a>,
     guard: &'a rcu::Guard,
-    /// There was an authentic message.
+    /// Set once there was an authentic message.
     is_authentic: bool,
-    /// There was one with contents.
+    /// Set once there was a message with contents.
     has_data: bool,
-    /// A source address that is the peer's.
+    /// The last inner source address that was found to be the peer's.
     source: Option<IpAddr>,
-    /// What is to be counted as received.
+    /// Messages to be counted as received, and their bytes.
     messages: usize,
     bytes: usize,
 }
 
 impl Delivery<'_> {
-    /// Takes note of a message that is authentic.
+    /// Notes an authentic message.
     fn authentic(&mut self) {
         if core::mem::replace(&mut self.is_authentic, true) {
             return;
@@ -406,7 +415,7 @@ impl Delivery<'_> {
         peer.timers_any_authenticated_packet_traversal();
     }
 
-    /// Takes note of a message that has contents.
+    /// Notes a message that has contents.
     fn data(&mut self) {
         if !core::mem::replace(&mut self.has_data, true) {
             self.peer.timers_data_received();
@@ -482,7 +491,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// Checks the packet inside a data message, cuts off the padding and makes the packet ready for the stack.
+    /// Checks the packet inside a data message, cuts off the padding and makes the packet ready for
+    /// the stack. The error is `None` if there was no memory.
     fn check_inner(
         &mut self,
         skb: &mut SkBuff,
@@ -495,7 +505,8 @@ impl Delivery<'_> {
         if version != 4 && !(version == 6 && skb.may_pull(IPV6_HEADER_LEN)) {
             return Err(Some(Dishonest::Type));
         }
-        // The tag was right, so nothing was changed on the way: no checksum of any layer needs to be looked at.
+        // The tag was right, so nothing was changed on the way: no checksum of any layer has to be
+        // checked.
         skb.set_checksum_verified();
 
         let (len, source) = if version == 4 {
@@ -546,7 +557,8 @@ impl Delivery<'_> {
     }
 }
 
-/// Asks for a handshake while there is still time, so that a flow that only comes in is not cut off.
+/// Asks for a handshake while there is still time, so that a flow that only comes in is not cut
+/// off.
 fn keep_key_fresh(peer: &Arc<Peer>, guard: &rcu::Guard) {
     let rekey = peer.keypairs.current().load(guard).is_some_and(|keypair| {
         keypair.is_sending_valid()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving handshake messages: they wait in a bounded ring of their device, and workers read them.
+//! Receiving handshake messages: they wait in a bounded ring of their device, and workers read
+//! them.
 
 use kernel::{
     prelude::*,
@@ -67,7 +68,8 @@ use crate::{
 };
 
 impl Device {
-    /// Whether there are so many handshake messages that their senders have to show that they receive at their address.
+    /// Whether the device is under load: so many handshake messages wait that their senders have to
+    /// show that they receive at their address.
     fn is_under_load(&self, now_ns: u64) -> bool {
         if self.handshakes.len() >= MAX_QUEUED_INCOMING_HANDSHAKES / 8 {
             self.last_under_load.store(now_ns as i64, Relaxed);
@@ -85,12 +87,12 @@ impl Device {
         }
     }
 
-    /// Takes in a handshake message, the header of which is in the linear part of `skb`, and has a
-    /// worker read it. Softirq context.
+    /// Has a worker read a handshake message whose header is in the linear part of `skb`. Softirq
+    /// context.
     ///
-    /// What a stranger can make up, who does not know the public key, ends here: no worker is woken
-    /// for it, and it takes no place in the queue, by whose length the device knows that it is under
-    /// load.
+    /// A message that a stranger makes up without knowing the public key ends here: no worker is
+    /// woken for it, and it takes no place in the queue, whose length tells that the device is
+    /// under load.
     pub(super) fn consume_handshake(&self, kind: MessageType, skb: SkBuff) {
         if !self.is_addressee(kind, &skb) {
             if let Some(endpoint) = Endpoint::from_skb(&skb) {
@@ -116,7 +118,7 @@ impl Device {
     }
 
     /// Whether a handshake message is for this device: its `mac1` is made with the device's public
-    /// key, or it is the answer to an index of the device.
+    /// key, or it is a cookie reply to an index of the device.
     fn is_addressee(&self, kind: MessageType, skb: &SkBuff) -> bool {
         let guard = rcu::Guard::new();
         let head = skb.head();
@@ -139,10 +141,10 @@ impl Device {
         }
     }
 
-    /// Whether a handshake message, whose `mac1` is right, is to be processed.
+    /// Whether a handshake message whose `mac1` is right is to be processed.
     ///
-    /// Under load its sender has to have shown that it receives at its address, or is sent a cookie
-    /// to do that with, and may not have sent too many.
+    /// Under load the sender must have shown with a cookie that it receives at its address, and
+    /// must not exceed the rate limit. A sender without a valid cookie is sent one.
     fn admit<M: MessageWithMacs>(
         &self,
         message: &M,
@@ -194,7 +196,7 @@ impl Device {
                 Ok(())
             });
             let new: RcuArc<CookieSecret> = RcuArc::pin_init(init, GFP_KERNEL).ok()?;
-            // If another worker was first, then its secret is the one that cookies are made with.
+            // If another worker was first, cookies are made with that worker's secret.
             if self.cookie_secret.replace_if(old.as_ref(), new.clone()) {
                 return Some(new);
             }
@@ -202,7 +204,7 @@ impl Device {
     }
 }
 
-/// Where a datagram came from.
+/// The outer source of a datagram.
 fn source_of(skb: &SkBuff) -> Option<Source> {
     let port = *skb.transport_header().first_chunk::<2>()?;
     let ip = skb.network_header();
@@ -282,7 +284,7 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
             if peer.begin_session() {
                 peer.timers_session_derived();
                 peer.timers_handshake_complete();
-                // Whatever is sent first confirms the session to the other side.
+                // The first message that is sent confirms the session to the other side.
                 peer.send_keepalive();
             }
             peer
@@ -330,7 +332,7 @@ struct HandshakeRing {
     ring: PtrRing<SkBuff>,
     /// Messages in the ring or being read.
     len: Atomic<i32>,
-    /// Whose messages these are, from registration to destruction of the device.
+    /// The device that the messages are for, from its registration to its destruction.
     #[pin]
     device: SpinLockBh<Option<Arc<Device>>>,
 }
@@ -385,19 +387,20 @@ impl HandshakeQueue {
         Ok(Self { ring, workers })
     }
 
-    /// From now on the messages are for `device`.
+    /// Makes `device` the one that the messages are for.
     pub(crate) fn attach(&self, device: Arc<Device>) {
         *self.ring.device.lock() = Some(device);
     }
 
-    /// No message is read any more. Process context; a worker that is reading goes on for now.
+    /// Drops the messages, and lets no worker begin to read. A worker that is reading goes on for
+    /// now. Process context.
     pub(crate) fn detach(&self) {
         let device = self.ring.device.lock().take();
         drop(device);
         self.purge();
     }
 
-    /// How many messages there are.
+    /// The number of messages in the ring or being read.
     fn len(&self) -> u32 {
         // A worker may have read a message before it was counted.
         u32::try_from(self.ring.len.load(Relaxed)).unwrap_or(0)
@@ -412,7 +415,8 @@ impl HandshakeQueue {
 
     /// Adds a message, or gives it back if there is no room. Softirq context.
     pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> core::result::Result<(), SkBuff> {
-        // With the ring half full there are better things to do than to wait for others who flood it, too.
+        // A ring that is half full is being flooded: drop the message rather than wait for another
+        // producer.
         if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
             self.ring.ring.try_produce(skb)?;
         } else {
