@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handshakes and keypairs of peers: what joins [`protocol::noise`](crate::protocol::noise) to the tables of a device.
+//! Handshakes and keypairs of peers. They join [`protocol::noise`](crate::protocol::noise) to the
+//! tables of a device.
 
 use kernel::{
     new_mutex,
@@ -61,14 +62,15 @@ use crate::{
     },
 };
 
-/// The number that the next keypair is known by in the log.
+/// The number of the keypair that was made last.
 static KEYPAIR_COUNTER: Atomic<i64> = Atomic::new(0);
 
-/// What an index that a peer sends to stands for.
+/// The value of an index that a peer sends to.
 pub(crate) struct IndexEntry {
-    /// Whose index it is.
+    /// The peer that sends to the index.
     pub(crate) peer: Arc<Peer>,
-    /// The keypair; none for as long as the handshake that asked for the index lasts.
+    /// The keypair. `None` for as long as the handshake that asked for the index lasts, and again
+    /// once the keypair has been retired.
     pub(crate) keypair: RcuPtr<Keypair>,
 }
 
@@ -77,15 +79,15 @@ impl AtomicDrop for IndexEntry {}
 /// The keys of one session of a peer.
 #[pin_data]
 pub(crate) struct Keypair {
-    /// What the keypair is known by in the log.
+    /// The number of the keypair in the log.
     pub(crate) id: u64,
     /// The index that the peer sends to.
     pub(crate) index: u32,
-    /// Whose keys these are.
+    /// The peer that shares the keys.
     pub(crate) peer: Arc<Peer>,
     /// The keys themselves.
     session: noise::Session,
-    /// When what the keys were made of was drawn.
+    /// The era in which this side drew the secrets that the keys were made of.
     era: Era,
     sending_valid: Atomic<bool>,
     receiving_valid: Atomic<bool>,
@@ -98,7 +100,7 @@ pub(crate) struct Keypair {
 
 impl AtomicDrop for Keypair {}
 
-/// Says in the log that a keypair is gone, when it is.
+/// Logs the end of a keypair.
 struct Obituary {
     id: u64,
     peer: Arc<Peer>,
@@ -116,7 +118,8 @@ impl Drop for Obituary {
 }
 
 impl Keypair {
-    /// The keypair that a handshake has come to, or an error if it has not come that far.
+    /// Derives the keypair of a handshake. `EINVAL` if the handshake is not finished, `ENOMEM` if
+    /// there is no memory.
     fn new(
         peer: &Arc<Peer>,
         index: u32,
@@ -166,7 +169,7 @@ impl Keypair {
         self.session.remote_index
     }
 
-    /// Whether this side began the handshake, and so is the one to begin the next.
+    /// Whether this side began the handshake, and so is to begin the next one.
     pub(crate) fn i_am_the_initiator(&self) -> bool {
         self.session.i_am_the_initiator
     }
@@ -181,12 +184,12 @@ impl Keypair {
         self.sending_counter.load(Relaxed) as u64
     }
 
-    /// Whether messages may be sent with it as far as anybody has noticed.
+    /// Whether messages may be sent with it, as far as is known: its age is not looked at.
     pub(crate) fn is_sending_valid(&self) -> bool {
         self.sending_valid.load(Relaxed) && self.era.lasts()
     }
 
-    /// Sends nothing with it any more.
+    /// Ends sending with it.
     pub(crate) fn expire_sending(&self) {
         self.sending_valid.store(false, Relaxed);
     }
@@ -196,13 +199,15 @@ impl Keypair {
         self.is_sending_valid() && !key_has_expired(self.birthdate(), now_ns)
     }
 
-    /// Reserves the counters of `n` messages and returns the first; `None` if the keypair must not be used for them.
+    /// Reserves the counters of `n` messages and returns the first; `None` if the keypair must not
+    /// be used for them.
     pub(crate) fn reserve(&self, n: u32, now_ns: u64) -> Option<u64> {
         if !self.is_sending_valid() {
             return None;
         }
         if !key_has_expired(self.birthdate(), now_ns) {
-            // The limit is far enough from where the counter would wrap around for all that reserve at the same time.
+            // The limit is far enough from the wrap-around for all callers that reserve
+            // concurrently.
             let first = self.sending_counter.fetch_add(i64::from(n), Relaxed) as u64;
             if nonces_may_be_used(first, n) {
                 return Some(first);
@@ -224,12 +229,12 @@ impl Keypair {
         true
     }
 
-    /// Receives nothing with it any more.
+    /// Ends receiving with it.
     pub(crate) fn expire_receiving(&self) {
         self.receiving_valid.store(false, Relaxed);
     }
 
-    /// The counters of authentic messages so far, locked.
+    /// The counters of authentic messages so far, with their lock held.
     pub(crate) fn replay(&self) -> SpinLockBhGuard<'_, ReplayWindow> {
         self.replay.lock()
     }
@@ -240,9 +245,9 @@ impl Keypair {
 pub(crate) struct Keypairs {
     #[pin]
     slots: SpinLockBh<Slots<RcuArc<Keypair>>>,
-    /// `slots.current` for those who look under RCU.
+    /// `slots.current`, for readers under RCU.
     current: RcuPtr<Keypair>,
-    /// `slots.next` likewise.
+    /// `slots.next`, likewise.
     next: RcuPtr<Keypair>,
 }
 
@@ -261,7 +266,7 @@ impl Keypairs {
         &self.current
     }
 
-    /// Lets readers see what is in the slots now.
+    /// Lets readers under RCU see the slots as they are now.
     fn publish(&self, slots: &Slots<RcuArc<Keypair>>) {
         self.current.replace(slots.current().cloned());
         self.next.replace(slots.next().cloned());
@@ -278,7 +283,7 @@ impl Keypairs {
         retire(device, displaced);
     }
 
-    /// Sends nothing with the present keypairs any more.
+    /// Ends sending with the present keypairs.
     fn expire(&self) {
         let slots = self.slots.lock();
         for keypair in [slots.current(), slots.next()].into_iter().flatten() {
@@ -297,9 +302,10 @@ impl Keypairs {
         retire(device, displaced);
     }
 
-    /// To be told of each authentic message: the first one with the next keypair makes it the current one.
+    /// To be called for each authentic message. The first one with the next keypair makes that the
+    /// current one.
     ///
-    /// Returns whether that was so: the handshake is confirmed.
+    /// Returns whether it did: the handshake is confirmed.
     pub(crate) fn received_with(&self, device: &Device, keypair: &RcuArc<Keypair>) -> bool {
         if !self.next.holds(keypair) {
             return false;
@@ -317,11 +323,12 @@ impl Keypairs {
     }
 }
 
-/// Takes keypairs that have no place any more out of the table, so that nothing is received with them.
+/// Takes keypairs that have no slot any more out of the table, so that nothing is received with
+/// them.
 ///
-/// The entry gives up its keypair now and not when RCU drops the entry: then the keypair is dropped
-/// after one grace period and not after two, if no packet is under way with it. A reader that still
-/// finds the entry takes it for one of a handshake, which the peer does not know any more.
+/// The entry gives up its keypair now, not when RCU drops the entry. If no packet is under way with
+/// the keypair, it is then dropped after one grace period, not after two. A reader that still finds
+/// the entry takes it for that of a handshake, which the peer does not know any more.
 fn retire<const N: usize>(device: &Device, displaced: [Option<RcuArc<Keypair>>; N]) {
     for keypair in displaced.into_iter().flatten() {
         device.index_table.remove_if(keypair.index, |entry| {
@@ -340,12 +347,12 @@ pub(crate) struct HandshakeState {
     pub(crate) noise: noise::Handshake,
     /// The index, from the message that names it until the session begins.
     index: Option<u32>,
-    /// When the index was taken, after which what this side adds to the keys is drawn.
+    /// The era in which the index was taken. This side draws its secrets for the keys afterwards.
     era: Era,
 }
 
 impl HandshakeState {
-    /// A handshake not begun, with the peer that has this public key.
+    /// A handshake that is not begun, with the peer that has this public key.
     pub(crate) fn new(public_key: &PublicKey) -> impl PinInit<Mutex<Wiped<Self>>> + '_ {
         let empty = Self {
             noise: noise::Handshake::zeroed(),
@@ -367,8 +374,8 @@ impl HandshakeState {
         }
     }
 
-    /// Whether what this side has drawn for the handshake may be used: no other machine has it, and
-    /// none will.
+    /// Whether the secrets that this side has drawn for the handshake may be used: no other machine
+    /// has them, and none will.
     fn may_become_session(&self) -> bool {
         self.era.lasts() && machine::is_awake()
     }
@@ -379,21 +386,21 @@ impl HandshakeState {
         self.noise.clear();
     }
 
-    /// Takes a new index for the peer, for keys that are made with what is drawn from here on.
+    /// Takes a new index for the peer, for keys whose secrets are drawn from here on.
     ///
     /// `ENOENT`: the peer is being removed, or the device is down. `ENOMEM`: there is no room for
     /// an index right now. `EAGAIN`: the machine is about to sleep.
     fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
         self.drop_index(&peer.device);
-        // All handshakes and keypairs are forgotten, under the lock that is held here, after this
-        // has changed.
+        // After `is_awake()` has changed, all handshakes and keypairs are cleared, under the lock
+        // that is held here: a handshake that still sees `true` is among them.
         if !machine::is_awake() {
             return Err(EAGAIN);
         }
         self.era = Era::now();
-        // Nobody would give the index back, and with it the reference to the peer. One that is
-        // taken before the peer is dead, or its device down, goes with the handshake, for which
-        // that end needs the lock that is held here.
+        // Once the peer is dead or its device down, nothing gives back an index that is taken, nor
+        // the index's reference to the peer. An index that is taken before goes with the handshake:
+        // clearing that needs the lock that is held here.
         if !peer.may_begin(&Guard::new()) {
             return Err(ENOENT);
         }
@@ -417,17 +424,18 @@ impl Peer {
         self.handshake.lock().clear(&self.device);
     }
 
-    /// Begins anew: no handshake, no sending with the keypairs there are, and no waiting before the next initiation.
+    /// Begins anew: clears the handshake, ends sending with the present keypairs, and lets the next
+    /// initiation be sent immediately.
     pub(crate) fn expire_current_keypairs(&self) {
         self.clear_handshake();
         self.reset_last_sent_handshake();
         self.keypairs.expire();
     }
 
-    /// The first message of a handshake. Process context.
+    /// Makes the first message of a handshake. Process context.
     ///
-    /// `ENOMEM`, `EAGAIN`: there was no memory, or the machine is about to sleep, and it may be
-    /// better the next time. Other errors do not pass by themselves.
+    /// `ENOMEM`: there was no memory. `EAGAIN`: the machine is about to sleep. Both may pass by
+    /// themselves; other errors do not.
     pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<HandshakeInitiation> {
         // Before the lock is taken: it may have to wait.
         random::wait_for_random_bytes()?;
@@ -447,7 +455,7 @@ impl Peer {
         message.ok_or(EINVAL)
     }
 
-    /// Reads the first message of a handshake and returns who sent it. Process context.
+    /// Reads the first message of a handshake and returns the peer that sent it. Process context.
     pub(crate) fn consume_initiation(
         device: &Device,
         message: &HandshakeInitiation,
@@ -464,8 +472,8 @@ impl Peer {
         };
         let now_ns = ktime::coarse_boottime_ns();
         let mut handshake = peer.handshake.lock();
-        // Who changes the identity, takes the device down or has the machine sleep clears the
-        // handshakes afterwards: this one would come too late for that.
+        // The handshakes are cleared after the identity has changed, the device has gone down or
+        // the machine is about to sleep: this handshake would come too late for that.
         if !device.identity.holds(&identity)
             || !machine::is_awake()
             || !peer.may_begin(&Guard::new())
@@ -480,7 +488,7 @@ impl Peer {
         Some(peer)
     }
 
-    /// The answer to the first message. Process context.
+    /// Makes the answer to the first message. Process context.
     pub(crate) fn create_response(self: &Arc<Self>) -> Option<HandshakeResponse> {
         random::wait_for_random_bytes().ok()?;
         let mut handshake = self.handshake.lock();
@@ -492,7 +500,7 @@ impl Peer {
         message
     }
 
-    /// Reads the answer to the first message and returns who sent it. Process context.
+    /// Reads the answer to the first message and returns the peer that sent it. Process context.
     pub(crate) fn consume_response(
         device: &Device,
         message: &HandshakeResponse,
@@ -522,7 +530,8 @@ impl Peer {
         valid.then_some(peer)
     }
 
-    /// Derives the keypair of a finished handshake. Process context.
+    /// Derives the keypair of a finished handshake and installs it. Returns whether that was
+    /// possible. Process context.
     pub(crate) fn begin_session(self: &Arc<Self>) -> bool {
         let mut handshake = self.handshake.lock();
         let Some(index) = handshake.index else {
@@ -541,8 +550,9 @@ impl Peer {
         handshake.index = None;
 
         let guard = Guard::new();
-        // A peer that is being removed, or whose device is down, gets no new keypairs: who does
-        // that waits for this guard before it takes out those that are there.
+        // A peer that is being removed, or whose device is down, gets no new keypairs. The thread
+        // that removes the peer or takes the device down waits for this guard before it clears the
+        // keypairs.
         if !self.may_begin(&guard) {
             self.device
                 .index_table
@@ -563,10 +573,10 @@ impl Peer {
         true
     }
 
-    /// The device has new keys: begins anew with them. Process context.
+    /// Begins anew with the new keys of the device. Process context.
     pub(crate) fn change_identity(&self, identity: &StaticIdentity) {
         {
-            // In one go, so that no handshake is begun with keys that do not belong together.
+            // Under one lock, so that no handshake is begun with keys that do not belong together.
             let mut handshake = self.handshake.lock();
             handshake.noise.precompute_static_static(identity);
             handshake.clear(&self.device);
@@ -575,7 +585,7 @@ impl Peer {
         self.keypairs.expire();
     }
 
-    /// Computes anew what the static keys of both sides have in common. Process context.
+    /// Computes the shared secret of both sides' static keys anew. Process context.
     pub(crate) fn precompute_static_static(&self, identity: &StaticIdentity) {
         self.handshake
             .lock()
@@ -583,7 +593,7 @@ impl Peer {
             .precompute_static_static(identity);
     }
 
-    /// The preshared key for the handshakes from now on. Process context.
+    /// Sets the preshared key for the handshakes from now on. Process context.
     pub(crate) fn set_preshared_key(&self, key: &Secret<32>) {
         self.handshake.lock().noise.set_preshared_key(key);
     }
