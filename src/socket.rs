@@ -2,8 +2,8 @@
 
 //! The outside of the tunnel: the device's UDP sockets, the far ends they talk to, and sending.
 //!
-//! Whoever sends to a peer holds the lock of its [`PeerEndpoint`] while a route is looked up, not while packets walk
-//! the IP stack; and the route is looked up once for all packets that are sent together.
+//! A sender holds the lock of the [`PeerEndpoint`] while it looks up a route, not while packets
+//! walk the IP stack. The route is looked up once for all packets that are sent together.
 
 use kernel::{
     fmt::{
@@ -78,19 +78,20 @@ mod endpoint;
 
 pub(crate) use endpoint::Endpoint;
 
-/// Bytes in front of a message for the outer IP and UDP headers, and for what the networking core wants.
+/// Bytes in front of a message for the outer IP and UDP headers, and for the networking core.
 pub(crate) const SKB_HEADER_LEN: usize = 40 + 8 + NET_SKB_PAD;
-/// How often another free port is tried when the one that IPv4 gave us is taken for IPv6.
+/// How often another free port is tried when the port of the IPv4 socket is taken for IPv6.
 const MAX_PORT_RETRIES: u32 = 100;
 
-/// Where a peer is, and the routes there.
+/// The outer address of a peer, and the routes to it.
 ///
 /// The lock is taken in process and softirq context; below it are only locks of the routing core.
 #[pin_data]
 pub(crate) struct PeerEndpoint {
     #[pin]
     inner: SpinLockBh<Inner>,
-    /// What the endpoint is now, or lately was, for a look without the lock: see [`Endpoint::words`].
+    /// The endpoint as it is now or lately was, to be read without the lock: see
+    /// [`Endpoint::words`].
     published: [Atomic<u64>; Endpoint::WORDS],
 }
 
@@ -102,7 +103,7 @@ struct Inner {
 }
 
 impl Drop for Inner {
-    /// Says in the log that a peer is gone, and where it was.
+    /// Logs that a peer is gone, and where it was.
     fn drop(&mut self) {
         dev_dbg!(
             self.device,
@@ -114,7 +115,7 @@ impl Drop for Inner {
 }
 
 impl PeerEndpoint {
-    /// One that is not known yet, of the peer with that internal id. Process context.
+    /// An endpoint that is not known yet, of the peer with the number `peer_id`. Process context.
     pub(crate) fn new(device: Arc<Device>, peer_id: u64) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let inner = Inner {
@@ -130,7 +131,7 @@ impl PeerEndpoint {
         })
     }
 
-    /// Whether it is known.
+    /// Whether the endpoint is known.
     pub(crate) fn is_set(&self) -> bool {
         // The first word holds the family, which is not 0.
         self.published
@@ -143,16 +144,16 @@ impl PeerEndpoint {
         self.inner.lock().endpoint
     }
 
-    /// What messages call the endpoint. It is read here, and not where the message is put together, which is done with
-    /// interrupts off.
+    /// The endpoint for log messages. It is read here, not where the message is put together: that
+    /// is done with interrupts off.
     pub(crate) fn shown(&self) -> impl Display {
         Shown(self.get())
     }
 
-    /// Sets the endpoint, if it is another one than before.
+    /// Sets the endpoint, if it differs from the present one.
     ///
-    /// It seldom is, so that is looked at without the lock. If it is just being changed by somebody else one of the two
-    /// comes first, and it does not matter which.
+    /// It seldom differs, so the two are compared without the lock. If another CPU is just changing
+    /// the endpoint, either change may come first: it does not matter which.
     pub(crate) fn set(&self, endpoint: &Endpoint) {
         let words = endpoint.words();
         if self
@@ -189,7 +190,7 @@ impl PeerEndpoint {
         }
     }
 
-    /// Looks up how to get there.
+    /// Looks up the route to the endpoint.
     fn path(&self, sender: &Sender<'_>) -> Result<Path> {
         let mut inner = self.inner.lock();
         let Inner {
@@ -219,7 +220,7 @@ impl Display for Shown {
     }
 }
 
-/// How to get to an endpoint.
+/// The route to an endpoint, and the addresses to use with it.
 enum Path {
     V4 {
         route: Route4,
@@ -238,12 +239,12 @@ enum Path {
 /// The two sockets of a device that is up.
 struct Pair {
     v4: UdpTunnelSocket<Device>,
-    /// There is none if the kernel was booted without IPv6.
+    /// `None` if the kernel was booted without IPv6.
     v6: Option<UdpTunnelSocket<Device>>,
 }
 
-/// Sockets that nobody finds any more, and that receive nothing more. Dropping the value closes
-/// them. Process context; sleeps for a grace period, if none has passed since they were taken out.
+/// Sockets that are unpublished and receive nothing more. Dropping the value closes them. Process
+/// context; it sleeps for a grace period, if none has passed since they were unpublished.
 pub(crate) struct Closing(Option<Taken<Pair>>);
 
 impl Drop for Closing {
@@ -264,7 +265,7 @@ impl Pair {
     }
 }
 
-/// The sockets of a device, if it is up and the namespace it was created in still there.
+/// The sockets of a device, if it is up and the namespace that it was created in is still there.
 ///
 /// Open sockets refer to their device: it is not freed before they are closed.
 pub(crate) struct Sockets {
@@ -279,10 +280,12 @@ impl Sockets {
         }
     }
 
-    /// Opens both sockets in `net` on `port`, or on one that is free if it is 0, and closes those that were open before.
+    /// Opens both sockets in `net` on `port`, or on a free port if it is 0, and closes the old
+    /// ones.
     ///
-    /// Datagrams go to `receiver`, whose name for messages is `name`. Returns the port. Process context; it sleeps.
-    /// `EADDRINUSE` if the port is taken, and what else creating a socket may come to; the old sockets then stay.
+    /// Datagrams go to `receiver`, whose name for messages is `name`. Returns the port. Process
+    /// context; it sleeps. On error the old sockets stay: `EADDRINUSE` if the port is taken, or
+    /// another error of creating a socket.
     pub(crate) fn open(
         &self,
         net: &Net,
@@ -314,15 +317,15 @@ impl Sockets {
         Ok(port)
     }
 
-    /// Takes out the sockets, if they are open. On return nothing is begun to be sent or received
-    /// by them, and what had begun before is over a grace period later. Process context.
+    /// Takes out the sockets, if they are open. From the return on they begin neither to send nor
+    /// to receive. What had begun before is over a grace period later. Process context.
     pub(crate) fn unpublish(&self) -> Option<Closing> {
         self.exchange(None)
     }
 
     fn exchange(&self, pair: Option<KBox<Pair>>) -> Option<Closing> {
         let old = self.pair.exchange(pair)?;
-        // Now, so that there is one grace period for who sends and who receives.
+        // Now, so that one grace period serves senders and receivers.
         old.v4.deafen();
         if let Some(v6) = &old.v6 {
             v6.deafen();
@@ -332,12 +335,14 @@ impl Sockets {
 }
 
 impl Peer {
-    /// Sends messages with data to the peer, in order, each with the congestion bits that its control block says.
+    /// Sends messages with data to the peer, in order, each with the congestion bits that its
+    /// control block says.
     ///
-    /// Any context but hard interrupts. What cannot be sent is dropped: `ip -s link` shows it if the networking core
-    /// dropped it or the peer was removed, but not if there was no way to the peer.
+    /// Any context but hard interrupts. Packets that cannot be sent are dropped. `ip -s link` shows
+    /// those that the networking core dropped and those to a removed peer, but not those to a peer
+    /// without a route.
     pub(crate) fn send_packets(self: &Arc<Self>, mut packets: SkbList) {
-        // What is wrong is in the log already.
+        // Errors are in the log already.
         let _ = self.device.with_sender(|sender| {
             if self.is_dead() {
                 while let Some(skb) = packets.pop_front() {
@@ -346,7 +351,7 @@ impl Peer {
                 return Err(ENOENT);
             }
             let path = self.endpoint.path(sender)?;
-            // Before they leave: the answer may be here before this function goes on, and is what stops the timer.
+            // Before they leave: the answer stops the timer, and may be here before this returns.
             if packets.iter_mut().any(|skb| !is_keepalive(skb.len())) {
                 self.timers_data_sent();
             }
@@ -362,9 +367,9 @@ impl Peer {
 
     /// Sends a handshake message to the peer, with TOS byte or traffic class `ds`.
     ///
-    /// Any context but hard interrupts. It may well get lost: that is not told.
+    /// Any context but hard interrupts. A loss is not reported.
     pub(crate) fn send_buffer(&self, message: &[u8], ds: u8) {
-        // What is wrong is in the log already.
+        // Errors are in the log already.
         let _ = self.device.with_sender(|sender| {
             if self.is_dead() {
                 return Err(ENOENT);
@@ -378,7 +383,7 @@ impl Peer {
 }
 
 impl Device {
-    /// Sends a message to where another one came from. As [`Peer::send_buffer`].
+    /// Sends a message to the endpoint that another one came from. As [`Peer::send_buffer`].
     pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
         let mut endpoint = *endpoint;
         let _ = self.with_sender(|sender| {
@@ -390,8 +395,8 @@ impl Device {
         });
     }
 
-    /// Runs `f` with what there is to send with, in an RCU read-side critical section: who finds in it that a peer is not
-    /// [dead](Peer::is_dead) is done sending before the removal of the peer is.
+    /// Runs `f` with the means to send, in an RCU read-side critical section. If `f` finds that a
+    /// peer is not [dead](Peer::is_dead), its sending is over before the removal of the peer is.
     fn with_sender<T>(&self, f: impl FnOnce(&Sender<'_>) -> Result<T>) -> Result<T> {
         let rcu = rcu::Guard::new();
         let bh = bottom_half::disable();
@@ -417,7 +422,7 @@ fn skb_from_bytes(message: &[u8]) -> Result<SkBuff> {
     Ok(skb)
 }
 
-/// What there is to send with, for the time of an RCU read-side critical section with bottom halves off.
+/// The means to send, for the time of an RCU read-side critical section with bottom halves off.
 struct Sender<'a> {
     device: &'a Device,
     dev: &'a NetDevice,
@@ -429,7 +434,7 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Looks up how to get to `endpoint`, and clears its sticky source if that will not do.
+    /// Looks up the route to `endpoint`, and clears its sticky source if that will not do.
     fn path(&self, endpoint: &mut Endpoint, cache: Option<&DstCache>) -> Result<Path> {
         match endpoint {
             Endpoint::V4 {
@@ -494,7 +499,7 @@ impl Sender<'_> {
             want_if = clear_src(&mut flow);
         }
         let mut route = socket.route4(&mut flow);
-        // Or packets would leave by another interface than those of the peer came in by.
+        // Packets must leave by the interface that the peer's packets came in by.
         let elsewhere = match &route {
             Ok(route) => route.ifindex(self.rcu) != want_if,
             Err(error) => *error == EINVAL,
@@ -578,7 +583,7 @@ impl Sender<'_> {
         }
     }
 
-    /// Says in the log why there is no way to `endpoint`, if it is for want of a route.
+    /// Logs why there is no route to `endpoint`. Without a socket, `ENONET`, nothing is logged.
     fn no_route(&self, endpoint: &Endpoint, error: &Error) {
         if *error != ENONET {
             dev_dbg_ratelimited!(

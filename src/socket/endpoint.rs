@@ -29,11 +29,13 @@ const SOCKADDR_IN_LEN: usize = 16;
 /// Bytes of a `struct sockaddr_in6`.
 const SOCKADDR_IN6_LEN: usize = 28;
 
-/// Where a peer was last heard from or was said to be, with the address of ours that it talks to.
+/// The outer address of a peer, as it was last heard or configured, with the address of ours that
+/// the peer talks to.
 ///
-/// The latter is the sticky source: answers go out from it until it is no longer an address of this machine or, for
-/// IPv4, they no longer leave by the interface it was talked to on. Addresses are in network byte order, ports in host
-/// byte order. Two are equal if packets go from and to the same places.
+/// Our address is the sticky source: answers go out from it until it is no longer an address of
+/// this machine or, for IPv4, until they would leave by another interface than the one that the
+/// peer was heard on. Addresses are in network byte order, ports in host byte order. Two endpoints
+/// are equal if packets go from and to the same places.
 #[derive(Clone, Copy)]
 pub(crate) enum Endpoint {
     /// By IPv4.
@@ -46,7 +48,8 @@ pub(crate) enum Endpoint {
         src: [u8; 4],
         /// The index of the interface it was heard on, 0 if any will do.
         src_if: i32,
-        /// What the configuration filled the end of its address with, as a rule zeros. It is only given back.
+        /// The end of the `sockaddr_in` in the configuration, as a rule zeros. It is only given
+        /// back.
         padding: [u8; 8],
     },
     /// By IPv6.
@@ -57,7 +60,8 @@ pub(crate) enum Endpoint {
         port: u16,
         /// The index of the interface of a link-local address, 0 for others.
         scope_id: u32,
-        /// What the configuration said of flow label and traffic class, in network byte order. It is only given back.
+        /// Flow label and traffic class in the configuration, in network byte order. They are only
+        /// given back.
         flowinfo: u32,
         /// Our address, `::` if any will do.
         src: [u8; 16],
@@ -86,8 +90,8 @@ impl Endpoint {
     /// Length of [`Self::words`].
     pub(crate) const WORDS: usize = 5;
 
-    /// Where a datagram came from, read from the IP and UDP headers that its network and transport headers are set to;
-    /// `None` if they are not there.
+    /// Where a datagram came from, read from the IP and UDP headers that its network and transport
+    /// headers are set to; `None` if they are not there.
     pub(crate) fn from_skb(skb: &SkBuff) -> Option<Self> {
         Self::from_headers(
             skb.protocol(),
@@ -121,8 +125,8 @@ impl Endpoint {
         }
     }
 
-    /// Reads a `struct sockaddr_in` or `struct sockaddr_in6` of userspace; `None` if it is neither, or its length is not
-    /// that of its family. Any source will do.
+    /// Reads a `struct sockaddr_in` or `struct sockaddr_in6` of userspace; `None` if it is neither,
+    /// or its length is not that of its family. Any source will do.
     pub(crate) fn from_sockaddr(bytes: &[u8]) -> Option<Self> {
         let family = u16::from_ne_bytes(array_at(bytes, 0)?);
         let port = u16::from_be_bytes(array_at(bytes, 2)?);
@@ -195,7 +199,7 @@ impl Endpoint {
         }
     }
 
-    /// All that makes an endpoint another one, as numbers: the first is never 0.
+    /// Everything that tells endpoints apart, as numbers. The first is never 0.
     pub(crate) fn words(&self) -> [u64; Self::WORDS] {
         let first = |family: u16, port: u16, interface: u32| {
             u64::from(family) | u64::from(port) << 16 | u64::from(interface) << 32
@@ -305,7 +309,7 @@ mod tests {
         ];
         let udp = [0xca, 0x6c, 0, 1];
         assert!(Endpoint::from_headers(ETH_P_IP, &ip, &udp, 3) == Some(V4));
-        // The header with the least that is looked at, and less.
+        // The shortest headers that are read, and shorter ones.
         assert!(Endpoint::from_headers(ETH_P_IP, &ip[..20], &udp[..2], 3) == Some(V4));
         for len in 0..20 {
             assert!(Endpoint::from_headers(ETH_P_IP, &ip[..len], &udp, 3).is_none());
@@ -351,7 +355,7 @@ mod tests {
         without_src.clear_src();
         assert!(Endpoint::from_sockaddr(&expected) == Some(without_src));
         assert!(without_src != V4);
-        // What is in place of the zeros comes back, but does not make it another endpoint.
+        // Other bytes in place of the zeros come back, but do not make another endpoint.
         let mut padded = expected;
         padded[8..].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
         let with_padding = Endpoint::from_sockaddr(&padded).ok_or(EINVAL)?;
@@ -363,7 +367,8 @@ mod tests {
     #[test]
     fn sockaddr_in6() -> Result {
         let sockaddr = to_bytes(V6)?;
-        // struct sockaddr_in6 { sa_family_t; __be16 port; __be32 flowinfo; struct in6_addr; u32 scope_id; }
+        // struct sockaddr_in6 { sa_family_t; __be16 port; __be32 flowinfo; struct in6_addr; u32
+        // scope_id; }
         let mut expected = [0; 28];
         expected[..4].copy_from_slice(&[10, 0, 0xca, 0x6c]);
         expected[8..24].copy_from_slice(&LINK_LOCAL);
@@ -372,7 +377,7 @@ mod tests {
         let mut without_src = V6;
         without_src.clear_src();
         assert!(Endpoint::from_sockaddr(&expected) == Some(without_src));
-        // Flow information comes back, but does not make it another endpoint.
+        // Flow information comes back, but does not make another endpoint.
         expected[5] = 0x0f;
         let with_flow = Endpoint::from_sockaddr(&expected).ok_or(EINVAL)?;
         assert!(with_flow == without_src);
@@ -435,7 +440,7 @@ mod tests {
         }
         assert!(v6(LINK_LOCAL, 0xca6d, 5, GLOBAL) != V6);
         assert!(v6(LINK_LOCAL, 0xca6c, 6, GLOBAL) != V6);
-        // One that is all zeros is still not the endpoint that is not known.
+        // An endpoint that is all zeros differs from one that is not known.
         assert!(v4([0; 4], 0, [0; 4], 0).words()[0] != 0);
         assert!(v6([0; 16], 0, 0, [0; 16]).words()[0] != 0);
         assert!(v4([0; 4], 0, [0; 4], 0) != v6([0; 16], 0, 0, [0; 16]));
