@@ -14,7 +14,7 @@ macro_rules! dev_dbg {
 }
 pub(crate) use dev_dbg;
 
-/// The same for what a stranger on the network can cause: there is a limit on how many are printed.
+/// The same, with a limit on the rate, for events that a stranger on the network can cause.
 macro_rules! dev_dbg_ratelimited {
     ($device:expr, $($arg:tt)+) => {
         $crate::linux::debug::net_dbg!(

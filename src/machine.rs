@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What happens to the machine as a whole and that no session may outlive: it is copied, or it
-//! sleeps.
+//! The two things that happen to a machine as a whole, and that no session may outlive: it is
+//! copied, or it sleeps.
 //!
 //! A virtual machine that is copied goes on as two with the same keys and counters. An [`Era`]
 //! lasts from one copy to the next: a key is used to send only in the era in which it was made. The
-//! next era begins with one addition, so that keys expire before anything is waited for.
+//! next era begins with one addition, so that keys expire before anything has to be waited for.
 //!
-//! An image of the memory that is written to disk has the keys and counters of when it was made. So
-//! no session begins from before the keys are forgotten ([`begins_to_sleep`]) until the machine is
-//! awake again ([`wakes_up`]), and none is in the image.
+//! An image of the memory that is written to disk would have the keys and counters of that moment.
+//! So all keys are forgotten before, and no session begins from before that ([`begins_to_sleep`])
+//! until the machine is awake again ([`wakes_up`]): the image has none.
 
 use kernel::sync::atomic::{
     ordering::{
@@ -25,21 +25,21 @@ use crate::linux::notifier::Sleep;
 /// The number of the present era. It only goes up.
 static ERA: Atomic<i64> = Atomic::new(0);
 
-/// Whether the machine is on its way to sleep or back, in each of the ways.
+/// Whether the machine is on its way to sleep or back, for each kind of sleep.
 static SUSPENDED: Atomic<bool> = Atomic::new(false);
 static HIBERNATED: Atomic<bool> = Atomic::new(false);
 
-/// The time in which there is only one machine with what is in its memory.
+/// A time in which no other machine has what is in the memory of this one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Era(i64);
 
 impl Era {
-    /// The present one. What is drawn at random afterwards, only this machine has.
+    /// The present era. Only this machine has the random numbers that are drawn afterwards.
     pub(crate) fn now() -> Self {
         Self(ERA.load(Acquire))
     }
 
-    /// Whether it lasts.
+    /// Whether the era still lasts.
     #[inline]
     pub(crate) fn lasts(self) -> bool {
         self.0 == ERA.load(Relaxed)
@@ -60,13 +60,13 @@ fn asleep(sleep: Sleep) -> &'static Atomic<bool> {
 
 /// Refuses sessions from now on, until [`wakes_up`].
 ///
-/// A holder of a handshake's lock sees it in [`is_awake`] if the caller of this function has had
-/// that lock before.
+/// No barrier is needed: the caller then takes the lock of each handshake, and a thread that holds
+/// such a lock after the caller sees the change in [`is_awake`].
 pub(crate) fn begins_to_sleep(sleep: Sleep) {
     asleep(sleep).store(true, Relaxed);
 }
 
-/// Takes back one [`begins_to_sleep`].
+/// Takes back a call of [`begins_to_sleep`].
 pub(crate) fn wakes_up(sleep: Sleep) {
     asleep(sleep).store(false, Relaxed);
 }

@@ -2,7 +2,7 @@
 
 //! The two ways to find a peer: by the index that a message names, and by its public key.
 //!
-//! Both are read under RCU by whoever receives a message. What they map to is the engine's: the tables know
+//! Both are read under RCU when a message arrives. Their values are the engine's: the tables know
 //! nothing of peers.
 
 use kernel::{
@@ -29,11 +29,11 @@ mod tests;
 /// The length of a public key in bytes (Curve25519).
 const PUBLIC_KEY_LEN: usize = 32;
 
-/// The indices by which the messages of others name our handshakes and keypairs ("receiver" in section 5.4 of the
-/// paper).
+/// The indices by which the messages of others name our handshakes and keypairs ("receiver" in
+/// section 5.4 of the paper).
 ///
-/// An index is random, so that it says nothing about the peer or about how many there are. As a number it is what the
-/// message's little-endian field holds.
+/// An index is random, so that it says nothing about the peer or about how many there are. As a
+/// number it is what the message's little-endian field holds.
 #[pin_data]
 pub(crate) struct IndexTable<V: AtomicDrop + Send + Sync + 'static> {
     #[pin]
@@ -50,7 +50,7 @@ impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
         }? Error)
     }
 
-    /// Gives `value` an index that nothing else in the table has, and returns that.
+    /// Gives `value` an index that nothing else in the table has, and returns the index.
     ///
     /// `ENOMEM`, `EBUSY`, `E2BIG`: there is no room for it right now.
     ///
@@ -77,17 +77,17 @@ impl<V: AtomicDrop + Send + Sync + 'static> IndexTable<V> {
         }
     }
 
-    /// What `index` stands for.
+    /// The value that `index` stands for.
     ///
     /// Process and softirq context.
     pub(crate) fn lookup<'g>(&self, index: u32, guard: &'g Guard) -> Option<&'g V> {
         self.table.lookup(&RandomKey(index), guard)
     }
 
-    /// Frees `index` if `is_it` says so of what it stands for, and says whether it did.
+    /// Frees `index` if `is_it` returns true for its value, and returns whether it did.
     ///
-    /// The index may have been freed and given to something else since the caller got it, hence the question. What it
-    /// stood for is dropped after a grace period. `is_it` may not sleep.
+    /// The index may have been freed and given to something else since the caller got it, hence the
+    /// question. The value is dropped after a grace period. `is_it` may not sleep.
     ///
     /// Process and softirq context.
     pub(crate) fn remove_if(&self, index: u32, is_it: impl FnOnce(&V) -> bool) -> bool {
@@ -120,7 +120,8 @@ impl<V: AtomicDrop + Send + Sync + 'static> PubkeyTable<V> {
 
     /// Adds `value` under `key`.
     ///
-    /// `EEXIST` if there is one with this key; `ENOMEM`, `EBUSY`, `E2BIG`: there is no room for it right now.
+    /// `EEXIST` if there is a value under this key; `ENOMEM`, `EBUSY`, `E2BIG`: there is no room
+    /// for it right now.
     ///
     /// Process and softirq context, with `flags` as the context needs them.
     pub(crate) fn insert(&self, key: &[u8; PUBLIC_KEY_LEN], value: V, flags: Flags) -> Result {
@@ -135,9 +136,9 @@ impl<V: AtomicDrop + Send + Sync + 'static> PubkeyTable<V> {
         self.table.lookup(key, guard)
     }
 
-    /// Removes what is under `key` if `is_it` says so of it, and says whether it did.
+    /// Removes the value under `key` if `is_it` returns true for it, and returns whether it did.
     ///
-    /// It is dropped after a grace period. `is_it` may not sleep.
+    /// The value is dropped after a grace period. `is_it` may not sleep.
     ///
     /// Process and softirq context.
     pub(crate) fn remove_if(

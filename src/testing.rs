@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What KUnit suites share; compiled with them only.
+//! Helpers that KUnit suites share; compiled with them only.
 
 /// The value of one hexadecimal digit, or something above 15.
 const fn digit(character: u8) -> u8 {

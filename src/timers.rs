@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The timers of a peer: what [`protocol::timers`](crate::protocol::timers) decides is done here.
+//! The timers of a peer. [`protocol::timers`](crate::protocol::timers) decides, this file acts.
 
 use kernel::{
     prelude::*,
@@ -67,7 +67,7 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// None of them armed.
+    /// Timers that are not armed.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             retransmit_handshake <- new_timer!("wireguard::Timers::retransmit_handshake"),
@@ -163,7 +163,8 @@ impl TimerCallback<ZERO_KEY_MATERIAL> for Peer {
     fn expired(this: Arc<Self>) {
         let _guard = rcu::Guard::new();
         if !this.is_dead() {
-            // The handshake is under a lock that sleeps. If the work is queued already, it will do.
+            // By a work item, as the lock of the handshake sleeps. One that is queued already will
+            // do.
             let device = this.device.clone();
             let _ = device
                 .handshake_send_wq
@@ -196,7 +197,8 @@ impl TimerCallback<PERSISTENT_KEEPALIVE> for Peer {
     fn expired(this: Arc<Self>) {
         let interval = this.persistent_keepalive_interval();
         if decisions::persistent_keepalive_expired(interval) {
-            // What is sent arms the timer again. Before that, so that the next one is sent if this one finds no memory.
+            // Sending arms the timer again. It is armed before that, too, so that the next
+            // keepalive is sent if this one finds no memory.
             this.apply(decisions::any_authenticated_packet_traversal(interval));
             this.send_keepalive();
         }
@@ -214,7 +216,8 @@ where
     }
 }
 
-/// Stops the timer `ID` of a peer. The unlocked look before is right for the callers: they race with whoever arms it.
+/// Stops the timer `ID` of a peer. It is first looked at without a lock. That is right for the
+/// callers: they race with the code that arms it in any case.
 fn cancel<const ID: usize>(peer: ArcBorrow<'_, Peer>)
 where
     Peer: TimerCallback<ID>,
@@ -312,8 +315,9 @@ impl Peer {
             .rekey_after_receiving(i_am_the_initiator, birthdate, now_ns)
     }
 
-    /// Stops all timers, and waits for those that are just expiring, and for forgetting the keys if
-    /// that is due: it is not to happen later, to other keys. Process context.
+    /// Stops all timers, and waits for those that are just expiring. Waits for
+    /// [`Peer::CLEAR_WORK`], too, if it is queued: it must not run later and clear other keys.
+    /// Process context; it sleeps.
     pub(crate) fn timers_stop(self: &Arc<Self>) {
         let this = self.as_arc_borrow();
         timer::cancel_sync::<_, RETRANSMIT_HANDSHAKE>(this);
@@ -324,7 +328,7 @@ impl Peer {
         flush_work::<_, { Peer::CLEAR_WORK }>(&**self);
     }
 
-    /// Lets the keys be instead of forgetting them some time from now.
+    /// Stops the timer that would clear all keys some time from now.
     pub(crate) fn timers_cancel_zero_key_material(self: &Arc<Self>) {
         cancel::<ZERO_KEY_MATERIAL>(self.as_arc_borrow());
     }

@@ -2,7 +2,8 @@
 
 //! WireGuard: a layer-3 secure network tunnel.
 //!
-//! The crate root says what the module is made of and what is initialised in which order; nothing else.
+//! The crate root says what the module is made of and what is initialised in which order; nothing
+//! else.
 
 use kernel::prelude::*;
 
@@ -51,7 +52,7 @@ module! {
 }
 
 linux::moduleparam::bool_param! {
-    /// Whether messages of one size to one peer leave as one packet of many datagrams.
+    /// Whether messages of one size to one peer leave as one aggregate.
     pub(crate) static AGGREGATE_TX: aggregate_tx = true,
         "Hand datagrams of a tunnel to the network as UDP GSO packets (default: Y)";
 }
@@ -62,7 +63,8 @@ linux::moduleparam::bool_param! {
         "Let GRO join datagrams that arrive for a tunnel (default: Y)";
 }
 
-/// The module. What is dropped first comes first: nobody configures devices that are being deleted.
+/// The module. Fields are dropped in this order: no request configures devices that are being
+/// deleted.
 #[pin_data]
 struct WireGuard {
     _netlink: linux::genetlink::Registration,

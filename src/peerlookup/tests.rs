@@ -26,7 +26,7 @@ use crate::linux::rcu::{
     Guard, //
 };
 
-/// A value whose number alive is known.
+/// A value that counts how many of its kind are alive.
 struct Value(u32, Arc<Atomic<u64>>);
 
 impl Value {
@@ -79,7 +79,7 @@ mod cases {
         assert!(!table.remove_if(index, |value| value.0 == 2));
         assert!(!table.remove_if(index.wrapping_add(1), |_| true));
         {
-            // What is found stays while the guard does.
+            // A value that was found stays while the guard does.
             let guard = Guard::new();
             let found = table.lookup(index, &guard).ok_or(ENOENT)?;
             assert!(table.remove_if(index, |value| value.0 == 1));
