@@ -2,9 +2,10 @@
 
 //! The configuration interface: the generic netlink family `wireguard`.
 //!
-//! `WG_CMD_GET_DEVICE` is a dump ([`get`]), `WG_CMD_SET_DEVICE` a request to be carried out ([`set`]). Both are for who
-//! has `CAP_NET_ADMIN` in the user namespace of the sender's network namespace. What they consist of is told by
-//! `Documentation/netlink/specs/wireguard.yaml` and [`include/uapi/linux/wireguard.h`].
+//! `WG_CMD_GET_DEVICE` is a dump ([`get`]), `WG_CMD_SET_DEVICE` a request to be carried out
+//! ([`set`]). Both take `CAP_NET_ADMIN` in the user namespace of the sender's network namespace.
+//! Their attributes are described in `Documentation/netlink/specs/wireguard.yaml` and
+//! [`include/uapi/linux/wireguard.h`].
 //!
 //! [`include/uapi/linux/wireguard.h`]: srctree/include/uapi/linux/wireguard.h
 
@@ -90,24 +91,24 @@ mod uapi {
 
 use uapi::*;
 
-/// The version of the protocol, the only one there is.
+/// The only version of the protocol.
 const PROTOCOL_VERSION: u32 = 1;
 /// The longest name of an interface, in bytes.
 const IFNAME_LEN: u16 = 15;
-/// `sizeof(struct sockaddr)`: what an endpoint has at least.
+/// `sizeof(struct sockaddr)`: the least length of an endpoint, in bytes.
 const SOCKADDR_LEN: u16 = 16;
-/// `sizeof(struct in_addr)`: what the address of an allowed IP has at least.
+/// `sizeof(struct in_addr)`: the least length of an allowed IP's address, in bytes.
 const IN_ADDR_LEN: u16 = 4;
 /// `sizeof(struct __kernel_timespec)`.
 const TIMESPEC_LEN: u16 = 16;
 
-/// The types of the attributes of a request to get, 0 included.
+/// Number of the attribute types of a get request, 0 included.
 const GET_ATTRS: usize = WGDEVICE_A_IFNAME as usize + 1;
-/// The types of the attributes of a request to set, 0 included.
+/// Number of the attribute types of a set request, 0 included.
 const SET_ATTRS: usize = WGDEVICE_A_PEERS as usize + 1;
-/// The types of the attributes of a peer, 0 included.
+/// Number of the attribute types of a peer, 0 included.
 const PEER_ATTRS: usize = WGPEER_A_PROTOCOL_VERSION as usize + 1;
-/// The types of the attributes of an allowed IP, 0 included.
+/// Number of the attribute types of an allowed IP, 0 included.
 const ALLOWEDIP_ATTRS: usize = WGALLOWEDIP_A_FLAGS as usize + 1;
 
 static ALLOWEDIP_POLICY: Policy<ALLOWEDIP_ATTRS> = Policy::new(&[
@@ -177,16 +178,18 @@ static OPS: [Op; 2] = [
 
 static FAMILY: Family = Family::new(c"wireguard", WG_GENL_VERSION, &OPS);
 
-/// Lets devices be configured, until what is returned is dropped.
+/// Lets devices be configured, until the value that it returns is dropped.
 ///
-/// Process context. `EEXIST`: there is another family of this name, such as that of the kernel's own module.
+/// Process context. `EEXIST`: there is another family of this name, such as that of the kernel's
+/// own module.
 pub(crate) fn register(module: &'static ThisModule) -> Result<Registration> {
     FAMILY.register(module)
 }
 
 /// The device that a request is about.
 ///
-/// Process context. `EBADR`: it is not said in one way; `ENODEV`: there is none; `EOPNOTSUPP`: it is of another kind.
+/// Process context. `EBADR`: the request names no interface, or one by index and by name; `ENODEV`:
+/// there is no such interface; `EOPNOTSUPP`: it is of another kind.
 fn lookup_interface<const N: usize>(
     request: &Request<'_>,
     attrs: &Attrs<'_, N>,

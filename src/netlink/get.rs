@@ -2,10 +2,11 @@
 
 //! `WG_CMD_GET_DEVICE`: the configuration of a device and the state of its peers.
 //!
-//! A dump is as many messages as it takes. Between two of them no lock is held and nothing but the device's memory: the
-//! dump goes on with the next peer there then is, and with a peer's next allowed IP if none of the device has changed
-//! meanwhile. Each message says whether what it belongs to has changed since the one before
-//! ([`DumpBuffer::set_generation`]), and readers ask again then.
+//! A dump is as many messages as it takes. Between two of them it holds no lock, only a reference
+//! to the device. It then goes on with the next peer that there is, and within a peer with the next
+//! allowed IP, if no allowed IP of the device has changed meanwhile. Each message tells whether the
+//! configuration has changed since the one before ([`DumpBuffer::set_generation`]); readers then
+//! ask again.
 
 use core::{
     net::IpAddr,
@@ -78,31 +79,31 @@ static_assert!(size_of::<Timespec>() == TIMESPEC_LEN as usize);
 /// A dump of a device.
 pub(super) struct GetDevice {
     device: Arc<Device>,
-    /// The device's own attributes have been put.
+    /// Set once the device's own attributes have been put.
     begun: bool,
     /// The number of the last peer that was put as a whole; 0: none.
     last_peer: u64,
-    /// Where to go on in the peer after that.
+    /// Where to go on within the peer after that one.
     resume: Option<Resume>,
 }
 
-/// A peer of whose allowed IPs some are put already.
+/// A peer some of whose allowed IPs are put already.
 struct Resume {
     /// The number of the peer.
     peer: u64,
-    /// How many of them.
+    /// The number of allowed IPs that are put.
     allowed_ips: usize,
-    /// What the allowed IPs of the device were then.
+    /// The `AllowedIps::seq()` of the device at that time.
     seq: u64,
 }
 
-/// What has come of putting a peer.
+/// The result of putting a peer.
 enum Outcome {
-    /// All of it is put.
+    /// The whole peer is put.
     Whole,
-    /// So many of its allowed IPs are put, and there was no room for the next.
+    /// This many of its allowed IPs are put. There was no room for the next.
     Part(usize),
-    /// There was no room for it, and nothing of it is put.
+    /// There was no room for the peer, and nothing of it is put.
     Nothing,
 }
 
@@ -121,7 +122,8 @@ impl DumpOp for GetDevice {
     }
 
     fn dump(&mut self, request: &Request<'_>, buffer: &mut DumpBuffer<'_>) -> Result<Progress> {
-        // So that the name is that of the index, and neither changes. Released last, see the lock order.
+        // Under the RTNL the name is that of the index, and neither changes. It is released last,
+        // see the lock order.
         let _rtnl = (!self.begun).then(rtnetlink::lock);
         let device = self.device.clone();
         let mut config = device.update.lock();
@@ -155,7 +157,7 @@ impl DumpOp for GetDevice {
 }
 
 impl GetDevice {
-    /// Puts as many peers as there is room for; returns how far it got, and whether it put anything.
+    /// Puts as many peers as there is room for. Returns how far it got, and whether it put any.
     fn put_peers(
         &mut self,
         config: &mut Config,

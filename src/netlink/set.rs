@@ -2,8 +2,9 @@
 
 //! `WG_CMD_SET_DEVICE`: changes to the configuration of a device.
 //!
-//! A request is carried out in the order of its attributes' meaning, not of their place: mark, port, removal of all peers,
-//! private key, then its peers one after another. If one of these fails, those before it have been done.
+//! A request is carried out in a fixed order, wherever its attributes stand: mark, port, removal of
+//! all peers, private key, then its peers one after another. If a step fails, the steps before it
+//! have been done.
 
 use core::net::IpAddr;
 use kernel::{
@@ -70,11 +71,11 @@ use crate::{
     socket::Endpoint, //
 };
 
-/// How many allowed IPs of a peer are looked at together.
+/// Up to this many allowed IPs that replace those of a peer are compared with them first.
 const FEW: usize = 16;
 
-/// Peers that are being removed by a request: that is finished for all of them together, which takes one grace period and
-/// not one each.
+/// Peers that a request removes. Their removal is finished for all of them together, with one grace
+/// period instead of one each.
 struct Removed(RBTree<u64, Arc<Peer>>);
 
 impl Removed {
@@ -85,7 +86,7 @@ impl Removed {
     /// Removes a peer.
     fn add(&mut self, config: &mut Config, peer: Arc<Peer>) {
         peer.detach(config);
-        // Where there is no memory to do it later it is done now.
+        // Without memory to finish the removal later it is finished now.
         if self
             .0
             .try_create_and_insert(peer.id, peer.clone(), GFP_KERNEL)
@@ -102,7 +103,7 @@ impl Drop for Removed {
     }
 }
 
-/// The command.
+/// `WG_CMD_SET_DEVICE`.
 pub(super) struct SetDevice;
 
 impl DoOp for SetDevice {
@@ -177,7 +178,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Whether the sender has a say in the namespace in which the device's sockets are.
+    /// `EPERM` unless the sender has `CAP_NET_ADMIN` in the namespace of the device's sockets.
     fn may_use_sockets(&self) -> Result {
         let net = self
             .device
@@ -232,7 +233,7 @@ impl Change<'_> {
         let identity: RcuArc<StaticIdentity> = RcuArc::pin_init(init, GFP_KERNEL)
             .map_err(|errno| self.extack.err(errno, c"no memory for the private key"))?;
 
-        // Before anybody can talk to that peer as itself.
+        // Remove the peer that has the device's own public key before the key is in use.
         if let Some(public) = identity.public_key() {
             if let Some(peer) = self.lookup(public) {
                 Peer::remove(config, core::slice::from_ref(&peer));
@@ -296,8 +297,8 @@ impl Change<'_> {
                 if flags & (WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY) != 0 {
                     return Ok(());
                 }
-                // That a device is not its own peer is not told: so the same requests can go to all of the devices that
-                // are each other's peers.
+                // A request to make a device its own peer is ignored without an error: so the same
+                // request can go to all devices that are each other's peers.
                 if self
                     .device
                     .identity
@@ -306,7 +307,7 @@ impl Change<'_> {
                 {
                     return Ok(());
                 }
-                // There are none to replace.
+                // A new peer has none to replace.
                 flags &= !WGPEER_F_REPLACE_ALLOWEDIPS;
                 self.create_peer(config, public_key, preshared_key, attr)?
             }
@@ -320,7 +321,7 @@ impl Change<'_> {
             peer.set_preshared_key(key);
         }
         if let Some(bytes) = attrs.get::<&[u8]>(WGPEER_A_ENDPOINT)? {
-            // What is no endpoint of IPv4 or IPv6 is ignored, as it always was.
+            // An endpoint that is neither IPv4 nor IPv6 is ignored, as it always was.
             if let Some(endpoint) = Endpoint::from_sockaddr(bytes) {
                 peer.endpoint.set(&endpoint);
             }
@@ -388,7 +389,8 @@ impl Change<'_> {
         Ok((prefix, flags))
     }
 
-    /// Gives allowed IPs to a peer, or takes them away from it; with `replace` it then has no others.
+    /// Gives allowed IPs to a peer, or takes them away from it; with `replace` it then has no
+    /// others.
     fn set_allowed_ips(
         &self,
         config: &mut Config,
@@ -413,8 +415,8 @@ impl Change<'_> {
         if replace {
             let mut wanted = [None; FEW];
             if let Some(wanted) = self.few_allowed_ips(&attr, &mut wanted) {
-                // A peer keeps what it has and is to have: packets find it all the time, and who sets a large configuration
-                // again for a small change pays for the change.
+                // A prefix that the peer has and is to have stays in place: packets find it all the
+                // time, and setting a large configuration again costs only what has changed.
                 if !wanted
                     .iter()
                     .flatten()
@@ -441,7 +443,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Reads the allowed IPs of a peer if they are few, and there is nothing special about them.
+    /// Reads the allowed IPs of a peer. `None` if there are more than [`FEW`], or if one is invalid
+    /// or has flags.
     fn few_allowed_ips<'b>(
         &self,
         attr: &Attr<'_>,
@@ -451,7 +454,7 @@ impl Change<'_> {
         for attr in attr.elements() {
             let place = few.get_mut(number)?;
             number = number.wrapping_add(1);
-            // What is wrong with it is said once those before it have been set.
+            // An invalid one is reported later, once those before it have been set.
             match self.allowed_ip(&attr) {
                 Ok((prefix, 0)) => *place = Some(prefix),
                 _ => return None,
@@ -461,7 +464,7 @@ impl Change<'_> {
     }
 }
 
-/// Has all peers forget which of our addresses they talk to.
+/// Clears the sticky source of all peers.
 fn clear_sources(config: &Config) {
     for peer in config.peers() {
         peer.endpoint.clear_src();
