@@ -2,20 +2,21 @@
 
 //! Allowed-ips: which peer an inner address belongs to.
 //!
-//! A compressed binary trie for each address family, keyed by prefix. A packet that goes out is given
-//! to the owner of the longest prefix that holds its destination; a packet that came in is accepted
-//! only if the owner of the longest prefix that holds its source is the peer that sent it ("cryptokey
-//! routing", section 2 of the paper).
+//! A compressed binary trie for each address family, keyed by prefix. A packet that goes out is
+//! given to the owner of the longest prefix that holds its destination; a packet that came in is
+//! accepted only if the owner of the longest prefix that holds its source is the peer that sent it
+//! ("cryptokey routing", section 2 of the paper).
 //!
-//! Packets look up under RCU and take neither a lock nor a reference. Configuration changes the trie
-//! through [`AllowedIps::write`], whose guard is the proof that there is one writer.
+//! Packets look up under RCU and take neither a lock nor a reference. Configuration changes the
+//! trie through [`AllowedIps::write`], whose guard is the proof that there is one writer.
 //!
 //! # What a reader sees
 //!
 //! An entry never moves: its node is linked once, and unlinked when the entry is removed. An entry
-//! appears, changes hands or disappears by one pointer that is exchanged. The other exchanges insert or
-//! take out nodes that carry no entry, and a node that has been taken out keeps its children until no
-//! reader is left in it, so a reader that is on its way through it still arrives where it wanted to go.
+//! appears, changes hands or disappears by one pointer that is exchanged. The other exchanges
+//! insert or take out nodes that carry no entry, and a node that has been taken out keeps its
+//! children until no reader is left in it, so a reader that is on its way through it still arrives
+//! where it wanted to go.
 //!
 //! # Lock order
 //!
@@ -132,8 +133,8 @@ impl Address for u128 {
 /// # Invariants
 ///
 /// * `bits` has no bit set that `mask`, the mask of `cidr` bits, does not have.
-/// * A child that is linked to a live node is of a longer prefix, which begins with `bits`; the bit after
-///   it says which of the two children it is.
+/// * A child that is linked to a live node is of a longer prefix, which begins with `bits`; the bit
+///   after it says which of the two children it is.
 /// * A live node without a value has both children.
 struct Node<A: Address, T: AtomicDrop + Send + Sync + 'static> {
     bits: A,
@@ -281,7 +282,7 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
         }
         let value = node.value.replace(None);
 
-        // With two children it stays, as the place where the ways to them part.
+        // A node with two children stays, as the place where the ways to them part.
         let child = match (node.zero.load(&guard), node.one.load(&guard)) {
             (Some(_), Some(_)) => return value,
             (child, None) | (None, child) => child,
@@ -298,10 +299,10 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
         value
     }
 
-    /// Takes nodes out, leaves first and as many as `limit`, and says whether that was all.
+    /// Takes out up to `limit` nodes, leaves first. Returns whether none is left.
     ///
-    /// None of them is dropped while it is the last to hold another: a whole trie is then free after one grace period, not
-    /// after one for each of its levels.
+    /// No node is dropped while it holds the last reference to another: a whole trie is then free
+    /// after one grace period, not after one for each of its levels.
     fn dismantle(&self, limit: usize) -> bool {
         for _ in 0..limit {
             let guard = Guard::new();
@@ -320,8 +321,8 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
                 slot = below;
                 node = child.get_ref();
             }
-            // Not with the node: an owner that only this entry is left of is dropped after one
-            // grace period then, and not after two.
+            // Now, not with the node: an owner whose last reference this entry holds is then
+            // dropped after one grace period, not after two.
             node.value.replace(None);
             slot.replace(None);
         }
@@ -337,13 +338,13 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Drop for Root<A, T> {
 
 /// The tries of a device: prefixes and the objects that own them.
 ///
-/// An owner stays alive while it has an entry, and is then dropped after a grace period and in softirq
-/// context if the trie held the last reference.
+/// An owner stays alive while it has an entry, and is then dropped after a grace period and in
+/// softirq context if the trie held the last reference.
 #[pin_data]
 pub(crate) struct AllowedIps<T: AtomicDrop + Send + Sync + 'static> {
     root4: Root<u32, T>,
     root6: Root<u128, T>,
-    /// Changed by writers only.
+    /// Goes up with each change. Written under `writers`, read without.
     seq: Atomic<u64>,
     #[pin]
     writers: Mutex<()>,
@@ -383,8 +384,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> AllowedIps<T> {
         self.root6.lookup(ip.to_bits(), guard)
     }
 
-    /// A number, never 0, that is another one after each change: a dump that was interrupted goes on where it
-    /// was only if the number is still the same.
+    /// A number, never 0, that is another one after each change: a dump that was interrupted goes
+    /// on where it was only if the number is still the same.
     pub(crate) fn seq(&self) -> u64 {
         self.seq.load(Relaxed)
     }
@@ -415,9 +416,10 @@ impl<T: AtomicDrop + Send + Sync + 'static> TrieWriter<'_, T> {
         self.trie.seq.store(next, Relaxed);
     }
 
-    /// Makes `value` the owner of exactly this prefix and returns the one that was it before.
+    /// Makes `value` the owner of exactly this prefix and returns the previous owner.
     ///
-    /// Process context. `ENOMEM`: nothing has changed. It cannot fail where the prefix has an owner already.
+    /// Process context. `ENOMEM`: nothing has changed. It cannot fail where the prefix has an owner
+    /// already.
     pub(crate) fn insert(
         &mut self,
         prefix: AllowedIp,
@@ -431,8 +433,8 @@ impl<T: AtomicDrop + Send + Sync + 'static> TrieWriter<'_, T> {
         }
     }
 
-    /// Removes the entry for exactly this prefix and returns its owner, if there is one and `is_owner` says
-    /// that it is the right one.
+    /// Removes the entry for exactly this prefix and returns its owner, if there is one and
+    /// `is_owner` returns true for it.
     ///
     /// `is_owner` may not sleep. Cannot fail otherwise: it allocates nothing.
     pub(crate) fn remove(
@@ -448,9 +450,9 @@ impl<T: AtomicDrop + Send + Sync + 'static> TrieWriter<'_, T> {
         }
     }
 
-    /// Empties both tries at once for every reader that comes after.
+    /// Empties both tries for every reader that begins later.
     ///
-    /// What was in them is returned, to be dropped a grace period later.
+    /// Returns the nodes that were in them, to be dropped a grace period later.
     pub(crate) fn clear(&mut self) -> Detached<T> {
         self.changed();
         Detached {
@@ -462,9 +464,10 @@ impl<T: AtomicDrop + Send + Sync + 'static> TrieWriter<'_, T> {
 
 /// The nodes that [`TrieWriter::clear`] has taken out.
 ///
-/// A reader that began earlier may still be on its way through them. It is to be dropped after
+/// A reader that began earlier may still be on its way through them. They are to be dropped after
 /// [`synchronize_net()`](crate::linux::rcu::synchronize_net), which the owners' removal waits for
-/// anyway; sooner than that, such a reader may find a shorter prefix than the longest that was there.
+/// in any case. Sooner than that, such a reader may find a shorter prefix than the longest that was
+/// there.
 ///
 /// To be dropped in process context: where there are many nodes, others may run meanwhile.
 #[must_use = "to be dropped after a grace period"]

@@ -2,11 +2,13 @@
 
 //! How often one source may make us compute a handshake (section 5.3 of the paper).
 //!
-//! Under load, a handshake message that has proven its source by a cookie costs a token of that source's bucket; one
-//! whose bucket is empty is dropped. A source is an IPv4 address or an IPv6 /64 in a network namespace.
+//! Under load, a handshake message that has proven its source by a cookie costs a token of that
+//! source's bucket. If the bucket is empty the message is dropped. A source is an IPv4 address or
+//! an IPv6 /64 in a network namespace.
 //!
-//! The number of sources that are remembered is bounded, so that the limiter is no way to use up memory: when all places
-//! are taken, a new source is refused. A source whose bucket is full is forgotten within two seconds.
+//! The number of sources that are remembered is bounded, so that the limiter is no way to use up
+//! memory: when all places are taken, a new source is refused. A source whose bucket is full is
+//! forgotten within two seconds.
 
 use core::net::IpAddr;
 use kernel::{
@@ -58,7 +60,8 @@ const TOKEN_MAX: u64 = PACKET_COST * PACKETS_BURSTABLE;
 
 /// A token bucket, as one number: when it will be full again, in nanoseconds.
 ///
-/// A bucket with a filling time of `TOKEN_MAX` that is full at `t` lacks `t - now` nanoseconds' worth of tokens.
+/// A bucket with a filling time of `TOKEN_MAX` that is full at `t` lacks `t - now` nanoseconds'
+/// worth of tokens.
 struct TokenBucket(Atomic<u64>);
 
 impl TokenBucket {
@@ -85,7 +88,7 @@ impl TokenBucket {
         }
     }
 
-    /// Whether it is full, and so as good as one that is made anew.
+    /// Whether it is full, and so as good as a new one.
     fn is_full(&self, now_ns: u64) -> bool {
         self.0.load(Relaxed) <= now_ns
     }
@@ -103,7 +106,7 @@ struct Place(Arc<Places>);
 impl Place {
     fn take(places: &Arc<Places>) -> Option<Self> {
         let place = Self(places.clone());
-        // Counted first, and compared after: two that come at once do not get the same last place.
+        // Count first, then compare: two concurrent callers must not get the same last place.
         if places.taken.fetch_add(1, Relaxed) >= places.max {
             return None;
         }
@@ -117,10 +120,10 @@ impl Drop for Place {
     }
 }
 
-/// What is remembered of a source.
+/// The state that is remembered of a source.
 struct Source {
     bucket: TokenBucket,
-    /// Given back when the memory is, a grace period after the source has been forgotten.
+    /// Given back with the memory, a grace period after the source has been forgotten.
     _place: Place,
 }
 
@@ -174,14 +177,14 @@ impl Sources {
         };
         match self.table.insert(entry) {
             Ok(()) => true,
-            // Another CPU was faster, or there is no room: in doubt, no.
+            // Another CPU was faster, or there is no room: in doubt the message is refused.
             Err(_) => charge().unwrap_or(false),
         }
     }
 
     /// Forgets the sources whose bucket is full.
     ///
-    /// A packet that is counted at the same time may be counted in vain, and its source gains one.
+    /// A packet that is counted concurrently may be counted in vain: its source then gains one.
     fn collect(&self, now_ns: u64) {
         self.table
             .retain(|_, source| !source.bucket.is_full(now_ns));
@@ -196,9 +199,9 @@ impl Periodic for Sources {
     }
 }
 
-/// The limiter that all devices share, so that a source does not gain by there being many.
+/// The limiter that all devices share, so that a source does not gain by their number.
 ///
-/// The module makes one when it is loaded and drops it when it goes, after the last device.
+/// The module makes one when it is loaded, and drops it after the last device when it is unloaded.
 #[pin_data]
 pub(crate) struct RateLimiter {
     #[pin]
@@ -217,7 +220,8 @@ impl RateLimiter {
 
     /// Whether a handshake message from `source` may be answered now; if so it has been counted.
     ///
-    /// `netns_id` tells network namespaces apart. `now_ns` is the coarse time since boot in nanoseconds.
+    /// `netns_id` tells network namespaces apart. `now_ns` is the coarse time since boot in
+    /// nanoseconds.
     ///
     /// Process and softirq context.
     pub(crate) fn allow(&self, source: IpAddr, netns_id: u64, now_ns: u64) -> bool {
@@ -225,8 +229,9 @@ impl RateLimiter {
     }
 }
 
-/// The number of sources that are remembered at most, as the C module has it: eight for each bucket of its table, which
-/// has 8,192 buckets on a machine with more than 1 GiB, and one pointer in each 16 KiB of memory on a smaller one.
+/// The number of sources that are remembered at most, as the C module has it: eight for each bucket
+/// of its table, which has 8,192 buckets on a machine with more than 1 GiB, and one pointer in each
+/// 16 KiB of memory on a smaller one.
 fn max_sources(ram_bytes: u64) -> u64 {
     const SOURCES_A_BUCKET: u64 = 8;
     const BUCKET_BYTES: u64 = size_of::<usize>() as u64;

@@ -11,7 +11,8 @@ use super::Address;
 ///
 /// # Invariants
 ///
-/// `cidr` is at most the address's length in bits, and no bit of `addr` after the first `cidr` is set.
+/// `cidr` is at most the address's length in bits, and no bit of `addr` after the first `cidr` is
+/// set.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AllowedIp {
     addr: IpAddr,
@@ -36,7 +37,8 @@ impl AllowedIp {
         if u32::from(cidr) > bits {
             return Err(EINVAL);
         }
-        // INVARIANT: Both have just been seen to.
+        // INVARIANT: `cidr` has just been compared with the length, and the host bits have been
+        // cleared.
         Ok(Self { addr, cidr })
     }
 
@@ -53,7 +55,7 @@ impl AllowedIp {
 
 /// The allowed-ips of one peer, in the order in which they were given to it.
 ///
-/// It mirrors what the trie says, for dumps and for the removal of a peer. Its owner keeps the two together:
+/// It mirrors the trie, for dumps and for the removal of a peer. Its owner keeps the two together:
 /// room is reserved here before the trie is changed, so that a failure leaves both as they were.
 pub(crate) struct AllowedIpList {
     entries: KVVec<AllowedIp>,
@@ -67,7 +69,7 @@ impl AllowedIpList {
         }
     }
 
-    /// The prefixes, the one that came last at the end.
+    /// The prefixes, the newest at the end.
     pub(crate) fn as_slice(&self) -> &[AllowedIp] {
         &self.entries
     }
@@ -77,7 +79,8 @@ impl AllowedIpList {
     /// Process context. `ENOMEM` if there is none.
     pub(crate) fn reserve(&mut self) -> Result<Room<'_>> {
         if self.entries.len() == self.entries.capacity() {
-            // By hand: `KVVec::reserve()` has arithmetic that the compiler cannot prove not to panic.
+            // By hand: `KVVec::reserve()` has arithmetic that the compiler cannot prove not to
+            // panic.
             let capacity = self.entries.capacity().saturating_mul(2).max(4);
             let mut entries = KVVec::with_capacity(capacity, GFP_KERNEL)?;
             for entry in &self.entries {
@@ -89,7 +92,7 @@ impl AllowedIpList {
         Ok(Room { list: self })
     }
 
-    /// Removes `prefix` and says whether it was there. The others keep their order.
+    /// Removes `prefix` and returns whether it was there. The others keep their order.
     pub(crate) fn remove(&mut self, prefix: &AllowedIp) -> bool {
         // From the end, where the newest are.
         let found = (0..self.entries.len())
@@ -104,9 +107,9 @@ impl AllowedIpList {
         true
     }
 
-    /// Removes the prefixes that `keep` does not want to keep. The others keep their order.
+    /// Removes the prefixes for which `keep` returns false. The others keep their order.
     ///
-    /// The room of a few is kept for those that come next.
+    /// Room for a few is kept for those that come next.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&AllowedIp) -> bool) {
         let mut kept = 0usize;
         for at in 0..self.entries.len() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trie against what it must do.
+//! Tests of the trie and of the lists.
 
 use core::net::{
     IpAddr,
@@ -48,7 +48,7 @@ use crate::{
 
 mod table;
 
-/// What owns prefixes here; the number alive is known.
+/// An owner of prefixes, which counts how many of its kind are alive.
 struct Owner {
     id: u64,
     alive: Arc<Atomic<u64>>,
@@ -78,7 +78,7 @@ fn v6(b: u32, c: u32, d: u32) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from_bits(bits))
 }
 
-/// The tries and some owners, `a` being 0.
+/// The tries and some owners, numbered from 0.
 struct Fixture {
     trie: Pin<KBox<AllowedIps<Owner>>>,
     owners: KVec<RcuArc<Owner>>,
@@ -99,7 +99,7 @@ impl Fixture {
         })
     }
 
-    /// Returns who had the prefix before.
+    /// Returns the number of the prefix's previous owner.
     fn insert(&self, ip: IpAddr, cidr: u8, id: usize) -> Result<Option<u64>> {
         let value = self.owners.get(id).ok_or(EINVAL)?.clone();
         let before = self.trie.write().insert(AllowedIp::new(ip, cidr)?, value)?;
@@ -182,7 +182,7 @@ fn shape<A: Address>(root: &Root<A, Owner>) -> Result<(usize, usize)> {
     Ok((nodes, entries))
 }
 
-/// What readers on another CPU need.
+/// The state that the test shares with a reader on another CPU.
 struct Race {
     fixture: Fixture,
     stop: Atomic<bool>,
@@ -202,7 +202,8 @@ mod cases {
 
     #[test]
     fn subnet_of_another_peer_is_refused() -> Result {
-        // Who has a network does not have the part of it that is another's, on whichever side of it, and whoever came first.
+        // The owner of a network does not own the part that belongs to another peer, whichever side
+        // of the network that part is on, and whichever entry came first.
         for (wide, narrow) in [(0, 1), (1, 0)] {
             let t = Fixture::new(2)?;
             for first in [wide, narrow] {
@@ -231,7 +232,7 @@ mod cases {
     fn longest_prefix_wins() -> Result {
         let t = Fixture::new(8)?;
         let [a, b, c, d, e, f, g, h] = [0, 1, 2, 3, 4, 5, 6, 7];
-        // Host bits are to be ignored, and the last owner of a prefix is the one.
+        // Host bits are to be ignored, and the last owner of a prefix has it.
         t.insert(v4(192, 168, 4, 0), 24, a)?;
         t.insert(v4(192, 168, 4, 4), 32, b)?;
         t.insert(v4(192, 168, 0, 0), 16, c)?;
@@ -263,7 +264,7 @@ mod cases {
         assert_eq!(t.lookup(v4(10, 1, 0, 6)), Some(1));
         assert_eq!(t.lookup(v4(10, 1, 0, 10)), Some(2));
         assert_eq!(t.lookup(v4(10, 1, 0, 20)), Some(3));
-        // IPv4 prefixes are nothing to IPv6 addresses.
+        // IPv4 prefixes do not hold IPv6 addresses.
         assert_eq!(t.lookup(v6(0, 0, 0)), None);
 
         assert_eq!(t.insert(v6(0, 0, 0), 0, e)?, None);
@@ -400,7 +401,7 @@ mod cases {
         last = t.trie.seq();
         t.clear();
         assert!(t.trie.seq() != last);
-        // It is never 0, also after all the others.
+        // It is never 0, not even when it wraps around.
         t.trie.seq.store(u64::MAX, Relaxed);
         t.clear();
         assert_eq!(t.trie.seq(), 1);
@@ -427,7 +428,7 @@ mod cases {
         assert!(list.as_slice() == [b, a]);
         assert_eq!(list.take().len(), 2);
         assert!(list.as_slice().is_empty());
-        // The room of a few is kept, that of many is not.
+        // Room for a few is kept, room for many is not.
         for count in [3, 200] {
             for number in 0..count {
                 list.reserve()?
@@ -498,7 +499,7 @@ mod cases {
             drop(theirs);
             finished.done.complete_all();
         })?;
-        // Above and beside them there is no rest; bit 3 keeps out of them.
+        // Prefixes above and beside them change all the time. With bit 3 set none is within them.
         let mut numbers = Numbers::new(10);
         for _ in 0..20_000 {
             let (third, last) = (numbers.next() as u8, numbers.next() as u8 | 8);

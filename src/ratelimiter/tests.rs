@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The limiter by a clock that the tests set.
+//! Tests of the limiter by a clock that they set.
 
 use core::net::{
     IpAddr,
@@ -45,7 +45,7 @@ fn v6(first: u64, last: u64) -> IpAddr {
     ))
 }
 
-/// Collects until no more than `left` sources are left, or does not get there.
+/// Collects until no more than `left` sources are left. Gives up after a second.
 ///
 /// One collection may miss a source while the table is growing or shrinking, which ends soon.
 fn collect_until(sources: &Sources, now_ns: u64, left: usize) {
@@ -86,7 +86,7 @@ mod cases {
                 // A neighbour does not suffer, nor does the same address elsewhere.
                 assert!(sources.allow(v4(8182 + neighbour), NETNS, now));
                 assert!(sources.allow(v4(8182), NETNS + u64::from(neighbour), now));
-                // Of an IPv6 address the first half counts.
+                // Only the first half of an IPv6 address counts.
                 let host = u64::from(neighbour);
                 assert_eq!(sources.allow(v6(1212, host), NETNS, now), expected);
                 assert!(sources.allow(v6(1212 + host, 0), NETNS, now));
@@ -97,7 +97,8 @@ mod cases {
 
     #[test]
     fn limit_is_for_each_source_alone() -> Result {
-        // However many messages one sends, and however many of them there are: another has its whole burst.
+        // A source has its whole burst however many messages another one sends, and however many
+        // other sources there are.
         let sources = KBox::pin_init(Sources::new(1024), GFP_KERNEL)?;
         for _ in 0..1000 {
             sources.allow(v4(1), NETNS, 0);
@@ -126,7 +127,7 @@ mod cases {
 
     #[test]
     fn bucket_is_a_bucket() -> Result {
-        // Against the tokens themselves, counted after pauses of all lengths.
+        // Compares it with a count of the tokens, after pauses of all lengths.
         let mut numbers = Numbers::new(20);
         let mut now = 1;
         let bucket = TokenBucket::charged(now);
@@ -172,16 +173,16 @@ mod cases {
                 }
             }
             assert_eq!(wrong, 0);
-            // All places are taken: those who have one go on, others are refused.
+            // All places are taken: sources that have one go on, others are refused.
             assert!(!sources.allow(v4(MAX), NETNS, now));
             assert!(!sources.allow(v6(1, 1), NETNS, now));
             assert!(sources.allow(v4(1), NETNS, now));
             assert_eq!(sources.table.len(), MAX as usize);
 
-            // Nobody's bucket is full yet.
+            // No bucket is full yet.
             sources.collect(now);
             assert_eq!(sources.table.len(), MAX as usize);
-            // All but the one that has sent two packets have a full one.
+            // All buckets are full but that of the source that has sent two packets.
             now += PACKET_COST;
             collect_until(&sources, now, 1);
             assert_eq!(sources.table.len(), 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A table of prefixes that is searched from end to end, and a trie that must agree with it at every step.
+//! A table of prefixes that is searched from end to end, and a trie that must agree with it at
+//! every step.
 
 use core::net::{
     IpAddr,
@@ -66,7 +67,7 @@ impl Table {
     }
 }
 
-/// An address of which many share their beginning, and a length that fits it.
+/// An address and a length that fits it. Many of the addresses share their beginning.
 fn random_prefix(numbers: &mut Numbers, ipv4: bool) -> (IpAddr, u8) {
     let spread = match numbers.below(3) {
         0 => 0,
@@ -87,7 +88,8 @@ fn random_prefix(numbers: &mut Numbers, ipv4: bool) -> (IpAddr, u8) {
     }
 }
 
-/// `operations` of all kinds on a trie, a table and the owners' lists, which must agree at every step.
+/// `operations` of all kinds on a trie, a table and the owners' lists, which must agree at every
+/// step.
 pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
     const OWNERS: u64 = 8;
     const ENTRIES: usize = 300;
@@ -126,7 +128,7 @@ pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
                 }
             }
             0..55 => {
-                // One that is there, most of the time.
+                // A prefix that is there, most of the time.
                 let at = numbers.below(table.0.len() as u64 + 5) as usize;
                 let (ip, cidr) = match table.0.get(at) {
                     Some(entry) => (entry.0, entry.1),
