@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's build reads Kbuild, not this file. What is here calls the scripts in scripts/, one a target.
+# The kernel's build reads Kbuild, not this file. Each target calls one of the scripts in scripts/.
 
 export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
@@ -16,16 +16,16 @@ demo: ## boot Debian's kernel with the module and show a tunnel at work
 test: ## run every test, or those in TESTS="NAME…"; MODULE=c: with the kernel's own module
 	@scripts/test.sh $(TESTS)
 
-test-host: ## test what needs no kernel in user space, in seconds
+test-host: ## test the code that needs no kernel in user space, in seconds
 	@scripts/test-host.sh
 
-fuzz: ## let libFuzzer try to break it for SECONDS=60, or the parts in FUZZ="NAME…"
+fuzz: ## fuzz the code that needs no kernel for SECONDS=60, or the parts in FUZZ="NAME…"
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(FUZZ)
 
-mutants-host: ## change its functions one by one, and see whether test-host notices; takes hours
+mutants-host: ## change that code function by function, and see whether test-host notices; takes hours
 	@scripts/mutants-host.sh
 
-lint: ## check the formatting, clippy's opinion and the scripts
+lint: ## check the formatting, the scripts, and the code with clippy
 	@scripts/lint.sh
 
 docs: ## write what there is into the documents: the names of tests, the picture
@@ -44,7 +44,7 @@ mutants: ## break the module in one place at a time and see that the tests notic
 kunit: ## run the unit tests
 	@KERNEL=kasan scripts/test.sh kunit
 
-bench: ## measure what traffic costs beside the C module, or the parts in BENCH="NAME…"; PROFILE=1: by function, too
+bench: ## measure traffic beside the C module, or BENCH="NAME…"; PROFILE=1: by function, too
 	@scripts/bench.sh $(BENCH)
 
 shell: ## boot Debian's kernel with the module and give a shell in it
