@@ -22,7 +22,7 @@ test-host: ## test the code that needs no kernel in user space, in seconds
 fuzz: ## fuzz the code that needs no kernel for SECONDS=60, or the parts in FUZZ="NAME…"
 	@scripts/fuzz.sh $(or $(SECONDS),60) $(FUZZ)
 
-mutants-host: ## change that code function by function, and see whether test-host notices; takes hours
+mutants-host: ## change that code function by function and see if test-host notices; takes hours
 	@scripts/mutants-host.sh
 
 lint: ## check the formatting, the scripts, and the code with clippy

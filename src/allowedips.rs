@@ -248,7 +248,7 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
             return Ok(None);
         };
 
-        // What is there now goes below the new node, or beside it below a node where the two part.
+        // The present node goes below the new one, or beside it below a node where the two part.
         let down_bits = down.bits;
         let common = cidr.min(bits.common_bits(down_bits));
         let top = if common == cidr {
@@ -346,6 +346,7 @@ pub(crate) struct AllowedIps<T: AtomicDrop + Send + Sync + 'static> {
     root6: Root<u128, T>,
     /// Goes up with each change. Written under `writers`, read without.
     seq: Atomic<u64>,
+    /// Covers every change of the tries: its holder is the only writer.
     #[pin]
     writers: Mutex<()>,
 }

@@ -29,7 +29,7 @@ static ERA: Atomic<i64> = Atomic::new(0);
 static SUSPENDED: Atomic<bool> = Atomic::new(false);
 static HIBERNATED: Atomic<bool> = Atomic::new(false);
 
-/// A time in which no other machine has what is in the memory of this one.
+/// A time in which no other machine has the same contents of its memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Era(i64);
 

@@ -93,6 +93,7 @@ pub(crate) struct Keypair {
     receiving_valid: Atomic<bool>,
     /// The counter of the next message to send.
     sending_counter: Atomic<i64>,
+    /// Covers the counters of authentic messages.
     #[pin]
     replay: SpinLockBh<ReplayWindow>,
     _obituary: Obituary,
@@ -154,12 +155,12 @@ impl Keypair {
         RcuArc::pin_init::<Error>(init, GFP_KERNEL)
     }
 
-    /// The key for what is sent.
+    /// The key for messages that are sent.
     pub(crate) fn sending_key(&self) -> &[u8; 32] {
         self.session.sending.as_bytes()
     }
 
-    /// The key for what is received.
+    /// The key for messages that are received.
     pub(crate) fn receiving_key(&self) -> &[u8; 32] {
         self.session.receiving.as_bytes()
     }
@@ -243,6 +244,7 @@ impl Keypair {
 /// The keypairs of a peer.
 #[pin_data]
 pub(crate) struct Keypairs {
+    /// Covers the slots, and changes of `current` and `next`.
     #[pin]
     slots: SpinLockBh<Slots<RcuArc<Keypair>>>,
     /// `slots.current`, for readers under RCU.

@@ -33,7 +33,7 @@ const PUBLIC_KEY_LEN: usize = 32;
 /// section 5.4 of the paper).
 ///
 /// An index is random, so that it says nothing about the peer or about how many there are. As a
-/// number it is what the message's little-endian field holds.
+/// number it is the value of the message's little-endian field.
 #[pin_data]
 pub(crate) struct IndexTable<V: AtomicDrop + Send + Sync + 'static> {
     #[pin]

@@ -259,9 +259,10 @@ impl Batch {
 /// The batches of one peer in one direction, in the order in which they came.
 #[pin_data]
 pub(crate) struct OrderQueue {
+    /// Covers the list, and changes of `packets`.
     #[pin]
     batches: SpinLockBh<List<Batch>>,
-    /// Messages in `batches`. Changed under its lock, read without.
+    /// Messages in `batches`. Read without the lock.
     packets: Atomic<i32>,
     /// Set while a caller of [`OrderQueue::drain`] takes batches out.
     draining: Atomic<bool>,

@@ -7,8 +7,8 @@
 //! 1. [`Peer::stage`]: the packet joins those that wait with the peer. A packet of many TCP
 //!    segments stays one.
 //! 2. [`Peer::send_staged_packets`]: the packets that wait get counters and become a batch. That is
-//!    done inline, or by a worker, which takes along what has come until it has its turn. Without a
-//!    key they go on waiting, and a handshake is asked for.
+//!    done inline, or by a worker, which takes along all packets that have come until its turn.
+//!    Without a key they go on waiting, and a handshake is asked for.
 //! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, otherwise by a worker.
 //!    Packets that can walk the stack together become one aggregate.
 //! 4. [`Peer::transmit`]: the batches of a peer go to the socket in order, all of them on one CPU.

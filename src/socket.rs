@@ -80,7 +80,8 @@ pub(crate) use endpoint::Endpoint;
 
 /// Bytes in front of a message for the outer IP and UDP headers, and for the networking core.
 pub(crate) const SKB_HEADER_LEN: usize = 40 + 8 + NET_SKB_PAD;
-/// How often another free port is tried when the port of the IPv4 socket is taken for IPv6.
+/// How often another free port is tried when the port of the IPv4 socket is taken for IPv6: as
+/// often as the C module does.
 const MAX_PORT_RETRIES: u32 = 100;
 
 /// The outer address of a peer, and the routes to it.
@@ -318,7 +319,8 @@ impl Sockets {
     }
 
     /// Takes out the sockets, if they are open. From the return on they begin neither to send nor
-    /// to receive. What had begun before is over a grace period later. Process context.
+    /// to receive. Packets under way in either direction are done with a grace period later.
+    /// Process context.
     pub(crate) fn unpublish(&self) -> Option<Closing> {
         self.exchange(None)
     }

@@ -163,8 +163,7 @@ impl TimerCallback<ZERO_KEY_MATERIAL> for Peer {
     fn expired(this: Arc<Self>) {
         let _guard = rcu::Guard::new();
         if !this.is_dead() {
-            // By a work item, as the lock of the handshake sleeps. One that is queued already will
-            // do.
+            // By a work item, as the handshake's lock sleeps. One that is queued already will do.
             let device = this.device.clone();
             let _ = device
                 .handshake_send_wq

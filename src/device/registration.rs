@@ -47,6 +47,7 @@ use crate::{
 /// Shared by all devices of the module.
 #[pin_data]
 pub(super) struct Devices {
+    /// Covers the list of all devices, each from its registration to its destruction.
     #[pin]
     pub(super) list: Mutex<List<Device>>,
     pub(super) limiter: Arc<RateLimiter>,

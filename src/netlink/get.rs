@@ -216,7 +216,7 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     Ok(())
 }
 
-/// Puts a peer, or with `resume` what follows of its allowed IPs.
+/// Puts a peer or, with `resume`, the rest of its allowed IPs.
 fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> Outcome {
     try_put_peer(peer, resume, peers).unwrap_or(Outcome::Nothing)
 }
@@ -232,7 +232,7 @@ fn try_put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> R
     let allowed_ips = peer.allowed_ips.lock();
     let allowed_ips = allowed_ips.as_slice();
     let first = match resume {
-        // Nobody knows any more which of them were put.
+        // The list may have changed: it is not known which of them were put.
         Some(resume) if resume.seq != peer.device.allowed_ips.seq() => allowed_ips.len(),
         Some(resume) => resume.allowed_ips,
         None => 0,

@@ -86,7 +86,7 @@ impl Removed {
     /// Removes a peer.
     fn add(&mut self, config: &mut Config, peer: Arc<Peer>) {
         peer.detach(config);
-        // Without memory to finish the removal later it is finished now.
+        // There is no memory to finish the removal later, so it is finished now.
         if self
             .0
             .try_create_and_insert(peer.id, peer.clone(), GFP_KERNEL)
@@ -134,7 +134,7 @@ impl DoOp for SetDevice {
     }
 }
 
-/// A change of a device that is being made, with the device's configuration locked.
+/// A change that is being made to a device, with the device's configuration locked.
 struct Change<'a> {
     device: &'a Arc<Device>,
     /// Whether the device is up.

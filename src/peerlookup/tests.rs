@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Indices and keys: what is found, what is refused, what is freed.
+//! Tests of both tables: of lookups, refusals and removals.
 
 use kernel::{
     prelude::*,

@@ -108,8 +108,8 @@ impl TransmitCpu {
         self.get() == cpumask::current()
     }
 
-    /// The CPU whose worker encrypts what the sender leaves to it: the transmit CPU, or the next
-    /// one if the sender itself is there.
+    /// The CPU whose worker encrypts the packets that the sender leaves: the transmit CPU, or the
+    /// next one if the sender itself is there.
     pub(super) fn worker(&self) -> u32 {
         let (cpu, current) = (self.get(), cpumask::current());
         if cpu == current {

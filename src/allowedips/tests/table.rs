@@ -20,7 +20,7 @@ use crate::{
     testing::Numbers, //
 };
 
-/// The first `cidr` bits of `ip` and the address's length, without the help of what is tested.
+/// The first `cidr` bits of `ip` and the address's length, without the help of the tested code.
 fn cut(ip: IpAddr, cidr: u8) -> (u128, u32) {
     let (bits, len) = match ip {
         IpAddr::V4(ip) => (u128::from(ip.to_bits()), 32),
