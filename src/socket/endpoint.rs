@@ -367,8 +367,8 @@ mod tests {
     #[test]
     fn sockaddr_in6() -> Result {
         let sockaddr = to_bytes(V6)?;
-        // struct sockaddr_in6 { sa_family_t; __be16 port; __be32 flowinfo; struct in6_addr; u32
-        // scope_id; }
+        // struct sockaddr_in6 { sa_family_t; __be16 port; __be32 flowinfo; struct in6_addr;
+        //     u32 scope_id; }
         let mut expected = [0; 28];
         expected[..4].copy_from_slice(&[10, 0, 0xca, 0x6c]);
         expected[8..24].copy_from_slice(&LINK_LOCAL);
