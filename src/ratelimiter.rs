@@ -52,7 +52,7 @@ const PACKETS_PER_SECOND: u64 = 20;
 /// Handshake messages that a source may send in one burst.
 const PACKETS_BURSTABLE: u64 = 5;
 
-/// Nanoseconds in which a bucket gains one packet's tokens.
+/// Nanoseconds in which a bucket gains one message's tokens.
 const PACKET_COST: u64 = NSEC_PER_SEC / PACKETS_PER_SECOND;
 
 /// Nanoseconds in which an empty bucket gets full.
@@ -65,12 +65,12 @@ const TOKEN_MAX: u64 = PACKET_COST * PACKETS_BURSTABLE;
 struct TokenBucket(Atomic<u64>);
 
 impl TokenBucket {
-    /// A bucket that one packet has been taken from.
+    /// A bucket that one message's tokens have been taken from.
     fn charged(now_ns: u64) -> Self {
         Self(Atomic::new(now_ns.saturating_add(PACKET_COST)))
     }
 
-    /// Whether the bucket had a packet's tokens, which are then taken.
+    /// Whether the bucket had one message's tokens, which are then taken.
     fn charge(&self, now_ns: u64) -> bool {
         let mut full_at = self.0.load(Relaxed);
         loop {
@@ -184,7 +184,7 @@ impl Sources {
 
     /// Forgets the sources whose bucket is full.
     ///
-    /// A packet that is counted concurrently may be counted in vain: its source then gains one.
+    /// A message that is counted concurrently may be counted in vain: its source then gains one.
     fn collect(&self, now_ns: u64) {
         self.table
             .retain(|_, source| !source.bucket.is_full(now_ns));

@@ -218,7 +218,7 @@ pub(crate) fn decrypt(batch: &Batch) {
     schedule(&keypair.peer);
 }
 
-/// Decrypts packets, and returns those that are authentic.
+/// Decrypts data messages, and returns those that are authentic.
 fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbList {
     let mut decrypted = SkbList::new();
     if keypair.may_receive(ktime::coarse_boottime_ns()) {
@@ -368,7 +368,7 @@ fn deliver(
         delivery.consume_data_done(&endpoint, cb.ds, skb);
     }
     count_received(dev, peer, delivery.messages, delivery.bytes);
-    // Packets of which none is authentic are work, too.
+    // Messages of which none is authentic are work, too.
     count.max(1)
 }
 

@@ -2,8 +2,8 @@
 
 //! The outside of the tunnel: the device's UDP sockets, the far ends they talk to, and sending.
 //!
-//! A sender holds the lock of the [`PeerEndpoint`] while it looks up a route, not while packets
-//! walk the IP stack. The route is looked up once for all packets that are sent together.
+//! A sender holds the lock of the [`PeerEndpoint`] while it looks up a route, not while datagrams
+//! walk the IP stack. The route is looked up once for all datagrams that are sent together.
 
 use kernel::{
     fmt::{
@@ -319,7 +319,7 @@ impl Sockets {
     }
 
     /// Takes out the sockets, if they are open. From the return on they begin neither to send nor
-    /// to receive. Packets under way in either direction are done with a grace period later.
+    /// to receive. Datagrams under way in either direction are done with a grace period later.
     /// Process context.
     pub(crate) fn unpublish(&self) -> Option<Closing> {
         self.exchange(None)
@@ -340,9 +340,9 @@ impl Peer {
     /// Sends messages with data to the peer, in order, each with the congestion bits that its
     /// control block says.
     ///
-    /// Any context but hard interrupts. Packets that cannot be sent are dropped. `ip -s link` shows
-    /// those that the networking core dropped and those to a removed peer, but not those to a peer
-    /// without a route.
+    /// Any context but hard interrupts. Messages that cannot be sent are dropped. `ip -s link`
+    /// shows those that the networking core dropped and those to a removed peer, but not those to a
+    /// peer without a route.
     pub(crate) fn send_packets(self: &Arc<Self>, mut packets: SkbList) {
         // Errors are in the log already.
         let _ = self.device.with_sender(|sender| {
@@ -416,7 +416,7 @@ impl Device {
     }
 }
 
-/// A packet with the bytes of `message`, and room for the outer headers in front.
+/// An skb with the bytes of `message`, and room for the outer headers in front.
 fn skb_from_bytes(message: &[u8]) -> Result<SkBuff> {
     let mut skb = SkBuff::alloc(SKB_HEADER_LEN, message.len())?;
     skb.set_inner_network_header();
@@ -501,7 +501,7 @@ impl Sender<'_> {
             want_if = clear_src(&mut flow);
         }
         let mut route = socket.route4(&mut flow);
-        // Packets must leave by the interface that the peer's packets came in by.
+        // Datagrams must leave by the interface that the peer's datagrams came in by.
         let elsewhere = match &route {
             Ok(route) => route.ifindex(self.rcu) != want_if,
             Err(error) => *error == EINVAL,

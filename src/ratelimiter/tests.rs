@@ -182,7 +182,7 @@ mod cases {
             // No bucket is full yet.
             sources.collect(now);
             assert_eq!(sources.table.len(), MAX as usize);
-            // All buckets are full but that of the source that has sent two packets.
+            // All buckets are full but that of the source that has sent two messages.
             now += PACKET_COST;
             collect_until(&sources, now, 1);
             assert_eq!(sources.table.len(), 1);

@@ -35,7 +35,7 @@ const SOCKADDR_IN6_LEN: usize = 28;
 /// Our address is the sticky source: answers go out from it until it is no longer an address of
 /// this machine or, for IPv4, until they would leave by another interface than the one that the
 /// peer was heard on. Addresses are in network byte order, ports in host byte order. Two endpoints
-/// are equal if packets go from and to the same places.
+/// are equal if datagrams go from and to the same places.
 #[derive(Clone, Copy)]
 pub(crate) enum Endpoint {
     /// By IPv4.
