@@ -2,40 +2,48 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/boot.sh [OPTION…] [--] [COMMAND [ARGUMENT…]]
 #
-# Boots a kernel in an emulator with our module and selftests/ in its file system, runs COMMAND in it, prints what
-# that prints, and exits with its status. Without a COMMAND there is a shell on the terminal.
+# Boots a kernel in an emulator with our module and selftests/ in its file system, runs COMMAND in
+# it, prints the output of COMMAND, and exits with its status. Without a COMMAND there is a shell on
+# the terminal.
 #
-# A guest that panics, is not done in time or ends without saying how its command ended is a failure (status 125),
-# and the end of its console is shown.
+# A guest that panics, is not done in time or ends without reporting the status of its command is a
+# failure (status 125); the end of its console is shown.
 #
-#     --module rust|c     the module that the guest is to load, told to it as WG_MODULE (default: rust). Ours is
-#                         /root/wireguard.ko in the guest; the kernel's own is where Debian has it
+#     --module rust|c     the module that the guest is to load, told to it as WG_MODULE (default:
+#                         rust). Ours is /root/wireguard.ko in the guest; the kernel's own is where
+#                         Debian has it
 #     --ko FILE           put FILE there instead of the module built from this tree
 #     --memory MB         memory of the guest (default: 1024)
 #     --cpus N            processors of the guest (default: 2)
 #     --timeout SECONDS   time it may take from power-on to power-off (default: 600)
 #     --clock host|instructions
-#                         what the guest's clock follows: the time (default), or the instructions that the guest executes, a
-#                         billion of which are a second. Then what it measures does not depend on the machine or on what else
-#                         that is doing; waiting takes no time, and the processors take turns on one of the machine's
-#     --processor NAME    the emulated processor, a model of QEMU's. The default is qemu64 with the host's clock: it lacks the
-#                         vector instructions that the emulator carries out byte by byte, and is two to three times as fast.
-#                         With the other it is max, which has all that the emulator knows
+#                         the guest's clock follows the time (default), or counts the instructions
+#                         that the guest executes, a billion to the second. With `instructions`,
+#                         measurements in the guest do not depend on the machine or on its load;
+#                         waiting takes no time, and the guest's processors take turns on one of the
+#                         machine's
+#     --processor NAME    the emulated processor, a model of QEMU's. With the host's clock the
+#                         default is qemu64: it lacks the vector instructions that the emulator
+#                         carries out byte by byte, and is two to three times as fast. With the
+#                         clock of instructions the default is max, with everything that the
+#                         emulator knows
 #     --append ARGUMENTS  more kernel arguments
-#     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`, the other with `b`, and the
-#                         same name of a socket, which must not exist
+#     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`,
+#                         the other with `b`, and the same name of a socket, which must not exist
 #     --plugin FILE[,ARGUMENT…]
-#                         a plugin of the emulator, which sees what the guest executes; FILE is in the cache
+#                         a plugin of the emulator, which sees the instructions that the guest
+#                         executes; FILE is in the cache
 #     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
 #
-# A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped, saved, and carried on as another
-# virtual machine, which is told so (vmgenid). That works once.
+# A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped and
+# saved. It then carries on as another virtual machine, and is told so (vmgenid). That works once.
 #
-# In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command runs in /root, with
-# WG_MODULE set.
+# In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command
+# runs in /root, with WG_MODULE set.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the default: as Debian ships it), or
-# kasan or kcsan: one that looks for mistakes (scripts/debug-kernel.sh), which has none of the stock kernel's modules.
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
+# default: as Debian ships it), or kasan or kcsan: one that looks for mistakes
+# (scripts/debug-kernel.sh), which has none of the stock kernel's modules.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -65,7 +73,8 @@ done
 [[ $role == rust || $role == c ]] || die "--module is rust or c"
 case $clock in
 host) accel=(-accel 'tcg,thread=multi' -cpu "${processor:-qemu64,+rdrand,+rdseed}") ;;
-# A byte that is copied or cleared would count as much as an instruction; without ERMS, FSRM and FSRS eight of them do.
+# With ERMS, FSRM or FSRS the kernel copies and clears memory byte by byte, and each byte would
+# count as an instruction. Without them, eight bytes count as one.
 instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "${processor:-max},-erms,-fsrm,-fsrs") ;;
 *) die "--clock is host or instructions" ;;
 esac
@@ -90,7 +99,8 @@ scratch run
 console=${console:-$cache/log/console-$$.log}
 : >"$console"
 
-# What changes from run to run: /init, the command, our module, the tests.
+# The overlay: files that change from run to run, which are /init, the command, our module, the
+# tests.
 overlay=$run/overlay
 mkdir -p "$overlay/root"
 cp "$scripts/guest-init.sh" "$overlay/init"
@@ -116,18 +126,20 @@ if [[ $KERNEL != stock ]]; then
 	call debug debug-kernel.sh
 	use_part "$(dirname "$debug")"
 	image=$debug/arch/x86/boot/bzImage
-	# With page tables of five levels KASAN finds fault with the kernel itself, before it has set itself up.
+	# With page tables of five levels KASAN reports the kernel itself while it is still booting.
 	append="no5lvl $append"
-	# What watches the memory takes memory.
+	# The detectors need memory for their own records.
 	memory=$((memory * 2))
-	# The allocator looks at its lists, and for what was written beyond an object: by code, too, that KASAN does not see, such as
-	# ciphers in assembly. Who had the memory, and writing to what was freed, are KASAN's.
+	# F and Z let the allocator check its lists and the bytes around each object. So it finds
+	# writes beyond an object also by code that KASAN does not see, such as ciphers in
+	# assembly. Tracking users (U) and poisoning freed memory (P) are left to KASAN.
 	[[ $KERNEL != kasan ]] || append="slab_debug=FZ $append"
 fi
 
-# On a busy machine an emulated clock ticks unevenly. That must not make the kernel give up on its timer or its clock, nor
-# report stalls that are none; a processor that is stuck for minutes is still reported. Nor can the kernel find out there how
-# fast its TSC is: it has been wrong by 15 %, and by a factor of four. The HPET is told.
+# On a busy machine an emulated clock ticks unevenly. The kernel must not give up on its timer or
+# its clock for that, nor report stalls that are none; a processor that is stuck for minutes is
+# still reported. The kernel cannot measure the rate of its TSC there, either: the result has been
+# wrong by 15 %, and by a factor of four. The HPET states its own rate.
 steady='no_timer_check tsc=reliable watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
 [[ $clock != host ]] || steady+=' clocksource=hpet'
 qemu=(
@@ -139,7 +151,7 @@ qemu=(
 	-chardev 'pipe,id=monitor,path=monitor' -mon chardev=monitor -device 'vmgenid,guid=auto'
 )
 case $link in
-# The first of the two may be there before the other, or after it.
+# The guests may start in either order.
 *:a) qemu+=(-netdev "stream,id=link,server=on,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
 	-device 'virtio-net-pci,netdev=link,mac=52:54:00:00:00:0a,romfile=') ;;
 *:b) qemu+=(-netdev "stream,id=link,server=off,reconnect-ms=200,addr.type=unix,addr.path=$(realpath -m "${link%:*}")"
@@ -147,7 +159,8 @@ case $link in
 esac
 [[ -z $plugin ]] || qemu+=(-plugin "$plugin")
 
-# Saves the guest and ends the emulator when the guest asks for it. Ends with this script at the latest.
+# Saves the guest and ends the emulator when the guest asks for it. Ends with this script at the
+# latest.
 save_when_asked() {
 	trap - EXIT
 	until grep -aq "guest-fork: $token" "$run/console"; do

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/buildenv.sh [--run COMMAND [ARGUMENT…]]
 #
-# Makes the build environment: a Debian 13 (trixie) system in a directory of the cache, with the compilers that Debian's
-# kernel was built with, QEMU, and the tools that check this source. Installs mmdebstrap on this machine if it is missing.
-# Prints the directory. Nothing is done if it is there already.
+# Makes the build environment, unless it is there already: a Debian 13 (trixie) system in a
+# directory of the cache, with the compilers that Debian's kernel was built with, QEMU, and the
+# tools that check this source. Installs mmdebstrap on this machine if it is missing. Prints the
+# directory.
 #
-# With --run, then runs COMMAND in it, in the present directory if that is inside this source tree or the cache. Both
-# have the same path inside as outside:
+# With --run, runs COMMAND in it instead of printing the directory. COMMAND runs in the present
+# directory if that is inside this source tree or the cache, which have the same paths inside as
+# outside, and in / otherwise:
 #
 #     scripts/buildenv.sh --run make -C "$(scripts/kernel.sh)/build" M="$PWD" modules
 #
@@ -62,7 +64,7 @@ if part_begin buildenv trixie "$mirror ${packages[*]} $(declare -f make_root)"; 
 	fi
 	scratch run
 	step "making a Debian 13 build environment" make_root
-	# What is made with this environment is keyed by what is in it.
+	# The keys of parts that are made with this environment contain this list.
 	chroot "$part" dpkg-query -W >"$part/.packages"
 	part_end
 fi

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/clean.sh [--all]
 #
-# Removes what was built from this source tree, in the cache and in the tree itself. With --all, removes everything that the
-# scripts have made: the build environment, the kernels, the guests' system, the logs. What another run is using stays.
+# Removes the files that were built from this source tree, in the cache and in the tree itself. With
+# --all, removes everything that the scripts have made: the build environment, the kernels, the
+# guests' system, the logs. Parts that another run is using stay.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -12,7 +13,7 @@ begin "$@"
 names=(module-\* lint-\* host)
 [[ ${1:-} == --all ]] && names+=(buildenv cargo guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
 
-# What a build with M=<this tree> leaves here.
+# Removes the files that a build with M=<this tree> leaves in the tree.
 in_tree() {
 	find "$tree" -name .git -prune -o -type f \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '*.cmd' \
 		-o -name '.*.d' -o -name '*.rmeta' -o -name '*.rsi' -o -name modules.order -o -name Module.symvers \

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: KERNEL=kasan|kcsan scripts/debug-kernel.sh
 #
-# Builds a kernel that looks for mistakes from the source of Debian's, with KUnit in it and without modules: kasan for those
-# in memory and locking, kcsan for those of processors that work at once. They are configured by scripts/debug.config and
-# scripts/kasan.config or scripts/kcsan.config. Prints the directory of the build; the kernel is its arch/x86/boot/bzImage. It is
+# Builds a kernel that looks for mistakes, from the source of Debian's kernel, with KUnit and
+# without modules. kasan looks for mistakes in memory and locking, kcsan for data races between
+# processors. scripts/debug.config and scripts/kasan.config or scripts/kcsan.config are the
+# configuration. Prints the directory of the build; the kernel is its arch/x86/boot/bzImage. It is
 # built with clang, since Rust has neither with gcc.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
@@ -19,8 +20,8 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
-# A copy of the source, of links. KCSAN can watch Rust as it watches C, but the kernel does not tell the compiler yet that this
-# target may have it.
+# Copies the source as hard links. KCSAN can watch Rust as it watches C, but the kernel does not yet
+# tell the compiler that this target supports it; the copy does.
 copy_source() {
 	local target=scripts/generate_rust_target.rs
 	cp -al "$kernel/source" "$part/source"
@@ -29,7 +30,7 @@ copy_source() {
 	mv -f "$part/target.rs" "$part/source/$target"
 }
 
-# What is asked for, without the words about it.
+# Prints the settings that are asked for, without the comments on them.
 settings() {
 	grep -hE '^(# )?CONFIG_' "$scripts/debug.config" "$scripts/$KERNEL.config"
 }
@@ -38,14 +39,15 @@ configure() {
 	mkdir -p "$part/build"
 	settings >"$part/asked.config"
 	in_env "$part" make -C "$part/source" O="$part/build" KCONFIG_ALLCONFIG="$part/asked.config" LLVM=-19 allnoconfig || return
-	# Something that was asked for and did not come about would otherwise be noticed late, or never.
+	# Kconfig drops a setting whose dependencies are missing, and says nothing.
 	local missing
 	missing=$(grep '^CONFIG_' "$part/asked.config" | grep -vxFf "$part/build/.config") || return 0
 	printf 'the configuration lacks what is asked for:\n%s\n' "$missing"
 	return 1
 }
 
-# The in-tree module is only configured for what it selects: as part of this kernel it would be in the way of ours.
+# The in-tree module is configured only for the options that it selects: as part of this kernel it
+# would be in the way of ours.
 build() {
 	in_env "$part" make -C "$part/build" -j "$(nproc)" LLVM=-19 CONFIG_WIREGUARD= bzImage modules
 }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/demo.sh
 #
-# Boots Debian's kernel with the module built from this tree, and runs selftests/demo.sh in it: two network namespaces, a
-# tunnel between them set up with the stock tools, and traffic through it.
+# Boots Debian's kernel with the module built from this tree, and runs selftests/demo.sh in it: two
+# network namespaces, a tunnel between them set up with the stock tools, and traffic through it.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 

@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/fuzz.sh [SECONDS [TARGET…]]
 #
-# Lets libFuzzer look for bytes with which one of the functions in tests-host/src/fuzz/ fails, with
-# AddressSanitizer watching, for SECONDS in all (default: 60), shared out among the TARGETs:
+# Lets libFuzzer look for bytes that make one of the functions in tests-host/src/fuzz/ fail, with
+# AddressSanitizer watching, for SECONDS in all (default: 60), divided among the TARGETs:
 #
-#     aead        sealing and opening messages where they are
+#     aead        sealing and opening messages in place
 #     allowedips  the trie of allowed IPs
 #     keypairs    the three places for keypairs
 #     limiter     the rate limiter
-#     messages    one message of any kind from anybody
+#     messages    one message of any kind from any sender
 #     peers       two peers, and a network that loses, repeats, reorders and forges messages
 #     replay      the replay window
 #
-# Without a TARGET, all of them. What is found on the way is kept in the cache, for the next time.
-# An input that fails is kept in the log folder of the cache: once in
-# tests-host/fuzz/corpus/TARGET/, it is part of scripts/test-host.sh.
+# Without a TARGET, all of them. Inputs that reach new code are kept in the cache, for the next
+# time. An input that fails is kept in the log folder of the cache; copied to
+# tests-host/fuzz/corpus/TARGET/, it becomes part of scripts/test-host.sh.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -35,13 +35,13 @@ libraries=/usr/lib/llvm-19/lib/clang/19/lib/linux
 flags=(
 	# Debian's compiler has no AddressSanitizer of its own, so that of clang is linked.
 	-Zsanitizer=address -Zexternal-clangrt -Clinker=clang-19 -Clink-arg=-fsanitize=address
-	# What libFuzzer goes by.
+	# The coverage that libFuzzer is guided by.
 	-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters
 	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
 	-Ccodegen-units=1
 )
-# RUSTC_BOOTSTRAP: sanitizers are for nightly compilers otherwise.
+# RUSTC_BOOTSTRAP: a stable compiler accepts sanitizers only with it.
 step "building the programs to fuzz" in_cargo env RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" \
 	CUSTOM_LIBFUZZER_PATH="$libraries/libclang_rt.fuzzer-x86_64.a" CUSTOM_LIBFUZZER_STD_CXX=stdc++ \
 	cargo build --locked --release --target x86_64-unknown-linux-gnu --package fuzz

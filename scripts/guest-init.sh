@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The first process of a guest: makes the system usable, runs /run-command, and says on the console how that ended.
-# The console is ttyS0. What the command prints goes to ttyS1, where no kernel message can break a line.
+# The first process of a guest: makes the system usable, runs /run-command, and reports its status
+# on the console. The console is ttyS0. The output of the command goes to ttyS1, where no kernel
+# message can break a line.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 
@@ -24,12 +25,13 @@ ip link set lo up 2>/dev/null
 stty -F /dev/ttyS1 raw -echo
 
 cd /root || exit
-# A session of its own, so that what it leaves behind can be told apart.
+# A session of its own, so that processes it leaves behind can be told apart.
 setsid --wait /bin/bash /run-command </dev/null >/dev/ttyS1 2>&1
 status=$?
 sync
 echo "<5>guest-exit: $(cat /run-token) $status" >/dev/kmsg
-# Restarting ends the emulator at once, which is run with -no-reboot; the console has to be out by then.
+# The emulator runs with -no-reboot, so restarting ends it immediately; the console has to be out
+# by then.
 sleep 0.2
 echo b >/proc/sysrq-trigger
 sleep 60

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/guest.sh
 #
-# Makes the file system of the guests: a Debian 13 system with the tools that configure and try WireGuard, and the modules of
-# the stock kernel, as an initramfs. wireguard-tools are those of forky, since the ones of trixie lack what the upstream
-# selftest uses. What the kernel's source has for them is in the guest as it is there: the selftest
-# /selftests-upstream/wireguard/netns.sh, with the helpers of all selftests in /selftests-upstream/kselftest, and in
-# /usr/src/linux the netlink specifications and their client, tools/net/ynl.
+# Makes the file system of the guests as an initramfs: a Debian 13 system with the tools that
+# configure and try WireGuard, and the modules of the stock kernel. wireguard-tools are those of
+# forky, since the ones of trixie lack features that the upstream selftest uses. Some files of the
+# kernel's source are in the guest unmodified: the selftest /selftests-upstream/wireguard/netns.sh,
+# the helpers of all selftests in /selftests-upstream/kselftest, and in /usr/src/linux the netlink
+# specifications and their client, tools/net/ynl.
 #
-# Prints the paths of the two parts of the initramfs that seldom change, which are to be concatenated: the system, and
-# what comes with the kernel. scripts/boot.sh adds the rest.
+# Prints the paths of the two parts of the initramfs that seldom change, which are to be
+# concatenated: the system, and the files of the kernel. scripts/boot.sh adds the rest.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -37,12 +38,14 @@ make_root() {
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
 }
 
-# One package of forky, with package lists of their own, so that nothing else ever comes from there.
+# Adds one package of forky. It has package lists of its own, so that no other package ever comes
+# from forky.
 add_tools() {
 	local apt=$part/apt
 	mkdir -p "$apt/lists/partial"
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" >"$apt/sources.list"
-	# The index of a testing suite is valid for a week only, which a mirror may exceed; its signature is checked all the same.
+	# The index of a testing suite is valid for a week only, and a mirror may be older than
+	# that; its signature is checked all the same.
 	local options=(-o Acquire::Check-Valid-Until=false -o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-" -o "Dir::State::Lists=$apt/lists"
 		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Update::Error-Mode=any)
 	in_env "$apt" apt-get "${options[@]}" update || return
@@ -51,7 +54,8 @@ add_tools() {
 	in_env "$part" chroot root wg --version
 }
 
-# Nothing of this is of use in a guest that is never upgraded, and less to unpack is a quicker boot.
+# Removes files that a guest, which is never upgraded, does not need: less to unpack is a quicker
+# boot.
 slim() {
 	local root=$part/root
 	rm -rf "$root"/var/cache/apt "$root"/var/lib/apt "$root"/usr/share/{doc,man,info,locale,zoneinfo,bash-completion,i18n} \
@@ -65,7 +69,8 @@ pack() {
 	in_env "$part/$1" bash -c 'set -o pipefail; find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >"$1"' pack "$part/$2"
 }
 
-# The modules without the kernel, and what the kernel's source has for its users, unmodified.
+# Copies the modules without the kernel, and the selftests and netlink files of the kernel's source,
+# unmodified.
 collect_kernel() {
 	local modules=$part/root/usr/lib/modules linux=$part/root/usr/src/linux
 	mkdir -p "$modules" "$part/root/selftests-upstream" "$linux/Documentation" "$linux/tools/net"

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/install.sh
 #
-# Builds the module and installs it on this machine as updates/wireguard.ko of the kernel that it was built for, where
-# modprobe prefers it to the kernel's own. To undo it, remove that file and run depmod.
+# Builds the module and installs it on this machine as updates/wireguard.ko of the kernel that it
+# was built for, where modprobe prefers it to the kernel's own. To undo it, remove that file and run
+# depmod.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: the running one's, if it is a kernel of trixie-backports);
-# DESTDIR, put before /lib/modules.
+# Environment: SERIES and FLAVOUR, the kernel (default: the running one's, if it is a kernel of
+# trixie-backports); DESTDIR, put before /lib/modules.
 
-# The running kernel's release, such as 7.3.4+deb13-amd64, says what is wanted.
+# The running kernel's release, such as 7.3.4+deb13-amd64, names the series and the flavour.
 if [[ -z ${SERIES:-}${FLAVOUR:-} && $(uname -r) =~ ^([7-9]\.[0-9]+)\.[0-9]+\+deb13-([a-z0-9-]+)$ ]]; then
 	export SERIES=${BASH_REMATCH[1]} FLAVOUR=${BASH_REMATCH[2]}
 fi

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/kernel.sh
 #
-# Fetches the newest kernel of the series SERIES (default 7.3) from Debian's trixie-backports, and prepares a tree that
-# modules in Rust can be built in. Prints the directory it made, which holds
+# Fetches the newest kernel of the series SERIES (default 7.3) from Debian's trixie-backports, and
+# prepares a tree in which modules in Rust can be built. Prints the directory it made, which holds
 #
 #     version     the kernel's release, such as 7.3.4+deb13-$FLAVOUR
 #     source/     its source, from the package linux-source
 #     build/      the prepared tree: make -C build M=<module> modules
-#     stock/      the kernel as Debian ships it: boot it as stock/usr/lib/modules/<version>/vmlinuz
+#     stock/      the kernel as Debian ships it: boot stock/usr/lib/modules/<version>/vmlinuz
 #
-# The archive is asked for a newer kernel once a day at most. Without a network, what is there is used.
+# The archive is asked for a newer kernel once a day at most. Without a network, the newest kernel
+# in the cache is used.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -46,7 +47,7 @@ present() {
 	done | sort -V | tail -n 1
 }
 
-# refresh MINUTES: brings the package lists up to date, if they are older than that.
+# refresh MINUTES: updates the package lists if they are older than MINUTES.
 refresh() {
 	local found
 	lock apt
@@ -88,7 +89,7 @@ download() {
 		"linux-binary-$version=$package" "linux-modules-$version=$package" "linux-base-$version=$package"
 }
 
-# The kernel as Debian ships it, with what its header package has, under stock/.
+# Unpacks the kernel as Debian ships it, and its header package, into stock/.
 unpack_stock() {
 	local deb
 	for deb in headers binary modules base; do
@@ -104,13 +105,15 @@ unpack_source() {
 	rm -rf "$part/unpacked" "$part/deb"
 }
 
-# The settings of a configuration without which a Rust module for the kernel cannot be built.
+# Prints the settings of a configuration that name Rust and the compilers. A Rust module can be
+# built for the kernel only with the same ones.
 compilers() {
 	grep -E '^CONFIG_(RUST|CC_VERSION_TEXT|RUSTC_VERSION_TEXT|RUSTC_LLVM_VERSION)=' "$1"
 }
 
-# Debian's header package lacks what modules in Rust need, so the tree is prepared from the source, with the configuration
-# of that package. Its .kernelvariables name the release and the compiler, so that nobody has to say them again.
+# Debian's header package lacks files that modules in Rust need, so the tree is prepared from the
+# source, with the configuration of that package. Its .kernelvariables name the release and the
+# compiler, so that no caller of make has to name them.
 prepare() {
 	local headers=$part/stock/usr/src/linux-headers-$version
 	mkdir "$part/build"
@@ -130,7 +133,8 @@ start_log "kernel-$target"
 refresh 1440
 find_newest
 if [[ ! -e $(echo "$cache/kernel-$target/$version"-*/.complete) ]]; then
-	# It is about to be downloaded, so it had better be the one that the archive has now.
+	# Before the download, look again for the newest kernel, in lists that are at most
+	# 10 minutes old.
 	refresh 10
 	find_newest
 fi

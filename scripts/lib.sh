@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the scripts of the lab have in common. It is sourced, never run.
+# Functions that the scripts of the lab share. This file is sourced, never run.
 #
-# Everything the lab makes is a "part": a directory $cache/NAME/LABEL-HASH, where HASH is taken from all that the part is
-# made from. A part counts as made only once its file `.complete` exists, which is the last thing written; whatever lacks
-# it is thrown away and made again. Parts of the same name with another hash are removed when the new one is complete, unless
-# another run is still using them (a run holds a shared lock on the parts it uses).
+# Everything the lab makes is a "part": a directory $cache/NAME/LABEL-HASH. HASH is taken from all
+# the inputs of the part. The file `.complete` is written last: a directory without it is thrown
+# away and made again. When a part is complete, parts of the same name with another hash are
+# removed, unless another run is still using them (a run holds a shared lock on the parts it uses).
 #
-# Commands that take long, or that need a root file system of their own, run in mount and PID namespaces that end with the
-# command. So there is never a mount to undo and never a process left, however the script is stopped.
+# Commands that take long, or that need a root file system of their own, run in mount and PID
+# namespaces that end with the command. So there is never a mount to undo and never a process left,
+# however the script is stopped.
 
 set -euo pipefail
 
@@ -21,43 +22,45 @@ SERIES=${SERIES:-7.3}
 FLAVOUR=${FLAVOUR:-cloud-amd64}
 KERNEL=${KERNEL:-stock}
 export SERIES FLAVOUR KERNEL
-# What parts that depend on the kernel are named by.
+# Part of the names of parts that depend on the kernel.
 target=$SERIES
 [[ $FLAVOUR == cloud-amd64 ]] || target+=-$FLAVOUR
 export WIREGUARD_RS_CACHE=$cache
 
-# Prints the comment block that every script starts with, from its third line on: that is its --help.
+# Prints the script's --help: the comment block at its top, from the third line on.
 usage() {
 	sed -n '3,/^$/s/^# \{0,1\}//p' "$scripts/$self"
 }
 
-# What is said to people goes to standard error; below scripts/test.sh it is made a comment of its report.
+# Messages to people go to standard error. Below scripts/test.sh, SAY makes each of them a comment
+# of the KTAP report.
 say() { printf '%s%s\n' "${SAY:-}" "$*" >&2; }
 
-# Ends the script with one sentence that says what is wrong and what to do about it.
+# Ends the script with one sentence: the mistake, and how to mend it.
 die() {
 	say "$self: $*"
 	exit 1
 }
 
-# What scripts put into these names by call, scratch and part_begin.
+# Variables that call, scratch, part_begin and work_begin set.
 # shellcheck disable=SC2034 # each script uses some
 env='' kernel='' debug='' module='' run='' part='' work=''
 
-# ---- stopping -------------------------------------------------------------------------------------------------------
+# ---- stopping ----------------------------------------------------------------------------------
 
-declare -A jobs=() # PIDs (and process groups) of the commands that are running, and what to call them
-ticker=         # PID of the clock behind it
+declare -A jobs=() # PIDs (and process groups) of the running commands, and a name for each
+ticker=         # PID of the clock that step shows
 making=         # part being made: removed unless it is completed
 on_exit=()      # commands to run at the end, last one first
 
 stop_job() {
 	local pid=$1 i
 	kill -TERM -- "-$pid" 2>/dev/null || return 0
-	# A script of the lab needs a moment to clean up after itself; anything else that stays is killed.
+	# A script of the lab gets about 5 s to clean up after itself; then its group is killed.
 	for ((i = 0; i < 50; i++)); do
 		kill -0 -- "-$pid" 2>/dev/null || return 0
-		# What runs in a PID namespace does not see SIGTERM: its `unshare` has to be killed, and takes all of it along.
+		# Processes in a PID namespace do not see SIGTERM. Killing their `unshare` ends
+		# all of them.
 		pkill -KILL -g "$pid" -x unshare 2>/dev/null || true
 		sleep 0.1
 	done
@@ -85,13 +88,13 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Removes a directory of the cache, and nothing else.
+# Removes a directory of the cache; refuses any other.
 remove_tree() {
 	[[ $1 == "$cache"/?* ]] || die "refusing to remove $1, which is not in $cache"
 	rm -rf --one-file-system -- "$1"
 }
 
-# ---- running --------------------------------------------------------------------------------------------------------
+# ---- running -----------------------------------------------------------------------------------
 
 log=            # log file of the steps of this script
 
@@ -103,17 +106,20 @@ start_log() {
 	: >"$log"
 }
 
-# start_job NAME COMMAND…: starts a command in the background of this script, as NAME in `jobs`. $! is its PID.
+# start_job NAME COMMAND…: starts a command in the background of this script, as NAME in `jobs`.
+# $! is its PID.
 start_job() {
-	# A process group of its own, so that it can be stopped as a whole; in a subshell, that of the subshell.
+	# The job gets a process group of its own, so that it can be stopped as a whole. In a
+	# subshell it stays in the subshell's group.
 	[[ $BASHPID != "$$" ]] || set -m
 	"${@:2}" </dev/null &
 	set +m
 	jobs[$!]=$1
 }
 
-# Runs a command in the background of this script and waits for it, so that a signal is acted upon at once.
-# Output is not redirected. Returns the command's status.
+# Runs a command in the background of this script and waits for it: bash handles a signal
+# immediately during `wait`, but only after a command in the foreground. Output is not redirected.
+# Returns the command's status.
 run_job() {
 	local status=0 pid
 	start_job "$1" "$@"
@@ -123,8 +129,8 @@ run_job() {
 	return "$status"
 }
 
-# step TEXT COMMAND…: runs COMMAND with its output in the log, showing TEXT and the time it takes.
-# If it fails, shows the end of the log and ends the script.
+# step TEXT COMMAND…: runs COMMAND with its output in the log, and shows TEXT and the time it takes.
+# If COMMAND fails, shows the end of the log and ends the script.
 step() {
 	local text=$1 status=0 start=$SECONDS mark
 	shift
@@ -164,8 +170,9 @@ step() {
 	say "  $text: $((SECONDS - start)) s"
 }
 
-# call VARIABLE SCRIPT [ARGUMENT…]: runs another script of the lab and puts what it prints into VARIABLE. Scripts below this one
-# that ask for the same VARIABLE get the same answer without running it again.
+# call VARIABLE SCRIPT [ARGUMENT…]: runs another script of the lab and puts its output into
+# VARIABLE. A script below this one that calls for the same VARIABLE gets the same value, without
+# another run.
 call() {
 	local -n into=$1
 	local known=WIREGUARD_RS_$1 out status=0
@@ -181,7 +188,7 @@ call() {
 	into=${!known}
 }
 
-# ---- the machine ----------------------------------------------------------------------------------------------------
+# ---- the machine -------------------------------------------------------------------------------
 
 need_root() {
 	[[ $(id -u) -eq 0 ]] || die "the lab needs root (it makes a Debian chroot and namespaces): run it again as root"
@@ -207,7 +214,8 @@ need_space() {
 		die "$cache has ${free// /} GB free and this needs $1 GB: free some space, or set XDG_CACHE_HOME to a larger file system"
 }
 
-# Called first by every script: the answer to --help, then what no script can do without.
+# Called first by every script: answers --help, then checks the machine, SERIES, KERNEL and the
+# cache.
 begin() {
 	local argument
 	for argument; do
@@ -223,9 +231,10 @@ begin() {
 	mkdir -p "$cache" 2>/dev/null || die "cannot write to $cache: set XDG_CACHE_HOME to a directory that can be written"
 }
 
-# ---- parts ----------------------------------------------------------------------------------------------------------
+# ---- parts -------------------------------------------------------------------------------------
 
-# lock NAME: takes the exclusive lock NAME, waiting for another run that has it. Held until `unlock NAME` or the end.
+# lock NAME: takes the exclusive lock NAME, waiting for another run that has it. The lock is held
+# until `unlock NAME` or the end.
 declare -A locks=()
 lock() {
 	local fd
@@ -244,7 +253,8 @@ unlock() {
 	unset "locks[$1]"
 }
 
-# try_part DIR: keeps other runs from removing the part DIR until this script ends. Fails if it is not there, or not complete.
+# try_part DIR: keeps other runs from removing the part DIR until this script ends. Fails if it is
+# not there, or not complete.
 try_part() {
 	local fd
 	[[ -e $1/.complete ]] || return 1
@@ -257,8 +267,8 @@ use_part() {
 	try_part "$1" || die "$1 has been removed by another run: run this again"
 }
 
-# part_begin NAME LABEL KEY: sets $part to the directory of the part made from KEY. Returns 1 if it is there already;
-# otherwise it is empty, to be filled by the caller, who then calls part_end.
+# part_begin NAME LABEL KEY: sets $part to the directory of the part made from KEY. Returns 1 if the
+# part is there already. Otherwise the directory is empty: the caller fills it, then calls part_end.
 part_begin() {
 	local name=$1 label=$2 hash
 	hash=$(sha256sum <<<"$3" | cut -c 1-12)
@@ -296,13 +306,14 @@ part_end() {
 	unlock "$name"
 }
 
-# scratch VARIABLE: makes a directory for this run alone, which goes when it ends, and puts its path into VARIABLE.
+# scratch VARIABLE: makes a directory for this run alone and puts its path into VARIABLE. The
+# directory is removed when the run ends.
 scratch() {
 	local -n at=$1
 	local old fd
 	mkdir -p "$cache/run"
 	lock run
-	# What runs that were killed have left.
+	# Remove the directories of runs that were killed.
 	for old in "$cache"/run/*/; do
 		[[ -d $old ]] || continue
 		exec {fd}<"$old" || continue
@@ -316,16 +327,17 @@ scratch() {
 	on_exit+=("remove_tree $at")
 }
 
-# ---- namespaces -----------------------------------------------------------------------------------------------------
+# ---- namespaces --------------------------------------------------------------------------------
 
-# Runs a command in mount and PID namespaces of its own. They, and every process and mount in them, end when the command
-# ends, when `unshare` is killed, or when this script dies in any way.
+# Runs a command in mount and PID namespaces of its own. They, and every process and mount in them,
+# end when the command ends, when `unshare` is killed, or when this script dies in any way.
 in_namespaces() {
 	setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child -- "$@"
 }
 
-# in_env DIR COMMAND…: runs COMMAND in DIR in the build environment $env. The cache and this source tree are there at the
-# paths that they have outside, so that paths in messages and in the prepared kernel tree hold on both sides.
+# in_env DIR COMMAND…: runs COMMAND in DIR in the build environment $env. The cache and this source
+# tree have the same paths there as outside, so that paths in messages and in the prepared kernel
+# tree hold on both sides.
 in_env() {
 	local dir=$1
 	shift
@@ -334,7 +346,8 @@ in_env() {
 		env=$1 dir=$2
 		shift 2
 		mount -t proc proc "$env/proc"
-		# A /tmp of its own: make names its job server by PID, and PIDs repeat from one namespace to the next.
+		# A /tmp of its own: make names its job server by PID, and PIDs repeat from one
+		# namespace to the next.
 		mount -t tmpfs tmpfs "$env/tmp"
 		while [[ $1 != -- ]]; do
 			mkdir -p "$env$1"
@@ -343,7 +356,8 @@ in_env() {
 		done
 		shift
 		for file in resolv.conf hosts; do
-			# In one move, and only if it has changed: other commands may be running there.
+			# Replaced by one rename, and only if it has changed: other commands may
+			# be reading it.
 			if [[ -e /etc/$file ]] && ! cmp -s "/etc/$file" "$env/etc/$file"; then
 				new=$(mktemp "$env/etc/.$file.XXXXXX")
 				cat "/etc/$file" >"$new"
@@ -360,9 +374,10 @@ in_env() {
 		"$@"
 }
 
-# work_begin NAME KEY: sets $work to the directory in which builds NAME of this tree are repeated, $cache/NAME/HASH, and brings
-# the copy in it of what the module is built from up to date. What was built there stays, unless it was made from another KEY.
-# One tree's builds never meet another's. Locked until `unlock NAME` or the end.
+# work_begin NAME KEY: sets $work to the directory in which builds NAME of this tree are repeated,
+# $cache/NAME/HASH, and updates the copy of the module's sources in it. Files that were built there
+# stay, unless they were made from another KEY. HASH is taken from the path of the tree, so two
+# trees never build in one directory. Locked until `unlock NAME` or the end.
 work_begin() {
 	local old
 	work=$cache/$1/$(sha256sum <<<"$tree" | cut -c 1-12)
@@ -375,15 +390,16 @@ work_begin() {
 		mkdir -p "$work"
 		printf '%s\n' "$tree" "$2" >"$work/.made-for"
 	fi
-	# Without their times: a file that has not changed must not look changed.
+	# Compared by checksum, without times: a file that has not changed must not look changed to
+	# make.
 	in_env "$tree" rsync -rl --checksum --delete --exclude-from=.gitignore --include=/Kbuild \
 		--include='/src/***' --include='/tests-host/***' --exclude='*' ./ "$work/" >&2
 }
 
-# ---- cargo ------------------------------------------------------------------------------------
+# ---- cargo -------------------------------------------------------------------------------------
 
 # host_begin: sets $work to a directory for builds of tests-host/, as work_begin does, and prepares
-# what in_cargo needs.
+# cargo's home for in_cargo.
 host_begin() {
 	local file fd certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 	local config=${CARGO_HOME:-${HOME:-/root}/.cargo}
@@ -393,7 +409,7 @@ host_begin() {
 	mkdir -p "$cache/cargo"
 	exec {fd}<"$cache/cargo"
 	flock -s "$fd"
-	# The registry is reached as this machine reaches it.
+	# Cargo reaches the registry with the certificates and the configuration of this machine.
 	[[ -e $certificates ]] || certificates=$env/etc/ssl/certs/ca-certificates.crt
 	install -m 644 "$certificates" "$cache/cargo/certificates"
 	for file in config config.toml; do
@@ -402,23 +418,25 @@ host_begin() {
 	done
 }
 
-# in_cargo COMMAND…: runs a command in tests-host/ of the copy that host_begin has made, in the build
-# environment.
+# in_cargo COMMAND…: runs a command in the build environment, in tests-host/ of the copy that
+# host_begin has made.
 in_cargo() {
 	in_env "$work/tests-host" env CARGO_HOME="$cache/cargo" CARGO_TARGET_DIR="$work/target" \
 		CARGO_HTTP_CAINFO="$cache/cargo/certificates" CARGO_TERM_COLOR=never "$@"
 }
 
-# declared FILE NAME [DEFAULT]: prints what a program in selftests/ declares in a comment `# NAME: VALUE`.
+# declared FILE NAME [DEFAULT]: prints the VALUE that a program in selftests/ declares in a comment
+# `# NAME: VALUE` at its top, or DEFAULT.
 declared() {
 	local value
 	value=$(sed -n "/^[^#]/q; s/^# $2: *//p" "$1")
 	printf '%s' "${value:-${3:-}}"
 }
 
-# ---- Debian ---------------------------------------------------------------------------------------------------------
+# ---- Debian ------------------------------------------------------------------------------------
 
-# Prints the Debian mirror this machine uses, as its own apt understands its configuration. MIRROR overrides it.
+# Prints the Debian mirror this machine uses, as its own apt understands its configuration. MIRROR
+# overrides it.
 mirror() {
 	local uri
 	if [[ -n ${MIRROR:-} ]]; then
@@ -428,7 +446,7 @@ mirror() {
 	# shellcheck disable=SC2016 # for apt to expand
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2>/dev/null |
 		awk '$2 ~ /^(bookworm|trixie|stable|oldstable)$/ && $3 == "main" { print $1; exit }')
-	# A list of mirrors in a file: its first line.
+	# The URI names a file with a list of mirrors: take the first.
 	if [[ $uri == mirror+file:* ]]; then
 		uri=${uri#mirror+file:}
 		uri=$(awk '/^[a-z]/ { print $1; exit }' "/${uri##*(/)}" 2>/dev/null || true)

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/module.sh
 #
-# Builds wireguard.ko from this source tree, in a copy of it in the cache, for the stock kernel that scripts/kernel.sh
-# fetches, or the one that scripts/debug-kernel.sh builds. Prints the path of the module, which stays the same from build to build.
+# Builds wireguard.ko from this source tree, in a copy of it in the cache, for the stock kernel that
+# scripts/kernel.sh fetches, or the one that scripts/debug-kernel.sh builds. Prints the path of the
+# module, which stays the same from build to build.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the default), kasan or kcsan.
+# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
+# default), kasan or kcsan.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/mutants-host.sh [ARGUMENT…]
 #
-# Changes what needs no kernel in one place after another with cargo-mutants, and sees whether the
-# tests of scripts/test-host.sh notice. Prints the changes that no test has noticed, and how many
-# there were of each kind. Takes an hour or two; a part of it is done with ARGUMENTs for
-# cargo-mutants: `--file src/protocol/replay.rs`, `--shard 0/10`, `--list`.
+# Changes the files that need no kernel in one place at a time with cargo-mutants, and checks
+# whether the tests of scripts/test-host.sh notice. Prints the changes that no test has noticed, and
+# the number of changes of each outcome. Takes an hour or two. ARGUMENTs for cargo-mutants choose a
+# part: `--file src/protocol/replay.rs`, `--shard 0/10`, `--list`.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -13,8 +13,8 @@ begin "$@"
 
 start_log mutants-host
 host_begin
-# cargo-mutants changes what is below the manifest, and knows files by paths without "..": the
-# crate's root goes into src/.
+# cargo-mutants changes only files below the manifest, and knows them by paths without "..". So the
+# crate's root goes into src/ of a copy.
 rm -rf "$work/mutants"
 mkdir -p "$work/mutants"
 cp -r "$work/src" "$work/tests-host" "$work/mutants/"
@@ -40,7 +40,7 @@ run_job in_cargo env CARGO_TARGET_DIR="$work/target-mutants" \
 	--colors never --file 'src/protocol/**' --file 'src/allowedips.rs' --file 'src/allowedips/*.rs' \
 	--file 'src/ratelimiter.rs' --file 'src/peerlookup.rs' --exclude '**/tests.rs' \
 	--exclude '**/tests/*.rs' --exclude-re '\btests::' "$@" -- --lib || status=$?
-# 2: some were not noticed. 3: with some the tests did not end.
+# 2: the tests missed some changes. 3: with some changes the tests did not end.
 case $status in
 0 | 2 | 3) ;;
 *) die "cargo mutants ended with status $status" ;;

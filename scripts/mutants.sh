@@ -3,25 +3,26 @@
 # Usage: scripts/mutants.sh [NAME…]
 #
 # Breaks the module in one place at a time, and checks that the tests notice. Each
-# selftests/mutants/NAME.patch is such a mistake; without a NAME all of them are tried. Prints a
-# line for each and, at the end, `N killed, N explained, N survived`. Exits with 0 if none survived.
+# selftests/mutants/NAME.patch is such a mistake, a "mutant"; without a NAME all of them are tried.
+# Prints a line for each and, at the end, `N killed, N explained, N survived`. Exits with 0 if none
+# survived.
 #
-# A patch begins with words that say what it breaks, and with lines that say what has to follow:
+# A patch begins with a description of the mistake, and with lines that name the result:
 #
 #     Killed-by: FILE TEST…   these tests of selftests/FILE.sh have to fail, every one of them.
 #                             Several such lines name tests of several files
 #     Explained: WHY          no test can notice, for this reason: the mutant is only built
 #
 # A mutant is killed if it is loaded and all of its tests fail, or if its guest ends before they
-# report. It survives if one of them passes. The tests are run on the module as it is first: a test
+# report. It survives if one of them passes. The tests are run on the unchanged module first: a test
 # that fails there says nothing about a mutant. A patch that does not apply any more, or does not
 # compile, ends the script with an error.
 #
 # The patches are applied to a copy of this tree in the cache, where the module is built again and
-# again. What a guest prints is kept in the log folder of the cache, as mutant-NAME.log.
+# again. The output of a guest is kept in the log folder of the cache, as mutant-NAME.log.
 #
-# Environment: JOBS, how many guests run at a time (default: 2). BASE=no leaves out the module as it
-# is. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: JOBS, the number of guests that run concurrently (default: 2). BASE=no leaves out the
+# tests of the unchanged module. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -35,10 +36,11 @@ patches=$tree/selftests/mutants
 names=("$@")
 [[ $# -gt 0 ]] || mapfile -t names < <(cd "$patches" && printf '%s\n' *.patch | sed 's/\.patch$//')
 
-# said NAME WORD: the lines above the changes of a patch that begin with `WORD:`, without it.
+# said NAME WORD: prints the lines above the changes of a patch that begin with `WORD:`, without
+# that word.
 said() { sed -n "/^--- /q; s/^$2: *//p" "$patches/$1.patch"; }
 
-# pairs NAME…: FILE=TEST for each test that has to fail with one of these mutants.
+# pairs NAME…: prints FILE=TEST for each test that has to fail with one of these mutants.
 pairs() {
 	local name file tests test
 	for name; do
@@ -69,8 +71,8 @@ check_words() {
 	done < <(said "$name" Killed-by)
 }
 
-# build NAME [PATCH]: builds this tree with the patch as $run/NAME.ko. Only meanwhile is the copy
-# locked.
+# build NAME [PATCH]: builds this tree with the patch as $run/NAME.ko. The copy of the tree is
+# locked only during the build.
 build() {
 	local name=$1 patch=${2:-}
 	work_begin "mutants-$target" "$kernel/build"
@@ -79,7 +81,7 @@ build() {
 			--no-backup-if-mismatch --reject-file=- --input="$patch" >>"$log" 2>&1 ||
 			die "$name.patch does not apply any more: make it anew (see $log)"
 	fi
-	# Without debug information, which nobody needs of a mutant, and which takes time.
+	# No test reads a mutant's debug information, and it takes time to make.
 	run_job in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" \
 		KRUSTFLAGS=-Cdebuginfo=0 modules >>"$log" 2>&1 ||
 		die "with $name.patch the module does not compile: see $log"
@@ -115,8 +117,8 @@ boot() {
 			-- bash -c "${commands[$kind]}" >>"$output" 2>&1 || status=$?
 		echo "# status $status" >>"$output"
 	done
-	# The first result of a file is that the module is loaded. Those of the tests follow in
-	# their order.
+	# The first result of a file is that the module is loaded. The results of the tests follow,
+	# in the order in which the tests were named.
 	for file in "${!tests[@]}"; do
 		awk -v file="$file" -v names="${tests[$file]}" '
 		{ sub(/\r$/, "") }
@@ -134,7 +136,7 @@ boot() {
 	done >"$run/$name.results"
 }
 
-# Prints what has become of a mutant whose guest has ended, and counts it.
+# Prints and counts the result of a mutant whose guest has ended.
 killed=0 explained=0 survived=0
 verdict() {
 	local name=$1 file test result passed=() missing=()
@@ -155,7 +157,7 @@ verdict() {
 	fi
 }
 
-# Waits until fewer than so many guests run.
+# wait_below COUNT: waits until fewer than COUNT guests run.
 wait_below() {
 	local pid
 	while [[ ${#jobs[@]} -ge $1 ]]; do

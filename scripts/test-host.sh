@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/test-host.sh [FILTER]
 #
-# Builds what needs no kernel (src/protocol/, the allowed IPs, the tables of peers, the rate
-# limiter) and the faces of the crypto library in user space, from the same files, in the build
-# environment, and runs their tests: the KUnit suites, the vectors of Wycheproof, and what
-# scripts/fuzz.sh runs with its corpus and with numbers that look random. Prints the results in
-# KTAP. With a FILTER, runs only the tests in whose path that is.
+# Builds the files that need no kernel (src/protocol/, the allowed IPs, the tables of peers, the
+# rate limiter) and the faces of the crypto library as a program of user space, in the build
+# environment. Runs their tests: the KUnit suites, the vectors of Wycheproof, and the targets of
+# scripts/fuzz.sh with their corpus and with pseudorandom bytes. Prints the results in KTAP. With a
+# FILTER, runs only the tests whose path contains it.
 #
-# The crates that this takes come from crates.io; tests-host/Cargo.lock says which. They are kept in
-# the cache.
+# The crates come from crates.io, in the versions of tests-host/Cargo.lock. They are kept in the
+# cache.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

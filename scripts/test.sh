@@ -2,38 +2,42 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/test.sh [NAME…]
 #
-# Runs the tests and prints their results in KTAP; the last line is `N passed, N failed`. Exits with 0 if some passed and none
-# failed. Without a NAME, runs all there are:
+# Runs the tests and prints their results in KTAP; the last line is `N passed, N failed`. Exits with
+# 0 if some passed and none failed. Without a NAME, runs all there are:
 #
-#     build       the module, and all that the tests need, can be made
+#     build       makes the module, and everything that the other tests need
 #     lint        scripts/lint.sh
 #     test-host   scripts/test-host.sh
 #     demo        selftests/demo.sh, which passes or fails as a whole
 #     and every program in selftests/ that has a line `# guests: …`, by its name without .sh
 #
-# A selftest runs in a guest of its own. It prints KTAP, and exits with 0 if all is well. Comments at its top say what
-# it needs:
+# A selftest runs in a guest of its own. It prints KTAP, and exits with 0 if it passes. Comments at
+# its top declare its needs:
 #
-#     # guests: 1|2         with 2, it runs with the argument `a` in a guest that has our module, and with `b` in one that
-#                           has the kernel's own, and the two are joined by a network card
+#     # guests: 1|2         with 2, it runs with the argument `a` in a guest with our module, and
+#                           with `b` in one with the kernel's own; a network card joins the two
 #     # module: rust|c      the module that a single guest is to load (default: rust)
-#     # kernels: NAME…      the kernels that it is of use on (default: stock), see below
-#     # kasan|kcsan: TEST…  the tests of it that are run on that kernel, which takes several times as long (default: all)
+#     # kernels: NAME…      the kernels that it is of use on (default: stock), see KERNEL below
+#     # kasan|kcsan: TEST…  its tests that are run on that kernel, which takes several times as long
+#                           (default: all)
 #     # complaints: expected  the kernel is to report bugs, and the test fails if it does not
 #     # append: ARGUMENTS   more kernel arguments
 #     # memory: MB          default: 1024
 #     # processors: N       default: 2
-#     # clock: instructions the clock of a single guest counts instructions instead of time, see scripts/boot.sh
-#     # timeout: SECONDS    what it takes at most on a quick machine (default: 300); several times that is granted
+#     # clock: instructions the clock of a single guest counts instructions instead of time, see
+#                           scripts/boot.sh
+#     # timeout: SECONDS    the longest it takes on a quick machine (default: 300); several times
+#                           that is granted
 #
-# A test fails also if its guest panics, is not done in time or prints nothing, if results are missing, and if the
-# kernel reports a bug. The consoles are kept in the log folder of the cache.
+# A test fails also if its guest panics, is not done in time or prints nothing, if results are
+# missing, and if the kernel reports a bug. The consoles are kept in the log folder of the cache.
 #
-# Two run at a time, those first that take longest; each is shown when it has ended.
+# Two tests run concurrently, the longest first; each is shown when it has ended.
 #
-# Environment: JOBS, how many run at a time. SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
-# default), kasan or kcsan: then the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
-# module instead: what a selftest asks of ours, it asks of that one, too.
+# Environment: JOBS, the number of tests that run concurrently. SERIES and FLAVOUR, the kernel
+# (default: 7.3 and cloud-amd64). KERNEL is stock (the default), kasan or kcsan: the tests for that
+# kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
+# module instead: the selftests then ask of that module what they ask of ours.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -56,14 +60,16 @@ done
 [[ ${names[0]} == build ]] || names=(build "${names[@]}")
 
 export SAY='# '
-# How many times as long as on a quick machine a test may take. A kernel that watches itself is a slow one.
+# A test may take this many times as long as on a quick machine. A kernel that looks for mistakes is
+# slow.
 patience=3
 [[ $KERNEL == stock ]] || patience=10
 scratch run
 passed=0 failed=0 number=0
 
-# count FILE: prints how many tests in a KTAP file passed and failed, and whether results that it announces are missing.
-# A result sums others up, and is not a test itself, if results that are indented more come right before it.
+# count FILE: prints how many tests in a KTAP file passed and failed, and whether results that the
+# file announces are missing. A result that follows results which are indented more sums them up: it
+# is not counted as a test.
 count() {
 	awk '
 	{ sub(/\r$/, ""); match($0, /^ */); level = RLENGTH }
@@ -99,22 +105,24 @@ count() {
 	}' "$1"
 }
 
-# Lines of a console with which the kernel reports a mistake. Stalls are left out: on a busy machine they mean nothing, and a
-# guest that does stall is not done in time.
+# Prints the lines of a console with which the kernel reports a mistake. Stalls are left out: on a
+# busy machine they mean nothing, and a guest that does stall is not done in time.
 complaints() {
 	awk -f "$tree/selftests/kcsan.awk" "$1" |
 		grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: |kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|panicked at' |
 		grep -av 'soft lockup' | head -n 5
 }
 
-# Runs a command, keeping what it prints in FILE and showing it as the inner part of a KTAP report.
+# report FILE COMMAND…: runs COMMAND, keeps its output in FILE and shows it as the inner part of a
+# KTAP report.
 report() {
 	local file=$1
 	shift
 	"$@" 2>&1 | tee "$file" | sed -u 's/^/  /'
 }
 
-# verdict NAME FILE STATUS [CONSOLE…]: adds the results of a test up, and prints its own.
+# verdict NAME FILE STATUS [CONSOLE…]: counts the results in a test's FILE, and prints the result of
+# the test as a whole.
 verdict() {
 	local name=$1 file=$2 status=$3 ok bad missing reason='' console found
 	shift 3
@@ -142,7 +150,7 @@ verdict() {
 		reason="it exited with status $status"
 	fi
 	number=$((number + 1))
-	# A failure that no result of the test stands for counts as one.
+	# A test that fails as a whole, without a failed result of its own, counts as one failure.
 	[[ -z $reason || $bad -gt 0 ]] || bad=1
 	passed=$((passed + ok))
 	failed=$((failed + bad))
@@ -153,7 +161,8 @@ verdict() {
 	fi
 }
 
-# Makes everything first, so that what is wrong there is said once, and all tests are of the same module.
+# Makes everything before the tests, so that a mistake there is reported once, and all tests run the
+# same module.
 build() {
 	local guest
 	echo 'KTAP version 1'
@@ -181,7 +190,7 @@ guest() {
 	command=("/selftests/${file##*/}" ${side:+"$side"})
 	read -ra some <<<"$(declared "$file" "$KERNEL")"
 	command+=("${some[@]}")
-	# The demonstration speaks to people, not KTAP.
+	# The demonstration prints text for people: wrap it in KTAP.
 	[[ $name != demo ]] || command=(bash -o pipefail -c "echo 1..1
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")
 	local console=$cache/log/$id-$KERNEL-console.log again
@@ -192,8 +201,9 @@ guest() {
 			--append "$(declared "$file" append)" --clock "$(declared "$file" clock host)" \
 			--cpus "$(declared "$file" processors 2)" \
 			-- "${command[@]}" || status=$?
-		# Very rarely the emulator does not notice that the kernel has patched its code, and executes the breakpoint that stood
-		# there meanwhile. It has been seen before the module was loaded.
+		# Very rarely the emulator does not notice that the kernel has patched its own code.
+		# It then executes the breakpoint that stood there during the patching. This has
+		# been seen before the module was loaded, so it is no mistake of the module.
 		if [[ $again == no || -n $side || $status -ne 125 ]] || ! grep -aq 'Oops: int3' "$console"; then
 			break
 		fi
@@ -202,8 +212,8 @@ guest() {
 	echo "$status" >"$run/$id.status"
 }
 
-# Two guests at once; what the second prints is shown when both have ended. When one has, the other has two minutes to do
-# so, too.
+# guests NAME: runs a selftest of two guests. They run concurrently; the output of the second is
+# shown when both have ended. When one has ended, the other has two minutes to end, too.
 guests() {
 	local a b ended end
 	guest "$1" a &
@@ -220,7 +230,7 @@ guests() {
 	cat "$run/$1-b.shown"
 }
 
-# Runs one test, whatever it is, and leaves its status, or those of its guests, in files.
+# one NAME: runs a test of any kind, and leaves its status, or those of its guests, in files.
 one() {
 	local status=0
 	case $1 in
@@ -232,7 +242,7 @@ one() {
 	esac
 }
 
-# shown NAME: a test that has ended: what it printed, and its results.
+# shown NAME: prints the output and the results of a test that has ended.
 shown() {
 	local file id console
 	echo "# $1: after $SECONDS s"
@@ -246,7 +256,7 @@ shown() {
 	done
 }
 
-# How long a test is.
+# length NAME: prints the longest that a test takes, in seconds.
 length() {
 	case $1 in
 	lint | test-host) echo 100 ;;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reads a kernel log and prints it without the reports of KCSAN that are not about the module: in its strict form, of which the
-# rest of the kernel has many. A report is about the module if one of the two accesses is made by it, or by a function that it calls.
+# Reads a kernel log and prints it without those reports of KCSAN that are not about the module: in
+# the strict form of KCSAN, the rest of the kernel causes many. A report is about the module if the
+# module, or a function that it calls, makes one of the two accesses.
 
 function end_report() {
 	if (ours)

@@ -2,21 +2,24 @@
 /*
  * A plugin for QEMU that counts the instructions which the guest executes between two markers.
  *
- * A program in the guest executes `xchg %rcx,%rcx` where counting is to begin, and `xchg %rdx,%rdx` where it is to end; neither
- * does anything, and no compiler writes them. For each such pair the plugin appends to its output file
+ * A program in the guest executes `xchg %rcx,%rcx` where counting is to begin, and `xchg %rdx,%rdx`
+ * where it is to end; neither does anything, and no compiler writes them. For each such pair the
+ * plugin appends to its output file
  *
  *     interval NUMBER
- *     ADDRESS COUNT       instructions executed in blocks of the kernel that begin at ADDRESS (hexadecimal), one line a block
+ *     ADDRESS COUNT       instructions executed in the block of the kernel that begins at ADDRESS
+ *                         (hexadecimal), one line a block
  *     user COUNT          instructions executed in user mode
  *     lost COUNT          instructions that there was no counter for: must be 0
  *     end
  *
- * A block is what the emulator translates at a time: it ends at the first branch, so it lies in one function.
+ * A block is the code that the emulator translates in one piece: it ends at the first branch, so it
+ * lies in one function.
  *
  * Arguments: out=FILE
  *
- * Debian has no package with the plugin interface's header, so what is used of it is declared here. QEMU refuses a plugin
- * whose version of the interface it does not have.
+ * Debian has no package with the plugin interface's header, so the functions that are used are
+ * declared here. QEMU refuses a plugin whose version of the interface it does not have.
  */
 
 #include <inttypes.h>
@@ -55,7 +58,10 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 3;
 
 /* ---- counting ---- */
 
-/* Counters: one for user mode, one for what no other is left for, and one for each block of the kernel. */
+/*
+ * Counters: one for user mode, one for each block of the kernel, and one for all blocks for which
+ * no counter is left.
+ */
 enum { USER, LOST, FIRST, COUNTERS = 1 << 20, BUCKETS = 4 * COUNTERS };
 
 static struct qemu_plugin_scoreboard *score;

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Draws what scripts/bench.sh has measured, as SVG on standard output: picture.py FILE.json
+"""Draws the results of scripts/bench.sh, as SVG on standard output: picture.py FILE.json
 
-On top, what was counted: a pair of bars for each part, the C module's and ours, as long as they cost, the C module's being 100, and
-made of what the instructions belong to. Below, what was measured by the clock, with each of the processors: ours, where the C
-module's is 100.
+The upper half shows counted instructions, a pair of bars for each part: the C module's and ours.
+The length of a bar is the cost, where the C module's is 100; its colours are the classes of the
+instructions. The lower half shows the results by the clock, with each of the processors: ours,
+where the C module's is 100.
 """
 
 import json
@@ -16,9 +17,11 @@ from report import CLASSES, PROCESSORS, parts_of, title
 COLORS = {"crypto": "#4477aa", "module": "#ee6677", "network": "#228833", "scheduling": "#ccbb44", "memory": "#66ccee", "other": "#bbbbbb"}
 OURS = "#aa3377"
 WIDTH, LEFT, TOP, BAR = 920, 350, 70, 13  # pixels
-# Pixels of one hundredth: where nothing is expected to be more than a hundred, and where something is; and what has room there.
+# Pixels of one hundredth of the C module's figure: SCALE in the upper half, where no bar is
+# expected to be longer than 100, and WIDE in the lower half, where some are. MOST is the longest
+# bar of the lower half, in hundredths.
 SCALE, WIDE, MOST = 3.9, 2.1, 240
-# What is better when there is less of it.
+# Parts whose lower values are better.
 LESS = ("rtt_", "memory_", "lost_")
 LEFT_OUT = ("lost_", "ping_way")
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Makes tables of what a guest has measured.
+"""Makes tables of the measurements of a guest.
 
-    report.py collect CLASSES OUT MESSAGES COUNTS KERNEL   joins what selftests/bench.sh has printed and what the plugin has counted,
-                                                    and writes it to OUT, as JSON
-    report.py join OUT FILE…                        puts several of such together
-    report.py table FILE [profile]                  prints one as tables
+    report.py collect CLASSES OUT MESSAGES COUNTS KERNEL
+                                    joins the output of selftests/bench.sh (MESSAGES) with the
+                                    plugin's COUNTS, and writes the results to OUT, as JSON
+    report.py join OUT FILE…        joins several files of results
+    report.py table FILE [profile]  prints a file of results as tables
 """
 
 import base64
@@ -50,7 +51,7 @@ TITLES = {
     "lost_in_1": "  lost of 900",
     "memory_peer": "memory of a peer with 4 allowed IPs",
 }
-# What the clock was looked at on, and what that is called.
+# The processors that rates and times are measured on, and how the tables call them.
 PROCESSORS = {"avx2": "with AVX2", "plain": "without AVX2"}
 TOP = 60  # functions that are kept
 
@@ -75,7 +76,7 @@ class Classes:
 
 
 class Symbols:
-    """Where functions are: those of the kernel, and those of the modules in a round."""
+    """Addresses of functions: those of the kernel, and those of the modules in a round."""
 
     def __init__(self):
         self.lists, self.sorted = {}, {}
@@ -171,7 +172,7 @@ def digits(value):
 
 
 def spread(found):
-    """How far apart values are: half of what is between the least and the greatest, of their mean."""
+    """Half the distance between the least and the greatest value, in percent of their mean."""
     mean = statistics.mean(found) if found else 0
     return f"±{100 * (max(found) - min(found)) / 2 / mean:.1f} %" if len(found) > 1 and mean else ""
 
@@ -200,7 +201,7 @@ class Table:
 
 
 def parts_of(records):
-    """The parts that there are, in the order that TITLES has."""
+    """The parts of the records, in the order of TITLES."""
     order = list(TITLES)
     return sorted({record["part"] for record in records}, key=lambda part: (order.index(part) if part in order else len(order), part))
 
