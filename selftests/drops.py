@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Has packets dropped for every reason there is, and looks at what the interface counts and the log says.
+"""Makes wg0 drop packets for every reason there is, and checks its counters and the log.
 
-drops.py NAME KEY     runs the function NAME below; KEY is the private key of wg0, which is in this namespace, as the far
-                      end of its tunnel is
+drops.py NAME KEY     runs the function NAME below; KEY is the private key of wg0. Both wg0 and the
+                      far end of its tunnel are in this namespace
 """
 
 import base64
@@ -54,7 +54,7 @@ class Log:
                 self.lines.append(os.read(self.file, 8192).decode().split(";", 1)[1].split("\n")[0])
                 self.initiations += "Sending handshake initiation" in self.lines[-1]
             except BrokenPipeError:
-                continue  # some were overwritten
+                continue  # some lines were overwritten
             except BlockingIOError:
                 return self.lines
 
@@ -67,10 +67,12 @@ SENT_OF_ITSELF = {"tx_packets", "tx_bytes"}
 
 
 def dropped(title, action, log=None, barrier=None, quiet=True, **want):
-    """Checks what `action` changes: exactly the counters in `want`, by that much, with `log` in the log.
+    """Checks that `action` changes exactly the counters in `want`, by these amounts, and that the
+    log then matches `log`.
 
-    `barrier` follows it, and what that changes is part of `want`. Unless `quiet`, wg0 has a session and may send
-    something of its own accord, so that what it sends does not count.
+    `barrier` runs after the action; the changes that it makes are part of `want`. Unless `quiet`,
+    wg0 has a session and may send messages of its own accord: then its counters of sent messages
+    are not compared.
     """
     LOG.read().clear()
     before = statistics()
@@ -90,7 +92,7 @@ def dropped(title, action, log=None, barrier=None, quiet=True, **want):
 
 
 def new_peer(private_ours, *allowed, endpoint=False, address=OURS):
-    """A peer of wg0 at the other end of the loopback, which wg0 knows."""
+    """Makes a peer at the other end of the loopback, and configures wg0 with it."""
     ours = peer.public_of(base64.b64decode(private_ours))
     far = Peer(os.urandom(32), ours, address)
     options = ["allowed-ips", ",".join(allowed)]
@@ -118,7 +120,7 @@ def endpoint_of(far):
 
 
 def silent(far):
-    """Nothing has come."""
+    """Checks that wg0 has sent nothing to this peer."""
     far.sock.settimeout(0.2)
     try:
         answer = far.sock.recv(2000)
@@ -128,14 +130,14 @@ def silent(far):
 
 
 def told(error, send):
-    """`send` is told of this error."""
+    """An action that calls `send` and checks that it fails with this error."""
     def action():
         try:
             send()
         except OSError as e:
             assert e.errno == error, os.strerror(e.errno)
         else:
-            raise AssertionError("the sender was not told")
+            raise AssertionError("the sender got no error")
     return action
 
 
@@ -156,17 +158,17 @@ def xmit(key):
 
     v4, v6 = (socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6))
     for title, sock, to, log in (
-            ("nobody's IPv4 address", v4, "10.8.0.99", r"No peer has allowed IPs matching 10\.8\.0\.99"),
-            ("nobody's IPv6 address", v6, "fd08::99", r"No peer has allowed IPs matching fd08:.*:0*99")):
+            ("an IPv4 address of no peer", v4, "10.8.0.99", r"No peer has allowed IPs matching 10\.8\.0\.99"),
+            ("an IPv6 address of no peer", v6, "fd08::99", r"No peer has allowed IPs matching fd08:.*:0*99")):
         dropped(title, told(errno.ENOKEY, lambda: sock.sendto(b"x", (to, 9))), "wireguard: wg0: " + log, tx_errors=1)
     for title, sock, to in (("a peer without an endpoint, IPv4", v4, "10.8.0.2"), ("and IPv6", v6, "fd08::2")):
         dropped(title, told(errno.EDESTADDRREQ, lambda: sock.sendto(b"x", (to, 9))),
                 r"wireguard: wg0: No valid endpoint has been configured or discovered for peer \d+$", tx_errors=1)
 
-    # The sender is told by ICMP, too; and so it is if a packet that was to be segmented has nowhere to go.
+    # The sender gets an ICMP error, too, also for a packet that was to be segmented.
     v4.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
     v4.setsockopt(socket.SOL_UDP, 103, 1000)  # UDP_SEGMENT
-    dropped("a packet to be segmented, for nobody", told(errno.ENOKEY, lambda: v4.sendto(bytes(5000), ("10.8.0.99", 9))), tx_errors=1)
+    dropped("a packet to be segmented, for no peer", told(errno.ENOKEY, lambda: v4.sendto(bytes(5000), ("10.8.0.99", 9))), tx_errors=1)
     until("the ICMP error", lambda: v4.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH)
     silent(far)
 
@@ -187,11 +189,12 @@ def staged(key):
 
     send(0, 1)
     until("an initiation", lambda: LOG.read() is not None and LOG.initiations)
-    # There is room for 128. It is made when the next one comes, which is never dropped itself: so 129 may wait.
-    # Initiations that go unanswered are sent again every five seconds.
+    # There is room for 128. Room is made when the next packet comes, and that one is never dropped
+    # itself: so 129 may wait. An initiation without an answer is sent again every five seconds.
     dropped("129 that wait", lambda: send(1, 129), quiet=False)
     dropped("and 71 more", lambda: send(129, 200), quiet=False, tx_dropped=71)
-    # All 40 in one packet, of which none is dropped at once, but then all those that are too many.
+    # A GSO packet of 40 segments makes room as a single packet does: one that waits is dropped. The
+    # next packet drops all those that are too many.
     dropped("a segmented packet that waits", lambda: sock.sendto(
         b"".join(struct.pack(">II", number, 0) for number in range(200, 240)), ("10.8.0.2", 9)), quiet=False, tx_dropped=1)
     dropped("the next one", lambda: send(240, 241), quiet=False, tx_dropped=40)
@@ -201,7 +204,8 @@ def staged(key):
     assert got == list(range(112, 241)), got
     silent(far)
 
-    # What waits when the interface goes down, or its peer goes, is lost and counted.
+    # Packets that wait when the interface goes down, or when their peer is removed, are dropped and
+    # counted.
     def down():
         subprocess.run(["ip", "link", "set", "wg0", "down"], check=True)
 
@@ -216,7 +220,7 @@ def staged(key):
 
 
 def established(far):
-    """A session that wg0 knows to be one."""
+    """Makes a session, which wg0 has confirmed by receiving its first message."""
     LOG.read().clear()
     session = far.connect()
     until("the session", lambda: LOG.has(r"Receiving keepalive packet from peer \d+ \(.*:%d\b" % far.sock.getsockname()[1]))
@@ -224,14 +228,14 @@ def established(far):
 
 
 def refresh(far, session):
-    """Shows wg0 that we are there, so that it does not ask for a handshake soon."""
+    """Sends a keepalive, so that wg0 does not begin a handshake soon."""
     LOG.read().clear()
     far.send(session.seal())
     until("the keepalive", lambda: LOG.has("Receiving keepalive packet"))
 
 
 def latest(far):
-    """The initiation that was sent last: only to that one is a response taken."""
+    """The last initiation that was sent: wg0 takes a response to no other."""
     message = far.receive(INITIATION)
     while True:
         try:
@@ -241,14 +245,14 @@ def latest(far):
 
 
 def answered(far, sock=None):
-    """A session with wg0 as initiator, answered from `sock`, if there is one.
+    """Makes a session with wg0 as initiator, answering from `sock`, if given.
 
-    wg0 tries again every five seconds; an answer to the try before comes too late."""
+    wg0 sends another initiation every five seconds; an answer to the one before comes too late."""
     LOG.read().clear()
     for _ in range(10):
         far.consume_initiation(latest(far))
         message, session = far.response()
-        LOG.read()  # the line of the initiation that is answered here is in it by now
+        LOG.read()  # counts the initiation that is answered here, too
         before = LOG.initiations
         far.send(message, sock)
         until("the response, or another initiation", lambda: LOG.has("Receiving handshake response from peer") or LOG.initiations > before)
@@ -261,7 +265,7 @@ def small_buffer(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     far.sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 20)  # SO_RCVBUFFORCE
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # The kernel makes more of it: room for two such packets.
+    # The kernel rounds this up to its minimum, which has room for two such packets.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     sock.setblocking(False)
     for number in range(128):
@@ -280,7 +284,7 @@ def outside(key):
     segmented = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     segmented.setsockopt(socket.SOL_UDP, 103, 100)  # UDP_SEGMENT
     nft("add table inet t; add chain inet t o { type filter hook output priority 0; }")
-    # IPv6 counts what the stack refuses as another kind of error than IPv4 does.
+    # When the stack refuses a packet, IPv6 counts another kind of error than IPv4.
     for version, loopback, lost in ((4, "127.0.0.1", {"tx_dropped": 1}),
                                     (6, "::1", {"tx_errors": 1, "tx_aborted_errors": 1})):
         far = new_peer(key, "10.8.0.2/32", endpoint=True, address=(loopback, PORT))
@@ -292,7 +296,8 @@ def outside(key):
         def send_run(count):
             segmented.sendto(bytes(100 * count), ("10.8.0.2", 9))
 
-        # A packet of 28 bytes is one of 32 with padding, and 64 with what is around it; UDP and IP are not counted.
+        # A packet of 28 bytes is padded to 32, and its message has 64; UDP and IP headers are not
+        # counted.
         dropped(f"a packet sent over IPv{version}", send, tx_packets=1, tx_bytes=32 + 32)
         assert len(session.open(far.receive(DATA))[1]) == 32
         dropped("and a longer one", lambda: send(1392), tx_packets=1, tx_bytes=1420 + 32)
@@ -306,7 +311,7 @@ def outside(key):
         before = far_bytes(far)
         nft(f"add rule inet t o udp dport {far.sock.getsockname()[1]} drop")
         dropped(f"one that is refused outside, IPv{version}", send, **lost)
-        # The peer's own counter is of what was sent towards it.
+        # The peer's own counter includes bytes that were refused later.
         assert far_bytes(far) == before + 64, (far_bytes(far), before)
         for count in (2, 16, 40):
             dropped(f"a run of {count} that is refused outside, IPv{version}",
@@ -314,7 +319,7 @@ def outside(key):
         silent(far)
         nft("flush chain inet t o")
         refresh(far, session)
-        # Without a route nothing is counted at all.
+        # Without a route no counter changes.
         unreachable = "192.0.2.1" if version == 4 else "2001:db8::1"
         to = unreachable if version == 4 else f"[{unreachable}]"
         wg("set", "wg0", "peer", key_of(far), "endpoint", f"{to}:9")
@@ -343,7 +348,7 @@ def datagrams(key):
 
     for title, messages in (
             ("nothing or too short", [b"", b"\1", b"\1\0", b"\4\0\0"]),
-            ("no type that there is", [struct.pack("<I", kind) + bytes(144) for kind in (0, 5, 6, 255)]),
+            ("a type that does not exist", [struct.pack("<I", kind) + bytes(144) for kind in (0, 5, 6, 255)]),
             ("reserved bytes that are not zero", [
                 bytes([kind, *reserved]) + bytes(LENGTHS.get(kind, 64) - 4)
                 for kind in (INITIATION, RESPONSE, COOKIE, DATA) for reserved in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]),
@@ -351,8 +356,8 @@ def datagrams(key):
                 struct.pack("<I", kind) + bytes(LENGTHS[kind] - 4 + more)
                 for kind in (INITIATION, RESPONSE, COOKIE) for more in (-1, 1, -60, 1000)]),
             ("data shorter than it can be", [struct.pack("<I", DATA) + bytes(size) for size in (0, 4, 12, 27)]),
-            ("data for nobody", [struct.pack("<IIQ", DATA, number, 0) + bytes(16) for number in range(100)])):
-        # The last one is in the log, and all others come before it.
+            ("data for no session", [struct.pack("<IIQ", DATA, number, 0) + bytes(16) for number in range(100)])):
+        # Only the barrier's message is in the log. It comes after all others.
         dropped(title, lambda: send(messages), f"Invalid MAC of handshake, dropping packet from {name_of(far.sock)}$",
                 barrier=lambda: far.send(wrong))
     silent(far)
@@ -374,12 +379,12 @@ def handshakes(key):
             ("an initiation with a right MAC and nothing else", far.macs(struct.pack("<I", INITIATION) + bytes(112)), initiation),
             ("random bytes with a right MAC", far.macs(struct.pack("<I", INITIATION) + os.urandom(112)), initiation),
             ("an initiation of a stranger", stranger.initiation(), initiation),
-            ("an initiation of who only knows our public key", far.initiation(static_static=bytes(32)), initiation),
+            ("an initiation by a sender that only knows our public key", far.initiation(static_static=bytes(32)), initiation),
             ("an initiation whose ephemeral key was changed", far.macs(good[:8] + os.urandom(32) + good[40:-32]), initiation),
             ("an initiation whose timestamp was changed", far.macs(good[:88] + os.urandom(28)), initiation),
             ("a response to nothing", far.macs(struct.pack("<I", RESPONSE) + os.urandom(56)), response)):
         dropped(title, lambda: far.send(message), log)
-    # Points of small order make a secret that anybody knows.
+    # With a point of small order, everybody knows the shared secret.
     for number, point in enumerate(LOW_ORDER):
         dropped(f"an initiation with an ephemeral key of small order, {number}", lambda: far.send(far.initiation(ephemeral=point)), initiation)
     silent(far)
@@ -389,15 +394,15 @@ def handshakes(key):
             rx_packets=1, rx_bytes=148, tx_packets=1, tx_bytes=92)
     assert len(far.receive(RESPONSE)) == LENGTHS[RESPONSE]
     assert endpoint_of(far) == at(far)
-    # Who listened has it, too.
+    # An eavesdropper has this initiation, too.
     eve = far.new_socket()
     again = f"wireguard: wg0: Invalid handshake initiation from {name_of(eve)}$"
-    dropped("the same once more, from elsewhere", lambda: far.send(good, eve), again)
+    dropped("the same initiation again, from another address", lambda: far.send(good, eve), again)
     dropped("one with an earlier timestamp", lambda: far.send(far.initiation(timestamp=peer.tai64n(time.time() - 100)), eve), again)
     assert endpoint_of(far) == at(far)
     silent(far)
 
-    # As initiator.
+    # Now wg0 is the initiator.
     subprocess.run(["ip", "link", "set", "wg0", "down"], check=True)
     subprocess.run(["ip", "link", "set", "wg0", "up"], check=True)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -413,16 +418,16 @@ def handshakes(key):
         dropped(f"a response with an ephemeral key of small order, {number}", lambda: far.send(message, eve),
                 f"wireguard: wg0: Invalid handshake response from {name_of(eve)}$", quiet=False)
     assert endpoint_of(far) == at(far)
-    # None of these has taken anything away from the right answer.
+    # After all these, wg0 still takes the right response.
     far.consume_initiation(initiation)
     message, session = far.response()
     far.send(message)
     try:
         far.receive_data(session, timeout=3)
-    except TimeoutError:  # the next initiation has come before it
+    except TimeoutError:  # wg0 sent its next initiation before the response arrived
         far.receive_data(answered(far))
 
-    # A peer whose key is such a point is one that nothing can be sent to.
+    # Nothing can be sent to a peer whose key is such a point.
     for point in LOW_ORDER:
         public = base64.b64encode(point).decode()
         far.sock.setblocking(False)
@@ -439,7 +444,8 @@ def handshakes(key):
         far.sock.settimeout(0.2)
         try:
             while True:
-                assert far.sock.recv(2000)[0] != INITIATION, "an initiation was sent with a secret that anybody knows"
+                assert far.sock.recv(2000)[0] != INITIATION, \
+                    "an initiation was sent with a secret that everybody knows"
         except TimeoutError:
             pass
 
@@ -454,7 +460,8 @@ def response(key):
         session = answered(far, elsewhere)
         told_first, far.sock = far.sock, elsewhere
         until("the endpoint to move", lambda: endpoint_of(far) == at(far))
-        # What waited for the session goes there, although only the response has come from there.
+        # The packet that waited for the session goes to the new endpoint, although only the
+        # response has come from there.
         assert far.receive_data(session)[28:33] == b"waits"
         far.sock = told_first
         while True:
@@ -470,7 +477,7 @@ def private_key(key):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def change():
-        """Gives wg0 another private key, which the other end is told of."""
+        """Gives wg0 another private key, and the far end the public one."""
         secret = os.urandom(32)
         subprocess.run(["wg", "set", "wg0", "private-key", "/proc/self/fd/0"],
                        input=base64.b64encode(secret), check=True)
@@ -488,7 +495,8 @@ def private_key(key):
         silent(far)
         return session
 
-    # Without a key nothing can be sent. The first one sends what waits.
+    # Without a key nothing can be sent. When wg0 gets its first key, it sends the packets that
+    # wait.
     subprocess.run(["wg", "set", "wg0", "private-key", "/dev/null"], check=True)
     sock.sendto(b"first", ("10.8.0.2", 9))
     silent(far)
@@ -501,7 +509,7 @@ def private_key(key):
     change()
     begins_anew(b"after")
 
-    # The same for a session that waits for its first message, which makes it the current one.
+    # The same for a session that waits for its first message: that would make it the current one.
     session = far.connect(confirm=False)
     change()
     dropped("the first keepalive of a session under the old key", lambda: far.send(session.seal()),
@@ -514,7 +522,7 @@ def sessions(key):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def taken(title, session, instead_of=None):
-        """wg0 takes a keepalive of `session`, and not the one of `instead_of` before it."""
+        """Checks that wg0 takes a keepalive of `session`, and not one of `instead_of` before it."""
         dropped(title, lambda: instead_of and far.send(instead_of.seal()),
                 "Receiving keepalive packet", barrier=lambda: far.send(session.seal()), quiet=False,
                 rx_packets=1, rx_bytes=32)
@@ -530,7 +538,7 @@ def sessions(key):
     first = established(far)
     sent_with(first)
     second = again(confirm=False)
-    # Nobody knows yet whether the other end has its keys.
+    # wg0 does not know yet whether the far end has the keys of the second session.
     sent_with(first)
     taken("the first message of a new session", second)
     sent_with(second)
@@ -538,7 +546,7 @@ def sessions(key):
     sent_with(second)
     third = again(confirm=False)
     taken("one of the session before that is not, and one of the last", second, instead_of=first)
-    # A session that nothing has come under is replaced by the next one.
+    # A session under which nothing has come is replaced by the next one.
     fourth = again(confirm=False)
     taken("one of the replaced session is not, and one of the last", second, instead_of=third)
     sent_with(second)
@@ -563,14 +571,14 @@ def cookies(key):
         reply = far.cookie_reply(initiation, b"0123456789abcdef")
         dropped("a cookie reply that was changed", lambda: far.send(reply[:-1] + bytes([reply[-1] ^ 1])), unreadable, quiet=False)
         dropped("a cookie reply", lambda: far.send(reply), received, quiet=False)
-        # It is taken once, and another one is not looked at before the next initiation.
+        # One cookie reply is taken; the next is ignored until another initiation has been sent.
         dropped("and again", lambda: far.send(far.cookie_reply(initiation, bytes(16))), received, quiet=False)
         if LOG.initiations == before:
-            break  # all this was before the next initiation, which would have been another matter
+            break  # all this was before the next initiation, which would accept a cookie again
     assert not LOG.has(unreadable)
     initiation = far.receive(INITIATION)
     if initiation[-16:] == bytes(16):
-        initiation = far.receive(INITIATION)  # that one was sent before the reply
+        initiation = far.receive(INITIATION)  # the one before was sent before the reply
     assert peer.blake2s(initiation[:-16], key=b"0123456789abcdef", size=16) == initiation[-16:]
     assert endpoint_of(far) == at(far)
 
@@ -603,13 +611,13 @@ def data(key):
             quiet=False)
     assert endpoint_of(far) == at(far)
 
-    # A handshake has an index of its own, for which there is no data yet.
+    # The handshake makes a new session with an index of its own, under which no data has come yet.
     far.send(far.initiation())
     following = far.consume_response(far.receive(RESPONSE))
     unconfirmed = struct.pack("<IIQ", DATA, following.remote, 0) + os.urandom(16)
     dropped("data for a session not begun", lambda: far.send(unconfirmed, eve), log, barrier=barrier, quiet=False, **keepalive)
     assert endpoint_of(far) == at(far)
-    # What is authentic moves the endpoint.
+    # An authentic message moves the endpoint.
     far.send(following.seal(), eve)
     until("the endpoint to move", lambda: endpoint_of(far) == f"127.0.0.1:{eve.getsockname()[1]}")
 
@@ -644,7 +652,7 @@ def window(key):
     refused(2**64 - 1, 2**40 + 1)
     taken(2**40 - 1)
     taken(peer.REKEY_AFTER_MESSAGES + 1)
-    # The last one that there is. After it the key is not used any more, whatever the counter.
+    # The last counter that there is. After it the key is not used any more, whatever the counter.
     last = REJECT_AFTER_MESSAGES - 1
     taken(last)
     other = far.connect(confirm=False)
@@ -699,15 +707,15 @@ def inner(key):
             ("IPv4 that says 65535 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=65535), size, length),
             ("IPv6 that says one byte too many", ipv6("fd08::2", "fd08::1", 59, b"hello", length=6), size, length),
             ("IPv6 that says 65535 bytes", ipv6("fd08::2", "fd08::1", 59, b"hello", length=65535), size, length),
-            # The size comes first.
+            # The size is checked first.
             ("another peer's address and a wrong size", ipv4("10.8.0.77", "10.8.0.1", 17, datagram, length=999), size, length),
             ("another peer's IPv4 address", ipv4("10.8.0.77", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.77", frame),
-            ("nobody's IPv4 address", ipv4("10.8.0.78", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.78", frame),
+            ("an IPv4 address of no peer", ipv4("10.8.0.78", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.78", frame),
             ("our own IPv4 address", ipv4("10.8.0.1", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.1", frame),
             ("another peer's IPv6 address", ipv6("fd08::77", "fd08::1", 59, b""), whose % "fd08::77", frame),
-            ("nobody's IPv6 address", ipv6("fd08::78", "fd08::1", 59, b""), whose % "fd08::78", frame)):
+            ("an IPv6 address of no peer", ipv6("fd08::78", "fd08::1", 59, b""), whose % "fd08::78", frame)):
         dropped(title, send(packet, pad=False), log, quiet=False, **want)
-    # Where it came from was no lie.
+    # The message is authentic, so it moves the endpoint, although its packet is dropped.
     elsewhere = far.new_socket()
     far.sock = elsewhere
     dropped("from elsewhere", send(bytes(16)), "neither ipv4 nor ipv6 from peer \\d+ \\(%s\\)$" % name_of(elsewhere), quiet=False, **frame)
@@ -736,7 +744,7 @@ def overflow(key):
     assert sent > 4096
     silent(far)
     assert changes(before) == {}, changes(before)
-    # Who has a right to gets in now, if need be with a cookie.
+    # A peer gets a session now, if need be with a cookie.
     session = established(far)
     dropped("a keepalive", lambda: far.send(session.seal()), quiet=False, rx_packets=1, rx_bytes=32)
 
@@ -766,7 +774,8 @@ def removed(key):
     for _ in range(4):
         session = add()
         before = statistics()
-        # All these still wait to be encrypted when the removal begins. They are sent, or dropped and counted, but not afterwards.
+        # All these packets still wait to be encrypted when the removal begins. Each is sent before
+        # the peer is gone, or dropped and counted.
         with NoWorkers():
             for _ in range(400):
                 sock.sendto(bytes(15000), ("10.8.0.2", 9))
@@ -781,12 +790,12 @@ def removed(key):
         counted = changes(before)
         assert counted.get("tx_packets", 0) + counted.get("tx_dropped", 0) == 400, counted
         print(f"of 400 that were under way, {counted.get('tx_packets', 0)} were sent before the peer was gone")
-        # What it sends itself is not heard any more.
+        # Messages of the removed peer are not taken any more.
         dropped("data of a peer that was removed", lambda: far.send(session.seal()),
                 f"Invalid handshake initiation from {name_of(far.sock)}$", barrier=lambda: far.send(far.initiation()))
         silent(far)
 
-    # The same while data comes in.
+    # The same while data arrives.
     for _ in range(4):
         session = add()
         messages = [session.seal(ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 9, bytes(1000)))) for _ in range(200)]
@@ -808,7 +817,7 @@ def removed(key):
 
 
 def field(sock, kind, timeout=LIMIT):
-    """TOS or traffic class of the next message of this type. TimeoutError if none comes."""
+    """TOS or traffic class of the next message of type `kind`. TimeoutError if none comes."""
     end = time.monotonic() + timeout
     while True:
         sock.settimeout(max(0.001, end - time.monotonic()))
@@ -834,8 +843,9 @@ def dsfield(key):
         other = far.new_socket()
         end = time.monotonic() + LIMIT
         while "cookie reply" not in seen:
-            # In the midst of so many others that there is a load when its turn comes. (On a slow machine many of them are
-            # left to a thread of the kernel's, and may come too late for that.)
+            # So many others surround the initiation that wg0 is under load when its turn comes. (On
+            # a slow machine a kernel thread delivers many of them, perhaps too late for that: hence
+            # the loop.)
             with NoWorkers():
                 for message in [struct.pack("<I", INITIATION) + bytes(144)] * 600:
                     far.send(message, other)
@@ -849,7 +859,7 @@ def dsfield(key):
         print(loopback, seen)
         assert seen == {"initiation": 0x88, "response": 0x88, "data": 0, "keepalive": 0, "cookie reply": 0}
         wg("set", "wg0", "peer", key_of(far), "remove")
-        time.sleep(3)  # until it is not under load any more
+        time.sleep(3)  # until wg0 is not under load any more
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Has allocations of memory fail: those of the module or of another part of the kernel, all at a rate, or each one in its turn.
+"""Makes allocations of memory fail: those of the module or of another part of the kernel, at a
+random rate, or each one in its turn.
 
 Needs root in the initial namespaces of a kernel with FAILSLAB and FAIL_PAGE_ALLOC.
 """
@@ -13,15 +14,15 @@ import wgnl
 
 DEBUG = "/sys/kernel/debug/"
 EVERYTHING = (0, 2**64 - 1)
-# What the kernel watches itself with goes on without memory, or stops to watch.
+# The caches of the kernel's own detectors: these do without memory, or stop watching.
 WATCHERS = {"kmemleak_object", "kmemleak_scan_area", "debug_objects_cache"}
-# What says that there was no memory: sockets have words of their own for it, and so has a netlink socket that could not take
-# the answer in.
+# The errors for a lack of memory: sockets have errors of their own for it, and so has a netlink
+# socket that had no room for the answer.
 NO_MEMORY = {errno.ENOMEM, errno.ENOBUFS, errno.ENFILE}
 
 
 def symbol(name):
-    """From where to where a function of the kernel is."""
+    """The first address of a function of the kernel, and the one behind it."""
     with open("/proc/kallsyms") as file:
         symbols = sorted((int(line.split()[0], 16), line.split()[2]) for line in file)
     begin = next(address for address, other in symbols if other == name)
@@ -35,7 +36,8 @@ def module():
 
 
 class Faults:
-    """Which allocations may fail: those made below a function whose code is in `where`, and not below one in `spared`."""
+    """Chooses the allocations that may fail: those with a function in the address range `where`
+    among their callers, and none in `spared`."""
 
     KINDS = ("failslab", "fail_page_alloc")
 
@@ -72,7 +74,7 @@ class Faults:
 
     @property
     def count(self):
-        """How many allocations have been failed since rate()."""
+        """The number of allocations that have failed since rate()."""
         total = 0
         for kind in self.KINDS:
             with open(f"{DEBUG}{kind}/times") as file:
@@ -81,13 +83,13 @@ class Faults:
 
 
 class Nth:
-    """Runs something in which the n-th allocation of this thread fails."""
+    """Runs an action in which the n-th allocation of this thread fails."""
 
     def __init__(self):
         self.file = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
 
     def __call__(self, number, action):
-        """The error that it came to, and whether there was an n-th allocation."""
+        """Returns the error of the action (0: none), and whether there was an n-th allocation."""
         error = 0
         number = b"%d" % number
         os.pwrite(self.file, number, 0)
@@ -102,10 +104,11 @@ class Nth:
 
 
 def each(what, action, check, prepare=None, errors=(errno.ENOMEM,), may_fail=True, stride=1, limit=3000):
-    """Does `action` with each of its allocations failing in turn.
+    """Runs `action` again and again, with each of its allocations failing in turn.
 
-    `prepare` comes before it, and `check` after it, with its error. It fails with one of `errors`, and only if an
-    allocation did; and never at all unless `may_fail`. `stride`: only one of so many fails.
+    `prepare` runs before it, and `check` after it, with its error. The action may fail only with
+    one of `errors`, only if an allocation did, and never unless `may_fail`. With `stride`, only
+    every stride-th allocation is tried.
     """
     nth, failed, begun = Nth(), {}, time.monotonic()
     for number in range(1, limit, stride):
@@ -119,7 +122,7 @@ def each(what, action, check, prepare=None, errors=(errno.ENOMEM,), may_fail=Tru
         try:
             check(error)
         except AssertionError:
-            print(f"{what}: after allocation {number} failed, which came to '{os.strerror(error)}':")
+            print(f"{what}: after allocation {number} failed (error: {os.strerror(error)}):")
             raise
         if not hit:
             break
@@ -128,4 +131,4 @@ def each(what, action, check, prepare=None, errors=(errno.ENOMEM,), may_fail=Tru
     names = ", ".join(f"{count} {errno.errorcode[error]}" for error, count in sorted(failed.items()))
     print(f"NOTE: {what}: {(number - 1) // stride} of {number - 1} allocations failed, one at a time: {names or 'no error'}, {time.monotonic() - begun:.0f} s")
     assert number > 1, f"{what}: nothing was allocated"
-    assert not may_fail or failed, f"{what}: that does no harm"
+    assert not may_fail or failed, f"{what}: no failed allocation made it fail"

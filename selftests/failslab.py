@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Makes requests that there is no memory for, and looks at what becomes of them.
+"""Makes requests for which there is no memory, and checks their results.
 
 failslab.py NAME      runs the function NAME below, as root in the initial namespaces
 
-A request is made again and again: the first time its first allocation fails, the second time the second, and so on until
-one is made in which none was left to fail. That is deterministic, and leads into the error path of each of them.
+A request is made again and again: the first time its first allocation fails, the second time the
+second, and so on until a request succeeds because no allocation is left to fail. That is
+deterministic, and leads into the error path of each allocation.
 """
 
 import contextlib
@@ -38,7 +39,7 @@ def key(number):
 
 
 class Link(wgnl.Netlink):
-    """Requests about wg0, in the namespace in which the socket was made."""
+    """Requests for wg0, in the namespace in which the socket was made."""
 
     def __init__(self):
         super().__init__(0)
@@ -64,7 +65,7 @@ class Link(wgnl.Netlink):
 
 
 def fresh(kind):
-    """A netlink socket that no answer to an earlier request is waiting at."""
+    """A new netlink socket, at which no answer to an earlier request waits."""
     return contextlib.closing(Closing(kind))
 
 
@@ -88,7 +89,8 @@ def exists():
 
 def is_up():
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
-        return bool(struct.unpack_from("=H", fcntl.ioctl(sock, 0x8913, struct.pack("=16sH22x", b"wg0", 0)), 16)[0] & IFF_UP)  # SIOCGIFFLAGS
+        answer = fcntl.ioctl(sock, 0x8913, struct.pack("=16sH22x", b"wg0", 0))  # SIOCGIFFLAGS
+        return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP)
 
 
 def sockets():
@@ -98,7 +100,7 @@ def sockets():
 
 
 def allowed_ips(first, count):
-    """Prefixes that need new places where they part in the trie, in both families."""
+    """Prefixes of both families that need new branches in the trie."""
     found = []
     for number in range(first, first + count):
         found.append(wgnl.allowedip(socket.AF_INET, socket.inet_aton(f"10.{number}.0.0"), 16))
@@ -134,7 +136,8 @@ def configuration():
 
 
 def is_part_of(peers, whole):
-    """Whether the peers are the first of those, with all that they are to have, and the last one perhaps in part."""
+    """Whether `peers` are the first ones of `whole`, each with all its allowed IPs, the last one
+    perhaps with only the first of them."""
     return not peers or (len(peers) <= len(whole) and peers[:-1] == whole[:len(peers) - 1] and
                          peers[-1][0] == whole[len(peers) - 1][0] and
                          peers[-1][1] == whole[len(peers) - 1][1][:len(peers[-1][1])])
@@ -146,7 +149,7 @@ def set_device(*attrs):
 
 
 class Objects:
-    """Peers and interfaces that the module says it has made and destroyed are the same number in the end."""
+    """Checks that in the end the log has as many destroyed peers and interfaces as created ones."""
 
     def __enter__(self):
         with open(DEBUG + "dynamic_debug/control", "w") as file:
@@ -164,7 +167,7 @@ class Objects:
         self.log.lines.clear()
 
     def read(self):
-        # The log is not long.
+        # Often, before new lines overwrite old ones in the log.
         while not self.over.wait(0.2):
             self.take()
 
@@ -195,7 +198,7 @@ def load():
     def check(error):
         assert os.path.exists("/sys/module/wireguard") == (not error)
         if error:
-            # Nothing of it is left that would be in the way of the next try.
+            # Nothing is left that would be in the way of the next attempt.
             with contextlib.closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, wgnl.NETLINK_GENERIC)):
                 assert "wireguard" not in open("/proc/modules").read()
         else:
@@ -206,7 +209,7 @@ def load():
         if os.path.exists("/sys/module/wireguard"):
             subprocess.run(["rmmod", "wireguard"], check=True)
 
-    # The module's own part of it is called by that function of the kernel.
+    # do_one_initcall() calls the module's own part of it.
     with Faults(symbol("do_one_initcall")):
         each("insmod", insert, check, prepare)
     with inside("a"), fresh(Link) as link:
@@ -217,7 +220,8 @@ def load():
 def interface():
     with inside("a"), Objects():
         def check(error):
-            # If the answer to a request is lost it may have been done all the same.
+            # If the answer to a request is lost, the request may have been carried out all the
+            # same.
             assert error == errno.ENOBUFS or exists() == (not error)
             if exists():
                 with fresh(Link) as link:
@@ -227,7 +231,7 @@ def interface():
         def add():
             link.add()
 
-        # What registers the device is the core, has hundreds of them, and an error of its own.
+        # The core registers the device, with hundreds of allocations and an error of its own.
         for what, faults, stride, errors in (
                 ("ip link add, the module's part", Faults(spared=symbol("register_netdevice")), 2, NO_MEMORY),
                 ("ip link add", Faults(EVERYTHING, pages=False), 29, NO_MEMORY | {errno.EINVAL})):
@@ -242,7 +246,7 @@ def interface():
 
                 each(what, add, check, prepare, errors, stride=stride)
 
-        # Deleting needs no memory that it cannot do without. Whether the answer arrives is another matter.
+        # Deleting must succeed without memory. Only its answer may be lost.
         def delete():
             link.delete()
 
@@ -309,7 +313,7 @@ def configure():
         netlink = None
 
         def prepare(*attrs):
-            """Makes a socket, and the configuration one that has these attributes."""
+            """Makes a new socket, and a configuration with these attributes."""
             nonlocal netlink
             if netlink:
                 netlink.close()
@@ -321,7 +325,7 @@ def configure():
             return lambda: netlink.do(wgnl.SET_DEVICE, data)
 
         def wanted(action, *before):
-            """What comes of it if nothing fails."""
+            """The configuration after `action`, if nothing fails."""
             prepare(*before)
             action()
             return configuration()
@@ -332,7 +336,7 @@ def configure():
         faults = Faults()
         first = private(100), attr(wgnl.A_LISTEN_PORT, u16(PORT)), attr(wgnl.A_FWMARK, u32(0))
 
-        # A peer with all that it can have.
+        # A peer with all attributes.
         add = request(nest(wgnl.A_PEERS, wgnl.peer(key(1), attr(wgnl.P_PRESHARED_KEY, key(2)), ENDPOINT,
                                                    attr(wgnl.P_KEEPALIVE, u16(25)), allowed_ips(1, 12))))
         device, peers = wanted(add, *first)
@@ -345,7 +349,7 @@ def configure():
         with faults:
             each("wg set peer", add, check, lambda: prepare(*first))
 
-        # All of a configuration, in place of another one.
+        # A whole configuration, in place of another one.
         old = (*first, nest(wgnl.A_PEERS, *(wgnl.peer(key(i), allowed_ips(i, 1)) for i in (1, 2, 50))))
         setconf = request(attr(wgnl.A_FLAGS, u32(wgnl.REPLACE_PEERS)), private(101), attr(wgnl.A_FWMARK, u32(7)), nest(
             wgnl.A_PEERS, *(wgnl.peer(key(i), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), ENDPOINT, allowed_ips(10 * i, 2)) for i in range(1, 6))))
@@ -362,7 +366,8 @@ def configure():
         with faults:
             each("wg setconf", setconf, check_setconf, lambda: prepare(*old))
 
-        # A configuration a little different from the one there is: what both have stays, whatever fails.
+        # A configuration a little different from the present one: peers and allowed IPs of both
+        # stay, whatever fails.
         sync = request(nest(
             wgnl.A_PEERS,
             wgnl.peer(key(1), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), allowed_ips(1, 1)),
@@ -410,7 +415,7 @@ def configure():
         with faults:
             each("wg set listen-port", port, check_port, lambda: prepare(*old), NO_MEMORY)
 
-        # Allowed IPs that others have: their places are there, and only change hands.
+        # Allowed IPs of other peers: their entries exist, and only change hands.
         steal = request(nest(wgnl.A_PEERS, wgnl.peer(key(2), nest(wgnl.P_ALLOWEDIPS, *(
             wgnl.allowedip(socket.AF_INET, socket.inet_aton(f"10.{i}.0.0"), 16) for i in (1, 50, 1, 50))))))
         prepare(*old)
@@ -422,8 +427,8 @@ def configure():
         with faults:
             each("moving allowed IPs", steal, check_steal, lambda: prepare(*old), may_fail=False)
 
-        # A dump: of more peers than one message has room for. Its messages are allocated by the core, which makes shorter ones if
-        # there is no memory for long ones.
+        # A dump of more peers than one netlink message has room for. The core allocates the netlink
+        # messages, and makes shorter ones if there is no memory for long ones.
         many = [wgnl.peer(key(i), attr(wgnl.P_PRESHARED_KEY, key(i)), ENDPOINT, allowed_ips(i, 1)) for i in range(200)]
         prepare(*first, nest(wgnl.A_PEERS, *many[:100]))
         set_device(nest(wgnl.A_PEERS, *many[100:]))
@@ -445,7 +450,7 @@ def configure():
         with Faults(symbol("netlink_dump")):
             each("wg show", dump, unchanged, again, may_fail=False)
 
-        # Removing needs no memory that it cannot do without.
+        # Removing must succeed without memory.
         remove = request(nest(wgnl.A_PEERS, *(wgnl.peer(key(i), attr(wgnl.P_FLAGS, u32(wgnl.REMOVE_ME))) for i in (1, 2, 50))))
 
         def removed(_):
@@ -492,7 +497,7 @@ def move():
                 assert error
                 same()
                 return
-            assert not error or error == errno.ENOBUFS, "it moved, and said that it did not"
+            assert not error or error == errno.ENOBUFS, "it moved, but reported an error"
             with inside("b"):
                 assert exists() and not is_up()
                 same()
@@ -500,7 +505,7 @@ def move():
                     back.move(here)
             assert exists()
 
-        # When it has moved the core renames the device, where it does not reckon with a failure.
+        # After the move the core renames the device, and does not handle a failure of that.
         with Faults(EVERYTHING, spared=symbol("device_rename"), pages=False):
             each("ip link set netns", go, check, prepare, NO_MEMORY, stride=3)
         link.close()
@@ -509,7 +514,7 @@ def move():
 
 
 def namespace():
-    """A namespace goes away with all that is in it, with or without memory."""
+    """A namespace is destroyed with its interfaces, with or without memory."""
     with Objects():
         for number in range(3):
             run("ip", "netns", "add", "wgt-gone")

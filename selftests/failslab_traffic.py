@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Has the allocations fail that traffic needs, and looks at what is carried meanwhile and afterwards.
+"""Makes allocations fail while there is traffic, and checks what the tunnel carries meanwhile and
+afterwards.
 
-failslab_traffic.py NAME      runs the function NAME below, as root in the initial namespaces; the tunnel is the one of
-                              pair() in lib.sh
+failslab_traffic.py NAME      runs the function NAME below, as root in the initial namespaces; the
+                              tunnel is the one of pair() in lib.sh
 """
 
 import hashlib
@@ -20,19 +21,22 @@ RESPONSE, KEEPALIVE = 92, 32  # bytes
 
 
 def lost():
-    """How many packets the interface of `a` has not sent, or not whole."""
+    """The number of packets that the interface of `a` has dropped, or failed to send (tx_errors,
+    tx_dropped)."""
     with inside("a"), open("/proc/thread-self/net/dev") as file:
         counts = next(line.split()[1:] for line in file if line.lstrip().startswith("wg0:"))
     return int(counts[10]) + int(counts[11])
 
 
 def datagrams():
-    """Each packet that is handed to the interface arrives, or its sender or a counter says that it did not."""
+    """Each packet that the interface is given arrives, or its sender gets an error, or it is
+    counted."""
     works()
     for segments in (0, 8):
         flow = Flow("a", size=400)
         if segments:
-            flow.sender.setsockopt(socket.SOL_UDP, 103, 400)  # UDP_SEGMENT, which smaller packets do not mind
+            # UDP_SEGMENT; smaller packets go as they are.
+            flow.sender.setsockopt(socket.SOL_UDP, 103, 400)
         count = max(segments, 1)
         data = b"".join(struct.pack(">I", number) + flow.contents(number) for number in range(count))
 
@@ -42,12 +46,13 @@ def datagrams():
             before = lost()
 
         def check(_):
-            # A packet that could not be segmented counts as one.
+            # A GSO packet that could not be segmented counts as one.
             until("all are accounted for", lambda: flow.arrived() + lost() - before == count or (
                 segments and not flow.arrived() and lost() - before == 1))
 
         before = 0
-        # From the device's transmit function on; what becomes of a packet before is up to its socket.
+        # Allocations fail from the device's transmit function on. Before it, the socket reports
+        # them.
         with Faults():
             each("a packet" if not segments else "a packet of eight segments", lambda: flow.sender.send(data), check, prepare,
                  NO_MEMORY, may_fail=False if not segments else True)
@@ -60,19 +65,20 @@ def datagrams():
 
 
 def again(name):
-    """Has this side forget its session."""
+    """Makes this side forget its session."""
     ip(name, "link", "set", "wg0", "down")
     ip(name, "link", "set", "wg0", "up")
     ip(name, "addr", "replace", INNER[name][1] + "/64", "dev", "wg0")
 
 
 def received(name):
-    """How many bytes of authentic messages this side has received."""
+    """The number of bytes of authentic messages that this side has received."""
     return int(ns(name, "wg", "show", "wg0", "transfer").split()[1])
 
 
 def retried():
-    """What finds no memory once is done a little later: the handshake that a packet waits for, and keepalives."""
+    """A handshake that a packet waits for, and keepalives, are tried again after an allocation has
+    failed."""
     works()
     with Faults() as faults:
         again("a")
@@ -85,8 +91,8 @@ def retried():
         flow.complete()
         print(f"NOTE: an initiation that there was no memory for: {time.monotonic() - begun:.1f} s")
         flow.close()
-        # Any of the other allocations of a handshake, on either side. What there is no memory for may be the datagram itself: but
-        # there is a session, without another one.
+        # Any of the other allocations of a handshake fails, on either side. The packet itself may
+        # be lost for want of memory; the session is made all the same, without another packet.
         for _ in range(2):
             again("a")
             flow = Flow("a")
@@ -116,8 +122,9 @@ def retried():
 
 
 def rates():
-    """Any allocation of the module fails now and then, whatever is going on; afterwards all is as it should be."""
-    spared = symbol("__vmalloc_node_range_noprof")  # complains, which is right, but fails the test
+    """Allocations of the module fail at random during traffic and configuration; afterwards all
+    works."""
+    spared = symbol("__vmalloc_node_range_noprof")  # its warning is right, but would fail the test
     keys = {name: ns(OTHER[name], "wg", "show", "wg0", "peers").strip() for name in "ab"}
     over = threading.Event()
     done, refused = {}, {}
@@ -170,8 +177,9 @@ def rates():
 
             for _ in range(15):
                 send()
-            until("something is carried both ways", lambda: send() or all(flow.arrived() > 40 for flow in both))
-            # Making an interface takes so many allocations that with a tenth of them failing it hardly ever happens.
+            until("packets arrive both ways", lambda: send() or all(flow.arrived() > 40 for flow in both))
+            # Making an interface takes so many allocations that it hardly ever succeeds when a
+            # tenth of them fail.
             until("some of all requests are granted", lambda: send() or percent == 10 or len(done) == 3)
             over.set()
             for thread in threads:
@@ -179,7 +187,7 @@ def rates():
             injected = faults.count
             faults.rate(0)
         assert injected > 20, injected
-        # With memory all of it works at once, or again.
+        # With memory, everything works immediately.
         for words in (("a", "link", "set", "wg0", "up"), ("a", "addr", "replace", INNER["a"][1] + "/64", "dev", "wg0"),
                       ("b", "link", "set", "wg0", "up")):
             ip(*words)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Lets the world around a tunnel fail, and looks at what is carried meanwhile and afterwards.
+"""Makes the surroundings of a tunnel fail, and checks what the tunnel carries meanwhile and
+afterwards.
 
-faults.py NAME        runs the function NAME below; the tunnel is the one of pair() in lib.sh, and we are in neither of its
-                      namespaces
+faults.py NAME        runs the function NAME below; the tunnel is the one of pair() in lib.sh. This
+                      program is in neither of its namespaces
 """
 
 import contextlib
@@ -40,7 +41,7 @@ def ns(name, *words, check=True):
 
 @contextlib.contextmanager
 def inside(name):
-    """What is done meanwhile is done in this namespace: above all, sockets made in it stay there."""
+    """The body of the `with` runs in this namespace. Sockets made in it stay there."""
     ours = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(NAMESPACE + name, os.O_RDONLY)
     try:
@@ -68,7 +69,8 @@ def works():
 
 
 class Flow:
-    """Numbered datagrams that go one way through the tunnel, each with contents that follow from its number."""
+    """Numbered UDP packets that go one way through the tunnel, each with contents that follow from
+    its number."""
 
     def __init__(self, source, family=4, size=600):
         address = INNER[OTHER[source]][family == 6]
@@ -88,7 +90,7 @@ class Flow:
         return hashlib.shake_128(struct.pack(">I", number)).digest(self.size - 4)
 
     def send(self, count):
-        """Sends the next ones. What the sender is told that it has not been sent counts as refused."""
+        """Sends the next `count`. One whose sender gets an error counts as refused."""
         for _ in range(count):
             try:
                 self.sender.send(struct.pack(">I", self.sent) + self.contents(self.sent))
@@ -97,29 +99,30 @@ class Flow:
             self.sent += 1
 
     def arrived(self):
-        """How many have arrived; each only once, and as it was sent."""
+        """The number that has arrived. Checks that each came only once, and unchanged."""
         try:
             while True:
                 data = self.receiver.recv(70000)
                 number, = struct.unpack_from(">I", data)
-                assert data[4:] == self.contents(number), f"datagram {number} was changed"
+                assert data[4:] == self.contents(number), f"packet {number} was changed"
                 self.got.append(number)
         except BlockingIOError:
             pass
-        assert len(set(self.got)) == len(self.got), "a datagram arrived twice"
+        assert len(set(self.got)) == len(self.got), "a packet arrived twice"
         return len(self.got)
 
     def complete(self):
         until("all have arrived", lambda: self.arrived() == self.sent)
 
     def carries(self, count=20):
-        """Sends some more, which arrive, all of them."""
+        """Sends `count` more, and checks that all of them arrive."""
         first = self.sent
         self.send(count)
         until("they have arrived", lambda: self.arrived() and set(range(first, self.sent)) <= set(self.got))
 
     def passes(self):
-        """Sends more until one of them arrives: what was sent before that has arrived then, or is lost."""
+        """Sends more until one of them arrives. Any that was sent before has then arrived or is
+        lost."""
         first = self.sent
         until("one gets through", lambda: self.send(1) or self.arrived() and self.got[-1] >= first)
 
@@ -129,7 +132,7 @@ class Flow:
 
 
 class Stream:
-    """A TCP connection through the tunnel, on which random data goes one way, as much as there is room for."""
+    """A TCP connection through the tunnel that carries random data one way, as fast as it can."""
 
     BLOCK = os.urandom(1 << 16)
 
@@ -146,7 +149,7 @@ class Stream:
             self.out = socket.socket(kind, socket.SOCK_STREAM)
         for sock in (listener, self.out):
             sock.settimeout(LIMIT)
-        # So that what is under way when it is to end does not take long.
+        # A small buffer, so that the end does not have to wait long for data under way.
         self.out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
         self.out.connect(listener.getsockname()[:2])
         self.into = listener.accept()[0]
@@ -187,7 +190,8 @@ class Stream:
             thread.join(LIMIT)
             assert not thread.is_alive(), f"the stream from {self.path} hangs"
         assert not self.error, self.error
-        assert self.received_hash.digest() == self.sent_hash.digest(), f"what came from {self.path} is not what was sent"
+        assert self.received_hash.digest() == self.sent_hash.digest(), \
+            f"the data from {self.path} were changed"
         self.out.close()
         self.into.close()
         return self.received
@@ -219,7 +223,8 @@ def cpu(number, online):
 
 
 def hotplug():
-    """What the queues hold of a CPU that goes away is not lost; and nothing waits for that CPU."""
+    """Packets in the queues of a CPU that goes offline are not lost, and nothing waits for that
+    CPU."""
     works()
     both = flows()
     stop = threading.Event()
@@ -255,7 +260,7 @@ def hotplug():
             go_on(group)
     print(f"NOTE: {end(group)} bytes by TCP likewise")
     works()
-    # Interfaces come and go with one CPU, too, and have a place for the other.
+    # Interfaces that go up with one CPU work with two, too.
     cpu(1, 0)
     for name in "ab":
         ip(name, "link", "set", "wg0", "down")
@@ -267,7 +272,7 @@ def hotplug():
 
 
 def outside():
-    """Begins to count what `a` sends outside, and what comes to `b` of it."""
+    """Begins to count the datagrams that `a` sends outside, and those that come to `b`."""
     for name, hook, priority, direction in (("a", "output", -10, "sent"), ("b", "prerouting", -310, "came")):
         ns(name, "nft", f"add table inet {direction}; add chain inet {direction} c {{ type filter hook {hook} priority {priority}; }}; "
            f"add rule inet {direction} c udp dport {PORT} counter")
@@ -284,7 +289,7 @@ def udp_counter(name, counter):
 
 
 def netem(*words):
-    """Both directions of the link outside behave like that; without words, well again."""
+    """Makes both directions of the link outside behave like `words`; without any, perfectly."""
     for name in "ab":
         ns(name, "tc", "qdisc", "del", "dev", "eth0", "root", check=False)
         if words:
@@ -301,8 +306,9 @@ MODES = {
 
 
 def both_ways(least):
-    """A stream and 300 datagrams from each side; the streams go on for that many bytes. Returns how many these carried, and the
-    flows of datagrams, some of which may be on their way still."""
+    """Runs a stream and sends 300 packets from each side; each stream goes on for at least `least`
+    bytes. Returns the bytes that the streams carried, and the flows of packets, some of which may
+    still be on their way."""
     group = [Stream("a", 4), Stream("b", 6)]
     both = flows(size=300)
     for _ in range(20):
@@ -316,7 +322,7 @@ def both_ways(least):
 
 
 def lossy():
-    """Whatever the link does, data are what they were, and each datagram comes once at most."""
+    """Whatever the link does, data arrive unchanged, and each packet at most once."""
     works()
     outside()
     for mode, words in MODES.items():
@@ -334,14 +340,14 @@ def lossy():
         came, sent = counted("b", "came") - came, counted("a", "sent") - sent
         if mode == "duplication":
             assert came > sent, "nothing was duplicated"
-        # What was corrupted is counted by UDP, and does not get here.
+        # UDP outside counts and drops corrupted datagrams.
         wrong = sum(udp_counter(name, "InCsumErrors") for name in "ab") - wrong
         assert (wrong > 0) == ("corrupt" in words), wrong
         assert all(count >= 150 for count in counts), counts
         print(f"NOTE: {mode}: {total} bytes by TCP; {counts} of 300 datagrams each way; outside {came} came of {sent}, {wrong} both ways with wrong checksums")
         for flow in both:
             flow.close()
-    # Where no checksum protects them, what is corrupted gets as far as the tunnel, which never takes it for its own.
+    # Without outer checksums, corrupted datagrams get as far as the tunnel, which never takes one.
     for name in "ab":
         ns(name, "nft", "add table inet t; add chain inet t p { type filter hook prerouting priority -300; }; "
            f"add rule inet t p udp dport {PORT} udp checksum set 0")
@@ -355,7 +361,7 @@ def lossy():
         flow.close()
     netem()
     works()
-    # Save for those to another port now.
+    # Only datagrams that were corrupted to another port are still caught by UDP.
     came, wrong = counted("b", "came") - came, sum(udp_counter(name, "InCsumErrors") for name in "ab") - wrong
     assert wrong <= came / 50, (wrong, came)
     for name in "ab":
@@ -366,7 +372,7 @@ def lossy():
 
 
 class Clock:
-    """Sets the time of day, and sets it right at last."""
+    """Sets the time of day, and sets it right in the end."""
 
     def __enter__(self):
         self.real, self.begun = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -376,11 +382,12 @@ class Clock:
         return self.real + time.clock_gettime(time.CLOCK_BOOTTIME) - self.begun
 
     def ahead(self, seconds):
-        """That much later than it is."""
+        """Sets the time of day to `seconds` after the true one."""
         time.clock_settime(time.CLOCK_REALTIME, self.now() + seconds)
 
     def year(self, year):
-        """At the beginning of a year, an hour later, so that it is no time before the machine began to run."""
+        """Sets the time of day to the beginning of a year and an hour, plus the uptime: so it is
+        never before the machine began to run."""
         time.clock_settime(time.CLOCK_REALTIME, (year - 1970) * 31556952 + 3600 + time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def __exit__(self, *_):
@@ -391,24 +398,26 @@ HOUR, YEAR = 3600, 31556952
 
 
 def initiations(name):
-    """How many of the initiations that were sent are counted: counter() begins to count them."""
+    """The number of initiations that this side has sent since counter()."""
     return int(re.search(r"packets (\d+)", ns(name, "nft", "list", "chain", "inet", "c", "o"))[1])
 
 
 def counter(name):
+    """Begins to count the initiations that this side sends."""
     ns(name, "nft", "add table inet c; add chain inet c o { type filter hook output priority -10; }; "
        f"add rule inet c o udp dport {PORT} @th,64,8 1 counter")
 
 
 def new_session(name):
-    """Has this side forget its session, so that it begins with the next packet to make another one."""
+    """Makes this side forget its session, so that its next packet begins another one."""
     ip(name, "link", "set", "wg0", "down")
     ip(name, "link", "set", "wg0", "up")
     ip(name, "addr", "replace", INNER[name][1] + "/64", "dev", "wg0")
 
 
 def clocks():
-    """The time of day may be anything for a session. A new one is made by who is not in the past of what the other has seen."""
+    """A session does not depend on the time of day. A new one is made only if the time of the
+    initiator is after the last one that the responder has seen of it."""
     works()
     counter("a")
     counter("b")
@@ -433,7 +442,8 @@ def clocks():
         if time.monotonic() - begun < 60:
             assert before == initiations("a") + initiations("b"), "the time of day has ended a session"
 
-        # Later, then earlier: no initiation of the past is taken, neither when the other side was down in the meantime.
+        # Later, then earlier: no initiation of the past is taken, even if the other side was down
+        # in the meantime.
         clock.ahead(HOUR)
         new_session("a")
         assert ping("a", "10.8.0.2")
@@ -443,17 +453,17 @@ def clocks():
         new_session("b")
         new_session("a")
         assert not ping("a", "10.8.0.2", 3)
-        # In the other direction nothing of the future was seen yet.
+        # In the other direction, the responder has seen no time of the future yet.
         new_session("a")
         new_session("b")
         assert ping("b", "10.8.0.1")
         assert ping("a", "10.8.0.2")
-        # When the time comes again it is as it was.
+        # When that time has come, sessions can be made again.
         clock.ahead(HOUR + 60)
         new_session("a")
         assert ping("a", "10.8.0.2")
         clock.ahead(0)
-        # A peer that is made anew has no past.
+        # A peer that is removed and added again has seen no time at all.
         new_session("a")
         assert not ping("a", "10.8.0.2", 3)
         key, endpoint = ns("b", "wg", "show", "wg0", "endpoints").split()
@@ -462,7 +472,7 @@ def clocks():
         new_session("a")
         assert ping("a", "10.8.0.2")
 
-        # The clock says nothing to the timer that repeats an initiation.
+        # The time of day does not affect the timer that repeats an initiation.
         ns("b", "nft", "add table inet t; add chain inet t i { type filter hook input priority 0; }; "
            f"add rule inet t i udp dport {PORT} drop")
         new_session("a")
@@ -477,14 +487,15 @@ def clocks():
         assert time.monotonic() - begun > 3, "it was sent too early"
         flow.complete()
         flow.close()
-        # In every year that the kernel knows, sessions are made: and shown with the time of day.
+        # Sessions are made in every year that the kernel knows, and shown with the time of day.
         for year in (2038, 2106, 2200):
             clock.year(year)
             new_session("a")
             assert ping("a", "10.8.0.2")
             shown = int(ns("a", "wg", "show", "wg0", "latest-handshakes").split()[1])
             assert abs(shown - time.time()) < 100, (shown, time.time())
-    # Nobody takes that for the present who has seen the future.
+    # Both sides have seen the future, so they would refuse initiations of the present: make the
+    # peers anew.
     for name in "ab":
         key, endpoint = ns(name, "wg", "show", "wg0", "endpoints").split()
         ns(name, "wg", "set", "wg0", "peer", key, "remove")
@@ -494,9 +505,9 @@ def clocks():
 
 
 def queues():
-    """What finds a queue full is dropped and counted where it was to be put, and everything else arrives."""
+    """A packet that finds a queue full is dropped and counted there, and all others arrive."""
     works()
-    # Workers that do not get to run: 1024 packets wait for them, on the way out.
+    # The workers do not get to run: up to 1024 packets wait for them, on the way out.
     flow = Flow("a", size=100)
     flow.carries()
     dropped, before = statistic("a", "tx_dropped"), flow.sent
@@ -506,7 +517,8 @@ def queues():
     flow.carries()
     sent, arrived, dropped = flow.sent - before, flow.arrived() - before, statistic("a", "tx_dropped") - dropped
     print(f"NOTE: no workers: {arrived} of {sent} arrived, {dropped} were counted")
-    # Those that came first: what comes on top is not let in. And it is counted, which the C module does not do.
+    # The first packets arrive: later ones find no room. They are counted, which the C module does
+    # not do.
     assert 900 <= arrived < sent, (arrived, sent)
     assert flow.got[before:before + 900] == list(range(before, before + 900))
     assert dropped == (sent - arrived if RUST else 0), dropped
@@ -528,7 +540,7 @@ def queues():
     flow.carries()
     flow.close()
 
-    # And one outside: what is dropped there is counted inside.
+    # A queueing discipline outside: packets that are dropped there are counted inside.
     flow = Flow("a", size=1000)
     flow.carries()
     counted = statistic("a", "tx_dropped")
@@ -536,17 +548,17 @@ def queues():
     flow.send(500)
     flow.passes()
     dropped, outside = statistic("a", "tx_dropped") - counted, lost("eth0")
-    # TCP copes with that.
+    # A TCP stream goes on under these conditions.
     stream = Stream("a")
     stream.goes_on()
     stream.end()
     ns("a", "tc", "qdisc", "del", "dev", "eth0", "root")
-    # When these are there, so is all that the discipline let through.
+    # When these have arrived, so have all that the discipline let through.
     flow.carries()
     missing = flow.sent - flow.arrived()
     print(f"NOTE: tbf outside: {missing} of {flow.sent} did not arrive, {dropped} were counted inside, {outside} outside")
-    # Of a packet of many datagrams that the discipline splits it does not say what became of some. Keepalives and neighbour
-    # discovery may be among those that it dropped.
+    # When the discipline splits an aggregate, it does not report the loss of single datagrams.
+    # Keepalives and neighbour discovery may be among the datagrams that it dropped.
     assert 0 < dropped and 0 < outside and 0 < missing
     assert dropped <= missing + 5 if RUST else missing <= dropped <= outside
     flow.close()
@@ -557,7 +569,7 @@ def queues():
     before, full = statistic("b", "rx_packets"), udp_counter("b", "RcvbufErrors")
     for _ in range(10):
         flow.send(50)
-        until("they have come", lambda: statistic("b", "rx_packets") >= before + flow.sent)
+        until("they have been received", lambda: statistic("b", "rx_packets") >= before + flow.sent)
     full = udp_counter("b", "RcvbufErrors") - full
     print(f"NOTE: a full socket: {flow.arrived()} of 500 arrived, {full} found no room")
     assert full > 0 and flow.arrived() + full == 500
@@ -567,8 +579,9 @@ def queues():
 
 
 def links():
-    """Whatever becomes of addresses, links and routes outside, streams go on."""
-    # `b` is also behind a second link, and at an address of its own, to which `a` knows one default route at a time.
+    """Streams go on whatever happens to addresses, links and routes outside."""
+    # `b` is also behind a second link, and has an address of its own, to which `a` has one default
+    # route at a time.
     run("ip", "link", "add", "eth1", "netns", "wgt-a", "type", "veth", "peer", "name", "eth1", "netns", "wgt-b")
     for name, number in (("a", 1), ("b", 2)):
         ip(name, "addr", "add", f"10.10.0.{number}/24", "dev", "eth1")
@@ -605,7 +618,7 @@ def links():
         if changes[-1] in (first, second):
             go_on(group)
         else:
-            time.sleep(0.3)  # cut off; what follows mends it
+            time.sleep(0.3)  # the tunnel is cut off; the next change mends it
         if changes[-1] == second:
             until("b follows", lambda: endpoint().startswith("10.10."))
         print(f"{title}: {time.monotonic() - begun:.1f} s")
@@ -615,7 +628,7 @@ def links():
 
 
 def asleep():
-    """Before the machine sleeps keys are forgotten, and the traffic makes new ones when it goes on."""
+    """Before the machine sleeps the keys are forgotten; afterwards the traffic makes new ones."""
     run("modprobe", "pm-notifier-error-inject", "priority=-1")
     error = "/sys/kernel/debug/notifier-error-inject/pm/actions/PM_SUSPEND_PREPARE/error"
     works()
@@ -628,7 +641,7 @@ def asleep():
         before = initiations("a") + initiations("b")
         with open(error, "w") as file:
             file.write("-22")
-        # Somebody who was told later than we will have none of it.
+        # A notifier that is called after the module's refuses the sleep.
         assert subprocess.run(["sh", "-c", "echo freeze > /sys/power/state"], stderr=subprocess.DEVNULL).returncode
         with open(error, "w") as file:
             file.write("0")
