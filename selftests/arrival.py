@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What selftests/arrival.sh needs besides the shell.
+"""The Python parts of selftests/arrival.sh.
 
-    arrival.py deny DIRECTORY                   has the cgroup of that directory receive no IP packet (BPF_CGROUP_INET_INGRESS), as
-                                                systemd does for IPAddressDeny=any
-    arrival.py two_flows KEY PORT COUNT         prints a configuration of an interface with the public key KEY: two peers. Waits for a
-                                                line on standard input, when there is such an interface on PORT of 10.9.0.2. Then
-                                                both peers send COUNT datagrams each, one on the first processor and one on the
-                                                second
-    arrival.py in_order COUNT                   at the inner side: fails unless the datagrams of each of the two come in the order in
-                                                which they were sent, and half of them at least
+    arrival.py deny DIRECTORY               lets the cgroup of DIRECTORY receive no IP packet
+                                            (BPF_CGROUP_INET_INGRESS), as systemd does for
+                                            IPAddressDeny=any
+    arrival.py two_flows KEY PORT COUNT     prints a configuration with two peers, for an interface
+                                            with the public key KEY. The interface has to be on PORT
+                                            of 10.9.0.2 before a line comes on standard input. Then
+                                            each peer sends COUNT messages with a packet each, one
+                                            peer on the first processor, the other on the second
+    arrival.py in_order COUNT               receives these packets at the inner side; fails unless
+                                            those of each peer come in the order in which they were
+                                            sent, and at least half of them
 """
 
 import ctypes
@@ -66,7 +69,7 @@ def in_order(count):
             data, (source, _) = sock.recvfrom(100)
         except TimeoutError:
             break
-        # Once something has come the rest is not far.
+        # After the first packet the others follow within 5 s, or are lost.
         sock.settimeout(5)
         number, = struct.unpack("!I", data)
         arrived[source] += 1
@@ -79,7 +82,9 @@ def in_order(count):
 
 def deny(directory):
     bpf_prog_load, bpf_prog_attach, cgroup_skb, ingress = 5, 8, 8, 0
-    instructions = ctypes.create_string_buffer(struct.pack("<BBhiBBhi", 0xb7, 0, 0, 0, 0x95, 0, 0, 0))  # return 0
+    # return 0
+    instructions = ctypes.create_string_buffer(
+        struct.pack("<BBhiBBhi", 0xb7, 0, 0, 0, 0x95, 0, 0, 0))
     licence = ctypes.create_string_buffer(b"GPL")
 
     def bpf(command, attributes):

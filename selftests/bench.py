@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What selftests/bench.sh needs besides a shell.
+"""The Python parts of selftests/bench.sh.
 
-    bench.py markers            for each line `begin` or `end` on standard input, executes the marker that has the emulator begin
-                                or end counting instructions (scripts/bench/instructions.c), and answers with a line;
-                                `check` executes both, and 2 * CHECK instructions between them
+    bench.py markers            for each line `begin` or `end` on standard input, executes the
+                                marker that makes the emulator begin or end counting instructions
+                                (scripts/bench/instructions.c), and answers with a line; `check`
+                                executes both, and 2 * CHECK instructions between them
     bench.py symbols NAME all|modules
-                                prints where the functions of the kernel or of its modules are, for scripts/bench/report.py
-    bench.py iperf FILE         prints what a run of `iperf3 -J` carried: of TCP, bytes and what was sent twice; of UDP, datagrams received
-                                and sent
-    bench.py rate FILE          prints how much that was a second: the unit, and the number
+                                prints the addresses of the functions of the kernel with its
+                                modules, or of its modules alone, for scripts/bench/report.py
+    bench.py iperf FILE         prints the result of `iperf3 -J` in FILE: for TCP, bytes received
+                                and segments sent again; for UDP, datagrams received and sent
+    bench.py rate FILE          prints the rate of that result: the unit, and the number a second
 """
 
 import base64
@@ -24,8 +26,10 @@ CHECK = 10**7
 
 
 def markers():
-    begin, end, ret = b"\x48\x87\xc9", b"\x48\x87\xd2", b"\xc3"  # xchg %rcx,%rcx; xchg %rdx,%rdx; ret
-    loop = b"\xb9" + struct.pack("<I", CHECK) + b"\xff\xc9\x75\xfc"  # mov $CHECK,%ecx; 1: dec %ecx; jnz 1b
+    # xchg %rcx,%rcx; xchg %rdx,%rdx; ret
+    begin, end, ret = b"\x48\x87\xc9", b"\x48\x87\xd2", b"\xc3"
+    # mov $CHECK,%ecx; 1: dec %ecx; jnz 1b
+    loop = b"\xb9" + struct.pack("<I", CHECK) + b"\xff\xc9\x75\xfc"
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     functions = {}
     for name, code in (b"begin\n", begin + ret), (b"end\n", end + ret), (b"check\n", begin + loop + end + ret):

@@ -1,18 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0
 """A thousand peers of one interface, for selftests/bench.sh.
 
-    bench_peers.py KEY LISTEN MANY      the peers are in the namespace $NS + a and the interface, wg1, in $NS + b; KEY is its public
-                                        key. Writes a configuration of wg1 with all of them to /tmp/peers, and then does what
-                                        lines of standard input say, answering each with a line:
+    bench_peers.py KEY LISTEN MANY      the MANY peers are in the namespace $NS + a, the interface,
+                                        wg1, is in $NS + b; KEY is its public key. Writes a
+                                        configuration of wg1 with all peers to /tmp/peers. Then
+                                        carries out the commands on standard input, one a line, and
+                                        answers each with a line:
 
     connect N           N more peers begin a handshake each, one after the other
-    flood N             the same, all at once; answers with the handshakes a second
-    answer N            N more peers are sent something, and answer the handshake that this begins
-    send PEERS N        that many of those that are connected send N datagrams in turn, which is waited for
-    burst PEERS N       the same, all N at once; answers with the datagrams a second
-    receive PEERS N     that many peers are sent N datagrams in turn
+    flood N             the same, all together; answers with the handshakes a second
+    answer N            the interface sends a packet to each of N more peers; they answer the
+                        handshakes that this begins
+    send PEERS N        the first PEERS connected peers send N datagrams in turn; returns when all
+                        have arrived
+    burst PEERS N       the same, all N together; answers with the datagrams a second, and with the
+                        number that arrived
+    receive PEERS N     the interface sends N packets to that many peers in turn
 
-The peers' encryption is done in advance and in user mode, where it is not counted. Of the interface's own work nothing is.
+The peers encrypt in advance and in user mode, where nothing is counted. The interface does all its
+work in the kernel, where it is.
 """
 
 import base64
@@ -47,13 +53,13 @@ def checksum(data):
 
 
 def datagram(number):
-    """What a peer sends: an IPv4 packet with a UDP datagram, whose checksum may be zero."""
+    """A packet from a peer: IPv4 and UDP, whose checksum may be zero."""
     head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28 + SIZE, 0, 0, 64, 17, 0, socket.inet_aton(address(number)), socket.inet_aton(HUB))
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + struct.pack(">HHHH", 9, 9, 8 + SIZE, 0) + bytes(SIZE)
 
 
 def stamped(sock):
-    """Receives something, and when it had arrived, in seconds."""
+    """Receives a datagram, and returns the time of its arrival, in seconds."""
     _, ancillary, _, _ = sock.recvmsg(2048, 64)
     seconds, nanoseconds = struct.unpack("qq", ancillary[0][2])
     return seconds + nanoseconds / 1e9
@@ -97,7 +103,8 @@ class Farm:
         begun = time.time()
         for peer, message in zip(peers, messages):
             peer.send(message)
-        # Whoever looked for the answers would take time from those who give them.
+        # Reading the answers now would take processor time from the interface. The time of their
+        # arrival is in the timestamps.
         time.sleep(3)
         ended = max(stamped(peer.sock) for peer in peers)
         return round(count / (ended - begun))
@@ -121,7 +128,7 @@ class Farm:
             self.hub.recv(2048)
 
     def burst(self, peers, count):
-        # The queue outside is one that opens once a second.
+        # The link outside collects the datagrams in a queue, and the queue opens once a second.
         for peer, message in self.sealed(peers, count):
             peer.send(message)
         time.sleep(3)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Floods wg0, which is in this namespace, with RATE handshake initiations a second, and measures how much data it receives
-meanwhile.
+"""Floods wg0, which is in this namespace, with RATE handshake initiations a second, and measures
+how much data it receives meanwhile.
 
-flood.py KEY PORT KIND…     KEY is the public key of wg0. First without a flood, then with one of each KIND
+flood.py KEY PORT KIND…     KEY is the public key of wg0. Measures first without a flood, then with
+                            one of each KIND
 
-What comes from outside comes over the loopback here: what it costs wg0 is the same. The flood is one of whole trains of
-messages, which one system call sends and the kernel takes apart on arrival, so that next to nothing of the time is the sender's.
-It has a rate because the sender shares the processors with wg0: as fast as it can, it would send more where more is left to it.
+The messages come over the loopback, which costs wg0 the same as a network card. One system call
+sends a whole train of them, which the kernel takes apart on arrival: so the sender takes next to no
+time. The flood has a fixed rate because the sender shares the processors with wg0: at full speed it
+would send more against the module that leaves it more time.
 """
 
 import mmap
@@ -26,14 +28,14 @@ RATE = 8000
 
 
 def messages(far, count, mac):
-    """Initiations of which nothing is right, but the first MAC if `mac`."""
+    """Random initiations; only their first MAC is right, and only if `mac`."""
     for _ in range(count):
         message = struct.pack("<I", INITIATION) + os.urandom(112)
         yield far.macs(message) if mac else message + os.urandom(32)
 
 
 def flood(far, sent, sources, mac):
-    """Sends for ever, RATE messages a second, and counts in `sent`."""
+    """Sends RATE messages a second for ever, and counts them in `sent`."""
     train = list(messages(far, 64, mac))
     length = 64 if sources == 1 else 8
     socks = []
@@ -67,7 +69,7 @@ def received():
 
 
 def measure(kind, sent):
-    """Prints the kilobytes a second that wg0 receives, and the messages a second that the flood is of."""
+    """Prints the kilobytes a second that wg0 receives, and the messages a second of the flood."""
     time.sleep(SETTLE)
     begun, before = time.monotonic_ns(), (received(), sent[0])
     time.sleep(SECONDS)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """The peer of a machine that hibernates. For hibernation.sh.
 
-hibernation.py peer ADDRESS PORT          sends packets to be forwarded into the tunnel, answers
-                                          handshakes, and counts what comes out of the tunnel;
-                                          takes commands at that address and port
+hibernation.py peer ADDRESS PORT          sends packets for the machine to forward into the tunnel,
+                                          answers handshakes, and counts the data messages that
+                                          arrive; takes commands at that address and port
 hibernation.py ask ADDRESS PORT COMMAND   sends a command, and prints the answer
 
-Commands: private, public: prints the key of the machine, or of the peer; start: begins to send;
-report: prints what has come; quit.
+Commands: `private` prints the private key of the machine, `public` the public key of the peer;
+`start` begins to send; `report` prints the counts; `quit` ends the peer.
 """
 
 import base64
@@ -34,7 +34,8 @@ def serve(address, port):
         "private": base64.b64encode(private).decode(),
         "public": base64.b64encode(side.public).decode(),
     }
-    # What came under each index and counter; how often something else came under one.
+    # The digest of the message that came under each index and counter, and how often another
+    # message came under one of them.
     seen, doubled = {}, 0
     started, number, due = False, 0, time.monotonic()
     server = socket.create_server((address, port))

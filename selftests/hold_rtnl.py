@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Holds the RTNL until it is ended, and prints `held` when it does.
+"""Holds the RTNL until this program is ended, and prints `held` when it has the lock.
 
-The kernel takes the RTNL for an ethtool request before it reads all of it. The rest of this one
-lies in a page that is not there: userfaultfd(2) asks this program for it, which never fills it.
+The kernel takes the RTNL for an ethtool request before it has read all of the request. The rest of
+this request lies in a page that is not there: userfaultfd(2) asks this program for the page, and
+the program never fills it.
 """
 
 import ctypes
@@ -37,7 +38,7 @@ def ask():
 
 
 threading.Thread(target=ask, daemon=True).start()
-# The message that the page is wanted: the RTNL is held.
+# userfaultfd(2) asks for the page: the RTNL is held.
 os.read(fault, 32)
 print("held", flush=True)
 time.sleep(1000)
