@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Sends wg0, which is in this namespace, what no WireGuard sends, and checks that nothing comes of it but what must.
+"""Sends wg0, which is in this namespace, messages that no WireGuard sends, and checks that they
+change nothing but the counters that they must change.
 
-hostile.py NAME KEY PART        runs the function NAME below, with PART of its packets (a number up to 1); KEY is the private key
-                                of wg0
-hostile.py stream ADDRESS FILE  sends blocks to the TCP echo service at port 5555 and compares them with what comes back, as long
-                                as there is FILE
+hostile.py NAME KEY PART        runs the function NAME below, with PART of its messages (a number up
+                                to 1); KEY is the private key of wg0
+hostile.py stream ADDRESS FILE  sends blocks to the TCP echo service at port 5555 and compares them
+                                with the answers, as long as FILE exists
 
-What comes from outside comes over the loopback, from any address in 127.0.0.0/8. It is sent by one CPU and so arrives in
-order, and in portions that no queue is too short for, unless it is a flood; so everything that is counted is
-counted exactly.
+The messages come over the loopback, from any address in 127.0.0.0/8. One CPU sends them, so they
+arrive in order. Except in a flood they come in portions that no queue is too short for. So the
+counters must be exactly right.
 """
 
 import os
@@ -26,17 +27,19 @@ from peer import COOKIE, DATA, INITIATION, LENGTHS, REJECT_AFTER_MESSAGES, REKEY
 from wire import ipv4
 
 UDP_SEGMENT = 103
-# So many wait at most: with 512 handshake messages there are cookies, and with 1024 packets no room.
+# Messages that wait at most: with 512 handshake messages wg0 is under load and answers with
+# cookies, and 1024 packets fill a queue.
 PORTION = 400
 KEEPALIVE = 32
 WINDOW = 8128
 
 
 class Scene:
-    """wg0, its peers, and what may have become of them: that, and nothing else, is what check() lets pass.
+    """wg0, its peers, and the state that they must be in. check() accepts no other.
 
-    One peer is honest and has a tunnel, some only are there, one is the attacker, and the usher comes in after the
-    attacker: when he is in, what was sent before him has been read.
+    One peer is honest and has a tunnel. Thirty bystanders do nothing. One is the attacker (`far`).
+    The usher sends after the attacker: when wg0 has taken the usher's messages, it has read all that
+    were sent before them.
     """
 
     def __init__(self, key, part):
@@ -73,7 +76,7 @@ class Scene:
         return {name: count for name, count in statistics().items() if name.startswith("rx_") and name not in counted}
 
     def received_from(self, far):
-        """Bytes received from a peer, as netlink says."""
+        """Bytes received from a peer, according to netlink."""
         for _, message in self.netlink.dump(wgnl.GET_DEVICE, wgnl.attr(wgnl.A_IFNAME, "wg0")):
             for kind, peers in wgnl.parse(message):
                 for _, peer in wgnl.parse(peers) if kind == wgnl.A_PEERS else ():
@@ -88,7 +91,7 @@ class Scene:
         self.sent += 1
 
     def burst(self, messages, sock=None):
-        """Sends messages as one packet that is segmented late, as far as they are of one size."""
+        """Sends messages: those of one size as one aggregate, which the kernel segments late."""
         sock, first = sock or self.far.sock, 0
         while first < len(messages):
             size, end = len(messages[first]), first + 1
@@ -104,7 +107,7 @@ class Scene:
         self.sent += len(messages)
 
     def some(self, sequence):
-        """As much of a sequence as is to be sent, from all over it."""
+        """A random choice of a sequence, in its order: the part of it that is to be sent."""
         sequence = list(sequence)
         return sequence if self.part == 1 else sorted(self.random.sample(sequence, max(1, int(len(sequence) * self.part))))
 
@@ -119,7 +122,7 @@ class Scene:
         until("the usher to be in", lambda: self.received_from(self.usher) >= before + LENGTHS[INITIATION] + KEEPALIVE)
 
     def counted(self, what):
-        """Waits until what was sent has been counted, and only that."""
+        """Waits until the counters are exactly as expected."""
         try:
             until(what, lambda: self.seen() == (self.received, self.errors))
         except AssertionError:
@@ -127,7 +130,7 @@ class Scene:
             raise
 
     def check(self, what):
-        """Nothing has changed but what had to."""
+        """Checks that everything is as expected, and nothing else has changed."""
         self.usher_in()
         self.counted(what)
         assert self.other_counts() == self.others, (what, self.others, self.other_counts())
@@ -136,19 +139,22 @@ class Scene:
         for key, before in self.before.items():
             after = now[key]
             if key in self.honest:
-                # Traffic has gone on, and so may have its handshakes.
+                # The honest peer's traffic has gone on, perhaps with new handshakes.
                 assert before[:5] + before[8:] == after[:5] + after[8:], (what, before, after)
                 assert all(int(a) <= int(b) for a, b in zip(before[5:8], after[5:8])), (what, before, after)
                 assert int(before[6]) < int(after[6]), (what, "the honest peer's data has not arrived", before, after)
             elif key == key_of(self.far):
-                want = [*before[:3], self.endpoint, before[4], self.handshake, str(self.received), before[7] if self.quiet else after[7], before[8]]
+                want = [*before[:3], self.endpoint, before[4], self.handshake, str(self.received),
+                        before[7] if self.quiet else after[7], before[8]]
                 assert want == after, (what, want, after)
             elif key != key_of(self.usher):
                 assert before == after, (what, before, after)
-        print(f"{what}: after {self.sent} packets and {time.monotonic() - self.start:.1f} s all is as it has to be", flush=True)
+        print(f"{what}: after {self.sent} messages and {time.monotonic() - self.start:.1f} s "
+              "everything is as it must be", flush=True)
 
     def session(self):
-        """A session of the attacker, as initiator. He does not ask for it while he would first be asked for a cookie."""
+        """Makes a session of the attacker, as initiator. First waits until wg0 is not under load any
+        more, or it would answer with a cookie."""
         if self.quiet:
             self.usher_in()
             time.sleep(1.5)
@@ -161,11 +167,11 @@ class Scene:
         return Sealer(session, 1)
 
     def still(self, seal):
-        """The same session, or another one when it has become old: keys do not live for ever."""
+        """The same session, or another one after 60 s: wg0 does not keep keys for ever."""
         return seal if time.monotonic() < seal.begun + 60 else self.session()
 
     def read_all(self):
-        """Takes what has come for the attacker, of which there may be so much that nothing more finds room."""
+        """Empties the attacker's socket buffer, so that there is room for an answer."""
         self.far.sock.setblocking(False)
         try:
             while True:
@@ -174,7 +180,8 @@ class Scene:
             pass
 
     def begun(self, size):
-        """A session has begun with messages of this size, of which one has moved the endpoint."""
+        """Notes that a session has begun with `size` bytes of messages, and has moved the
+        endpoint."""
         self.received += size
         self.counted("the session")
         self.endpoint, self.handshake = at(self.far), self.dump()[key_of(self.far)][5]
@@ -183,7 +190,7 @@ class Scene:
         return self.received_from(self.far), self.error_counts()
 
     def accepted(self, plain):
-        """What will be counted for an authentic message with this inside."""
+        """Notes how wg0 must count an authentic message with `plain` inside."""
         kind = verdict(plain)
         if kind == OK:
             self.received += KEEPALIVE + len(plain)
@@ -193,7 +200,7 @@ class Scene:
 
 
 class Sealer:
-    """Encrypts for a session, quickly."""
+    """Encrypts for a session, with one cipher object for all messages."""
 
     def __init__(self, session, counter):
         self.begun = time.monotonic()
@@ -215,12 +222,13 @@ def flipped(message, bits):
 
 
 def bits_of(*fields):
-    """The bits in these places of a message, (first byte, byte after the last one)."""
+    """The bits of these fields of a message, each (first byte, byte after the last one)."""
     return [bit for first, end in fields for bit in range(8 * first, 8 * end)]
 
 
 def lengths(scene):
-    """Every type at every length, of zeros and of random bytes, over IPv4 and IPv6; the long ones in fragments."""
+    """Every type at every length, of zeros and of random bytes, over IPv4 and IPv6; the long ones
+    in fragments."""
     six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     six.connect(("::1", PORT))
     near = [length + more for length in (*LENGTHS.values(), KEEPALIVE, 4, 16) for more in (-1, 0, 1)]
@@ -237,13 +245,13 @@ def lengths(scene):
     for sock in scene.eve, six:
         sock.settimeout(0.2)
         try:
-            raise AssertionError("this was answered: " + sock.recv(2000).hex())
+            raise AssertionError("wg0 answered: " + sock.recv(2000).hex())
         except TimeoutError:
             pass
 
 
 class Judged:
-    """Handshake messages of which each leaves a line in the log."""
+    """Sends handshake messages, each of which leaves a line in the log."""
 
     def __init__(self, scene):
         self.scene, self.waiting = scene, 0
@@ -256,7 +264,7 @@ class Judged:
             self.end()
 
     def end(self):
-        """All of them have been refused, and none has been taken for anything else."""
+        """Checks that every message was refused, and counted in no other way."""
         name = "127.0.0.1:%d" % self.scene.eve.getsockname()[1]
 
         def refusals():
@@ -268,9 +276,11 @@ class Judged:
 
 
 def bits(scene):
-    """Each bit of each field of each message is turned over: with the MACs that it had, and with those that it then has to have."""
+    """Flips each bit of each field of each message: with the MACs as they were, and with MACs that
+    are right for the changed message."""
     far, judged = scene.far, Judged(scene)
-    # The second MAC is only looked at under load, and the sender's index is his own affair if the first MAC is right.
+    # The second MAC is checked only under load. With a right first MAC, any sender's index is
+    # valid.
     good = far.initiation()
     for bit, message in flipped(good, scene.some(bits_of((0, 132)))):
         judged.send(message, logged=bit >= 32)
@@ -280,7 +290,7 @@ def bits(scene):
     scene.check("flipped bits of an initiation")
     assert scene.dump()[key_of(far)][3:8] == ["(none)", scene.dump()[key_of(far)][4], "0", "0", "0"]
 
-    # As initiator.
+    # Now wg0 is the initiator.
     scene.quiet = False
     wg("set", "wg0", "peer", key_of(far), "endpoint", at(far))
     scene.endpoint = at(far)
@@ -290,7 +300,8 @@ def bits(scene):
     far.consume_initiation(initiation)
     LOG.read().clear()
     reply, refused = far.cookie_reply(initiation, bytes(16)), 0
-    # Of a wrong index not even that is said; the type is another one then.
+    # Every reply leaves this line, also one with a wrong index. A flipped bit of the type makes
+    # another kind of message, which leaves none.
     for bit, message in flipped(reply, scene.some(bits_of((0, 64)))):
         scene.send(message, scene.eve)
         refused += bit >= 32
@@ -321,7 +332,7 @@ def bits(scene):
 
 
 class Window:
-    """The counters that are taken, as a set."""
+    """The replay window of wg0: the counters that it has taken, as a set."""
 
     def __init__(self, seen):
         self.seen, self.next = set(seen), max(seen) + 1
@@ -335,7 +346,7 @@ class Window:
 
 
 def replays(scene):
-    """What has been received once is sent again, and counters are in any order, old, or near their end."""
+    """Messages are sent again, and counters come in any order, old ones, and near their end."""
     seal = scene.session()
     recorded = []
     for number in scene.many(2000):
@@ -366,7 +377,8 @@ def replays(scene):
         scene.check(what)
 
     def around():
-        """Mostly forward, mostly by little, and back as far as the window is long."""
+        """Counters that go mostly forward, mostly by little, and back by up to a window and
+        more."""
         place = 10000
         for _ in scene.many(12000):
             place += scene.random.choice((1, 1, 2, 63, 64, 65, 1000, 8100, 20000, -1, -64)) if scene.random.random() < 0.3 else 0
@@ -377,14 +389,14 @@ def replays(scene):
     try_all("counters that are never taken", [
         scene.random.choice((scene.random.randrange(REJECT_AFTER_MESSAGES, 2**64), 2**64 - 1, 2**64 - 2, REJECT_AFTER_MESSAGES,
                              REJECT_AFTER_MESSAGES + scene.random.randrange(8130))) for _ in scene.many(3000)])
-    # The last counter there is would end it.
+    # Not the last counter of a key: it would end the session.
     try_all("counters near the limits", [
         min(scene.random.choice((REKEY_AFTER_MESSAGES, REJECT_AFTER_MESSAGES)) + 100 - scene.random.randrange(20000), REJECT_AFTER_MESSAGES - 2)
         for _ in scene.many(3000)])
 
 
 def inner(scene):
-    """Authentic messages with packets inside that lie."""
+    """Authentic messages with malformed packets inside."""
     seal = scene.session()
     number = 0
 
@@ -398,12 +410,12 @@ def inner(scene):
             seal = scene.still(seal)
 
     good = [packet(random.Random(number), version) for number in range(2) for version in (4, 6)]
-    # Every length, of which some are too long for one fragment outside.
+    # Every length up to 1600, and some that take several fragments outside.
     for length in [*scene.some(range(1601)), 3000, 9000]:
         deliver(bytes(length))
         for plain in good[:2]:
             deliver((plain + scene.random.randbytes(length))[:length])
-    # One that came in very many fragments may be dropped unread.
+    # The stack may drop a message of very many fragments before wg0 sees it.
     for length in 30000, 65000, 65475:
         for plain in (bytes(length), ipv4(ALLOWED4, "10.8.0.250", 59, bytes(length - 20))):
             scene.counted("packets inside")
@@ -415,7 +427,8 @@ def inner(scene):
             until("a long packet", lambda: scene.seen() in (dropped, taken))
             print(f"{length} bytes: {'taken' if scene.seen() == taken else 'dropped'}")
             scene.received, scene.errors = scene.seen()
-    # Most of the time would be for thinking up lies. Each is told again with a byte changed, mostly one of the headers.
+    # Making malformed packets takes most of the time. So each is sent again twice on average, with
+    # a byte changed, mostly in the headers.
     lies = [packet(scene.random, lie=True) for _ in scene.many(4000)]
     for lie in lies:
         deliver(lie)
@@ -427,7 +440,7 @@ def inner(scene):
 
 
 def bursts(scene):
-    """Trains: outside, of anything, as one packet that is taken apart late; inside, of segments that do not belong together."""
+    """Aggregates: outside, of any messages; inside, of segments that do not belong together."""
     for _ in scene.many(1400):
         size = scene.random.choice((1, 4, 16, 31, 32, 33, 64, 92, 148, 148, 500, 1000, 1452))
         head = struct.pack("<I", scene.random.choice((INITIATION, RESPONSE, COOKIE, DATA, DATA, 7)))
@@ -450,7 +463,7 @@ def bursts(scene):
             seal, waiting = scene.still(seal), len(plains)
         for plain in plains:
             scene.accepted(plain)
-        # As they come out of one device, or one by one.
+        # As one aggregate, or one by one.
         messages = [seal(plain) for plain in plains]
         if scene.random.random() < 0.8:
             scene.burst(messages)
@@ -463,7 +476,8 @@ def bursts(scene):
 
 
 def ecn(scene, seal):
-    """What becomes of the two bits, of which there are some outside and some inside, for both families."""
+    """Checks the ECN bits of delivered packets, for all bits outside and inside, of both
+    families."""
     inside = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))  # ETH_P_ALL
     inside.bind(("wg0", 0))
     inside.settimeout(30)
@@ -480,21 +494,23 @@ def ecn(scene, seal):
                     while mark not in got:
                         got = inside.recv(2000)
                     seen = got[1] & 3 if version == 4 else got[1] >> 4 & 3
-                    # One that has no bits inside cannot be marked, and is delivered as it is.
+                    # A packet without ECN bits of its own cannot be marked, and is delivered as it
+                    # is.
                     assert seen == {(3, 1): 3, (3, 2): 3, (1, 2): 1}.get((outer, own), own), (version, outer, own, seen)
     scene.far.sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
     scene.counted("ECN")
 
 
 def floods(scene):
-    """Handshake messages faster than they can be read, from many sources: with a MAC that is wrong, right, and with cookies."""
+    """Handshake messages faster than wg0 can read them, from many sources: with wrong MACs, with a
+    right first MAC, and with cookies."""
     far = scene.far
     socks = []
     for number in range(256):
         sock = far.new_socket((f"127.{66 + number % 7}.{number}.{number % 250 + 1}", 0))
         sock.connect(OURS)
         socks.append(sock)
-    # Two that receive their answers.
+    # The number of answers by type.
     answers = {}
 
     def read_answers():
@@ -528,9 +544,9 @@ def floods(scene):
     scene.check("a flood with the first MAC right")
     read_answers()
 
-    # Under that load even the right initiation is only answered with a cookie, which is good for one address and port.
+    # Under that load wg0 answers an initiation only with a cookie, for one address and port.
     pile = [far.macs(garbage(INITIATION))] * 1024
-    # One that nobody will ever accept: the attacker is to have no session here.
+    # Its contents are random: the attacker is to get no session here.
     asking = far.macs(garbage(INITIATION))
     for _ in range(200):
         if far.cookie:
@@ -574,7 +590,7 @@ def main(name, key, part):
     os.sched_setaffinity(0, [0])
     scene = Scene(key, float(part))
     {function.__name__: function for function in (lengths, bits, replays, inner, bursts, floods)}[name](scene)
-    # What is left must be as it was at the beginning.
+    # Remove the bystanders and the other peers, so that the state is that of the beginning.
     for public in scene.dump():
         if public not in scene.honest and public != scene.far.remote and len(scene.before[public]) == 9:
             wg("set", "wg0", "peer", public, "remove")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Packets for the inside of a tunnel, most of which lie, and what its end has to make of them.
+"""Packets for the inside of a tunnel, most of them malformed, and the verdicts on them.
 
-All of them are for 10.8.0.2 or fd08::2, or who else might feel addressed, and come from ALLOWED4 or ALLOWED6 if they
-do not lie about it.
+In malformed packets a field "lies". The destination of a packet is 10.8.0.2 or fd08::2, or another
+address that the stack might take for its own. The source is ALLOWED4 or ALLOWED6, unless it lies.
 """
 
 import struct
@@ -18,7 +18,7 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 
 
 def verdict(plain):
-    """What an interface has to make of what an authentic message holds: OK, or the counter of what is wrong with it."""
+    """The verdict on the content of an authentic message: OK, or the name of the error counter."""
     if not plain:
         return OK
     if len(plain) < 20 or plain[0] >> 4 not in (4, 6) or plain[0] >> 4 == 6 and len(plain) < 40:
@@ -35,7 +35,7 @@ def verdict(plain):
 
 
 def tcp(sport, dport, seq, ack, flags, payload=b"", options=b"", offset=None, window=1000):
-    """A TCP segment without a checksum, which may be made to lie about where its payload begins."""
+    """A TCP segment without a checksum; with `offset` it lies about where its payload begins."""
     options += bytes(-len(options) % 4)
     offset = 5 + len(options) // 4 if offset is None else offset
     return struct.pack(">HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, (offset & 15) << 4, flags, window, 0, 0) + options + payload
@@ -47,7 +47,7 @@ def echo(version, payload):
 
 
 def extension(random, following):
-    """An IPv6 extension header of some kind and its number; the length may be a lie."""
+    """A random kind of IPv6 extension header, and its bytes; its length may lie."""
     kind = random.choice((0, 43, 44, 60, 51, 135))
     if kind == 44:
         return kind, struct.pack(">BBHI", following, random.randrange(256), random.choice((0, 1, 8, 1400 & ~7, 0xFFF9)), random.getrandbits(32))
@@ -59,7 +59,7 @@ def extension(random, following):
 
 
 def transport(random, version):
-    """Something to be carried by IP, and the number of its protocol."""
+    """The number of a protocol over IP, and random content for it."""
     payload = random.randbytes(random.choice((0, 1, 8, 64, 500, 1300)))
     kind = random.choice((TCP, UDP, UDP, ICMP if version == 4 else ICMP6, NONE, random.randrange(256)))
     ports = random.choice((9, 22, 53, 5201, 51820, random.randrange(65536))), random.choice((9, 53, 51820, random.randrange(65536)))
@@ -70,14 +70,14 @@ def transport(random, version):
         datagram = udp(*ports, payload)
         return kind, datagram if random.random() < 0.7 else datagram[:4] + random.randbytes(4) + datagram[8:]
     if kind in (ICMP, ICMP6):
-        # An echo, or an error about a packet that nobody sent.
+        # An echo, or an error about a packet that was never sent.
         return kind, echo(version, payload) if random.random() < 0.3 else bytes((random.choice((3, 5, 11, 12, 1, 2, 4, 134, 137)), random.randrange(8))) + \
             random.randbytes(6) + (ipv4("10.8.0.2", ALLOWED4, UDP, payload) if version == 4 else ipv6("fd08::2", ALLOWED6, UDP, payload))
     return kind, payload
 
 
 def packet(random, version=None, lie=False):
-    """A packet; if it is to lie, then about any number of things."""
+    """A random packet; with `lie`, any number of its fields may lie."""
     version = version or random.choice((4, 6))
     kind, payload = transport(random, version)
     if version == 4:
@@ -93,7 +93,7 @@ def packet(random, version=None, lie=False):
         return bytes(plain)
     for _ in range(random.choice((0, 1, 1, 2, 3))):
         LIES[random.randrange(len(LIES))](random, plain)
-    # Rarely there is nothing left, which would be a keepalive.
+    # Rarely nothing is left; an empty packet would be a keepalive.
     return bytes(plain[:1600]) or b"\0"
 
 
@@ -122,7 +122,7 @@ def lie_source(random, plain):
 
 
 def lie_options(random, plain):
-    """IPv4 options, or room for them that is not there."""
+    """Adds IPv4 options, or only a header length that claims room for them."""
     if not plain or plain[0] >> 4 != 4:
         return
     words = random.randrange(11)
@@ -161,17 +161,17 @@ LIES = (lie_length, lie_version, lie_checksum, lie_source, lie_options, lie_frag
 
 
 def with_ecn(version, bits, mark):
-    """A packet with these ECN bits that nobody answers."""
+    """A packet with these ECN bits, for an address that does not answer."""
     if version == 4:
         return ipv4(ALLOWED4, "10.8.0.250", NONE, mark, tos=bits)
     return ipv6(ALLOWED6, "fd08::250", NONE, mark, tos=bits)
 
 
 def train(random):
-    """Segments of one flow that look as if they could be put together, and mostly cannot."""
+    """Segments of one flow that GRO might merge, and mostly must not."""
     version, protocol = random.choice((4, 6)), random.choice((TCP, TCP, TCP, UDP))
     size, count = random.choice((1, 8, 100, 500, 1300, 1380)), random.choice((2, 3, 16, 44))
-    # Some to an address where nobody answers.
+    # 10.8.0.250 and fd08::fa do not answer.
     target = random.choice((2, 250))
     ports, seq, ack = (random.randrange(1, 65536), random.choice((9, 5201, 51820))), random.getrandbits(32), random.getrandbits(32)
     trouble = random.choice((0, 0.1, 0.5))

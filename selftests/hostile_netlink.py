@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Sends random and mutated netlink requests, most of them wrong, and looks at how they are answered.
+"""Sends random and mutated netlink requests, most of them wrong, and checks the answers.
 
 hostile_netlink.py SEED COUNT SECRETS
 
-The same SEED and COUNT make the same requests. SECRETS is a file with keys, as `wg` has them, that those without rights are never
-to see. There are several senders at once. Some of them may configure:
+The same SEED and COUNT make the same requests. SECRETS is a file with keys in the format of `wg`,
+which senders without rights must never see. Several senders run concurrently. Some of them may
+configure:
 
 root        requests to the generic netlink family, in namespace c, to interfaces that come and go
 links       requests to rtnetlink, in d, for interfaces of the kind wireguard
 dumps       dumps that are given up half-way, in c
 
-some may not, send requests of all kinds, and are to be refused each time:
+Some may not configure anything. They send requests of all kinds, each of which must be refused:
 
-nobody      another user, in a, with a socket that root opened and one of his own
+nobody      another user, in a, first with a socket that root opened, then with its own
 unmapped    root, in a, in a user namespace that owns nothing
 outside     another user, with a socket of `owner`'s namespace
 
-and some may configure what is their own:
+And some may configure interfaces of their own:
 
-owner       a user in a user namespace and a network namespace of his own, and wg9 in that, which is another's
-creator     he who made the user namespace of `owner`, with a socket of that
+owner       a user in a user namespace and a network namespace of its own; the latter also has wg9,
+            whose socket is in another namespace
+creator     the user that made the user namespace of `owner`, with a socket of its network namespace
 
-Prints a line of JSON for each: how many requests it sent and how they were answered. Fails if any answer was not as it should be.
+Prints a line of JSON for each sender: the number of its requests and of each answer. Fails if any
+answer was wrong.
 """
 
 import array
@@ -40,12 +43,12 @@ RTM_SETLINK = 19
 NLM_F_ECHO, NLM_F_CREATE, NLM_F_EXCL = 0x8, 0x400, 0x200
 IFLA_TARGET_NETNSID, IFLA_NEW_IFINDEX, IFLA_NUM_VF = 46, 49, 21
 DO, DUMP = NLM_F_REQUEST | NLM_F_ACK, NLM_F_REQUEST | NLM_F_ACK | NLM_F_DUMP
-# Seconds after which something does not come any more.
+# Seconds after which an event is given up.
 HANG = 120
 
 
 def long(attrs):
-    """An A_PEERS that is as long as its length says or, where that has no room for it, far longer."""
+    """An A_PEERS whose body may be longer than its length of 16 bits can say."""
     body = b"".join(attrs)
     return struct.pack("=HH", (4 + len(body)) & 0xFFFF, A_PEERS | NESTED) + body
 
@@ -57,7 +60,7 @@ def deep(kind, levels):
     return body
 
 
-# Where each of the senders begins, and which part of the requests it sends, in percent.
+# The namespace in which each sender begins, and its part of the requests, in percent.
 ROLES = {
     "root": ("c", 16),
     "links": ("d", 2),
@@ -71,7 +74,7 @@ ROLES = {
 
 
 class Sender:
-    """Makes requests, sends them and reads what they are answered with."""
+    """Makes requests, sends them and reads the answers."""
 
     def __init__(self, seed, secrets):
         self.maker = Maker(seed)
@@ -79,7 +82,7 @@ class Sender:
         self.secrets = secrets
         self.answers, self.wrong = collections.Counter(), []
         self.sent = 0
-        # Attributes made beforehand, for those to whom it makes no difference what they send.
+        # Attributes made in advance, for senders that are refused whatever they send.
         self.ready, self.ready_links = [], []
         self.nested = deep(1, 500)
         self.pool = [self.maker.device() for _ in range(150)] + [self.maker.sound() for _ in range(50)]
@@ -101,12 +104,12 @@ class Sender:
         ]
 
     def begin(self, role):
-        """Is the sender of this role from now on."""
+        """Makes this the sender of `role`: seeds it and opens its sockets."""
         self.chance.seed(f"{self.chance.random()} {role}")
         self.generic, self.route = Socket(), Netlink(socket.NETLINK_ROUTE)
         self.family = self.generic.family
 
-    # What goes into a request.
+    # Making requests.
 
     def target(self):
         at = self.chance.random()
@@ -119,7 +122,7 @@ class Sender:
         )
 
     def attributes(self):
-        """Attributes of the family: half of them as they were made, half of them mutated, few of them garbage."""
+        """Attributes of the family: half of them as they were made, half mutated, few garbage."""
         if self.ready:
             return self.chance.choice(self.ready)
         how = self.chance.random()
@@ -175,7 +178,8 @@ class Sender:
         return self.maker.mutate(body) if body and chance.random() < 0.3 else body
 
     def next_generic(self):
-        """Sends a request to the family. True: with a header that is right."""
+        """Sends a request to the family; it is sound if its header is right. Returns
+        exchange()'s."""
         chance = self.chance
         command, flags = (SET_DEVICE, DO) if chance.random() < 0.85 else (GET_DEVICE, DUMP)
         version, reserved = 1, 0
@@ -194,7 +198,8 @@ class Sender:
         return self.exchange(self.generic, self.family, flags, body, not damaged)
 
     def next_link(self, spaces=()):
-        """Sends a request to rtnetlink. True: it is to change something, and its header is right."""
+        """Sends a request to rtnetlink; it is sound if it asks for a change. Returns
+        exchange()'s."""
         chance = self.chance
         kind = chance.choice([RTM_NEWLINK] * 6 + [RTM_SETLINK, RTM_DELLINK, RTM_DELLINK, RTM_GETLINK])
         flags = DO
@@ -211,8 +216,8 @@ class Sender:
     # Sending and reading.
 
     def exchange(self, sock, kind, flags, body, sound):
-        """Sends a request, seldom cut off or with more behind it, and reads all that comes of it: (sound, errno, data came).
-        The errno is 0 for what was done, None where nothing was answered."""
+        """Sends a request, seldom cut off or with more behind it, and reads all answers. Returns
+        (sound, errno, data came). The errno is 0 for success, and None if there was no answer."""
         sock.seq += 1
         self.sent += 1
         message = struct.pack("=IHHII", 16 + len(body), kind, flags, sock.seq, 0) + body
@@ -223,7 +228,7 @@ class Sender:
                 message = message[: self.chance.randrange(len(message))]
             elif how < 0.02:
                 message = u32(self.chance.choice([0, 15, 16, 17, 20, len(message) + 1, 0xFFFFFFFF])) + message[4:]
-            elif how < 0.03:  # several at once, the others of which ask for no answer
+            elif how < 0.03:  # the same request three times in one datagram
                 message = b"".join([message + bytes(-len(message) % 4)] * 3)
             else:
                 message += self.chance.randbytes(self.chance.randrange(1, 16))
@@ -240,15 +245,15 @@ class Sender:
         return sound, status, data
 
     def answer(self, sock, one):
-        """All that there is to be read, or up to the `one` end that there will be. What a request comes to is there when it has
-        been sent, and a dump goes on when it is read."""
+        """Reads all answers, or with `one` up to the end of the one that must come. The answer to a
+        request is there as soon as it has been sent; a dump continues while it is read."""
         status, data = None, False
         while not one or status is None:
             try:
                 size = sock.sock.recv_into(sock.buffer, 0, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return status, data
-            except OSError as error:  # it had no room for all the answers
+            except OSError as error:  # the socket had no room for all answers
                 self.answers[f"not read: {errno.errorcode[error.errno]}"] += 1
                 status = error.errno if status is None else status
                 continue
@@ -266,7 +271,7 @@ class Sender:
         return status, data
 
     def complain(self, what, message=b""):
-        self.wrong.append(f"{what}, the request being {message[:300].hex()}")
+        self.wrong.append(f"{what}; the request: {message[:300].hex()}")
 
     def expect(self, what, good):
         if not good:
@@ -298,20 +303,20 @@ def dumps(sender, count):
         body = struct.pack("=BBH", GET_DEVICE, 1, 0) + attr(A_IFNAME, sender.chance.choice(["wg0", "wg0", "wg1"]))
         came = 0
         try:
-            # Seldom another one, before the first has ended.
+            # Seldom a second dump is begun before the first has ended.
             for _ in range(sender.chance.choice([1, 1, 2])):
                 sock.send_message(sender.family, DUMP, body)
                 sender.sent += 1
                 for _ in range(sender.chance.randrange(4)):
                     came += len(sock.messages(4096))
-        except OSError:  # no more now, or there was no room for it
+        except OSError:  # no message now, or no room for one
             pass
         sender.answers[f"{came} messages read"] += 1
         sock.sock.close()
 
 
 def refused(sender, count, spaces=()):
-    """Requests by one who has no rights: each is refused, and shows nothing."""
+    """Requests by a sender without rights: each must be refused, and show nothing."""
     sender.ready, sender.ready_links = [], []
     sender.ready = [sender.attributes() for _ in range(400)]
     sender.ready_links = [sender.link_attributes(spaces) for _ in range(100)]
@@ -323,7 +328,7 @@ def refused(sender, count, spaces=()):
         if data:
             sender.complain("the configuration was shown", sender.last)
         if sound and status != errno.EPERM:
-            sender.complain(f"this was answered with {status}", sender.last)
+            sender.complain(f"the answer was {status}", sender.last)
 
 
 def nobody(sender, count):
@@ -341,7 +346,7 @@ def unmapped(sender, count):
 
 
 def allowed(sender, count, foreign):
-    """Requests by one who may configure wg0, but not the socket of wg9."""
+    """Requests by a sender that may configure wg0, but not the socket of wg9."""
     name = attr(A_IFNAME, "wg9")
 
     def shown():
@@ -365,9 +370,10 @@ def allowed(sender, count, foreign):
 
 
 def owner(sender, count, others):
-    """Becomes the owner of a namespace, in which there is wg9 of another's. Gives sockets of that to the others."""
+    """Becomes the owner of a namespace, to which `outside` adds its wg9. Gives sockets of the
+    namespace to the others."""
     become_nobody()
-    # Else what is the process's own in /proc is root's.
+    # Without this, root owns the files of this process in /proc.
     ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
     for file, line in (("setgroups", "deny"), ("uid_map", "0 65534 1"), ("gid_map", "0 65534 1")):
@@ -384,7 +390,7 @@ def owner(sender, count, others):
         sender.expect("wg9 has not come", time.monotonic() < end)
         time.sleep(0.05)
     allowed(sender, count, True)
-    # Their sockets are worth nothing when the namespace has gone.
+    # Their sockets are of no use when the namespace has gone: wait for them.
     for other in others:
         other.recv(1)
 
@@ -418,7 +424,7 @@ def outside(sender, count, channel):
 
 
 def play(sender, role, count, *args):
-    """Is one of the senders, and prints how it went."""
+    """Runs one sender, and prints its line of JSON."""
     with open(f"/run/netns/wgt-{ROLES[role][0]}") as file:
         os.setns(file.fileno(), os.CLONE_NEWNET)
     sender.begin(role)
@@ -426,20 +432,20 @@ def play(sender, role, count, *args):
     line = {"role": role, "seconds": time.process_time(), "sent": sender.sent, "answers": sender.answers, "wrong": sender.wrong[:5]}
     os.write(1, json.dumps(line).encode() + b"\n")
     if sender.wrong:
-        raise RuntimeError(f"{len(sender.wrong)} answers were not as they should be")
+        raise RuntimeError(f"{len(sender.wrong)} answers were wrong")
 
 
 def main(seed, count, secrets):
     with open(secrets) as file:
         sender = Sender(seed, [base64.b64decode(line) for line in file])
-    # Sockets of `owner`'s namespace go through these.
+    # `owner` passes sockets of its namespace through these.
     creator, outside = socket.socketpair(), socket.socketpair()
     args = {"owner": [[creator[0], outside[0]]], "creator": [creator[1]], "outside": [outside[1]]}
     children = {}
     for role in ROLES:
         child = os.fork()
         if child == 0:
-            if role == "owner":  # who may see his own
+            if role == "owner":  # it may see the keys of its own interface
                 sender.secrets = []
             leave_with(lambda: play(sender, role, int(count), *args.get(role, ())))
         children[child] = role
@@ -452,7 +458,7 @@ def main(seed, count, secrets):
         role = children.pop(child)
         if status:
             failed.append(role)
-    sys.exit(f"not as it should be: {' '.join(failed)}" if failed else 0)
+    sys.exit(f"failed: {' '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """Looks for key material in the whole memory of a guest. For secrets.sh.
 
-keysearch.py far ADDRESS             in the other guest: it is all the peers, and knows all the secrets
-keysearch.py near ADDRESS MODULE     in the guest of the module: configures it, makes it talk to its peers, takes them away, and
-                                   looks for what is left; writes what it found to /tmp/secrets.MODULE
-keysearch.py show MODULE GROUP…      prints what was found of these groups, and fails if that is not as it should be
+keysearch.py far ADDRESS            in the other guest: plays all peers, and knows all secrets
+keysearch.py near ADDRESS MODULE    in the guest of the module: configures it, makes it talk to its
+                                    peers, removes them, and searches the memory for their secrets;
+                                    writes the results to /tmp/secrets.MODULE
+keysearch.py show MODULE GROUP…     prints wrong results of these groups of secrets, and fails if
+                                    there are any
 
-No program in the searched guest has a secret in its memory. What is sent to it is masked, and unmasked only where it is handed
-to the kernel, in a buffer that is masked again afterwards. What is looked for is split into overlapping words of eight bytes, of which
-Python keeps no two side by side; what is read to be searched is read into a buffer that is cleared in the end.
+No program in the searched guest has a secret in its memory. Secrets are sent to it masked, and
+unmasked only to be given to the kernel, in a buffer that is masked again afterwards. A needle, a
+secret that is searched for, is split into overlapping words of eight bytes, of which Python keeps
+no two side by side. The memory is read into a buffer that is cleared in the end.
 
-The secrets are looked for three times: when the objects that they belong to are there, and they have to be found; when
-those objects have gone, where they must not be found, but those of the others must; and when the module has gone.
+There are three searches: the first when all objects are there, and their secrets must be found; the
+second when some objects have gone, whose secrets must not be found, but those of the others must;
+the third when the module has gone, and no secret must be found.
 """
 
 import collections
@@ -29,15 +33,16 @@ from wgnl import *
 MASK, WORD_MASK = 0x5A, 0x5A5A5A5A5A5A5A5A
 UNMASK = bytes(byte ^ MASK for byte in range(256))
 PORT = 17
-# Where a peer's sockets are: this and its number. The interfaces listen on theirs.
+# A peer has the port PEER_PORT + its number, an interface LISTEN_PORT + its number.
 PEER_PORT, LISTEN_PORT = 52000, 51820
 NEAR_OUTER, FAR_OUTER = "10.9.0.1", "10.9.0.2"
-# Which of the interfaces each peer belongs to. What becomes of them is in near().
+# The interface of each peer, wg0 to wg2. near() says how each of them goes.
 DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0, "deleted": 1}
 DEVICE_OF |= {"down": 2, "silent": 0}
 PEERS = list(DEVICE_OF)
-# A word of a secret may be anywhere: in the tables of this program, or in a register that an interrupt has put on a stack. This many
-# bytes and more of it are a find, wherever they lie; of what is shorter, all of it.
+# A single word of a secret may lie anywhere: in the tables of this program, or in a register that
+# an interrupt has put on a stack. So only this many bytes of a secret are a find, or all of a
+# shorter one.
 FIND = 16
 
 
@@ -53,7 +58,7 @@ def inner(peer):
 
 
 def lines(sock):
-    """The JSON that comes, line by line."""
+    """The values that come as JSON, one a line."""
     yield from map(json.loads, sock.makefile("r"))
 
 
@@ -65,14 +70,14 @@ def say(sock, words):
 
 
 class Far:
-    """All the peers."""
+    """All the peers, and the secrets that they share with the near side."""
 
     def __init__(self):
         import peer
         import wire
 
         self.library, self.wire = peer, wire
-        # What the library comes across.
+        # Secrets that the library computes: (kind, bytes).
         self.seen = []
         plain_kdf, plain_dh = peer.kdf, peer.dh
 
@@ -80,7 +85,7 @@ class Far:
             extracted = peer.hmac.new(key, data, peer.hashlib.blake2s).digest()
             outputs = plain_kdf(key, data, count)
             for secret in (key, extracted):
-                # And as HMAC uses them.
+                # HMAC pads its key with 0x36 and 0x5C.
                 self.seen += [("chaining", bytes(byte ^ pad for byte in secret)) for pad in (0, 0x36, 0x5C)]
             self.seen += [("chaining", output) for output in outputs]
             return outputs
@@ -102,7 +107,7 @@ class Far:
         peer.kdf, peer.dh, peer.Handshake.mix_hash, peer.tai64n = kdf, dh, mix_hash, tai64n
         self.needles = {}
         self.sessions = collections.Counter()
-        # The construction's name, of which everybody knows the hash.
+        # Not secret: zeros, and the hash of the construction's name.
         self.known = {bytes(32)}
         name = peer.blake2s(b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s")
         self.known |= {bytes(byte ^ pad for byte in name) for pad in (0, 0x36, 0x5C)}
@@ -130,7 +135,7 @@ class Far:
             for label in ("mac1", "cookie"):
                 key = self.library.blake2s(label.encode().ljust(8, b"-"), peer.public)
                 self.add(f"{name}: {label} key", "trace", key, gone)
-        # No packet is sent there.
+        # An endpoint to which no packet is sent.
         self.endpoint = b"\x20\x01" + os.urandom(14)
         self.add("silent: endpoint", "trace", self.endpoint, 2)
         self.initiations = collections.Counter()
@@ -139,43 +144,44 @@ class Far:
 
     @staticmethod
     def gone(name):
-        """The search before which a peer goes."""
+        """The number of the search before which a peer is removed."""
         return 2 if name in ("pending", "removed", "deleted", "silent") else 3
 
     def add(self, name, group, secret, dies, lives=True):
-        """Notes a secret, that is gone when `dies` begins, and is to be found before that if it `lives`."""
+        """Notes a secret. It must be gone in search `dies` and later; if it `lives`, earlier
+        searches must find it."""
         if secret not in self.known:
             self.known.add(secret)
             self.needles[name] = (group, secret, lives, dies)
 
     def handshake(self, name, dies):
-        """Notes what a handshake has come across."""
+        """Notes the secrets that the library has computed for a handshake."""
         number = len(self.needles)
         for i, (what, secret) in enumerate(self.seen):
             self.add(f"{name}: {what} {number + i} of a handshake", "handshake", secret, dies, False)
         self.seen.clear()
 
     def begun(self, name, session):
-        """A session has begun: notes its keys, and what was behind them."""
+        """Notes the keys of a new session, and the secrets of its handshake."""
         self.sessions[name] += 1
         number = self.sessions[name]
-        # Of "rekeyed" the last two of five stay.
+        # "rekeyed" has five sessions, of which the last two stay.
         gone = name in ("removed", "deleted", "down") or name == "rekeyed" and number <= 3
         for way, key in (("sending", session.sending), ("receiving", session.receiving)):
-            # The third is gone before anybody has looked for it.
+            # The third comes after the first search, and is gone before the second.
             lives = not (name == "rekeyed" and number == 3)
             self.add(f"{name}: {way} key of session {number}", "keypair", key, 2 if gone else 3, lives)
         self.handshake(name, 1 if number <= 2 else 2)
         self.session[name] = session
 
     def connect(self, name, confirm=True):
-        """A handshake from this side, and packets to which there are answers."""
+        """Makes a handshake from this side, and sends packets, to which there are answers."""
         peer = self.peers[name]
-        # Only one initiation in 20 ms is taken.
+        # wg0 takes only one initiation in 20 ms from a peer.
         time.sleep(0.05)
         session = peer.connect(confirm=confirm)
         self.begun(name, session)
-        # Only the latest is kept.
+        # A peer keeps only the latest timestamp.
         if self.sessions[name] == 2 and name in ("kept", "removed", "deleted"):
             self.add(f"{name}: timestamp", "trace", self.timestamp, self.gone(name))
         for size in (0, 1, 50, 400, 1300) if confirm else ():
@@ -201,7 +207,7 @@ class Far:
                     self.add(f"{name}: cookie", "peer", cookie, 2)
                     peer.send(peer.cookie_reply(message, cookie))
         elif message[0] == self.library.DATA and name == "asked":
-            # Who hears nothing begins anew.
+            # Without an answer, the near side would begin another handshake.
             peer.send(self.session[name].seal())
 
     def ephemeral(self, area):
@@ -210,20 +216,20 @@ class Far:
         public = self.peers["pending"].their_ephemeral
         for at in range(0, len(area) - 31):
             secret = area[at : at + 32]
-            # It is kept clamped.
+            # A private key is kept clamped; trying only such bytes saves time.
             if not secret[0] & 7 and secret[31] >> 6 == 1 and self.library.public_of(secret) == public:
                 self.add(f"pending: ephemeral private key {len(self.needles)}", "handshake", secret, 2, False)
                 return True
         return False
 
     def words(self):
-        """All secrets, each as the words of eight bytes that it has at every offset, masked."""
+        """All secrets, each as its words of eight bytes at every offset, masked."""
         for name, (group, secret, lives, dies) in self.needles.items():
             words = [struct.unpack_from("<Q", secret, at)[0] ^ WORD_MASK for at in range(len(secret) - 7)]
             yield Needle(name, group, words, lives, dies)
 
     def answer(self, words):
-        """Does what the near side asks for."""
+        """Carries out a command of the near side, and returns the answer."""
         match words:
             case ["config"]:
                 mask = lambda key: key.translate(UNMASK).hex()
@@ -239,7 +245,7 @@ class Far:
             case ["initiations", name]:
                 return self.initiations[name]
             case ["state"]:
-                # The last initiation's.
+                # The chaining key and the hash of the last initiation.
                 return [struct.unpack_from("<Q", secret)[0] ^ WORD_MASK for secret in self.state]
             case ["ephemeral", area]:
                 return self.ephemeral(bytes.fromhex(area))
@@ -259,12 +265,12 @@ class Far:
                 if not line:
                     return
                 say(control, self.answer(json.loads(line)))
-                # What else there was to be read may have been.
+                # The command may have read from the other sockets: select again.
                 break
 
 
 def far(address):
-    """Is the far side of any number of near ones, until one says that it was the last."""
+    """Serves one near side after another, until one says that it was the last."""
     server = socket.create_server((address, PORT))
     while True:
         control, _ = server.accept()
@@ -295,7 +301,8 @@ class Memory:
         self.parts = []
         for i in range(count):
             kind, _, offset, virtual, physical, size = struct.unpack("<IIQQQQ", os.pread(self.file, 40, start + i * 56))
-            # What is mapped as a whole: not the kernel's text, nor what is mapped elsewhere once more.
+            # Only the direct map of all memory: not the kernel's text, nor other mappings of the
+            # same pages.
             if kind == 1 and physical != 2**64 - 1 and virtual < 0xFFFFFFFF80000000:
                 self.parts.append((physical, size, offset))
         self.size = sum(size for _, size, _ in self.parts)
@@ -304,16 +311,17 @@ class Memory:
         self.views = memoryview(self.buffer), memoryview(self.buffer).cast("Q")
 
     def read(self, offset, size):
-        """Reads to the beginning of the buffer."""
+        """Reads to the beginning of the buffer; returns the number of bytes."""
         return os.preadv(self.file, [self.views[0][:size]], offset)
 
     def clear(self):
-        """Leaves nothing that was read behind: in the buffer, nor in that of the kernel, which has a page's room."""
+        """Clears the buffer, and overwrites the kernel's own buffer of one page by another read."""
         self.read(self.parts[0][2], 4096)
         self.buffer[:] = self.zeros
 
     def chunks(self, which, of):
-        """Every `of`th chunk, from the one with the number `which` on: (file offset, page flags, size), read into the buffer."""
+        """Reads every `of`th chunk into the buffer, from number `which` on: yields (file offset,
+        page flags, size)."""
         number = 0
         for physical, size, offset in self.parts:
             for at in range(0, size, self.CHUNK):
@@ -330,7 +338,7 @@ class Memory:
         return flags & (1 << 5 | 1 << 18) and not flags & (1 << 12 | 1 << 7)
 
     def search(self, words, which, of):
-        """Where any of these words is: yields (word, file offset)."""
+        """Searches for any of these words: yields (word, file offset)."""
         for offset, flags, length in self.chunks(which, of):
             if length == self.CHUNK and self.buffer == self.zeros:
                 continue
@@ -345,7 +353,7 @@ class Memory:
 
 
 def find(needles):
-    """Looks for needles everywhere: {name: [(file offset, how many bytes are there), …]}."""
+    """Searches all memory for needles: {name: [(file offset, number of bytes that agree), …]}."""
     at_word = {}
     for needle in needles:
         for at, word in enumerate(needle.words):
@@ -363,7 +371,7 @@ def find(needles):
                     size = len(needle.words) + 7
                     near_by.read(begin, size)
                     there = [struct.unpack_from("<Q", near_by.buffer, i)[0] ^ WORD_MASK for i in range(size - 7)]
-                    # The longest piece of it counts.
+                    # The longest piece that agrees counts.
                     same = "".join("x" if a == b else " " for a, b in zip(there, needle.words))
                     found.setdefault(needle.name, {})[begin] = max(map(len, same.split(" "))) + 7
             memory.clear()
@@ -387,7 +395,7 @@ def ip(*words):
 
 
 def configure(sock, payload, *masked):
-    """Sends a request in which secrets are masked, unmasked."""
+    """Sends a request whose secrets are masked in `payload`, and unmasks them for that moment."""
     sock.seq += 1
     message = struct.pack("=IHHIIBBH", 20 + len(payload), sock.family, NLM_F_REQUEST | NLM_F_ACK, sock.seq, 0, SET_DEVICE, 1, 0)
     message = bytearray(message + payload)
@@ -405,7 +413,7 @@ def configure(sock, payload, *masked):
 
 
 class Near:
-    """The side that is looked at."""
+    """The side whose memory is searched."""
 
     def __init__(self, address):
         self.control = socket.create_connection((address, PORT))
@@ -472,14 +480,15 @@ class Near:
             self.set_peer(name, psk)
 
     def settle(self):
-        """Waits until what was freed under RCU is: whoever removes an interface waits for that."""
+        """Waits for pending RCU callbacks: removing an interface waits for them."""
         for _ in range(3):
             ip("link", "add", "settle", "type", "veth", "peer", "name", "settle2")
             ip("link", "del", "settle")
             time.sleep(0.5)
 
     def search(self, phase):
-        """Looks for all secrets: [(name, group, should be there, is there, how much of it)]."""
+        """Searches for all secrets. Returns [[search, name, group, whether it should be there (None:
+        it may be), the most bytes found, number of places]], and the result of find()."""
         needles = [Needle(*words) for words in self.ask("words")]
         begun = time.monotonic()
         found = find(needles)
@@ -494,7 +503,8 @@ class Near:
         return results, found
 
     def pending(self, places):
-        """Whether what a handshake under way has come to lies near the preshared key of its peer, its private key included."""
+        """Whether the state of a handshake under way, with its ephemeral private key, lies near the
+        preshared key of its peer."""
         memory = Memory()
         for _ in range(3):
             self.wait_initiations("pending")
@@ -547,7 +557,7 @@ def near(address, module):
 
 
 def show(module, *groups):
-    """Fails if there is a secret where none should be, or none where one should."""
+    """Prints wrong results; returns whether there are any, or nothing was searched for."""
     with open(f"/tmp/secrets.{module}") as file:
         size, results = json.load(file)
     wrong, counted = 0, collections.Counter()
@@ -559,11 +569,11 @@ def show(module, *groups):
             wrong += 1
             print(f"{'MISSED' if should else 'FOUND'} in search {phase}: {name}: {whole} bytes, in {places} places")
     print(
-        f"NOTE: {size >> 20} MB searched three times, for {counted[True]} that are there and {counted[False]} that have gone:"
-        f" {wrong} wrong"
+        f"NOTE: {size >> 20} MB searched three times, for {counted[True]} secrets that must be there"
+        f" and {counted[False]} that must be gone: {wrong} wrong"
     )
     if not counted[True] or not counted[False]:
-        print("nothing was looked for")
+        print("no secret was searched for")
         wrong += 1
     return wrong != 0
 
