@@ -89,8 +89,8 @@ def exists():
 
 def is_up():
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
-        answer = fcntl.ioctl(sock, 0x8913, struct.pack("=16sH22x", b"wg0", 0))  # SIOCGIFFLAGS
-        return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP)
+        return bool(struct.unpack_from("=H", fcntl.ioctl(
+            sock, 0x8913, struct.pack("=16sH22x", b"wg0", 0)), 16)[0] & IFF_UP)  # SIOCGIFFLAGS
 
 
 def sockets():

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Programs that send from one end of the tunnel to the other for outside.sh.
 
-    inside.py serve ADDRESS             answers TCP, with how much came, and UDP, with the same
-    inside.py mtus ADDRESS NETNS NETNS  has both answered, with one MTU after another at both ends
-    inside.py timestamps ADDRESS        asks for a software timestamp of each of 160 datagrams
-    inside.py owners ADDRESS            sends 800 long datagrams of user 1001, and after each 8 of
+    inside.py serve ADDRESS             answers TCP with the number of bytes and their sum, and UDP
+                                        with the same bytes
+    inside.py mtus ADDRESS NETNS NETNS  checks both answers, with one MTU after another at both ends
+    inside.py timestamps ADDRESS        asks for a software timestamp of each of 160 UDP packets
+    inside.py owners ADDRESS            sends 800 long UDP packets of user 1001, and after each 8 of
                                         them a short one of user 1002
-    inside.py zero ADDRESS              sends 100 datagrams whose checksum comes out as 0
-    inside.py count ADDRESS N           waits for N datagrams
+    inside.py zero ADDRESS              sends 100 UDP packets whose checksum comes out as 0
+    inside.py count ADDRESS N           waits for N UDP packets, and prints how many have come
 """
 
 import ipaddress
@@ -51,19 +52,20 @@ def serve(address):
 
 
 def lost():
-    """Packets that wg0 had no room for."""
+    """The packets that wg0 has dropped (tx_dropped)."""
     with open("/sys/class/net/wg0/statistics/tx_dropped") as file:
         return file.read().strip()
 
 
 def mtus(address, *spaces):
-    """MTUs from the smallest to the largest, and around those where something changes."""
+    """Talks with MTUs from the smallest to the largest, and around those where behaviour
+    changes."""
     small = (68, 69, 96, 127, 128, 255, 576, 1000, 1279, 1280, 1281, 1419, 1420, 1421, 1500)
     large = (4081, 9000, 16320, 32639, 32640, 32671, 32672, 32673, 32704, 32705, 43600)
     largest = (65455, 65456, 65471, LONGEST, LONGEST + 1, 65488, 65520, 65535, 65536, 100000)
     for mtu in small + large + largest:
         for space in spaces:
-            # What was learnt of smaller ones is forgotten.
+            # Forget path MTUs that were learnt under smaller ones.
             commands = f"link set wg0 mtu {mtu}\nroute flush cache\n"
             subprocess.run(["ip", "-n", space, "-batch", "-"], input=commands.encode(), check=True)
         print("MTU", mtu, flush=True)
@@ -120,7 +122,7 @@ def timestamps(address):
 
 def owners(address):
     def of(user):
-        # The owner of a socket is whoever makes it.
+        # The owner of a socket is the user that makes it.
         os.seteuid(user)
         try:
             return socket.socket(type=socket.SOCK_DGRAM)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Gives random prefixes to two peers of wg0 and takes them away; compares lookups with a naive model.
+"""Gives random prefixes to two peers of wg0, takes them away, and compares lookups with a model.
 
-The sender of a packet is told whose its destination is: an error if nobody's, another one if it is
-the peer's without an endpoint, and none if it is the other peer's.
+The error that a sender gets names the peer of its destination: ENOKEY for none, EDESTADDRREQ for
+the peer without an endpoint, and no error for the other peer.
 """
 
 import errno
@@ -16,15 +16,15 @@ KEYS = [bytes([number]) * 32 for number in (1, 2)]
 ENDPOINT = u16(socket.AF_INET) + b"\0\t\x7f\0\0\1" + bytes(8)
 TOLD = {errno.ENOKEY: None, errno.EDESTADDRREQ: 0, 0: 1}
 FAMILIES = ((socket.AF_INET, 32), (socket.AF_INET6, 128))
-# Addresses that have much in common, and part in all places of a byte and beyond.
+# All addresses differ from these in few bits, in any place of a byte.
 BASES = {32: 0x0A55AAF0, 128: 0xFD55AAF00FF0AA550123456789ABCDEF}
 
 
 def near(choice, bits):
-    """An address that parts from the base at a few places."""
+    """An address that differs from the base in at most two bits."""
     address = BASES[bits]
     for _ in range(choice.randrange(3)):
-        # Not in the first byte: some of those that it would make are not to be sent to.
+        # Not in the first byte: with another one, some addresses cannot be sent to.
         address ^= 1 << choice.randrange(bits - 8)
     return address
 
@@ -49,10 +49,10 @@ def main():
         cidr = choice.randrange(16, bits + 1)
         address = near(choice, bits) >> (bits - cidr) << (bits - cidr)
         number = choice.randrange(2)
-        # A few at a time: of too many prefixes each address would have one.
+        # About 30 prefixes at a time: with too many, every address would have a peer.
         if len(model) > 30 and choice.random() < 0.75:
             (family, bits, address, cidr), owner = choice.choice(list(model.items()))
-            # What belongs to the other one stays.
+            # A prefix of the other peer stays.
             removed = entry(family, bits, address, cidr, attr(I_FLAGS, u32(1)))
             change(number, nest(P_ALLOWEDIPS, removed))
             if owner == number:
@@ -73,7 +73,7 @@ def main():
             except OSError as e:
                 error = e.errno
             assert error in TOLD and TOLD[error] == owner, \
-                f"step {step}: {text} is {owner}'s, and the sender is told {error}"
+                f"step {step}: {text} is {owner}'s, and the sender got error {error}"
             seen[owner] += 1
     print(seen)
     assert min(seen.values()) > 300, seen

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The machine that a test runs on: how long to wait for it, and keeping its workers from running."""
+"""The machine that a test runs on: how long to wait for it, and how to keep its workers from
+running."""
 
 import os
 import signal
 import time
 
-# A kernel that watches itself is a slow one.
+# A kernel with debugging options is slow: tests wait five times as long for it.
 SLOW = 5 if os.path.exists("/sys/kernel/debug/kmemleak") else 1
-LIMIT = 120 * SLOW  # seconds to wait for what only takes long if something hangs
+LIMIT = 120 * SLOW  # seconds after which an event that should come soon is given up
 
 
 def until(what, condition):
@@ -18,7 +19,7 @@ def until(what, condition):
 
 
 class NoWorkers:
-    """While it lasts no worker of the kernel runs, because somebody more important does on each CPU."""
+    """In its `with` no worker of the kernel runs, because a real-time process occupies each CPU."""
 
     def __enter__(self):
         with open("/proc/sys/kernel/sched_rt_runtime_us", "w") as file:
@@ -34,7 +35,7 @@ class NoWorkers:
                 while True:
                     pass
             self.children.append(child)
-            # Or it might wait for the CPU that is about to be occupied.
+            # Wait for the child: before it is on its CPU it may need the one that is occupied next.
             os.read(ready, 1)
         os.close(ready)
         os.close(tell)

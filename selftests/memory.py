@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel's memory is used for.
+"""Measures the use of the kernel's memory.
 
-memory.py used                  prints the kilobytes in use for anything, and those for objects, stacks and variables of each processor
-memory.py save FILE             writes it down
-memory.py compare FILE COUNT    waits until no kind of object has grown by more than COUNT objects since, nor all memory by more
-                                than 4 MiB, and fails if that does not come to be; prints what has grown most
+memory.py used                  prints the kilobytes in use in all, and those for objects, stacks
+                                and per-CPU variables together
+memory.py save FILE             writes the use to FILE
+memory.py compare FILE COUNT    waits until no kind of object has grown by more than COUNT objects
+                                since then, and no kind of memory by more than KILOBYTES says (4 MiB
+                                in all); fails after 60 s. Prints the kinds that have grown most
 
-What is only kept at hand, for the next one who needs it, is given back first: also the free objects that SLUB keeps for each
-processor, each of which can hold a page that is empty but for it.
+Caches are given back before each measurement. So are the free objects that SLUB keeps for each
+processor: each of them can hold a page that is empty otherwise.
 """
 
 import json
@@ -16,10 +18,12 @@ import sys
 import time
 
 SLAB = "/sys/kernel/slab/"
-# Grows with files and processes, and shrinks when there is need.
+# Kinds of objects that grow with files and processes, and shrink when memory is needed: not
+# counted.
 OF_FILES = ("dentry", "inode", "radix_tree", "kernfs", "vma", "vm_area", "anon_vma", "maple", "filp", "lsm_", "task", "pid", "cred",
             "signal", "sighand", "mm_struct", "shmem", "page->ptl", "fs_cache", "files_cache", "bio", "buffer_head")
-# How many kilobytes more there may be: of all memory, and of that for variables of each processor, stacks and big tables.
+# The kilobytes that compare() lets memory grow by: all memory, per-CPU variables, stacks, and big
+# tables.
 KILOBYTES = {"in use": 4096, "Percpu": 128, "KernelStack": 256, "VmallocUsed": 1024}
 
 
@@ -51,7 +55,7 @@ def kilobytes(names=KILOBYTES):
         info = {line.split(":")[0]: int(line.split()[1]) for line in file}
     with open("/proc/zoneinfo") as file:
         at_hand = sum(4 * int(line.split()[1]) for line in file if line.split()[0] == "count:")
-    # Of pages that are free each processor keeps some, which are not counted as such.
+    # Each processor keeps some free pages, which MemAvailable does not count.
     return {"in use": info["MemTotal"] - info["MemAvailable"] - at_hand, **{name: info[name] for name in names if name in info}}
 
 
@@ -61,7 +65,7 @@ def now():
 
 
 def used():
-    time.sleep(2)  # what is freed after a grace period
+    time.sleep(2)  # until objects that are freed after a grace period are
     shrink()
     of_all, *small = kilobytes(("Slab", "Percpu", "KernelStack")).values()
     print(of_all, sum(small))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Sends one flow through a tunnel from one CPU after another, and counts what arrives late.
+"""Sends one flow through a tunnel from one CPU after another, and counts packets that arrive late.
 
-order.py flow COUNT     sends datagrams from namespace a to 10.8.0.2 in b, in bursts of all sizes and with pauses, and fails if
-                        one arrives after a later one
-order.py outside FILE   fails if in the capture of what arrived outside a data message comes after a later one
+order.py flow COUNT     sends UDP packets from namespace a to 10.8.0.2 in b, in bursts of all sizes
+                        and with pauses; fails if one arrives after a later one
+order.py outside FILE   fails if a data message comes after a later one in FILE, the capture outside
+                        at the receiver
 """
 
 import contextlib
@@ -19,13 +20,13 @@ import wire
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
 SIZE = 100
-# So many datagrams at most are under way: no queue is full.
+# The packets under way at most, so that no queue is full.
 WINDOW = 500
 
 
 @contextlib.contextmanager
 def inside(name):
-    """Sockets that are made meanwhile are in that namespace."""
+    """Sockets that are made in its `with` are in that namespace."""
     ours = os.open("/proc/self/ns/net", os.O_RDONLY)
     there = os.open(f"/run/netns/{os.environ['NS']}{name}", os.O_RDONLY)
     try:
@@ -48,7 +49,7 @@ class Receiver:
         self.last, self.count, self.late = -1, 0, 0
 
     def receive(self):
-        """Takes what is there."""
+        """Reads and counts all packets that have come."""
         try:
             while True:
                 data = self.sock.recv(1 << 16)
@@ -60,7 +61,8 @@ class Receiver:
             pass
 
     def wait(self, expected):
-        """Waits until only so many are missing as may be under way. What takes too long is lost."""
+        """Waits until `expected` packets have come, or none has for 2 s. Returns how many are
+        lost."""
         self.receive()
         while self.count < expected:
             if not select.select([self.sock], [], [], 2)[0]:
@@ -75,7 +77,7 @@ def flow(total):
     receiver = Receiver()
     with inside("a"):
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # Not connected: a socket that is keeps to one queue by itself.
+    # Not connected: a connected socket keeps to one queue by itself.
     sender.bind(("10.8.0.1", 5555))
     sender.setsockopt(SOL_UDP, UDP_SEGMENT, SIZE)
     sender.setsockopt(socket.SOL_SOCKET, wire.SO_SNDBUFFORCE, 1 << 24)
@@ -98,13 +100,14 @@ def flow(total):
             time.sleep(0.15 if pause < 0.01 else 0.03 if pause < 0.05 else 0.005 if pause < 0.2 else 0.001)
         lost += receiver.wait(sent - lost - WINDOW)
     lost += receiver.wait(sent - lost)
-    print(f"NOTE: of {sent} datagrams, sent from one CPU after another {moves} times, {receiver.count} arrived inside, {receiver.late} late")
+    print(f"NOTE: of {sent} packets, sent from one CPU after another with {moves} moves, "
+          f"{receiver.count} arrived inside, {receiver.late} late")
     assert receiver.count >= 0.9 * sent
     assert receiver.late == 0
 
 
 def outside(name):
-    # The counters of a session begin with 0, and packets of many datagrams have counters in a row.
+    # The counters of a session begin with 0, and those of an aggregate are consecutive.
     last, count, late, sessions = -1, 0, 0, []
     for packet in wire.packets(name):
         payload = wire.split(packet)[4]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Sends malformed and forbidden requests for the WireGuard interface wg0 and compares the errors with the C module's.
+"""Sends malformed and forbidden requests for the interface wg0, and compares the errors with the C
+module's.
 
-refusals.py table       every request below is answered with the errno beside it
-refusals.py texts       each refusal that is the module's own carries a text for the user
+refusals.py table       fails unless every request below is answered with the errno beside it
+refusals.py texts       fails unless each refusal by the module itself carries a text for the user
 """
 
 import errno
@@ -26,7 +27,8 @@ def set_peer(*attrs):
     return NAME + nest(A_PEERS, peer(KEY, *attrs))
 
 
-# (what is wrong, command, attributes, errno that the C module answers with, whether the module itself refuses)
+# (the mistake, command, attributes, errno of the C module's answer, whether the module itself
+# refuses)
 TABLE = [
     ("neither a name nor an index", SET_DEVICE, b"", errno.EBADR, True),
     ("a name and an index", SET_DEVICE, NAME + attr(A_IFINDEX, u32(1)), errno.EBADR, True),
@@ -81,7 +83,7 @@ TABLE = [
 
 
 def refusal(sock, command, payload):
-    """The Error that the request is answered with, or None when it is accepted."""
+    """The Error with which the request is answered, or None if it is accepted."""
     try:
         if command == GET_DEVICE:
             for _ in sock.dump(command, payload):

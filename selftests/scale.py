@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Many peers.
 
-    scale.py conf FIRST END CHANGED     a configuration for `wg setconf`: the peers FIRST to END - 1 with four allowed IPs
-                                        each; of every ten of them, CHANGED are not what they are with CHANGED = 0
+    scale.py conf FIRST END CHANGED     prints a configuration for `wg setconf`: the peers FIRST to
+                                        END - 1 with four allowed IPs each; of every ten of them,
+                                        CHANGED differ from those with CHANGED = 0
     scale.py fill DEVICE COUNT IPS      adds COUNT peers with IPS allowed IPs each, at most four
     scale.py limit DEVICE COUNT         checks that the device, which has COUNT peers, can have no more
 """
@@ -17,7 +18,7 @@ from wgnl import *
 
 
 def key(number):
-    """The public key of a peer; as good as any, since nobody has the private key."""
+    """The public key of a peer. It needs no private key: no handshake is made."""
     return struct.pack(">I", number) + b"\x5a" * 28
 
 
@@ -38,15 +39,17 @@ def conf(first, end, changed):
 
 
 def numbered(number, ips):
-    """A peer whose key and allowed IPs have its number in them, in the three bytes after each b"num"."""
+    """A peer whose key and allowed IPs have its number in them, in the three bytes after each
+    b"num"."""
     n = b"num" + struct.pack(">I", number)[1:]
     entries = [allowedip(socket.AF_INET6, n + bytes([kind]) * 10, 128) for kind in range(ips)]
     return nest(0, attr(P_PUBLIC_KEY, n + b"\x5a" * 26), *([nest(P_ALLOWEDIPS, *entries)] if entries else []))
 
 
 def fill(sock, device, count, ips):
-    # Many at once, but no more than fit into an attribute, whose length is a number of 16 bits. What differs from one request
-    # to the next are a few bytes of each peer, which are all set at a time.
+    # A request has as many peers as fit into an attribute, whose length is a number of 16 bits.
+    # From one request to the next, a few bytes of each peer change: each of them is set for all
+    # peers in one assignment, which is quick.
     many = 1024 if not ips else 256
     peers = bytearray(b"".join(numbered(i, ips) for i in range(many)))
     size = len(peers) // many
@@ -61,7 +64,7 @@ def fill(sock, device, count, ips):
 
 
 def limit(sock, device, count):
-    # A peer that is there, and one that is not.
+    # `there`: the key of a peer of the device. `new`: the key of none.
     (there,) = [value for kind, value in parse(numbered(count - 1, 0)[4:]) if kind == P_PUBLIC_KEY]
     new = key(0)
 
@@ -78,7 +81,7 @@ def limit(sock, device, count):
             raise AssertionError(f"there can be {count + 1} peers")
 
     refused(new)
-    # Those that are there can be changed, and make room for others.
+    # A peer that is there can be changed. When it is removed there is room for another.
     ask(there, attr(P_KEEPALIVE, u16(7)))
     ask(there, attr(P_FLAGS, u32(REMOVE_ME)))
     ask(new)
