@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What parity_netlink.py compares of interfaces as rtnetlink shows, makes and changes them."""
+"""The parts of parity_netlink.py about interfaces as rtnetlink shows, makes and changes them."""
 
 from parity_record import *
 
@@ -31,7 +31,7 @@ class Links(Facts):
         self.route = Netlink(socket.NETLINK_ROUTE)
 
     def link(self, title, kind, *attrs, flags=0, ifi=(0, 0, 0, 0)):
-        """A request of rtnetlink about links, and what its answers say."""
+        """Sends a request about links to rtnetlink, and writes down its answers."""
         body = struct.pack("=BxHiII", 0, *ifi) + b"".join(attrs)
         self.route.send_message(kind, NLM_F_REQUEST | NLM_F_ACK | flags, body)
         errno, words, answers = 0, "", []
@@ -47,7 +47,8 @@ class Links(Facts):
 
 
 def link_lines(data):
-    """The attributes of a link. What depends on the time is left out: counters of packets that IPv6 sends, and its times."""
+    """The attributes of a link as lines. Values that depend on the time are left out: counters of
+    packets that IPv6 sends, and its times."""
     lines = []
     for kind, value in parse(data):
         if kind in (IFLA_STATS, IFLA_STATS64):
@@ -63,7 +64,7 @@ def family_lines(family, data):
     for kind, value in parse(data):
         if family == V6 and kind in (IFLA_INET6_STATS, IFLA_INET6_ICMP6STATS):
             yield f"{kind} of {len(value)} bytes"
-        elif family == V6 and kind == IFLA_INET6_FLAGS:  # whether routers were asked yet
+        elif family == V6 and kind == IFLA_INET6_FLAGS:  # without the flag that routers were asked
             yield f"{kind} {struct.unpack('=I', value)[0] & ~IF_RS_SENT:#x}"
         elif family == V6 and kind == IFLA_INET6_CACHEINFO:  # its second and third number are times
             yield f"{kind} {value[:4].hex()} {value[12:].hex()}"
@@ -72,7 +73,7 @@ def family_lines(family, data):
 
 
 def link(f):
-    """An interface as rtnetlink shows it, through all that can be done to it."""
+    """An interface as rtnetlink shows it, after each change that can be made to it."""
     fresh()
     index = socket.if_nametoindex("wg0")
 
@@ -212,8 +213,8 @@ def newlink(f):
     f.link("number 4242 again", RTM_NEWLINK, attr(IFLA_IFNAME, "wg8"), kind(), flags=create, ifi=(0, 4242, 0, 0))
     f.link("the name again", RTM_NEWLINK, name, kind(), flags=create)
     f.link("delete it", RTM_DELLINK, name)
-    f.link("up at once", RTM_NEWLINK, name, kind(), flags=create, ifi=(0, 0, 1, 1))
-    f.link("up at once: show", RTM_GETLINK, name)
+    f.link("up from the start", RTM_NEWLINK, name, kind(), flags=create, ifi=(0, 0, 1, 1))
+    f.link("up from the start: show", RTM_GETLINK, name)
 
 
 PARTS = {"link": link, "newlink": newlink}

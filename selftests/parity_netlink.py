@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Sends requests to the module that is loaded, and compares what two modules made of the same ones.
+"""Sends requests to the module that is loaded, and compares the results of two modules.
 
-parity_netlink.py record FOLDER FAMILY…             sends the requests of each family, in a network namespace of its own, and
-                                                    writes what comes of them to a file: one line of JSON for each
-parity_netlink.py compare C RUST RESULT FAMILY…     compares two such folders line by line, of the C module and of ours, and
-                                                    writes what it finds to a file for each family, which ends with `same`
-                                                    if there is no difference
+parity_netlink.py record FOLDER FAMILY…         sends the requests of each family, in a network
+                                                namespace of its own, and writes the results to a
+                                                file: one line of JSON for each
+parity_netlink.py compare C RUST RESULT FAMILY… compares two such folders line by line, of the C
+                                                module and of ours, and writes the differences to a
+                                                file for each family, which ends with `same` if
+                                                there is none
 
-Texts beside an errno are compared where the C module's refusal has one, which then is the netlink core's. Where it has none
-the module itself has refused, and there ours must have a text.
+The text beside an errno is compared if the C module's refusal has one: it is then the netlink
+core's. If the C module's refusal has none, the module itself has refused, and ours must have one.
 """
 
 import collections
@@ -31,7 +33,7 @@ SHOWN = 10  # differences of a family that are shown
 
 
 def describe(entry):
-    """What has come of a request, in words, as a list of lines."""
+    """The result of a request, as a list of lines."""
     number = entry["errno"]
     lines = [f"answer: {errno.errorcode.get(number, number)}"]
     for part in ("answers", "state"):
@@ -41,7 +43,7 @@ def describe(entry):
 
 
 def difference(c, rust):
-    """What is different, as a list of lines; none if nothing is."""
+    """The differences, as a list of lines; empty if there are none."""
     if (c["title"], c["request"]) != (rust["title"], rust["request"]):
         return ["the requests themselves are different: " + rust["title"]]
     lines = list(difflib.unified_diff(describe(c), describe(rust), "C", "Rust", n=2, lineterm=""))
@@ -91,7 +93,7 @@ def compare(c, rust, results, *families):
 def send(family, path):
     """Sends a family's requests from a new network namespace."""
     os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS)
-    # /sys shows the namespace that it was mounted in.
+    # /sys shows the network namespace in which it was mounted.
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     subprocess.run(["mount", "-t", "sysfs", "sysfs", "/sys"], check=True)
     ip("link", "set", "lo", "up")
@@ -104,7 +106,7 @@ def send(family, path):
 
 
 def record(folder, *families):
-    """A family that fails leaves no file; what is wrong is on stderr."""
+    """Records each family. One that fails leaves no file; its error is on stderr."""
     os.makedirs(folder)
     for family in families:
         begun = time.monotonic()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Requests made by chance for parity_netlink.py, the same ones each time: from a seeded generator.
+"""Random requests for parity_netlink.py, the same ones each time: from a seeded generator.
 
 random      whole requests, most of whose parts are right, to an interface that goes up and down
-mutated     right requests some bytes of which were changed, left out or cut off
+mutated     right requests of which some bytes are changed, left out or cut off
 """
 
 import random
@@ -20,20 +20,20 @@ class Maker:
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
-        # Some of the peers have the interface's own key at times.
+        # Some peers sometimes have the interface's own key.
         self.keys = [key(i) for i in range(6)] + [public_key(private) for private in PRIVATE[1:]]
 
     def maybe(self, probability):
         return self.chance.random() < probability
 
     def odd(self, good, probability=0.04):
-        """The good value or, seldom, one of another size."""
+        """The good value or, seldom, one of another size or with random bytes."""
         if not self.maybe(probability):
             return good
         return self.chance.choice([b"", good[:-1], good + b"\0", good * 2, self.chance.randbytes(self.chance.randrange(40))])
 
     def kind(self, kind):
-        """The type of an attribute, which seldom says wrongly whether it holds others."""
+        """The type of an attribute, seldom with the wrong flag for nesting."""
         return kind ^ (NESTED if self.maybe(0.02) else 0)
 
     def some(self, *attrs):
@@ -49,7 +49,7 @@ class Maker:
         return attr(self.kind(kind), value)
 
     def address(self, family):
-        # Few of them, so that peers take them from each other.
+        # Few different addresses, so that peers take them from each other.
         if family == V4:
             address = bytes([10, self.chance.randrange(3), self.chance.randrange(2), self.chance.choice([0, 1, 255])])
         elif family == V6:
@@ -161,7 +161,7 @@ class Maker:
 
 
 def up_or_down(maker, recorder, is_up):
-    """Seldom has the interface go up or down; whether it is up then."""
+    """Seldom makes the interface go up or down. Returns whether it is up afterwards."""
     if not maker.maybe(0.02):
         return is_up
     recorder.up(not is_up)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is sent to a WireGuard interface and what comes of it, written down so that two modules can be compared.
+"""Records requests to a WireGuard interface and their results, so that two modules can be compared.
 
-Each request is one line of JSON on stdout: a title, the request, the errno that it is answered with and the text beside that,
-and the complete configuration of the interface afterwards. What no two runs have in common is left out: the number of
-a random port, and how many bytes were sent.
+Each request is one line of JSON on stdout: a title, the request, the errno of the answer and the
+text beside that, and the complete configuration of the interface afterwards. Values that differ
+from run to run are left out: the number of a random port, and the number of bytes sent.
 """
 
 import base64
@@ -20,7 +20,7 @@ from wgnl import *
 
 NAME = attr(A_IFNAME, "wg0")
 V4, V6 = socket.AF_INET, socket.AF_INET6
-# The ports that requests ask for. Any other one that an interface has is of the kernel's choice.
+# The ports that requests ask for. The kernel has chosen any other port of an interface.
 PORTS = {0, 1, 777, 4242, 5182, 65535}
 TAKEN_PORT = 777
 
@@ -56,13 +56,13 @@ def fresh():
 
 
 def public_key(private):
-    """The public key of a private one, as `wg` works it out."""
+    """The public key of a private one, as `wg` computes it."""
     shown = subprocess.run(["wg", "pubkey"], input=base64.b64encode(private), capture_output=True, check=True).stdout
     return base64.b64decode(shown)
 
 
 def leave_with(function):
-    """Ends the process with what the function comes to."""
+    """Calls the function and ends the process: with status 1 if it raises an exception."""
     status = 1
     try:
         function()
@@ -75,7 +75,8 @@ def leave_with(function):
 
 
 def in_child(function):
-    """Calls a function in a process of its own, in which it can give up its rights; it has to succeed."""
+    """Calls a function in a process of its own, where it can give up its rights. Fails if it
+    does."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
@@ -86,7 +87,8 @@ def in_child(function):
 
 @functools.lru_cache(1024)
 def peer_lines(body):
-    """The attributes of a peer, in words. A dump shows most peers as it did before, so what was worked out is kept."""
+    """The attributes of a peer as lines. Most peers are the same from dump to dump, so results are
+    kept."""
     lines = []
     for kind, value in parse(body):
         if kind == P_ALLOWEDIPS:
@@ -101,8 +103,9 @@ def peer_lines(body):
 
 
 def blocks(messages):
-    """The attributes of a dump in the order they come in, in words: a list of lists of lines, one for the device and one for
-    each peer. A peer that goes on in a further message, where its key is said again, is put together."""
+    """The attributes of a dump, in their order: a list of lists of lines, one for the device and
+    one for each peer. A peer that continues in another message, which repeats its key, is one
+    list."""
     device, peers = [], []
     for body in messages:
         for kind, value in parse(body):
@@ -128,19 +131,19 @@ def attr_lines(messages):
 
 
 class Facts:
-    """Writes down facts, in the form of requests that are answered with lines of text."""
+    """Writes down facts, in the form of requests whose answer is lines of text."""
 
     @staticmethod
     def write(title, lines, errno=0, text=""):
         print(json.dumps({"title": title, "request": "", "errno": errno, "text": text, "state": lines, "core": True}))
 
     def command(self, *args):
-        """What a command prints and exits with."""
+        """Writes down the output and the status of a command."""
         done = subprocess.run(args, capture_output=True, text=True)
         self.write(" ".join(args), [f"status {done.returncode}", *done.stdout.splitlines(), *done.stderr.splitlines()])
 
     def file(self, path):
-        """What is in a file, and who may read and write it."""
+        """Writes down the content and the mode of a file."""
         mode = f"mode {os.lstat(path).st_mode:o}"
         if os.path.islink(path):
             return self.write(path, [mode, os.readlink(path)])
@@ -151,7 +154,7 @@ class Facts:
             return self.write(path, [mode], error.errno)
 
     def tree(self, top, left_out=()):
-        """All files below a directory."""
+        """Writes down all files below a directory."""
         for folder, folders, files in os.walk(top):
             folders.sort()
             for name in sorted(files + [f for f in folders if os.path.islink(os.path.join(folder, f))]):
@@ -159,7 +162,7 @@ class Facts:
                     self.file(os.path.join(folder, name))
 
     def store(self, path, value):
-        """Writes to a file."""
+        """Writes `value` to a file, and writes down the result and the file."""
         errno = 0
         try:
             with open(path, "w") as file:
@@ -171,7 +174,8 @@ class Facts:
 
 
 class Recorder:
-    """Sends requests about wg0. If they do not get as far as the module, their refusals are the core's (`core`)."""
+    """Sends requests about wg0. `core`: the netlink core refuses them before the module sees
+    them."""
 
     def __init__(self, strict=False, core=False):
         self.sock = Socket(strict=strict)
@@ -180,12 +184,12 @@ class Recorder:
         self.seen = self.blocks = None
 
     def reset(self):
-        """Goes on with a new interface."""
+        """Makes wg0 anew and forgets the state of the old one."""
         fresh()
         self.seen = self.blocks = None
 
     def state(self):
-        """The configuration of wg0; of what is the same as before, only that."""
+        """The configuration of wg0; for unchanged parts, only the words that they are unchanged."""
         try:
             seen = [body for _, body in self.sock.dump(GET_DEVICE, NAME)]
         except Error as error:
@@ -203,12 +207,12 @@ class Recorder:
         return lines
 
     def write(self, title, request=b"", errno=0, text="", **more):
-        """Writes down the result of a request together with the configuration as it is now."""
+        """Writes down the result of a request, and the configuration after it."""
         entry = {"title": title, "request": request.hex(), "errno": errno, "text": text, "core": self.core}
         print(json.dumps({**entry, "state": self.state(), **more}))
 
     def raw(self, title, command, payload, flags, version=1, reserved=0, headers=None):
-        """Any request, whatever its header says. What it is answered with is written down as it is."""
+        """Sends a request with any header, and writes down the types and sizes of its answers."""
         body = (struct.pack("=BBH", command, version, reserved) if headers is None else headers) + payload
         self.sock.send_message(self.sock.family, flags, body)
         answers, errno, text = [], 0, ""
@@ -221,11 +225,11 @@ class Recorder:
                     answers.append([kind if kind < 16 else "family", answer_flags, len(answer)])
         except Error as error:
             errno, text = error.errno, error.text
-        # What is wrong with a header the core finds, which has no texts for it.
+        # The core refuses a wrong header, and has no texts for that.
         self.write(title, body, errno, text, answers=answers, core=True)
 
     def set(self, title, *attrs, name=NAME):
-        """A request to change something."""
+        """Sends a request for a change, and writes down its result."""
         payload = name + b"".join(attrs)
         errno, text = 0, ""
         try:
@@ -235,7 +239,7 @@ class Recorder:
         self.write(title, payload, errno, text)
 
     def get(self, title, payload):
-        """A request to show something."""
+        """Sends a request to show the configuration, and writes down its result."""
         errno, text, answers = 0, "", []
         try:
             answers = [body for _, body in self.sock.dump(GET_DEVICE, payload)]
@@ -244,11 +248,11 @@ class Recorder:
         self.write(title, payload, errno, text, answers=attr_lines(answers))
 
     def peers(self, title, *entries):
-        """A request to change peers."""
+        """Sends a request to change peers, and writes down its result."""
         self.set(title, nest(A_PEERS, *entries))
 
     def up(self, up):
-        """Has wg0 go up or down."""
+        """Makes wg0 go up or down, and writes down the result."""
         flag = 1 if up else 0
         index = socket.if_nametoindex("wg0")
         # RTM_NEWLINK with a struct ifinfomsg
@@ -258,12 +262,12 @@ class Recorder:
             self.route.acknowledged()
         except Error as error:
             errno, text = error.errno, error.text
-        # The core's own refusals have texts of their own, and the module is not asked for one.
+        # The core's own refusals have their own texts, so the module needs none.
         self.write("up" if up else "down", b"", errno, text, core=True)
 
 
 def take_port():
-    """Takes TAKEN_PORT for as long as what is returned is kept."""
+    """Returns a socket that occupies TAKEN_PORT until it is closed."""
     taken = socket.socket(V6, socket.SOCK_DGRAM)
     taken.bind(("::", TAKEN_PORT))
     return taken

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Requests made by hand for parity_netlink.py: each attribute, header and name in all the ways to get it right and wrong."""
+"""Hand-made requests for parity_netlink.py: each attribute, header and name, right and wrong."""
 
 import hashlib
 import socket
@@ -40,7 +40,7 @@ def sockaddr_in6(address, port, flowinfo=0, scope=0):
 
 
 def variants(kind, *good):
-    """An attribute with each of the good values, and in all the ways to get it wrong: (title, bytes)."""
+    """An attribute with each of the good values, and with every mistake: yields (title, bytes)."""
     first = good[0]
     for value in good:
         yield f"{value.hex()}", attr(kind, value)
@@ -89,7 +89,7 @@ def device(r):
         r.set(f"unknown attribute {kind}", attr(kind, u32(1)))
         r.set(f"unknown attribute {kind}, and a good one after it", attr(kind, u32(1)), attr(A_FWMARK, u32(5)))
     r.set(
-        "all at once",
+        "all together",
         attr(A_PRIVATE_KEY, key(1)),
         attr(A_LISTEN_PORT, u16(1)),
         attr(A_FWMARK, u32(9)),
@@ -116,7 +116,7 @@ def device(r):
 
 
 def which(r):
-    """Which interface is meant."""
+    """Ways to name the interface."""
     ip("link", "add", "wg1", "type", "wireguard")
     ip("link", "add", "dummy0", "type", "dummy")
     ip("link", "property", "add", "dev", "wg0", "altname", "another-name-that-is-longer-than-15")
@@ -172,8 +172,8 @@ def which(r):
     ip("link", "set", "wg5", "name", "wg0")
     ip("netns", "add", "wgt-elsewhere")
     ip("link", "set", "wg1", "netns", "wgt-elsewhere")
-    r.get("get what is in another namespace", attr(A_IFNAME, "wg1"))
-    r.get("get what is in another namespace by index", attr(A_IFINDEX, u32(index1)))
+    r.get("get an interface in another namespace", attr(A_IFNAME, "wg1"))
+    r.get("get an interface in another namespace by index", attr(A_IFINDEX, u32(index1)))
     ip("netns", "del", "wgt-elsewhere")
 
 
@@ -203,7 +203,7 @@ def headers(r):
 
 
 def peers(r):
-    """Every attribute of a peer, of one that is new and of one that is there."""
+    """Every attribute of a peer, for a new peer and for one that is there."""
     for kind, good in PEER.items():
         r.reset()
         r.peers("a peer to begin with", peer(key(1), ips(v4("10.0.0.1"))))
@@ -219,7 +219,7 @@ def peers(r):
         r.peers(f"key: {title}", nest(0, bytes_))
     r.peers("without a key", nest(0))
     r.peers("without a key, but all else", nest(0, *(attr(kind, good[0]) for kind, good in PEER.items())))
-    r.peers("all at once", peer(key(3), *(attr(kind, good[0]) for kind, good in PEER.items()), ips(v4("10.0.0.9"))))
+    r.peers("all together", peer(key(3), *(attr(kind, good[0]) for kind, good in PEER.items()), ips(v4("10.0.0.9"))))
     r.peers(
         "the key last",
         nest(0, ips(v6("fd00::9")), *(attr(kind, good[0]) for kind, good in PEER.items()), attr(P_PUBLIC_KEY, key(4))),
@@ -241,7 +241,7 @@ def peers(r):
 
 
 def allowed_ips(r):
-    """Every attribute of an allowed IP, and whose it is."""
+    """Every attribute of an allowed IP."""
     family, address, cidr = attr(I_FAMILY, u16(V4)), attr(I_IPADDR, bytes([10, 1, 2, 3])), attr(I_CIDR, u8(32))
     r.reset()
     for title, bytes_ in variants(I_FAMILY, u16(V4), *(u16(f) for f in (0, 1, 3, V6, 17, 0x200, 0xFFFF))):

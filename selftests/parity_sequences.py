@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Requests made by hand for parity_netlink.py: what those that are well-formed come to, one after another."""
+"""Hand-made requests for parity_netlink.py: the results of well-formed ones, one after another."""
 
 import parity_requests
 from parity_requests import *
 
 
 def flags(r):
-    """What the flags of a peer mean together, for one that is there and one that is not."""
+    """All combinations of a peer's flags, for a peer that is there and one that is not."""
     parts = {
         "nothing": (),
         "a keepalive interval": (attr(P_KEEPALIVE, u16(9)),),
@@ -45,9 +45,9 @@ def keys(r):
         r.peers("ourselves as a peer", peer(public[i], ips(v4("10.0.0.99"))))
         r.peers("ourselves among others", peer(key(1)), peer(public[i], ips(v4("10.0.0.1", 99))), peer(public[1 - i]))
         r.peers("ourselves, removed", peer(public[i], attr(P_FLAGS, u32(REMOVE_ME))))
-    r.set("a key and its peer at once", attr(A_PRIVATE_KEY, private[2]), nest(A_PEERS, peer(public[2]), peer(public[0])))
+    r.set("a key and its peer together", attr(A_PRIVATE_KEY, private[2]), nest(A_PEERS, peer(public[2]), peer(public[0])))
     r.set("no key, and what was ours as a peer", attr(A_PRIVATE_KEY, bytes(32)), nest(A_PEERS, peer(public[2])))
-    # Points of low order: nothing can be agreed on with them, but they may be configured.
+    # Points of low order: no shared secret can be made with them, but they may be configured.
     for point in (
         "00" * 32,
         "01" + "00" * 31,
@@ -64,7 +64,7 @@ def keys(r):
 
 
 def prefixes(r):
-    """Allowed IPs of all lengths, and how they move between peers and go."""
+    """Allowed IPs of all lengths, which move between peers and are removed."""
     r.reset()
     for length in range(34):
         r.peers(f"IPv4, length {length}", peer(key(1), ips(v4("255.170.85.51", length))))
@@ -101,13 +101,13 @@ def prefixes(r):
     r.peers("replaced by none", peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS))))
     r.peers("their peer removed", peer(key(2), attr(P_FLAGS, u32(REMOVE_ME))))
     r.peers("and made again", peer(key(2)))
-    r.peers("400 at once", peer(key(4), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(400)))))
+    r.peers("400 together", peer(key(4), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(400)))))
     r.peers("half of them taken", peer(key(5), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(0, 400, 2)))))
     r.peers("and the owner removed", peer(key(4), attr(P_FLAGS, u32(REMOVE_ME))))
 
 
 def partial(r):
-    """What of a request has been done when it fails in its middle."""
+    """Requests that fail in their middle: the part before the mistake has been carried out."""
     bad = {
         "no key": nest(0),
         "a short key": peer(key(2)[:31]),

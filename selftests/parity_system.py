@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What parity_netlink.py compares besides requests: the family, dumps, files, features, the module, rights.
+"""Facts that parity_netlink.py compares besides requests: the family, dumps, files, features, the
+module, rights.
 
-What is different on purpose is left out here, each with its reason.
+Differences that are on purpose are left out here, each with its reason.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ PR_SET_DUMPABLE = 4
 
 
 def family(f):
-    """What the family says of itself."""
+    """The description and the policy of the family."""
     control = Socket("nlctrl")
     for title, payload in (
         ("by name", attr(CTRL_FAMILY_NAME, "wireguard")),
@@ -38,11 +39,12 @@ def family(f):
 
 
 def read_slowly(size, change=None):
-    """A dump that is read into a buffer of `size` bytes, with a request for a change after its first message.
+    """Reads a dump into a buffer of `size` bytes. After its first message, requests `change`.
 
     Returns its messages, and whether one of them says that the dump was interrupted.
     """
-    # The kernel makes messages as large as the largest buffer that was ever read into, so the socket has to be a new one.
+    # The kernel makes messages as large as the largest buffer that was ever read into: take a new
+    # socket.
     sock = Netlink(NETLINK_GENERIC)
     sock.send_message(Socket().family, NLM_F_REQUEST | NLM_F_DUMP, struct.pack("=BBH", GET_DEVICE, 1, 0) + NAME)
     bodies, interrupted = [], False
@@ -96,12 +98,12 @@ def dumps(f):
         "one peer more": nest(A_PEERS, peer(key(2000))),
         "one allowed IP more": nest(A_PEERS, peer(key(159), ips(v4("10.99.0.1")))),
         "one peer less": nest(A_PEERS, peer(key(150), attr(P_FLAGS, u32(REMOVE_ME)))),
-        "what the policy refuses": attr(A_LISTEN_PORT, u32(1)),
-        "what the module refuses": nest(A_PEERS, nest(0)),
+        "a change that the policy refuses": attr(A_LISTEN_PORT, u32(1)),
+        "a change that the module refuses": nest(A_PEERS, nest(0)),
         "all peers less": attr(A_FLAGS, u32(REPLACE_PEERS)),
     }
     for title, change in changes.items():
-        # What else is in a dump that was interrupted is nobody's business: who reads it has to begin again.
+        # The rest of an interrupted dump is not compared: its reader has to begin again anyway.
         _, interrupted = read_slowly(8192, change)
         bodies, again = read_slowly(8192)
         f.write(f"{title} while it is read", [f"interrupted: {interrupted}, {again}", *attr_lines(bodies)])
@@ -113,11 +115,12 @@ def sysfs(f):
     for when in ("new", "up", "down"):
         if when != "new":
             ip("link", "set", "wg0", when)
-        # `threaded`: the C module has a NAPI and a thread for each peer, ours one NAPI for each processor.
+        # `threaded`: the C module has a NAPI and a thread for each peer, ours one NAPI for each
+        # processor.
         f.tree("/sys/class/net/wg0/", left_out=("threaded",))
         for top in ("/proc/sys/net/ipv4/conf/", "/proc/sys/net/ipv6/conf/"):
             for name in ("wg0", "all"):
-                # Made by chance for each namespace.
+                # A random number for each namespace.
                 f.tree(top + name, left_out=("stable_secret",))
         for top in ("/proc/sys/net/ipv4/neigh/wg0", "/proc/sys/net/ipv6/neigh/wg0"):
             f.tree(top)
@@ -144,7 +147,7 @@ def sysfs(f):
 
 
 def ethtool(f):
-    """What ethtool has to say."""
+    """The output of ethtool."""
     fresh()
     for option in (
         "",
@@ -171,7 +174,7 @@ def ethtool(f):
         "--json -k",
     ):
         f.command("ethtool", *option.split(), "wg0")
-    # Those that can be changed, alone and all together.
+    # The features that can be changed, each alone and all together.
     changeable = (
         "rx tx sg tso gso gro lro rxvlan txvlan ntuple rxhash highdma tx-gso-list tx-checksum-ipv4 tx-checksum-ip-generic "
         "tx-tcp-segmentation tx-tcp-ecn-segmentation tx-tcp-mangleid-segmentation tx-tcp6-segmentation tx-udp-segmentation "
@@ -193,11 +196,11 @@ def module(f):
     path = os.environ["MODULE_FILE"]
     for field in ("alias", "license", "description", "name", "version", "parm", "softdep"):
         done = subprocess.run(["modinfo", "-F", field, path], capture_output=True, text=True)
-        # Our module has parameters of its own: `outside: aggregate_parameters` looks at them.
+        # Our module has parameters of its own: `outside: aggregate_parameters` tests them.
         lines = [line for line in done.stdout.splitlines() if not line.startswith("aggregate_")]
         f.write(f"modinfo {field}", sorted(lines), done.returncode)
     top = "/sys/module/wireguard"
-    # The sections are those of the compiler.
+    # Only the names: the compiler chooses the content of `sections`.
     f.write(top, sorted(name for name in os.listdir(top) if name != "parameters"))
     for name in ("initstate", "refcnt", "version"):
         f.file(f"{top}/{name}")
@@ -215,7 +218,7 @@ def become_nobody():
 
 
 def rights(f):
-    """What needs which rights."""
+    """Requests with and without rights."""
     fresh()
     recorder, opened_before = Recorder(), Recorder(core=True)
     recorder.set("as root", attr(A_FWMARK, u32(1)))
@@ -223,11 +226,12 @@ def rights(f):
     def nobody():
         become_nobody()
         opened_after = Recorder(core=True)
-        for title, sender in (("with a socket of root's", opened_before), ("with a socket of his own", opened_after)):
+        for title, sender in (
+                ("with root's socket", opened_before), ("with its own socket", opened_after)):
             sender.set(f"nobody, {title}: set", attr(A_FWMARK, u32(2)))
             sender.set(f"nobody, {title}: set nothing")
             sender.set(f"nobody, {title}: no such interface", name=attr(A_IFNAME, "nosuch"))
-            sender.set(f"nobody, {title}: what is wrong", attr(A_FWMARK, u16(2)))
+            sender.set(f"nobody, {title}: a malformed request", attr(A_FWMARK, u16(2)))
             sender.get(f"nobody, {title}: get", NAME)
             sender.up(True)
         family(f)
@@ -246,12 +250,13 @@ def rights(f):
 
 
 def owner(f):
-    """What the owner of a network namespace, who is nobody elsewhere, may do to his own interface and to one from outside."""
+    """Requests by the owner of a network namespace, a user without rights elsewhere: for its own
+    interface, and for one from outside."""
     made, given = os.pipe(), os.pipe()
 
     def owning():
         become_nobody()
-        # Else what is the process's own in /proc is root's.
+        # Without this, root owns the files of this process in /proc.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
         os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
         for file, line in (("setgroups", "deny"), ("uid_map", "0 65534 1"), ("gid_map", "0 65534 1")):
@@ -267,9 +272,9 @@ def owner(f):
             attr(A_LISTEN_PORT, u16(4242)),
             nest(A_PEERS, peer(key(2))),
         )
-        recorder.set("his own", *every)
+        recorder.set("its own", *every)
         recorder.up(True)
-        recorder.set("his own, up", attr(A_LISTEN_PORT, u16(1)), attr(A_FWMARK, u32(0)))
+        recorder.set("its own, up", attr(A_LISTEN_PORT, u16(1)), attr(A_FWMARK, u32(0)))
         foreign = attr(A_IFNAME, "wg9")
         requests = {
             "a key": every[0:1],
@@ -288,7 +293,7 @@ def owner(f):
         f.link("delete that of another", RTM_DELLINK, attr(IFLA_IFNAME, "wg9"))
 
     def outsider():
-        """Puts an interface of this namespace into that of the owner."""
+        """Makes an interface, from this namespace, in that of the owner."""
         pid = os.read(made[0], 20).decode()
         ip("link", "add", "wg9", "netns", pid, "type", "wireguard")
         os.write(given[1], b"1")
