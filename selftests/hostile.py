@@ -153,8 +153,8 @@ class Scene:
               "everything is as it must be", flush=True)
 
     def session(self):
-        """Makes a session of the attacker, as initiator. First waits until wg0 is not under load any
-        more, or it would answer with a cookie."""
+        """Makes a session of the attacker, as initiator. First waits until wg0 is not under load
+        any more, or it would answer with a cookie."""
         if self.quiet:
             self.usher_in()
             time.sleep(1.5)

@@ -178,8 +178,7 @@ class Sender:
         return self.maker.mutate(body) if body and chance.random() < 0.3 else body
 
     def next_generic(self):
-        """Sends a request to the family; it is sound if its header is right. Returns
-        exchange()'s."""
+        """Sends a request to the family, sound if its header is right. Returns as exchange() does."""
         chance = self.chance
         command, flags = (SET_DEVICE, DO) if chance.random() < 0.85 else (GET_DEVICE, DUMP)
         version, reserved = 1, 0
@@ -198,8 +197,7 @@ class Sender:
         return self.exchange(self.generic, self.family, flags, body, not damaged)
 
     def next_link(self, spaces=()):
-        """Sends a request to rtnetlink; it is sound if it asks for a change. Returns
-        exchange()'s."""
+        """Sends a request to rtnetlink, sound if it asks for a change. Returns as exchange() does."""
         chance = self.chance
         kind = chance.choice([RTM_NEWLINK] * 6 + [RTM_SETLINK, RTM_DELLINK, RTM_DELLINK, RTM_GETLINK])
         flags = DO

@@ -487,8 +487,8 @@ class Near:
             time.sleep(0.5)
 
     def search(self, phase):
-        """Searches for all secrets. Returns [[search, name, group, whether it should be there (None:
-        it may be), the most bytes found, number of places]], and the result of find()."""
+        """Searches for all secrets. Returns [[search, name, group, whether it should be there
+        (None: it may be), the most bytes found, number of places]], and the result of find()."""
         needles = [Needle(*words) for words in self.ask("words")]
         begun = time.monotonic()
         found = find(needles)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The other end of a tunnel, for tests that have to send what no WireGuard sends.
+"""The other end of a tunnel, for tests that have to send messages that no WireGuard sends.
 
-It does the handshake (Noise_IKpsk2) from either side and encrypts whatever it is given under any counter, and each
-value that goes into a message can be replaced. It has no timers and keeps no state that a test does not ask for.
+It does the handshake (Noise_IKpsk2) from either side and encrypts any bytes under any counter; each
+value that goes into a message can be replaced. It has no timers and keeps no state that a test does
+not ask for.
 
     peer = Peer(private_key, public_key_of_the_interface, ("127.0.0.1", 51820))
     session = peer.connect()                          # as initiator
     session = peer.accept()                           # as responder, waits for an initiation
     peer.send(session.seal(packet))
-    peer.receive_data(session)                        # what is in the next message with data
+    peer.receive_data(session)                        # the packet in the next data message
 """
 
 import base64
@@ -29,8 +30,8 @@ LENGTHS = {INITIATION: 148, RESPONSE: 92, COOKIE: 64}
 REKEY_AFTER_MESSAGES = 2**60
 REJECT_AFTER_MESSAGES = 2**64 - 1 - 8128 - 1
 
-# All public keys that give a shared secret of zeros with any private key: the points of small order, in the forms in
-# which they can be written in 32 bytes. The last bit is ignored.
+# All public keys that give a shared secret of zeros with any private key: the points of small
+# order, in all forms in which they can be written in 32 bytes. X25519 ignores the last bit.
 P = 2**255 - 19
 LOW_ORDER = [(point | top << 255).to_bytes(32, "little") for top in (0, 1) for point in (
     0, 1, P - 1, P, P + 1,
@@ -57,7 +58,7 @@ def public_of(private):
 
 
 def dh(private, public):
-    """X25519, zeros included: what is wrong with them is for the other side to find."""
+    """X25519. Returns a shared secret of zeros, too: the other side has to refuse it."""
     try:
         return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:
@@ -79,8 +80,8 @@ def decrypt(key, counter, text, extra=b""):
 
 
 def xchacha(key, nonce):
-    """The cipher and the nonce that XChaCha20-Poly1305 comes down to."""
-    # HChaCha20 is what the block function has before the initial state is added to it.
+    """The ChaCha20-Poly1305 cipher, and its nonce, of an XChaCha20-Poly1305 key and nonce."""
+    # HChaCha20 is the result of the block function before the initial state is added to it.
     block = struct.unpack("<16I", Cipher(algorithms.ChaCha20(key, nonce[:16]), None).encryptor().update(bytes(64)))
     initial = struct.unpack("<4I", b"expand 32-byte k") + struct.unpack("<4I", nonce[:16])
     words = [(word - first) & 0xFFFFFFFF for word, first in zip(block[:4] + block[12:], initial)]
@@ -99,7 +100,8 @@ class Session:
         self.sending, self.receiving, self.index, self.remote, self.counter = sending, receiving, index, remote, 0
 
     def seal(self, plain=b"", counter=None, pad=True):
-        """A message with data; without data, a keepalive. An explicit counter leaves the session's own as it is."""
+        """A data message; without `plain`, a keepalive. An explicit counter leaves the session's
+        own as it is."""
         if counter is None:
             counter = self.counter
             self.counter += 1
@@ -148,7 +150,7 @@ class Handshake:
 class Peer:
     """A peer of the interface with the public key `remote`, at `address`.
 
-    `source` is what its socket is bound to. Keys are bytes, or text as `wg` has it.
+    Its socket is bound to `source`. Keys are bytes, or text in the format of `wg`.
     """
 
     def __init__(self, private, remote, address, psk=bytes(32), source=None):
@@ -179,7 +181,7 @@ class Peer:
                 return message
 
     def receive_data(self, session, timeout=30):
-        """The packet in the next message with data that is no keepalive."""
+        """The packet in the next data message that is no keepalive."""
         while True:
             plain = session.open(self.receive(DATA, timeout=timeout))[1]
             if plain:
@@ -188,7 +190,7 @@ class Peer:
     # Messages that authenticate themselves.
 
     def macs(self, message):
-        """Both MACs for a message that is to go to the interface."""
+        """The message to the interface, with both MACs added."""
         mac1 = blake2s(message, key=blake2s(b"mac1----", self.remote), size=16)
         self.mac1_sent = mac1
         return message + mac1 + (blake2s(message, mac1, key=self.cookie, size=16) if self.cookie else bytes(16))
@@ -204,16 +206,16 @@ class Peer:
         return index
 
     def cookie_reply(self, message, cookie):
-        """Answers a handshake message of the interface with a cookie instead."""
+        """A cookie reply to a handshake message of the interface."""
         nonce = os.urandom(24)
         cipher, short = xchacha(blake2s(b"cookie--", self.public), nonce)
         return struct.pack("<I4s24s", COOKIE, message[4:8], nonce) + cipher.encrypt(short, cookie, message[-32:-16])
 
-    # As initiator.
+    # The initiator's side.
 
     def initiation(self, timestamp=None, ephemeral=None, static=None, static_static=None):
-        """An initiation. `ephemeral` and `static`: other public keys than those that we have the private ones of;
-        `static_static`: their common secret."""
+        """An initiation. `ephemeral` and `static` replace this peer's public keys; `static_static`
+        replaces the shared secret of the static keys."""
         self.index = struct.unpack("<I", os.urandom(4))[0]
         self.secret = os.urandom(32)
         state = self.state = Handshake(self.remote)
@@ -239,9 +241,10 @@ class Peer:
         return Session(sending, receiving, index, remote)
 
     def connect(self, confirm=True, **replaced):
-        """A session with us as initiator; the other side sends with it only once it is confirmed.
+        """Makes a session with this peer as initiator. The interface sends with it only once it is
+        confirmed.
 
-        Whoever is under load may ask for a cookie first."""
+        An interface under load may answer with a cookie first."""
         for _ in range(12):
             self.send(self.initiation(**replaced))
             try:
@@ -257,7 +260,7 @@ class Peer:
             return session
         raise TimeoutError("no response to an initiation")
 
-    # As responder.
+    # The responder's side.
 
     def consume_initiation(self, message):
         """Reads an initiation and returns its timestamp."""
@@ -274,7 +277,8 @@ class Peer:
         return state.open(stamp)
 
     def response(self, ephemeral=None):
-        """The answer to the initiation that was read last, and the session. `ephemeral` as in initiation()."""
+        """The response to the last initiation that was read, and the session. `ephemeral` as in
+        initiation()."""
         state = self.state
         self.index = struct.unpack("<I", os.urandom(4))[0]
         secret = os.urandom(32)

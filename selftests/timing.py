@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The other end of a tunnel, which measures when wg0 does what.
+"""The other end of a tunnel, which measures the times at which wg0 sends its messages.
 
-timing.py NAME KEY     runs the function NAME below; KEY is the private key of wg0, which is in this
-                       namespace, as the other end of its tunnel is
+timing.py NAME KEY     runs the function NAME below; KEY is the private key of wg0. Both wg0 and the
+                       other end of its tunnel are in this namespace
 
-It is for guests whose clock counts instructions. The kernel's timers are late, the more the longer
-they run: see kernel/time/timer.c. JITTER comes on top where handshakes are begun.
+For guests whose clock counts instructions. The kernel's timers are late, the more the longer they
+run: see kernel/time/timer.c. Before handshakes, wg0 waits up to JITTER more.
 """
 
 import os
@@ -22,7 +22,8 @@ from machine import NoWorkers, until
 from peer import COOKIE, DATA, INITIATION, RESPONSE
 from wire import ipv4, udp
 
-# For timers of two to sixteen seconds, and for ones of more than two minutes.
+# The most that timers are late, in seconds: those of two to sixteen seconds, and those of more than
+# two minutes.
 LATE, VERY_LATE = 0.3, 17
 JITTER = 1 / 3
 
@@ -37,14 +38,14 @@ def send(sock, text=b"x"):
 
 
 def arrival(far, timeout):
-    """The next message, the address that it came from, and when. TimeoutError if none comes."""
+    """The next message, its source address, and its time of arrival. TimeoutError if none comes."""
     far.sock.settimeout(timeout)
     message, source = far.sock.recvfrom(70000)
     return message, source[0], time.monotonic()
 
 
 def silence(far, seconds):
-    """Nothing comes for that long."""
+    """Checks that no message comes for `seconds`."""
     begun = time.monotonic()
     try:
         message, _, now = arrival(far, seconds)
@@ -65,16 +66,16 @@ def keepalive(key):
     listener.bind(("10.8.0.1", 5555))
     packet = ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 5555, b"hello"))
 
-    # That a keepalive has come is no reason for another one.
+    # A keepalive is not answered with another one.
     silence(far, 12)
     begun = time.monotonic()
     far.send(session.seal(packet))
     message, _, now = arrival(far, 20)
     between("a keepalive after data", 10, now - begun, 10 + LATE)
     assert session.open(message)[1] == b""
-    # Nobody need answer that.
+    # wg0 waits for no answer to it.
     silence(far, 22)
-    # None is due when data were sent meanwhile.
+    # No keepalive is due if wg0 has sent data meanwhile.
     far.send(session.seal(packet))
     time.sleep(5)
     send(sock)
@@ -97,7 +98,7 @@ def persistent(key):
     begun = time.monotonic()
     wg("set", "wg0", "peer", key_of(far), "persistent-keepalive", "5")
     last = next_one(next_one(next_one(begun, 0)))
-    # Whatever else is received or sent does as well.
+    # Any other message that wg0 receives or sends starts the interval again.
     time.sleep(3)
     far.send(session.seal())
     last = next_one(last, 8)
@@ -123,12 +124,12 @@ def unanswered(key):
             send(sock)
             message, source, _ = arrival(far, 5)
             assert (message[0], source) == (DATA, sticky), (message[0], source)
-            # Once more, which makes no difference: the time counts from the first.
+            # A second packet makes no difference: the time counts from the first.
             time.sleep(3)
             send(sock)
             assert arrival(far, 5)[1] == sticky
             time.sleep(3)
-            # An answer does.
+            # An answer ends the wait.
             far.send(session.seal())
         silence(far, 20)
         begun = time.monotonic()
@@ -160,7 +161,7 @@ def given_up(key):
     silence(far, JITTER + LATE + 0.2)
     assert changes(before)["tx_dropped"] == 5, changes(before)
     silence(far, 60)
-    # What comes now is a new beginning.
+    # The next packet begins a new series of attempts.
     sock.sendto(b"again", ("10.8.0.2", 9))
     session = answered(far)
     assert far.receive_data(session)[28:33] == b"again"
@@ -169,9 +170,9 @@ def given_up(key):
 
 
 def grow_old(far, session, sock, until_s):
-    """Lets both ends send for that long.
+    """Lets both ends send for `until_s` seconds, wg0 only if there is `sock`.
 
-    Returns the ages of the session at which initiations came, and that of the last data."""
+    Returns the ages of the session at which initiations came, and at which the last data came."""
     born = time.monotonic()
     initiations, data = [], 0
     while time.monotonic() < born + until_s:
@@ -193,7 +194,7 @@ def grow_old(far, session, sock, until_s):
 
 
 def worth_nothing(far, session):
-    """wg0 takes nothing under that session any more."""
+    """Checks that wg0 takes no message under that session any more."""
     wrong = far.initiation()[:-32] + bytes(32)
     dropped("data under keys that are too old", lambda: far.send(session.seal()),
             f"Invalid MAC of handshake, dropping packet from {name_of(far.sock)}$",
@@ -205,7 +206,7 @@ def initiator(key):
     sock = inside()
     send(sock)
     session = answered(far)
-    # None of the initiations is answered.
+    # The initiations are not answered.
     initiations, data = grow_old(far, session, sock, 185)
     between("the first initiation", 120 - LATE, initiations[0], 120.5 + LATE)
     between("the last data", 179.5 - LATE, data, 180)
@@ -249,7 +250,7 @@ class Loaded:
         self.junk = self.socket("127.0.0.99")
 
     def load(self):
-        """Makes a load: for a second from now, cookies are asked for."""
+        """Puts wg0 under load: for a second from now, it answers initiations with cookies."""
         message = struct.pack("<I", INITIATION) + bytes(144)
         with NoWorkers():
             for _ in range(700):
@@ -264,7 +265,8 @@ class Loaded:
         return far.cookie
 
     def answers(self, sock, address, cookie):
-        """What answers twelve initiations, each of a peer of its own, and when they were sent."""
+        """Sends twelve initiations, each of another peer. Returns the types of the answers, and the
+        time of sending."""
         messages = []
         for far in self.peers:
             far.cookie = cookie
@@ -282,7 +284,8 @@ class Loaded:
             return answers, now
 
     def accepted(self, sock, address, cookie):
-        """How many of twelve initiations are answered with responses, and when they were sent."""
+        """Sends twelve initiations, which may only be answered with responses. Returns the number
+        of responses, and the time of sending."""
         answers, now = self.answers(sock, address, cookie)
         assert all(answer == RESPONSE for answer in answers), answers
         return len(answers), now
@@ -310,7 +313,8 @@ def rate(key):
     took = times[-1] - times[0]
     print(f"of {len(counts)} times 12 in {took:.3f} s these are answered: {counts}")
     assert counts[0] == 5, counts
-    # Else tokens were lost for which there was no room, and the number is less than it might be.
+    # With a longer gap the bucket would be full, tokens would be lost, and the sum would be too
+    # small.
     assert max(now - last for last, now in zip(times, times[1:])) < 0.24, times
     assert 1 < took < 3 and 5 + 20 * took - 2 < sum(counts) <= 5 + 20 * took + 1, (took, counts)
 
@@ -325,15 +329,15 @@ def sources(key):
             (("fd66:1::1", "fd66:2::1"), "::1", [5, 5]),
             (("fd66:1::1", "fd66:1::2"), "::1", [5, 0])):
         address, counts = (target, PORT), []
-        time.sleep(3)  # all have their tokens again
+        time.sleep(3)  # until every source has all its tokens again
         wg0.load()
         socks = [wg0.socket(host) for host in hosts]
         cookies = [wg0.cookie(sock, address) for sock in socks]
-        # The cookie is asked for without one, and costs nothing.
+        # The initiations that were answered with cookies have cost no tokens.
         for sock, cookie in zip(socks, cookies):
             counts.append(wg0.accepted(sock, address, cookie)[0])
         print(hosts, counts)
-        # A twentieth of a second is time for one more.
+        # A token comes every twentieth of a second, so there may be one or two more.
         assert all(low <= count <= low + 2 for low, count in zip(want, counts)), (hosts, counts)
 
 
@@ -349,7 +353,8 @@ def cookies(key):
                             ("address", wg0.socket("127.0.0.2", port))):
         answers, _ = wg0.answers(stranger, address, cookie)
         assert answers == [COOKIE] * 12, f"with the cookie of another {title}: {answers}"
-    # It is good for as long as the secret that it was made with, which is as old as the load.
+    # The cookie is good for as long as the secret that it was made with, which is as old as the
+    # first load.
     time.sleep(begun + 115 - time.monotonic())
     wg0.load()
     assert wg0.accepted(sock, address, cookie)[0] >= 5
@@ -369,7 +374,7 @@ def cookie_sent(key):
     begun = time.monotonic()
     good = bad = 0
     while time.monotonic() < begun + 130:
-        send(sock)  # so that it does not give up
+        send(sock)  # so that wg0 does not give up
         message, _, now = arrival(far, 6)
         assert message[0] == INITIATION
         mac = peer.blake2s(message[:-16], key=cookie, size=16)
@@ -398,7 +403,7 @@ def initiations(key):
     except TimeoutError:
         pass
     print(f"of {len(messages)} initiations in {took:.3f} s {count} were answered")
-    # The clock by which they are counted has ticks of four milliseconds.
+    # wg0 takes one initiation in 20 ms, by a clock with ticks of 4 ms.
     assert took < 0.6 and took / 0.028 - 1 < count <= took / 0.02 + 1, (took, count)
 
 

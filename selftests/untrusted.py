@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Packets with what a virtual machine may say of them, written to a tap.
+"""Packets with claims that a virtual machine may make of them, written to a tap.
 
-    untrusted.py INTERFACE PORT     makes the tap, 10.6.0.1/24 on the kernel's side, and does what it is told on its
-                                    standard input, with a line on its standard output when that is done:
+    untrusted.py INTERFACE PORT     makes the tap, 10.6.0.1/24 on the kernel's side, and carries out
+                                    commands from standard input, answering each with a line:
 
-    cost KIND COUNT     writes COUNT packets of that kind to the port, and says how many nanoseconds that took, all that it made
-                        the kernel do included, and how many of them the kernel took
+    cost KIND COUNT     writes COUNT packets of KIND to the port. Answers with the nanoseconds that
+                        this took, including all work that it caused in the kernel, and with the
+                        number of packets that the kernel took
 
-A kind is one of KINDS. No packet is a message of WireGuard that anybody has made.
+KIND is one of KINDS. Each packet has a data message for an unknown index.
 """
 
 import fcntl
@@ -26,7 +27,7 @@ IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 # linux/virtio_net.h
 NEEDS_CSUM = 1
 GSO_NONE, GSO_TCPV4, GSO_UDP, GSO_UDP_L4, GSO_TUNNEL_V4 = 0, 1, 3, 5, 0x20
-DATA = struct.pack("<IIQ", 4, 0x12345678, 0)  # the header of a data message for an index that is nobody's
+DATA = struct.pack("<IIQ", 4, 0x12345678, 0)  # the header of a data message for an unknown index
 IP_HEADER, UDP_HEADER, ETHERNET_HEADER = 20, 8, 14
 MF = 0x2000
 
@@ -53,7 +54,7 @@ class Tap:
         return struct.pack("!HHHH", 4000, self.port, UDP_HEADER + length, 0) + payload
 
     def write(self, packet, flags=0, gso_type=GSO_NONE, gso_size=0):
-        """Whether the kernel took it."""
+        """Writes a packet. Returns whether the kernel took it."""
         start = ETHERNET_HEADER + IP_HEADER
         header = struct.pack("<BBHHHH", flags, gso_type, start + UDP_HEADER, gso_size, start, 6)
         try:
@@ -77,19 +78,19 @@ class Tap:
 
 
 KINDS = {
-    # UFO: fragments of a byte, if it were believed.
+    # UFO: claims fragments of one byte.
     "ufo": lambda tap: tap.gso(GSO_UDP, 60000, 1),
-    # Segments of TCP, in a datagram.
+    # Claims TCP segments of one byte, but is a UDP datagram.
     "tcp": lambda tap: tap.gso(GSO_TCPV4, 60000, 1),
-    # As many datagrams as there may be, as short as there may be.
+    # The largest number of datagrams, each as short as a message can be.
     "datagrams": lambda tap: tap.gso(GSO_UDP_L4, 128 * 16, 16),
-    # As long as there may be.
+    # As many bytes as an aggregate can have, in datagrams of 1400 bytes.
     "long": lambda tap: tap.gso(GSO_UDP_L4, 60000, 1400),
-    # A tunnel is said to be inside, for which there is no header.
+    # Claims a tunnel inside, but has no header for it.
     "tunnel": lambda tap: tap.gso(GSO_TUNNEL_V4 | GSO_UDP_L4, 60000, 1),
     # A datagram of 60 KB in fragments.
     "fragments": lambda tap: tap.fragments(60000, 1480),
-    # What all of these are to be compared with.
+    # A plain datagram, to compare the others with.
     "plain": lambda tap: tap.gso(GSO_NONE, 1400, 0),
 }
 
@@ -102,7 +103,7 @@ def main(name, port):
         begun, taken = time.perf_counter_ns(), 0
         for _ in range(int(count)):
             taken += KINDS[kind](tap)
-            # What is left to softirqs' own thread or to workers is done before the next one.
+            # Let ksoftirqd and workers do their part before the next packet.
             os.sched_yield()
         print(time.perf_counter_ns() - begun, taken, flush=True)
 

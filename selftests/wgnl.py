@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A generic netlink client for the `wireguard` family that sends exactly what it is told to, right or wrong.
+"""A generic netlink client for the `wireguard` family that sends any request, right or wrong.
 
-`wg` only sends requests that make sense; the tests of the refusals need the others. Needs nothing but Python's standard
-library. The numbers are those of include/uapi/linux/wireguard.h, netlink.h and genetlink.h.
+`wg` only sends requests that make sense; the tests of the refusals need the others. Needs nothing
+but Python's standard library. The numbers are those of include/uapi/linux/wireguard.h, netlink.h
+and genetlink.h.
 """
 
 import os
@@ -27,7 +28,8 @@ REMOVE_ME, REPLACE_ALLOWEDIPS, UPDATE_ONLY = 1, 2, 4
 
 
 def attr(kind, value=b""):
-    """One attribute. A number is not accepted: its width is the point of many tests (u8, u16, u32 below)."""
+    """One attribute. A number is not accepted: its width is the point of many tests, so they choose
+    it with u8, u16 and u32 below."""
     if isinstance(value, str):
         value = value.encode() + b"\0"
     size = 4 + len(value)
@@ -64,7 +66,8 @@ def parse(data):
 
 
 class Error(Exception):
-    """The kernel's refusal: its errno (positive), the text of the extended acknowledgement, the offset of the attribute."""
+    """The kernel's refusal: its errno (positive), the text of the extended acknowledgement, and the
+    offset of the attribute."""
 
     def __init__(self, errno, text, offset):
         super().__init__(f"{os.strerror(errno)} ({text or 'no text'})")
@@ -72,7 +75,8 @@ class Error(Exception):
 
 
 class Netlink:
-    """A netlink socket of `protocol`, bound, that asks for extended acknowledgements without a copy of the request."""
+    """A bound netlink socket of `protocol` that asks for extended acknowledgements without a copy
+    of the request."""
 
     def __init__(self, protocol, strict=False):
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
@@ -90,7 +94,8 @@ class Netlink:
         self.sock.send(struct.pack("=IHHII", 16 + len(body), kind, flags, self.seq, 0) + body)
 
     def messages(self, size=1 << 16):
-        """One datagram's messages as (type, flags, payload), read into a buffer of at most 64 KiB."""
+        """One datagram's messages as (type, flags, payload), read into a buffer of at most 64
+        KiB."""
         data = bytes(self.buffer[:self.sock.recv_into(self.buffer, size)])
         found = []
         while len(data) >= 16:
@@ -103,7 +108,7 @@ class Netlink:
 
     @staticmethod
     def check(kind, flags, payload):
-        """Raises what an NLMSG_ERROR or a failing NLMSG_DONE says."""
+        """Raises the error of an NLMSG_ERROR or of a failing NLMSG_DONE."""
         if kind not in (NLMSG_ERROR, NLMSG_DONE) or len(payload) < 4:
             return
         errno = -struct.unpack_from("=i", payload)[0]
@@ -150,7 +155,8 @@ class Socket(Netlink):
         self.send_message(self.family, NLM_F_REQUEST | flags, struct.pack("=BBH", command, version, 0) + payload)
 
     def do(self, command, payload=b"", flags=0, version=1):
-        """A request with an acknowledgement; what came before it is returned, without generic netlink headers."""
+        """Sends a request and waits for its acknowledgement. Returns the messages before that,
+        without generic netlink headers."""
         self.send(command, payload, flags | NLM_F_ACK, version)
         return [body[4:] for body in self.acknowledged()]
 

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Looks at WireGuard on the wire and sends what an attacker would; and makes packets, for other programs here.
+"""Reads WireGuard's traffic from captures, sends an attacker's messages, and makes packets for
+other programs here.
 
-wire.py show FILE                     the IP packets in a capture, one a line: src dst dsfield protocol length
+wire.py show FILE                     prints the IP packets of a capture, one a line:
+                                      src dst dsfield protocol length
                                       and for UDP: sport dport payload-length WireGuard-type
-wire.py pieces FILE                   how the IP packets in a capture are fragmented, one a line: length offset more|last,
-                                      and DF for IPv4 packets that must not be
-wire.py checksums FILE PORT           the UDP checksums of the datagrams to that port, one a line:
+wire.py pieces FILE                   prints the fragments of a capture, one IP packet a line:
+                                      length offset more|last, and DF for IPv4 packets that must not
+                                      be fragmented
+wire.py checksums FILE PORT           prints the UDP checksums of the datagrams to PORT, one a line:
                                       right, wrong or none, and the length of the payload
-wire.py replay FILE TYPE ADDR PORT    sends the payloads of that WireGuard type again, from an address and port of our own
-wire.py garbage ADDR PORT             sends datagrams of many lengths that are almost WireGuard messages
-wire.py flood KEY COUNT ADDR PORT     sends initiations with a right mac1 for the public key and nothing else right, and
-                                      prints how many answers of each WireGuard type came back
-wire.py sessions FILE PORT ADDR TIME  checks how the keys of a tunnel changed that is never silent after that time, and whose
-                                      initiator has that address
+wire.py replay FILE TYPE ADDR PORT    sends the messages of this type again, from this machine's own
+                                      address and another port; prints their number
+wire.py garbage ADDR PORT             sends datagrams of many lengths that are almost WireGuard
+                                      messages
+wire.py flood KEY COUNT ADDR PORT     sends random initiations whose mac1 is right for the public
+                                      KEY, and prints the number of answers of each WireGuard type
+wire.py sessions FILE PORT ADDR TIME  checks the key changes of a tunnel whose initiator has the
+                                      address ADDR, and which is never silent after TIME
 """
 
 import base64
@@ -23,7 +28,7 @@ import socket
 import struct
 import sys
 
-# Where the IP header begins, by the link type of the capture: Ethernet, raw IP twice, any device.
+# The offset of the IP header, by the link type of the capture: Ethernet, raw IP twice, any device.
 LINK = {1: 14, 12: 0, 101: 0, 276: 20}
 
 # Buffers of any size, for root; Python has no names for them.
@@ -31,7 +36,7 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 
 
 def captured(name):
-    """When each IP packet was captured, in seconds, and the packet."""
+    """Yields each IP packet of a capture: (time in seconds, packet)."""
     with open(name, "rb") as file:
         data = file.read()
     start = LINK[struct.unpack_from("=I", data, 20)[0]]
@@ -48,7 +53,8 @@ def packets(name):
 
 
 def split(packet):
-    """(source, destination, DS field, protocol, payload) of an IP packet; the payload ends where the header says."""
+    """(source, destination, DS field, protocol, payload) of an IP packet. The length of the payload
+    is that in the header."""
     if packet[0] >> 4 == 4:
         head, total = (packet[0] & 15) * 4, struct.unpack_from(">H", packet, 2)[0]
         return (socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]), packet[1], packet[9], packet[head:total])
@@ -141,7 +147,7 @@ def flood(key, count, address, port):
             sock.send(message)
         except OSError:
             pass  # an ICMP error that came back
-    # The first may have to wait until what was sent is let out.
+    # The first answer may take long: the initiations may wait in a queue on their way.
     sock.settimeout(60)
     try:
         while True:
@@ -154,11 +160,12 @@ def flood(key, count, address, port):
 
 
 def sessions(name, port, initiator, since):
-    """An initiation comes because the keys in use are 120 seconds old, or because none came of the last one: an answer may have
-    been lost, or have come too late. With steady traffic there is a keepalive for each answer at most, to confirm it.
+    """Checks that each initiation has one of two reasons: the keys in use are 120 seconds old, or
+    the last initiation made no keys, because its answer was lost or came too late. With steady
+    traffic there is at most one keepalive for each answer, to confirm it.
     """
     used = answers = keepalives = 0
-    # When the last initiation came, and whether keys of it are in use.
+    # The time of the last initiation, and whether its keys are in use.
     asked, in_use = None, False
     age, indices, wrong, seen = 0, set(), [], []
     for time, packet in captured(name):
@@ -167,7 +174,7 @@ def sessions(name, port, initiator, since):
             continue
         length, kind, index = struct.unpack_from(">4xH2xB3x4s", payload)
         by = "initiator" if source == initiator else "responder"
-        what = {1: "an initiation", 2: "an answer", 3: "a cookie", 4: "a keepalive" if length == 40 else ""}.get(kind, "what is it")
+        what = {1: "an initiation", 2: "an answer", 3: "a cookie", 4: "a keepalive" if length == 40 else ""}.get(kind, "an unknown message")
         if what:
             seen.append(f"{time:.3f} {what} by the {by}")
         if kind == 4 and by == "initiator" and index in indices:
@@ -209,7 +216,7 @@ def checksum(data):
 
 
 def ipv4(source, destination, protocol, payload, length=None, tos=0):
-    """An IPv4 packet, which may be made to lie about its length."""
+    """An IPv4 packet. `length` replaces the right value in its header."""
     length = 20 + len(payload) if length is None else length
     head = struct.pack(">BBHHHBBH4s4s", 0x45, tos, length, 0, 0, 64, protocol, 0, socket.inet_aton(source),
                        socket.inet_aton(destination))
@@ -217,13 +224,13 @@ def ipv4(source, destination, protocol, payload, length=None, tos=0):
 
 
 def ipv6(source, destination, protocol, payload, length=None, tos=0):
-    """The same of IPv6; the length is that of the payload."""
+    """An IPv6 packet. `length` replaces the right length of the payload in its header."""
     return struct.pack(">IHBB", 6 << 28 | tos << 20, len(payload) if length is None else length, protocol, 64) + \
         socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination) + payload
 
 
 def udp(sport, dport, payload):
-    """A UDP datagram without a checksum: the tunnel vouches for it."""
+    """A UDP datagram without a checksum: the tunnel authenticates it."""
     return struct.pack(">HHHH", sport, dport, 8 + len(payload), 0) + payload
 
 
