@@ -15,7 +15,7 @@ use core::{
 };
 use pinned_init::PinInit;
 
-/// How to allocate, which makes no difference.
+/// How to allocate. It makes no difference here.
 #[derive(Clone, Copy)]
 pub struct Flags;
 
@@ -27,32 +27,32 @@ pub mod flags {
     pub const GFP_ATOMIC: super::Flags = super::Flags;
 }
 
-/// There is no memory.
+/// The error for a lack of memory.
 #[derive(Debug)]
 pub struct AllocError;
 
-/// A box.
+/// A heap allocation with one owner.
 #[repr(transparent)]
 pub struct KBox<T: ?Sized>(Box<T>);
 
 impl<T> KBox<T> {
-    /// A box with `value` in it.
+    /// Allocates a box for `value`.
     pub fn new(value: T, _flags: Flags) -> Result<Self, AllocError> {
         Ok(Self(Box::new(value)))
     }
 
-    /// A box with `value` in it for good.
+    /// Allocates a pinned box for `value`.
     pub fn pin(value: T, _flags: Flags) -> Result<Pin<Self>, AllocError> {
         Ok(Self::into_pin(Self(Box::new(value))))
     }
 
-    /// Initialises `T` where it is to stay.
+    /// Initialises a `T` in place, in a pinned box.
     pub fn try_pin_init<E>(init: impl PinInit<T, E>, _flags: Flags) -> Result<Pin<Self>, E> {
         let mut place = Box::<T>::new_uninit();
         // SAFETY: The place is valid for writes, is dropped as uninitialised memory if this fails,
         // and is pinned below.
         unsafe { init.__pinned_init(place.as_mut_ptr())? };
-        // SAFETY: It has been initialised.
+        // SAFETY: The initialiser has succeeded, so the place is initialised.
         Ok(Self::into_pin(Self(unsafe { place.assume_init() })))
     }
 
@@ -64,25 +64,25 @@ impl<T> KBox<T> {
         Ok(Self::try_pin_init(init, flags)?)
     }
 
-    /// Gives the allocation up.
+    /// Gives up the ownership of the allocation.
     pub fn into_raw(this: Self) -> *mut T {
         Box::into_raw(this.0)
     }
 
-    /// Takes over what [`Self::into_raw`] has given up.
+    /// Takes over the allocation that [`Self::into_raw`] has given up.
     ///
     /// # Safety
     ///
-    /// `ptr` comes from there, and nobody else takes it over.
+    /// `ptr` comes from [`Self::into_raw`], and is taken over only once.
     pub unsafe fn from_raw(ptr: *mut T) -> Self {
-        // SAFETY: By the safety requirements.
+        // SAFETY: By the safety requirements, `ptr` comes from `Box::into_raw()` and has no owner.
         Self(unsafe { Box::from_raw(ptr) })
     }
 
-    /// Pins what is in the box.
+    /// Pins the content of the box.
     pub fn into_pin(this: Self) -> Pin<Self> {
-        // SAFETY: What is in a box stays where it is when the box is moved, and this box is not
-        // opened any more.
+        // SAFETY: The content of a box stays in its place when the box is moved, and from a pinned
+        // box it cannot be moved out.
         unsafe { Pin::new_unchecked(this) }
     }
 }
@@ -107,7 +107,7 @@ pub struct KVec<T>(Vec<T>);
 /// A vector that may be large.
 pub type KVVec<T> = KVec<T>;
 
-/// There is no such element.
+/// The error for an index beyond the end.
 #[derive(Debug)]
 pub struct RemoveError;
 
@@ -117,14 +117,14 @@ impl<T> KVec<T> {
         Self(Vec::new())
     }
 
-    /// An empty vector with room for just `capacity`.
+    /// An empty vector with room for exactly `capacity` elements.
     pub fn with_capacity(capacity: usize, _flags: Flags) -> Result<Self, AllocError> {
         let mut vec = Vec::new();
         vec.reserve_exact(capacity);
         Ok(Self(vec))
     }
 
-    /// `count` times `value`.
+    /// A vector of `count` clones of `value`.
     pub fn from_elem(value: T, count: usize, _flags: Flags) -> Result<Self, AllocError>
     where
         T: Clone,
@@ -132,7 +132,7 @@ impl<T> KVec<T> {
         Ok(Self(vec![value; count]))
     }
 
-    /// How many there is room for.
+    /// The number of elements that there is room for.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
@@ -161,12 +161,12 @@ impl<T> KVec<T> {
         Ok(())
     }
 
-    /// Takes the last one out.
+    /// Removes and returns the last element.
     pub fn pop(&mut self) -> Option<T> {
         self.0.pop()
     }
 
-    /// Takes number `at` out.
+    /// Removes and returns element number `at`.
     pub fn remove(&mut self, at: usize) -> Result<T, RemoveError> {
         if at < self.0.len() {
             Ok(self.0.remove(at))
@@ -175,7 +175,7 @@ impl<T> KVec<T> {
         }
     }
 
-    /// Drops all after the first `len`.
+    /// Drops all elements after the first `len`.
     pub fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
     }

@@ -13,7 +13,7 @@ use core::{
 #[repr(transparent)]
 pub struct Error(NonZeroI32);
 
-/// A result with such an error, if nothing else is said.
+/// A result, by default with an [`Error`].
 pub type Result<T = (), E = Error> = core::result::Result<T, E>;
 
 impl From<AllocError> for Error {
@@ -28,7 +28,7 @@ impl From<Infallible> for Error {
     }
 }
 
-/// An error if a C function has returned one.
+/// The error in the return value of a C function: `err` if it is negative.
 pub fn to_result(err: i32) -> Result {
     match NonZeroI32::new(err) {
         Some(err) if err.get() < 0 => Err(Error(err)),
@@ -38,7 +38,7 @@ pub fn to_result(err: i32) -> Result {
 
 macro_rules! errors {
     ($($name:ident = $number:literal,)*) => {
-        /// The numbers as C has them.
+        /// The positive numbers, as in C.
         pub mod numbers {
             $(#[doc = concat!("Number ", $number)] pub const $name: u32 = $number;)*
         }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A stand-in for what the shared files use of the `kernel` crate, under the same paths.
+//! A stand-in for the parts of the `kernel` crate that the shared files use, under the same paths.
 //!
-//! It is what a test needs and no more: allocations do not fail, and sleeping is allowed
+//! It has what a test needs and no more: allocations do not fail, and sleeping is allowed
 //! everywhere.
 
 pub mod alloc;
@@ -32,7 +32,7 @@ pub mod time {
     pub struct Delta(u64);
 
     impl Delta {
-        /// That many milliseconds.
+        /// A span of `millis` milliseconds.
         pub const fn from_millis(millis: u64) -> Self {
             Self(millis)
         }
@@ -75,7 +75,7 @@ pub mod workqueue {
     }
 }
 
-/// What almost every file uses.
+/// Names that almost every file uses.
 pub mod prelude {
     pub use crate::{
         alloc::{
@@ -108,7 +108,7 @@ pub mod prelude {
         IntoBytes, //
     };
 
-    /// A type for which zeros are a value.
+    /// A type for which all zeros are a valid value.
     pub trait Zeroable {}
 }
 

@@ -34,7 +34,7 @@ impl<T> Arc<T> {
         Ok(Self(std::sync::Arc::new(KBox::pin(value, flags)?)))
     }
 
-    /// Initialises `T` where it is to stay.
+    /// Initialises a `T` in place, with one reference.
     pub fn pin_init<E>(init: impl PinInit<T, E>, flags: Flags) -> Result<Self>
     where
         Error: From<E>,
@@ -66,17 +66,17 @@ impl Refcount {
         Self(atomic::Atomic::new(count))
     }
 
-    /// One more.
+    /// Adds a reference.
     pub fn inc(&self) {
         self.0.fetch_add(1, atomic::ordering::Relaxed);
     }
 
-    /// One less. Returns whether it was the last.
+    /// Removes a reference. Returns whether it was the last.
     pub fn dec_and_test(&self) -> bool {
         self.0.fetch_sub(1, atomic::ordering::Full) == 1
     }
 
-    /// The number behind it.
+    /// The count as a number.
     pub fn as_atomic(&self) -> &atomic::Atomic<i32> {
         &self.0
     }
@@ -88,7 +88,7 @@ pub mod lock {
 
     /// Mutexes as a kind of lock.
     pub mod mutex {
-        /// The mark of a mutex.
+        /// The marker type of a mutex.
         pub struct MutexBackend;
     }
 
@@ -103,12 +103,12 @@ pub mod lock {
 pub struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
-    /// A mutex that nobody holds.
+    /// A mutex that is not locked.
     pub const fn new(value: T) -> Self {
         Self(std::sync::Mutex::new(value))
     }
 
-    /// Waits until nobody else holds it.
+    /// Waits for the lock and takes it.
     pub fn lock(&self) -> lock::Guard<'_, T, lock::mutex::MutexBackend> {
         lock::Guard {
             _held: self
@@ -120,7 +120,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A [`Mutex`], whose name says nothing here.
+/// A [`Mutex`]. Its name is not used here.
 #[macro_export]
 macro_rules! new_mutex {
     ($value:expr, $name:literal) => {
@@ -128,14 +128,14 @@ macro_rules! new_mutex {
     };
 }
 
-/// Something that happens once, and that others wait for.
+/// An event that happens once, and that threads wait for.
 pub struct Completion {
     done: std::sync::Mutex<bool>,
     changed: Condvar,
 }
 
 impl Completion {
-    /// It has not happened yet.
+    /// An event that has not happened yet.
     pub const fn new() -> Self {
         Self {
             done: std::sync::Mutex::new(false),
@@ -143,13 +143,13 @@ impl Completion {
         }
     }
 
-    /// It has happened.
+    /// Makes the event happen, and wakes all waiters.
     pub fn complete_all(&self) {
         *self.done.lock().unwrap() = true;
         self.changed.notify_all();
     }
 
-    /// Waits until it has.
+    /// Waits until the event has happened.
     pub fn wait_for_completion(&self) {
         let done = self.done.lock().unwrap();
         drop(self.changed.wait_while(done, |done| !*done).unwrap());

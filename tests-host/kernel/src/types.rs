@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Types for what C works on.
+//! Types for C objects.
 
 use core::{
     cell::UnsafeCell,
@@ -17,7 +17,7 @@ impl<T> Opaque<T> {
         Self(UnsafeCell::new(MaybeUninit::zeroed()))
     }
 
-    /// Where it is.
+    /// A pointer to the object.
     pub const fn get(&self) -> *mut T {
         self.0.get().cast()
     }

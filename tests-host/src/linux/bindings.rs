@@ -52,12 +52,13 @@ use kernel::sync::rcu;
 use poly1305::Poly1305;
 use std::cell::Cell;
 
-/// The bytes that C reads at `ptr`, which may be anything if there are none.
+/// The `len` bytes at `ptr`, which may be any pointer if `len` is 0.
 unsafe fn bytes<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
     if len == 0 {
         return &[];
     }
-    // SAFETY: By the contract of the caller.
+    // SAFETY: By the contract of the caller, `ptr` is valid for reads of `len` bytes, which is not
+    // 0.
     unsafe { from_raw_parts(ptr, len) }
 }
 
@@ -65,20 +66,20 @@ unsafe fn bytes<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
 
 pub(crate) unsafe fn memzero_explicit(start: *mut c_void, len: usize) {
     for i in 0..len {
-        // SAFETY: By the contract there are `len` bytes to write.
+        // SAFETY: By the contract, there are `len` bytes to write.
         unsafe { start.cast::<u8>().add(i).write_volatile(0) };
     }
 }
 
 pub(crate) unsafe fn crypto_memneq(a: *const c_void, b: *const c_void, len: usize) -> u64 {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `a` and `b` are valid for reads of `len` bytes.
     let (a, b) = unsafe { (bytes(a.cast(), len), bytes(b.cast(), len)) };
     (a != b).into()
 }
 
 pub(crate) unsafe fn __crypto_xor(dst: *mut u8, a: *const u8, b: *const u8, len: u32) {
     for i in 0..len as usize {
-        // SAFETY: By the contract all three have `len` bytes.
+        // SAFETY: By the contract, all three have `len` bytes.
         unsafe { dst.add(i).write(*a.add(i) ^ *b.add(i)) };
     }
 }
@@ -97,7 +98,7 @@ pub(crate) fn seed(seed: u64) {
 pub(crate) unsafe fn get_random_bytes(start: *mut c_void, len: usize) {
     let mut numbers = crate::testing::Numbers::new(RANDOM.get());
     if len > 0 {
-        // SAFETY: By the contract there are `len` bytes to write.
+        // SAFETY: By the contract, there are `len` bytes to write.
         numbers.fill(unsafe { from_raw_parts_mut(start.cast(), len) });
     }
     RANDOM.set(numbers.next() | 1);
@@ -111,7 +112,7 @@ pub(crate) unsafe fn get_random_u32() -> u32 {
 }
 
 pub(crate) unsafe fn __get_random_u32_below(ceil: u32) -> u32 {
-    // SAFETY: Nothing is asked for.
+    // SAFETY: The function has no requirements.
     unsafe { get_random_u32() % ceil }
 }
 
@@ -150,7 +151,7 @@ pub(crate) unsafe fn __blake2s_init(
     key: *const u8,
     key_len: usize,
 ) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `key` is valid for reads of `key_len` bytes.
     let key = unsafe { bytes(key, key_len) };
     let mut state = Blake2s {
         core: Blake2sVarCore::new_with_params(&[], &[], key_len, out_len),
@@ -163,20 +164,20 @@ pub(crate) unsafe fn __blake2s_init(
         let Blake2s { core, buffer, .. } = &mut state;
         buffer.digest_blocks(&block, |blocks| core.update_blocks(blocks));
     }
-    // SAFETY: By the contract, and there is room.
+    // SAFETY: By the contract, `ctx` may be written; state() has checked its size and alignment.
     unsafe { blake2s_ctx::state(ctx).write(state) };
 }
 
 pub(crate) unsafe fn blake2s_update(ctx: *mut blake2s_ctx, input: *const u8, len: usize) {
-    // SAFETY: By the contract it has been initialised.
+    // SAFETY: By the contract, `ctx` has been initialised.
     let Blake2s { core, buffer, .. } = unsafe { &mut *blake2s_ctx::state(ctx) };
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `input` is valid for reads of `len` bytes.
     let input = unsafe { bytes(input, len) };
     buffer.digest_blocks(input, |blocks| core.update_blocks(blocks));
 }
 
 pub(crate) unsafe fn blake2s_final(ctx: *mut blake2s_ctx, out: *mut u8) {
-    // SAFETY: By the contract it has been initialised.
+    // SAFETY: By the contract, `ctx` has been initialised.
     let Blake2s {
         core,
         buffer,
@@ -184,9 +185,9 @@ pub(crate) unsafe fn blake2s_final(ctx: *mut blake2s_ctx, out: *mut u8) {
     } = unsafe { &mut *blake2s_ctx::state(ctx) };
     let mut digest = Array::default();
     core.finalize_variable_core(buffer, &mut digest);
-    // SAFETY: By the contract there is room for what was asked for.
+    // SAFETY: By the contract, `out` has room for the `out_len` bytes that init was told of.
     unsafe { out.copy_from_nonoverlapping(digest.as_ptr(), *out_len) };
-    // SAFETY: The state is plain numbers, and is not used any more.
+    // SAFETY: The state is plain numbers, needs no drop, and is not used any more.
     unsafe { memzero_explicit(ctx.cast(), size_of::<blake2s_ctx>()) };
 }
 
@@ -210,7 +211,7 @@ pub(crate) unsafe fn chacha_crypt(
     len: u32,
     rounds: i32,
 ) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `state` is valid, and no other reference to it exists.
     let x = unsafe { &mut (*state).x };
     assert_eq!(rounds, 20);
     let constants = [
@@ -231,7 +232,7 @@ pub(crate) unsafe fn chacha_crypt(
     cipher.seek(u64::from(x[12]) * 64);
     x[12] = x[12].wrapping_add(len.div_ceil(64));
     if len > 0 {
-        // SAFETY: By the contract both have `len` bytes, and are the same or do not overlap.
+        // SAFETY: By the contract, both have `len` bytes, and are the same or do not overlap.
         let dst = unsafe {
             dst.copy_from(src, len as usize);
             from_raw_parts_mut(dst, len as usize)
@@ -249,49 +250,50 @@ pub(crate) struct poly1305_desc_ctx(*mut Authenticator);
 
 pub(crate) unsafe fn poly1305_init(ctx: *mut poly1305_desc_ctx, key: *const u8) {
     let authenticator = Authenticator {
-        // SAFETY: By the contract.
+        // SAFETY: By the contract, `key` is valid for reads of 32 bytes.
         key: unsafe { *key.cast() },
         text: Vec::new(),
     };
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `ctx` may be written.
     unsafe { ctx.write(poly1305_desc_ctx(Box::into_raw(authenticator.into()))) };
 }
 
 pub(crate) unsafe fn poly1305_update(ctx: *mut poly1305_desc_ctx, text: *const u8, len: u32) {
-    // SAFETY: By the contract it has been initialised.
+    // SAFETY: By the contract, `ctx` has been initialised.
     let authenticator = unsafe { &mut *(*ctx).0 };
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `text` is valid for reads of `len` bytes.
     authenticator
         .text
         .extend_from_slice(unsafe { bytes(text, len as usize) });
 }
 
 pub(crate) unsafe fn poly1305_final(ctx: *mut poly1305_desc_ctx, tag: *mut u8) {
-    // SAFETY: By the contract it has been initialised, and is not used any more.
+    // SAFETY: By the contract, `ctx` has been initialised, and is not used any more.
     let Authenticator { key, text } = *unsafe { Box::from_raw((*ctx).0) };
     let computed = Poly1305::new(&key.into()).compute_unpadded(&text);
-    // SAFETY: By the contract there is room.
+    // SAFETY: By the contract, `tag` has room for 16 bytes.
     unsafe { tag.copy_from_nonoverlapping(computed.as_ptr(), 16) };
 }
 
-/// Encrypts or decrypts with additional data, and writes the result unless there is none.
+/// Encrypts or decrypts with additional data, and writes the result. Returns false, and writes
+/// nothing, if the tag is wrong.
 unsafe fn aead(
     dst: *mut u8,
     src: (*const u8, usize),
     ad: (*const u8, usize),
     crypt: impl FnOnce(Payload<'_, '_>) -> chacha20poly1305::aead::Result<Vec<u8>>,
 ) -> bool {
-    // SAFETY: By the contract of the caller.
+    // SAFETY: By the contract of the caller, `src` and `ad` are valid for reads of their lengths.
     let (msg, aad) = unsafe { (bytes(src.0, src.1), bytes(ad.0, ad.1)) };
     let Ok(out) = crypt(Payload { msg, aad }) else {
         return false;
     };
-    // SAFETY: As above.
+    // SAFETY: By the contract of the caller, `dst` has room for the result.
     unsafe { dst.copy_from(out.as_ptr(), out.len()) };
     true
 }
 
-/// The 96 bits of a nonce of 64.
+/// A nonce of 64 bits as one of 96.
 fn long(nonce: u64) -> [u8; 12] {
     let mut long = [0; 12];
     long[4..].copy_from_slice(&nonce.to_le_bytes());
@@ -307,10 +309,11 @@ pub(crate) unsafe fn chacha20poly1305_encrypt(
     nonce: u64,
     key: *const u8,
 ) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `key` is valid for reads of 32 bytes.
     let cipher = ChaCha20Poly1305::new(unsafe { &*key.cast() });
     let crypt = |text: Payload<'_, '_>| cipher.encrypt(&long(nonce).into(), text);
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `src` and `ad` are valid for reads of their lengths,
+    // and `dst` has room for `src_len + 16` bytes.
     assert!(unsafe { aead(dst, (src, src_len), (ad, ad_len), crypt) });
 }
 
@@ -323,10 +326,11 @@ pub(crate) unsafe fn chacha20poly1305_decrypt(
     nonce: u64,
     key: *const u8,
 ) -> bool {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `key` is valid for reads of 32 bytes.
     let cipher = ChaCha20Poly1305::new(unsafe { &*key.cast() });
     let crypt = |text: Payload<'_, '_>| cipher.decrypt(&long(nonce).into(), text);
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `src` and `ad` are valid for reads of their lengths,
+    // and `dst` has room for `src_len - 16` bytes.
     unsafe { aead(dst, (src, src_len), (ad, ad_len), crypt) }
 }
 
@@ -339,11 +343,12 @@ pub(crate) unsafe fn xchacha20poly1305_encrypt(
     nonce: *const u8,
     key: *const u8,
 ) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `key` is valid for reads of 32 bytes.
     let cipher = XChaCha20Poly1305::new(unsafe { &*key.cast() });
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `nonce` is valid for reads of 24 bytes.
     let crypt = |text: Payload<'_, '_>| cipher.encrypt(unsafe { &*nonce.cast() }, text);
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `src` and `ad` are valid for reads of their lengths,
+    // and `dst` has room for `src_len + 16` bytes.
     assert!(unsafe { aead(dst, (src, src_len), (ad, ad_len), crypt) });
 }
 
@@ -356,18 +361,19 @@ pub(crate) unsafe fn xchacha20poly1305_decrypt(
     nonce: *const u8,
     key: *const u8,
 ) -> bool {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `key` is valid for reads of 32 bytes.
     let cipher = XChaCha20Poly1305::new(unsafe { &*key.cast() });
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `nonce` is valid for reads of 24 bytes.
     let crypt = |text: Payload<'_, '_>| cipher.decrypt(unsafe { &*nonce.cast() }, text);
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `src` and `ad` are valid for reads of their lengths,
+    // and `dst` has room for `src_len - 16` bytes.
     unsafe { aead(dst, (src, src_len), (ad, ad_len), crypt) }
 }
 
 // ---- Curve25519 --------------------------------------------------------------------------------
 
 pub(crate) unsafe fn curve25519(shared: *mut u8, secret: *const u8, point: *const u8) -> bool {
-    // SAFETY: By the contract all three have 32 bytes.
+    // SAFETY: By the contract, all three have 32 bytes.
     let product = unsafe { x25519_dalek::x25519(*secret.cast(), *point.cast()) };
     // SAFETY: As above.
     unsafe { shared.cast::<[u8; 32]>().write(product) };
@@ -375,11 +381,11 @@ pub(crate) unsafe fn curve25519(shared: *mut u8, secret: *const u8, point: *cons
 }
 
 pub(crate) unsafe fn curve25519_generate_public(public: *mut u8, secret: *const u8) -> bool {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `secret` is valid for reads of 32 bytes.
     if unsafe { *secret.cast::<[u8; 32]>() } == [0; 32] {
         return false;
     }
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `public` and `secret` have 32 bytes; the base point has 32, too.
     unsafe {
         curve25519(
             public,
@@ -390,7 +396,7 @@ pub(crate) unsafe fn curve25519_generate_public(public: *mut u8, secret: *const 
 }
 
 pub(crate) unsafe fn curve25519_clamp_secret(secret: *mut u8) {
-    // SAFETY: By the contract.
+    // SAFETY: By the contract, `secret` has 32 bytes, and no other reference to them exists.
     let [first, .., last] = unsafe { &mut *secret.cast::<[u8; 32]>() };
     *first &= 0xf8;
     *last = *last & 0x7f | 0x40;
@@ -398,7 +404,7 @@ pub(crate) unsafe fn curve25519_clamp_secret(secret: *mut u8) {
 
 // ---- RCU ---------------------------------------------------------------------------------------
 
-/// Where a callback is to be found again; the kernel links them by it.
+/// The part of an object by which the kernel links RCU callbacks.
 #[repr(C)]
 pub(crate) struct callback_head {
     next: *mut callback_head,
@@ -407,7 +413,7 @@ pub(crate) struct callback_head {
 
 struct SendPtr(*mut callback_head);
 
-// SAFETY: By the contract of `call_rcu()` the callback may be called anywhere.
+// SAFETY: By the contract of `call_rcu()`, the callback may be called in any thread.
 unsafe impl Send for SendPtr {}
 
 pub(crate) unsafe fn call_rcu(
@@ -417,7 +423,8 @@ pub(crate) unsafe fn call_rcu(
     let head = SendPtr(head);
     rcu::call(move || {
         let SendPtr(head) = { head };
-        // SAFETY: By the contract, as a grace period has passed.
+        // SAFETY: By the contract, `func` may be called with `head` after a grace period, which has
+        // passed.
         unsafe { func.unwrap()(head) };
     });
 }
@@ -426,7 +433,7 @@ pub(crate) unsafe fn rcu_barrier() {
     rcu::barrier();
 }
 
-/// The cookie of a grace period: none, as none is known to have passed before it is waited for.
+/// The cookie of a grace period. It is empty: polling always says that the period has not passed.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct rcu_gp_seq;
 

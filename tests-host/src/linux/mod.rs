@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the shared files use of the module's `linux`.
+//! The parts of the module's `linux` that the shared files use.
 
 use kernel::prelude::*;
 
@@ -28,20 +28,22 @@ pub(crate) use files::{
     rcu, //
 };
 
-/// [`crypto::chacha20poly1305_open_from`] for a `src` with a block in front of it, to which nobody
-/// writes meanwhile.
+/// [`crypto::chacha20poly1305_open_from`] for a `src` that begins with a block in front of the
+/// text. As a shared slice, it does not change meanwhile.
 pub(crate) fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) -> Result {
     assert!(dst.len() == src.len() && src.len() >= crypto::CHACHA_BLOCK_SIZE);
     let text = src.as_ptr().wrapping_add(crypto::CHACHA_BLOCK_SIZE);
-    // SAFETY: There is a block in front of the text, and behind it as much as `dst` has.
+    // SAFETY: `src` has a block in front of `text`, as asserted, and is as long as `dst`. So `text`
+    // is valid for as many bytes as `dst` has behind its own block. As a shared slice, `src` is not
+    // written to and does not overlap `dst`.
     unsafe { crypto::chacha20poly1305_open_from(dst, text, nonce, key) }
 }
 
-/// Memory of which nothing is left: here it is only freed.
+/// Memory that the kernel wipes when it is freed. Here it is only freed.
 mod wipe {
     use kernel::prelude::*;
 
-    /// Drops and frees what is in `this`.
+    /// Drops and frees the content of `this`.
     pub(crate) fn drop_wiped<T>(this: Pin<KBox<T>>) {
         drop(this);
     }
@@ -49,7 +51,7 @@ mod wipe {
 
 /// Scheduling.
 pub(crate) mod sched {
-    /// Lets others run.
+    /// Lets other threads run.
     pub(crate) fn cond_resched() {
         std::thread::yield_now();
     }
@@ -57,7 +59,7 @@ pub(crate) mod sched {
 
 /// Clocks.
 pub(crate) mod ktime {
-    /// Nanoseconds since an hour before this was asked for the first time.
+    /// Nanoseconds since an hour before the first call.
     pub(crate) fn coarse_boottime_ns() -> u64 {
         static BOOT: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         let uptime = BOOT.get_or_init(std::time::Instant::now).elapsed();
@@ -73,7 +75,7 @@ pub(crate) mod mm {
     }
 }
 
-/// Work that is done again and again.
+/// Work that is done periodically.
 pub(crate) mod delayed_work {
     use core::ops::Deref;
     use kernel::{
@@ -81,16 +83,16 @@ pub(crate) mod delayed_work {
         time::Jiffies, //
     };
 
-    /// What a [`PeriodicWork`] would do.
+    /// The work of a [`PeriodicWork`].
     pub(crate) trait Periodic: Send + Sync + 'static {
-        /// The time between two calls.
+        /// The time between two calls, in ticks.
         const PERIOD: Jiffies;
 
-        /// Called again and again.
+        /// Does the work once.
         fn run(&self);
     }
 
-    /// An object whose work is never done by itself.
+    /// An object with periodic work. Here only a test calls [`Periodic::run`].
     #[pin_data]
     pub(crate) struct PeriodicWork<T: Periodic> {
         #[pin]

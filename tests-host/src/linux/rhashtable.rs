@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hash table that is read under RCU and has the face of the module's, but one size.
+//! A hash table that is read under RCU: the face of the module's, but of a fixed size.
 
 use core::hash::{
     BuildHasher,
@@ -31,7 +31,7 @@ use super::rcu::{
 
 const BUCKETS: usize = 4096;
 
-/// What a key is.
+/// A type of keys.
 pub(crate) trait Key: Copy + Eq + Hash + Send + Sync + 'static {}
 
 impl<K: Copy + Eq + Hash + Send + Sync + 'static> Key for K {}
@@ -47,7 +47,7 @@ pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static> {
 }
 
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
-    /// An entry.
+    /// Makes an entry. Never fails.
     pub(crate) fn new(key: K, value: V, _flags: Flags) -> Result<Self> {
         Ok(Self { key, value })
     }
@@ -104,7 +104,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         None
     }
 
-    /// Inserts `entry`; it comes back with `EEXIST` if its key is there.
+    /// Inserts `entry`. Returns it with `EEXIST` if the table has its key already.
     pub(crate) fn insert(&self, entry: Entry<K, V>) -> Result<(), (Error, Entry<K, V>)> {
         let _writer = self.writers.lock().unwrap();
         if self.find(&entry.key, &Guard::new()).is_some() {
@@ -128,7 +128,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         self.find(key, guard).map(|node| &node.entry.value)
     }
 
-    /// Removes from a chain what `keep` does not want to keep, and says how many.
+    /// Removes the entries of a chain for which `keep` returns false, and returns their number.
     fn retain_chain(
         &self,
         chain: &RcuPtr<Node<K, V>>,
@@ -151,7 +151,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         removed
     }
 
-    /// Removes the entry for `key` if `is_it` says so of its value, and says whether it was
+    /// Removes the entry for `key` if `is_it` returns true for its value. Returns whether it was
     /// removed.
     pub(crate) fn remove_if(&self, key: &K, is_it: impl FnOnce(&V) -> bool) -> bool {
         let mut is_it = Some(is_it);
@@ -160,7 +160,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> RhashTable<K, V> {
         self.retain_chain(self.bucket(key), keep) > 0
     }
 
-    /// Removes the entries that `keep` does not want to keep, and says how many.
+    /// Removes the entries for which `keep` returns false, and returns their number.
     pub(crate) fn retain(&self, mut keep: impl FnMut(&K, &V) -> bool) -> usize {
         let chains = self.buckets.iter();
         chains

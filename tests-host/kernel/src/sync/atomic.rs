@@ -11,11 +11,11 @@ pub mod ordering {
 
     /// An ordering as a type.
     pub trait Any {
-        /// For an operation that reads and writes.
+        /// The ordering of an operation that reads and writes.
         const RMW: Ordering;
-        /// For one that reads.
+        /// The ordering of a load.
         const LOAD: Ordering;
-        /// For one that writes.
+        /// The ordering of a store.
         const STORE: Ordering;
     }
 
@@ -46,17 +46,17 @@ pub struct Atomic<T>(UnsafeCell<T>);
 
 // SAFETY: It is read and written by atomic operations only, or through a raw pointer.
 unsafe impl<T> Sync for Atomic<T> {}
-// SAFETY: What is in it is sent along: a plain number, or a pointer, which is nothing before
-// somebody makes a promise of it.
+// SAFETY: Its value is a plain number, or a raw pointer, whose every use needs a promise of its
+// own.
 unsafe impl<T> Send for Atomic<T> {}
 
 impl<T> Atomic<T> {
-    /// One with this value.
+    /// An atomic with this value.
     pub const fn new(value: T) -> Self {
         Self(UnsafeCell::new(value))
     }
 
-    /// Where the value is.
+    /// A pointer to the value.
     pub const fn as_ptr(&self) -> *mut T {
         self.0.get()
     }
@@ -66,12 +66,12 @@ macro_rules! atomics {
     ($($type:ty: $atomic:ty $(, <$param:ident>)?;)*) => {$(
         impl$(<$param>)? Atomic<$type> {
             fn inner(&self) -> &$atomic {
-                // SAFETY: The place is aligned, is there as long as `self`, and is not used
-                // otherwise meanwhile.
+                // SAFETY: The place is aligned and lives as long as `self`. Meanwhile it is used by
+                // atomic operations only.
                 unsafe { <$atomic>::from_ptr(self.0.get()) }
             }
 
-            /// The value now.
+            /// Reads the value.
             pub fn load<O: ordering::Any>(&self, _: O) -> $type {
                 self.inner().load(O::LOAD)
             }
@@ -86,7 +86,8 @@ macro_rules! atomics {
                 self.inner().swap(value, O::RMW)
             }
 
-            /// Writes `new` if the value is `old`; the error is the value that it was.
+            /// Writes `new` if the value is `old`. Returns the value before, as an error if it was
+            /// another.
             pub fn cmpxchg<O: ordering::Any>(
                 &self,
                 old: $type,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RCU: a reader holds a lock that any number of readers can hold, and a grace period is to have
-//! had it alone.
+//! RCU by a reader-writer lock: a reader holds it shared, and a grace period has passed when it has
+//! been held exclusively.
 //!
-//! What is handed to [`call`] is freed, so that AddressSanitizer sees a reader that looks at it
-//! later.
+//! Callbacks of [`call`] really run, and free their objects, so AddressSanitizer finds a reader
+//! that uses one later.
 
 use core::{
     cell::{
@@ -24,10 +24,10 @@ static READERS: RwLock<()> = RwLock::new(());
 
 type Callback = Box<dyn FnOnce() + Send>;
 
-/// What is to be called after a grace period.
+/// The callbacks that wait for a grace period.
 static WAITING: Mutex<Vec<Callback>> = Mutex::new(Vec::new());
 
-/// Held while that is done.
+/// Held while callbacks are run: [`barrier`] waits for those of another thread by it.
 static CALLING: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -39,7 +39,7 @@ thread_local! {
 pub struct Guard(PhantomData<*mut ()>);
 
 impl Guard {
-    /// Begins one.
+    /// Begins a critical section.
     pub fn new() -> Self {
         if DEPTH.get() == 0 {
             let held = READERS
@@ -74,7 +74,7 @@ fn waiting() -> std::sync::MutexGuard<'static, Vec<Callback>> {
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Ends a grace period without waiting, if enough is to be called and nobody reads.
+/// Runs the waiting callbacks, without blocking, if there are 64 or more and no thread reads.
 fn call_some() {
     const ENOUGH: usize = 64;
 
@@ -90,12 +90,12 @@ fn call_some() {
     ready.into_iter().for_each(|callback| callback());
 }
 
-/// Calls `callback` when all readers of now are gone.
+/// Calls `callback` after all present readers have ended.
 pub fn call(callback: impl FnOnce() + Send + 'static) {
     waiting().push(Box::new(callback));
 }
 
-/// Waits until all readers of now are gone.
+/// Waits until all present readers have ended.
 pub fn synchronize() {
     assert_eq!(DEPTH.get(), 0, "a reader waits for itself");
     drop(
@@ -105,7 +105,7 @@ pub fn synchronize() {
     );
 }
 
-/// Waits until all that was handed to [`call`] has been called.
+/// Waits until all callbacks that were given to [`call`] have run.
 pub fn barrier() {
     let _calling = CALLING
         .lock()
