@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sets what Kbuild would: the KUnit suites are compiled, and RCU is preemptible.
+//! Sets the options that Kbuild would set: the KUnit suites are compiled, and RCU is preemptible.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(CONFIG_KUNIT, values(\"y\"))");

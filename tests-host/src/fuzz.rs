@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is fuzzed: each function takes bytes from anywhere, and panics if something is wrong.
+//! The functions that are fuzzed: each takes any bytes, and panics if a check fails.
 //!
-//! `cargo test` calls them with numbers that look random and with the corpus, `make fuzz` with what
-//! libFuzzer finds.
+//! `cargo test` calls them with pseudorandom bytes and with the corpus, `make fuzz` with bytes that
+//! libFuzzer chooses.
 
 mod aead;
 mod allowedips;
@@ -23,22 +23,21 @@ pub use self::{
     replay::replay, //
 };
 
-/// The bytes of a run, taken from the front; zeros when there are no more.
+/// The bytes of a run, taken from the front; zeros when none are left.
 struct Script<'a>(&'a [u8]);
 
 impl<'a> Script<'a> {
-    /// Whether there is none left.
+    /// Whether no bytes are left.
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next byte.
     fn byte(&mut self) -> u8 {
         let [byte] = self.take();
         byte
     }
 
-    /// The next two bytes.
+    /// The next two bytes, as a little-endian number.
     fn word(&mut self) -> u16 {
         u16::from_le_bytes(self.take())
     }
@@ -68,7 +67,7 @@ mod tests {
         path::Path, //
     };
 
-    /// Calls `target` with its corpus, and `runs` times with up to `len` bytes that look random.
+    /// Calls `target` with its corpus, and `runs` times with fewer than `len` pseudorandom bytes.
     fn exercise(name: &str, target: fn(&[u8]), runs: u64, len: u64) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("fuzz/corpus")

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The parts of the module that need no kernel, from the same files, in user space.
+//! The parts of the module that need no kernel, in user space, from the module's own files.
 //!
-//! `kernel` and [`linux`] are stand-ins with the names that these files use. Of [`linux`] what can
-//! be is the module's own file as well, on top of stand-ins for the C functions.
+//! `kernel` and [`linux`] are stand-ins with the names that these files use. Some files of
+//! [`linux`] are the module's own, too, on top of stand-ins for the C functions.
 
 #![allow(dead_code, unused_imports)]
 
-/// The module's own files. In a folder of this name they find their own submodules.
+/// The module's own files. `path` names their folder, in which they find their submodules.
 #[path = "../../src"]
 mod files {
     #[forbid(unsafe_code)]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The vectors of Wycheproof, for the primitives as the protocol uses them. It has none for
-//! BLAKE2s.
+//! The vectors of Wycheproof, for the primitives as the protocol uses them. Wycheproof has none
+//! for BLAKE2s.
 
 use chacha20::{
     hchacha,
@@ -22,18 +22,19 @@ use crate::linux::{
     open_from, //
 };
 
-/// Key, nonce of 64 bits, additional data, plaintext, ciphertext and tag, and whether that is the
-/// right tag.
+/// A vector for ChaCha20-Poly1305 with a nonce of 64 bits.
 struct Vector<'a> {
     key: [u8; 32],
     nonce: u64,
     ad: &'a [u8],
     plain: &'a [u8],
+    /// Ciphertext and tag.
     sealed: Vec<u8>,
+    /// Whether the tag is right.
     valid: bool,
 }
 
-/// Runs a vector through all that encrypts and decrypts with ChaCha20-Poly1305.
+/// Runs a vector through all functions that encrypt or decrypt with ChaCha20-Poly1305.
 fn check_chacha20poly1305(vector: &Vector<'_>) {
     let Vector {
         key,
@@ -188,7 +189,7 @@ fn x25519() {
             "{}",
             test.tc_id
         );
-        // Of no use if the other side alone has chosen it.
+        // A shared secret of zeros is refused: the other side alone has chosen it.
         assert_eq!(
             usable,
             test.shared_secret.iter().any(|byte| *byte != 0),

@@ -18,8 +18,8 @@ pub fn kunit_tests(_suite: TokenStream, item: TokenStream) -> TokenStream {
     quote!(#[cfg(test)] #module).into()
 }
 
-/// `#[derive(Zeroable)]`: the mark alone. Whether it is deserved is checked where the module is
-/// built.
+/// `#[derive(Zeroable)]`: implements the trait without checks. The module's own build checks the
+/// fields.
 #[proc_macro_derive(Zeroable)]
 pub fn zeroable(item: TokenStream) -> TokenStream {
     let DeriveInput {

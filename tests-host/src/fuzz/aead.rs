@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Encryption where the text is, against the library's own.
+//! Encryption in place, against the library's own.
 
 use super::Script;
 use crate::linux::{
@@ -22,7 +22,8 @@ pub fn aead(bytes: &[u8]) {
     let mut wanted = vec![0; len + 16];
     crypto::chacha20poly1305_encrypt(&mut wanted, plain, &[], nonce, &key).unwrap();
 
-    // As much in front of it and behind it as the script says, which may be too little.
+    // A block of 64 bytes in front of the text, and room behind it as the script says, perhaps too
+    // little.
     let mut buf = vec![0x5a; (64 + len + room).saturating_sub(8)];
     if let Some(text) = buf.get_mut(64..64 + len) {
         text.copy_from_slice(plain);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trie of allowed IPs, against a map of prefixes that is searched from the longest one on.
+//! The trie of allowed IPs, against a map of prefixes that is searched from the longest prefix on.
 
 use super::Script;
 use crate::{
@@ -25,7 +25,7 @@ struct Owner(u8);
 
 impl AtomicDrop for Owner {}
 
-/// The first `cidr` bits of an address, the family in front of them.
+/// The family (true: IPv4) and the first `cidr` bits of an address.
 fn cut(ip: IpAddr, cidr: u8) -> (bool, u128) {
     let (ipv4, bits) = match ip {
         IpAddr::V4(ip) => (true, u128::from(ip.to_bits()) << 96),
@@ -37,10 +37,10 @@ fn cut(ip: IpAddr, cidr: u8) -> (bool, u128) {
     )
 }
 
-/// An address of which many share their beginning.
+/// An address; many of them share their beginning.
 fn address(script: &mut Script<'_>) -> IpAddr {
     let kind = script.byte();
-    // Ones up to a place, and some bits of the script behind it.
+    // Ones up to a place, XORed with some bits of the script behind it.
     let ones = u128::MAX.checked_shl(u32::from(kind >> 1)).unwrap_or(0);
     let spread = u128::from(script.byte()) << (kind >> 1 & 127);
     if kind & 1 == 0 {
@@ -50,7 +50,7 @@ fn address(script: &mut Script<'_>) -> IpAddr {
     }
 }
 
-/// Prefixes that come, change hands and go, and addresses that are looked up.
+/// Inserts, moves and removes prefixes, and looks addresses up.
 pub fn allowedips(bytes: &[u8]) {
     let mut script = Script(bytes);
     let trie = KBox::pin_init(AllowedIps::<Owner>::new(), GFP_KERNEL).unwrap();

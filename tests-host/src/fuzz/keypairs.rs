@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The three places for keypairs: each keypair has one place, or has been given back once.
+//! The three slots for keypairs: each keypair is in one slot, or has been given back once.
 
 use super::Script;
 use crate::protocol::keypairs::Slots;
 use std::collections::BTreeSet;
 
-/// Keypairs that come, are confirmed and go.
+/// Inserts, confirms and clears keypairs.
 pub fn keypairs(bytes: &[u8]) {
     let mut script = Script(bytes);
     let mut slots = Slots::new();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The rate limiter: what each source may send, by its tokens.
+//! The rate limiter, against a bucket of tokens for each source.
 
 use super::Script;
 use crate::ratelimiter::RateLimiter;
@@ -8,15 +8,15 @@ use core::net::IpAddr;
 use kernel::prelude::*;
 use std::collections::BTreeMap;
 
-/// The time of a packet's token, and of a whole burst.
+/// The time in which a source gets a token, and a full bucket of five, in nanoseconds.
 const COST: u64 = 1_000_000_000 / 20;
 const BURST: u64 = 5 * COST;
 
-/// Packets of some sources at some times.
+/// Asks for messages of some sources at some times.
 pub fn limiter(bytes: &[u8]) {
     let mut script = Script(bytes);
     let limiter = KBox::pin_init(RateLimiter::new(), GFP_KERNEL).unwrap();
-    // The tokens that a source has, in nanoseconds, and since when.
+    // The tokens of each source, in nanoseconds, and the time at which it had them.
     let mut buckets = BTreeMap::<(bool, u8, u64), (u64, u64)>::new();
     let mut now = 1_000_000_000_000u64;
     while !script.is_empty() {
@@ -33,7 +33,7 @@ pub fn limiter(bytes: &[u8]) {
         let source = if ipv4 {
             IpAddr::from([10, 0, 0, host])
         } else {
-            // The second half says nothing.
+            // Random bytes in the second half, which the limiter ignores.
             let [a, b, c, d] = script.take();
             IpAddr::from([0xfd, host, 0, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 1])
         };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One message from anybody, as a device reads it.
+//! One message from any sender, as a device reads it.
 
 use super::Script;
 use crate::{
@@ -35,7 +35,7 @@ use kernel::prelude::*;
 
 const NOW: u64 = 1 << 40;
 
-/// Gives `message` the MAC that whoever knows the public key can give it, if it is to have one.
+/// Reads a message and, if `with_mac`, adds the first MAC, for which the public key is enough.
 fn parse<T: MessageWithMacs>(bytes: &[u8], peer: &mut Cookie, with_mac: bool) -> T {
     let mut message = T::read_from_bytes(bytes).unwrap();
     if with_mac {
@@ -44,7 +44,7 @@ fn parse<T: MessageWithMacs>(bytes: &[u8], peer: &mut Cookie, with_mac: bool) ->
     message
 }
 
-/// A message that nobody has made with the keys is not taken, whatever it looks like.
+/// Checks that a message that was not made with the keys is not taken, whatever its bytes.
 pub fn messages(bytes: &[u8]) {
     crate::linux::bindings::seed(1);
     let mut script = Script(bytes);

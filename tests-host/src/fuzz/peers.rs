@@ -61,7 +61,7 @@ struct Keypair {
     window: RefCell<ReplayWindow>,
 }
 
-/// What an index stands for.
+/// The object that has an index.
 enum Named {
     Handshake,
     Keypair(Rc<Keypair>),
@@ -98,7 +98,7 @@ impl Side {
         side
     }
 
-    /// Where this side's messages come from.
+    /// The source address of this side's messages.
     fn source(&self) -> Source {
         Source::V4 {
             addr: [192, 0, 2, self.number as u8],
@@ -118,7 +118,7 @@ impl Side {
 struct Datagram {
     to: usize,
     bytes: Vec<u8>,
-    /// A byte that is covered by a MAC or a tag is not what it was.
+    /// Whether a byte that is covered by a MAC or a tag was changed.
     forged: bool,
 }
 
@@ -127,12 +127,11 @@ struct World {
     network: Vec<Datagram>,
     now: u64,
     next_index: u32,
-    /// The keys of each session by side and index: what it sends with and what it receives with.
+    /// The keys of each session by side and index: the sending and the receiving one.
     sessions: BTreeMap<(usize, u32), [[u8; 32]; 2]>,
-    /// Initiations that were taken.
+    /// Initiations that were taken, without their MACs.
     taken: BTreeSet<Vec<u8>>,
-    /// Data messages that were sent, by receiver, index and counter; those that were received are
-    /// taken out.
+    /// Data messages that were sent and not yet received, by receiver, index and counter.
     sent: BTreeMap<(usize, u32, u64), Vec<u8>>,
     received: usize,
 }
@@ -163,7 +162,7 @@ impl World {
         self.next_index
     }
 
-    /// Sends from a side to the other, with MACs.
+    /// Sends a message from a side to the other, with MACs.
     fn send(&mut self, from: usize, mut message: impl MessageWithMacs) {
         self.sides[from].cookie.add_macs(&mut message, self.now);
         self.send_bytes(from, message.as_bytes());
@@ -199,7 +198,7 @@ impl World {
         self.send(from, message);
     }
 
-    /// Begins the session of a handshake that has come far enough.
+    /// Begins the session of a finished handshake.
     fn begin_session(&mut self, number: usize, local_index: u32) {
         let now = self.now;
         let side = &mut self.sides[number];
@@ -253,7 +252,8 @@ impl World {
         self.send_bytes(from, &message);
     }
 
-    /// Whether a message with MACs is to be looked at; answers it with a cookie if not.
+    /// Whether a message with MACs is to be read. Under load, answers one without a valid second
+    /// MAC with a cookie.
     fn passes<T: MessageWithMacs>(
         &mut self,
         datagram: &Datagram,
@@ -316,7 +316,7 @@ impl World {
             self.taken.insert(datagram.bytes[..116].to_vec()),
             "a replay was taken"
         );
-        // What this side had begun itself is over.
+        // It replaces the handshake that this side had begun itself.
         if let Some(index) = side.handshake_index.take() {
             side.names.remove(&index);
         }
@@ -350,7 +350,7 @@ impl World {
         let side = &mut self.sides[datagram.to];
         let expected = side.cookie.is_expected();
         let taken = side.cookie.consume_reply(reply, self.now);
-        // The index is not covered: it says whom to ask.
+        // The receiver's index is not authenticated: it only chooses the handshake to ask.
         assert!(!taken || expected && !datagram.forged);
         assert!(!taken || !side.cookie.is_expected());
     }
@@ -385,7 +385,7 @@ impl World {
         }
     }
 
-    /// What must hold between any two steps.
+    /// Checks that the slots and the indices name the same keypairs; true between any two steps.
     fn check(&self) {
         for side in &self.sides {
             let slots = [
@@ -405,7 +405,8 @@ impl World {
         }
     }
 
-    /// Whatever has happened, two peers that can reach one another get new keys and can talk.
+    /// Checks that two peers that can reach one another get new keys and can talk, whatever has
+    /// happened before.
     fn recover(&mut self, initiator: usize) {
         self.network.clear();
         self.now += NSEC_PER_SEC;
@@ -416,7 +417,7 @@ impl World {
         while let Some(datagram) = self.network.pop() {
             self.receive(datagram);
             rounds += 1;
-            // With the cookie that has come, the next one is looked at.
+            // The next initiation has the cookie that has come, so the responder reads it.
             if responder_is_busy && self.network.is_empty() && rounds == 2 {
                 self.now += NSEC_PER_SEC;
                 self.initiate(initiator);
@@ -438,18 +439,19 @@ impl World {
 fn forge(datagram: &mut Datagram, at: u16) {
     let len = datagram.bytes.len();
     let byte = usize::from(at) / 8 % len;
-    // `mac2` is looked at under load only, and the index of a cookie reply says whom to ask.
+    // `mac2` is read only under load, and the index of a cookie reply is not authenticated.
     let unseen = match (datagram.bytes[0], byte) {
         (1 | 2, byte) => byte >= len - 16,
         (3, byte) => (4..8).contains(&byte),
-        // Another index may be no keypair's, or another's, with which it is not authentic.
+        // A data message with another index finds no keypair, or one with which it is not
+        // authentic.
         _ => false,
     };
     datagram.bytes[byte] ^= 1 << (at % 8);
     datagram.forged |= !unseen;
 }
 
-/// A script of what the peers and the network between them do.
+/// Runs a script of steps of the peers and of the network between them.
 pub fn peers(bytes: &[u8]) {
     crate::linux::bindings::seed(1);
     let mut script = Script(bytes);
@@ -460,7 +462,7 @@ pub fn peers(bytes: &[u8]) {
         let at = usize::from(step >> 1 & 7);
         match step >> 4 {
             0 | 1 => world.initiate(side),
-            // From the front, from the back, and again and again.
+            // Deliver a datagram from the front, from the back, or once more (8).
             2..=5 if at < world.network.len() => {
                 let datagram = world.network.remove(at);
                 world.receive(datagram);

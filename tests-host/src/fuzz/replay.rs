@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 use std::collections::BTreeSet;
 
-/// Counters near the last one, far from it, and near both ends.
+/// Tries counters near the last one, far from it, and near both ends of the window and the limit.
 pub fn replay(bytes: &[u8]) {
     let mut script = Script(bytes);
     let mut window = ReplayWindow::new();
