@@ -6,20 +6,17 @@ from parity_record import *
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 # struct ifinfomsg's flags, and the types of attributes
 IFF_UP, IFF_NOARP = 1, 0x80
-IFLA_ADDRESS, IFLA_BROADCAST, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_TXQLEN = 1, 2, 3, 4, 5, 10, 13
-IFLA_OPERSTATE, IFLA_LINKMODE, IFLA_LINKINFO, IFLA_NET_NS_PID, IFLA_IFALIAS, IFLA_VFINFO, IFLA_AF_SPEC = (
-    16,
-    17,
-    18,
-    19,
-    20,
-    22,
-    26,
-)
+(IFLA_ADDRESS, IFLA_BROADCAST, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER,
+ IFLA_TXQLEN) = 1, 2, 3, 4, 5, 10, 13
+(IFLA_OPERSTATE, IFLA_LINKMODE, IFLA_LINKINFO, IFLA_NET_NS_PID, IFLA_IFALIAS, IFLA_VFINFO,
+ IFLA_AF_SPEC) = 16, 17, 18, 19, 20, 22, 26
 IFLA_STATS, IFLA_STATS64 = 7, 23
-IFLA_INET6_FLAGS, IFLA_INET6_STATS, IFLA_INET6_CACHEINFO, IFLA_INET6_ICMP6STATS, IF_RS_SENT = 1, 3, 5, 6, 0x10
-IFLA_GROUP, IFLA_NET_NS_FD, IFLA_TX_QUEUES, IFLA_RX_QUEUES, IFLA_CARRIER, IFLA_LINK_NETNSID = 27, 28, 31, 32, 33, 37
-IFLA_PROTO_DOWN, IFLA_GSO_SEGS, IFLA_GSO_SIZE, IFLA_XDP, IFLA_GRO_SIZE, IFLA_GSO_IPV4_SIZE = 39, 40, 41, 43, 58, 63
+(IFLA_INET6_FLAGS, IFLA_INET6_STATS, IFLA_INET6_CACHEINFO, IFLA_INET6_ICMP6STATS,
+ IF_RS_SENT) = 1, 3, 5, 6, 0x10
+(IFLA_GROUP, IFLA_NET_NS_FD, IFLA_TX_QUEUES, IFLA_RX_QUEUES, IFLA_CARRIER,
+ IFLA_LINK_NETNSID) = 27, 28, 31, 32, 33, 37
+(IFLA_PROTO_DOWN, IFLA_GSO_SEGS, IFLA_GSO_SIZE, IFLA_XDP, IFLA_GRO_SIZE,
+ IFLA_GSO_IPV4_SIZE) = 39, 40, 41, 43, 58, 63
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 MAX_MTU = 2147483552
 
@@ -56,7 +53,8 @@ def link_lines(data):
         elif kind != IFLA_AF_SPEC:
             lines.append(f"{kind} {value.hex()}")
         else:
-            lines += [f"{kind} {family} {line}" for family, inside in parse(value) for line in family_lines(family, inside)]
+            lines += [f"{kind} {family} {line}" for family, inside in parse(value)
+                      for line in family_lines(family, inside)]
     return lines
 
 
@@ -119,10 +117,12 @@ def link(f):
             for value in values:
                 change(f"attribute {kind & TYPE_MASK}: {value.hex()}", attr(kind, value))
         for mode in range(5):
-            change(f"mode {mode} of making IPv6 addresses", nest(IFLA_AF_SPEC, nest(V6, attr(8, u8(mode)))))
+            change(f"mode {mode} of making IPv6 addresses",
+                   nest(IFLA_AF_SPEC, nest(V6, attr(8, u8(mode)))))
         for kind in ("wireguard", "dummy"):
             change(f"as if a {kind}", nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, kind)))
-            change(f"as if a {kind}, with data", nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, kind), nest(IFLA_INFO_DATA)))
+            change(f"as if a {kind}, with data",
+                   nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, kind), nest(IFLA_INFO_DATA)))
     fresh()
     ip("link", "set", "wg0", "up")
     for words in (
@@ -155,17 +155,22 @@ def newlink(f):
         f"MTU {mtu}": (attr(IFLA_MTU, u32(mtu)),)
         for mtu in (0, 1, 67, 68, 1419, 65535, 65536, 2147483552, 2147483553, 0xFFFFFFFF)
     }
-    cases |= {f"an address of {size} bytes": (attr(IFLA_ADDRESS, bytes(size)),) for size in (0, 1, 4, 6, 8, 32, 33)}
-    cases |= {f"a broadcast address of {size} bytes": (attr(IFLA_BROADCAST, bytes(size)),) for size in (0, 1, 6, 32)}
-    cases |= {f"txqueuelen {value}": (attr(IFLA_TXQLEN, u32(value)),) for value in (0, 1, 0x7FFFFFFF, 0x80000000)}
+    cases |= {f"an address of {size} bytes": (attr(IFLA_ADDRESS, bytes(size)),)
+              for size in (0, 1, 4, 6, 8, 32, 33)}
+    cases |= {f"a broadcast address of {size} bytes": (attr(IFLA_BROADCAST, bytes(size)),)
+              for size in (0, 1, 6, 32)}
+    cases |= {f"txqueuelen {value}": (attr(IFLA_TXQLEN, u32(value)),)
+              for value in (0, 1, 0x7FFFFFFF, 0x80000000)}
     cases |= {
         f"{value} {way} queues": (attr(number, u32(value)),)
         for value in (0, 1, 2, 4096, 4097)
         for way, number in (("transmit", IFLA_TX_QUEUES), ("receive", IFLA_RX_QUEUES))
     }
     cases |= {f"carrier {value}": (attr(IFLA_CARRIER, u8(value)),) for value in (0, 1)}
-    cases |= {f"GSO size {value}": (attr(IFLA_GSO_SIZE, u32(value)),) for value in (0, 1, 65536, 524280, 524281)}
-    cases |= {f"namespace number {value}": (attr(IFLA_LINK_NETNSID, u32(value)),) for value in (0, 5, 0xFFFFFFFF)}
+    cases |= {f"GSO size {value}": (attr(IFLA_GSO_SIZE, u32(value)),)
+              for value in (0, 1, 65536, 524280, 524281)}
+    cases |= {f"namespace number {value}": (attr(IFLA_LINK_NETNSID, u32(value)),)
+              for value in (0, 5, 0xFFFFFFFF)}
     cases |= {
         "as it should be": (),
         "a group": (attr(IFLA_GROUP, u32(3)),),
@@ -192,7 +197,8 @@ def newlink(f):
         "nested data": kind(nest(IFLA_INFO_DATA)),
         "data with attributes": kind(nest(IFLA_INFO_DATA, attr(1, u32(1)))),
         "data that is garbage": kind(attr(IFLA_INFO_DATA, b"\xff" * 9)),
-        "data for its master": kind(attr(IFLA_INFO_SLAVE_KIND, "bridge"), nest(IFLA_INFO_SLAVE_DATA)),
+        "data for its master": kind(
+            attr(IFLA_INFO_SLAVE_KIND, "bridge"), nest(IFLA_INFO_SLAVE_DATA)),
         "no kind": nest(IFLA_LINKINFO),
         "an empty kind": nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, "")),
         "a long kind": nest(IFLA_LINKINFO, attr(IFLA_INFO_KIND, "w" * 60)),
@@ -204,13 +210,15 @@ def newlink(f):
         f.link(f"new with {title}: change it", RTM_NEWLINK, name, what)
         f.link(f"new with {title}: show", RTM_GETLINK, name)
         f.link(f"new with {title}: delete", RTM_DELLINK, name)
-    for what in ("", "a23456789012345", "a234567890123456", "a/b", ".", "..", "a b", "wg%d", "wg%s", "%d%d", "all", "lo"):
+    for what in ("", "a23456789012345", "a234567890123456",
+                 "a/b", ".", "..", "a b", "wg%d", "wg%s", "%d%d", "all", "lo"):
         f.link(f"called {what!r}", RTM_NEWLINK, attr(IFLA_IFNAME, what), kind(), flags=create)
         f.link(f"called {what!r}: show", RTM_GETLINK, attr(IFLA_IFNAME, what.replace("%d", "0")))
         f.link(f"called {what!r}: delete", RTM_DELLINK, attr(IFLA_IFNAME, what.replace("%d", "0")))
     f.link("number 4242", RTM_NEWLINK, name, kind(), flags=create, ifi=(0, 4242, 0, 0))
     f.link("number 4242: show", RTM_GETLINK, ifi=(0, 4242, 0, 0))
-    f.link("number 4242 again", RTM_NEWLINK, attr(IFLA_IFNAME, "wg8"), kind(), flags=create, ifi=(0, 4242, 0, 0))
+    f.link("number 4242 again", RTM_NEWLINK, attr(IFLA_IFNAME, "wg8"),
+           kind(), flags=create, ifi=(0, 4242, 0, 0))
     f.link("the name again", RTM_NEWLINK, name, kind(), flags=create)
     f.link("delete it", RTM_DELLINK, name)
     f.link("up from the start", RTM_NEWLINK, name, kind(), flags=create, ifi=(0, 0, 1, 1))

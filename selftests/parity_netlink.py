@@ -38,7 +38,8 @@ def describe(entry):
     lines = [f"answer: {errno.errorcode.get(number, number)}"]
     for part in ("answers", "state"):
         value = entry.get(part, [])
-        lines += [f"{part}: {value}"] if isinstance(value, str) else [f"{part}: {line}" for line in value]
+        lines += [f"{part}: {value}"] if isinstance(value, str) else \
+            [f"{part}: {line}" for line in value]
     return lines
 
 
@@ -67,11 +68,13 @@ def compare_family(c_file, rust_file, result):
         different += 1
         if different <= SHOWN:
             print(f"DIFFERENT: {a['title']}", file=result)
-            print("\n".join("    " + line for line in (f"request: {a['request']}", *lines)), file=result)
+            print("\n".join("    " + line for line in (f"request: {a['request']}", *lines)),
+                  file=result)
     errors = collections.Counter(entry["errno"] for entry in c)
     print(
         f"NOTE: {len(c)} compared, {different} different; "
-        + ", ".join(f"{errno.errorcode.get(number, 'accepted')}: {count}" for number, count in errors.most_common()),
+        + ", ".join(f"{errno.errorcode.get(number, 'accepted')}: {count}"
+                    for number, count in errors.most_common()),
         file=result,
     )
     if len(c) != len(rust) or not c:

@@ -30,7 +30,8 @@ class Maker:
         """The good value or, seldom, one of another size or with random bytes."""
         if not self.maybe(probability):
             return good
-        return self.chance.choice([b"", good[:-1], good + b"\0", good * 2, self.chance.randbytes(self.chance.randrange(40))])
+        return self.chance.choice([b"", good[:-1], good + b"\0",
+                                   good * 2, self.chance.randbytes(self.chance.randrange(40))])
 
     def kind(self, kind):
         """The type of an attribute, seldom with the wrong flag for nesting."""
@@ -43,7 +44,8 @@ class Maker:
             present.append(attr(self.chance.randrange(14), self.chance.randbytes(4)))
         if self.maybe(0.2):
             self.chance.shuffle(present)
-        return b"".join(present) + (self.chance.randbytes(self.chance.randrange(1, 5)) if self.maybe(0.01) else b"")
+        return b"".join(present) + (self.chance.randbytes(self.chance.randrange(1, 5))
+                                    if self.maybe(0.01) else b"")
 
     def attr(self, kind, value):
         return attr(self.kind(kind), value)
@@ -51,12 +53,15 @@ class Maker:
     def address(self, family):
         # Few different addresses, so that peers take them from each other.
         if family == V4:
-            address = bytes([10, self.chance.randrange(3), self.chance.randrange(2), self.chance.choice([0, 1, 255])])
+            address = bytes([10, self.chance.randrange(3),
+                             self.chance.randrange(2), self.chance.choice([0, 1, 255])])
         elif family == V6:
-            address = bytes([0x20, 1, self.chance.randrange(2)]) + bytes(12) + bytes([self.chance.randrange(3)])
+            address = bytes([0x20, 1, self.chance.randrange(2)]) + bytes(12) + \
+                bytes([self.chance.randrange(3)])
         else:
             address = self.chance.randbytes(self.chance.choice([4, 16]))
-        return self.chance.choice([address[:3], address + b"\0", bytes(16), bytes(4)]) if self.maybe(0.05) else address
+        return self.chance.choice([address[:3], address + b"\0", bytes(16), bytes(4)]) \
+            if self.maybe(0.05) else address
 
     def allowed_ip(self):
         family = self.chance.choice([V4, V4, V4, V6, V6, V6, self.chance.randrange(20)])
@@ -125,10 +130,12 @@ class Maker:
         def entry():
             return peer(
                 self.chance.choice(self.keys),
-                *(attr(kind, self.chance.choice(good[:2])) for kind, good in PEER.items() if self.maybe(0.4)),
+                *(attr(kind, self.chance.choice(good[:2]))
+                  for kind, good in PEER.items() if self.maybe(0.4)),
                 nest(
                     P_ALLOWEDIPS,
-                    *(allowedip(V4, self.address(V4)[:4].ljust(4, b"\0"), 32) for _ in range(self.chance.randrange(3))),
+                    *(allowedip(V4, self.address(V4)[:4].ljust(4, b"\0"), 32)
+                      for _ in range(self.chance.randrange(3))),
                 ),
             )
 
@@ -151,7 +158,8 @@ class Maker:
             elif how == 2:  # a length, if there is one
                 at &= ~3
                 request[at : at + 2] = u16(
-                    self.chance.choice([0, 1, 3, 4, 5, 8, 36, 65535, len(request), len(request) - at])
+                    self.chance.choice(
+                        [0, 1, 3, 4, 5, 8, 36, 65535, len(request), len(request) - at])
                 )
             elif how == 3 and len(request) > 16:
                 del request[at : at + self.chance.randrange(1, 9)]
@@ -182,7 +190,8 @@ def send_random(maker, recorder):
     is_up = False
     for i in range(RANDOM_REQUESTS):
         is_up = up_or_down(maker, recorder, is_up)
-        which = maker.chance.choice([NAME, index]) if maker.maybe(0.97) else maker.chance.choice(others)
+        which = maker.chance.choice([NAME, index]) if maker.maybe(0.97) else \
+            maker.chance.choice(others)
         if maker.maybe(0.95):
             recorder.set(f"random {i}", maker.device(), name=which)
         else:

@@ -57,7 +57,8 @@ def fresh():
 
 def public_key(private):
     """The public key of a private one, as `wg` computes it."""
-    shown = subprocess.run(["wg", "pubkey"], input=base64.b64encode(private), capture_output=True, check=True).stdout
+    shown = subprocess.run(["wg", "pubkey"],
+                           input=base64.b64encode(private), capture_output=True, check=True).stdout
     return base64.b64decode(shown)
 
 
@@ -93,7 +94,8 @@ def peer_lines(body):
     for kind, value in parse(body):
         if kind == P_ALLOWEDIPS:
             for element, inside in parse(value):
-                lines.append(f"  allowed-ip {element} " + " ".join(f"{k}:{v.hex()}" for k, v in parse(inside)))
+                lines.append(f"  allowed-ip {element} " + " ".join(
+                    f"{k}:{v.hex()}" for k, v in parse(inside)))
         elif kind == P_TX_BYTES:
             lines.append(f"  tx of {len(value)} bytes")
         elif kind:  # 0 is padding
@@ -135,12 +137,14 @@ class Facts:
 
     @staticmethod
     def write(title, lines, errno=0, text=""):
-        print(json.dumps({"title": title, "request": "", "errno": errno, "text": text, "state": lines, "core": True}))
+        print(json.dumps({"title": title, "request": "",
+                          "errno": errno, "text": text, "state": lines, "core": True}))
 
     def command(self, *args):
         """Writes down the output and the status of a command."""
         done = subprocess.run(args, capture_output=True, text=True)
-        self.write(" ".join(args), [f"status {done.returncode}", *done.stdout.splitlines(), *done.stderr.splitlines()])
+        self.write(" ".join(args), [f"status {done.returncode}",
+                                    *done.stdout.splitlines(), *done.stderr.splitlines()])
 
     def file(self, path):
         """Writes down the content and the mode of a file."""
@@ -149,7 +153,8 @@ class Facts:
             return self.write(path, [mode, os.readlink(path)])
         try:
             with open(path, "rb") as file:
-                return self.write(path, [mode, *file.read(65536).decode(errors="backslashreplace").splitlines()])
+                return self.write(
+                    path, [mode, *file.read(65536).decode(errors="backslashreplace").splitlines()])
         except OSError as error:
             return self.write(path, [mode], error.errno)
 
@@ -157,7 +162,8 @@ class Facts:
         """Writes down all files below a directory."""
         for folder, folders, files in os.walk(top):
             folders.sort()
-            for name in sorted(files + [f for f in folders if os.path.islink(os.path.join(folder, f))]):
+            for name in sorted(
+                    files + [f for f in folders if os.path.islink(os.path.join(folder, f))]):
                 if name not in left_out:
                     self.file(os.path.join(folder, name))
 
@@ -208,12 +214,14 @@ class Recorder:
 
     def write(self, title, request=b"", errno=0, text="", **more):
         """Writes down the result of a request, and the configuration after it."""
-        entry = {"title": title, "request": request.hex(), "errno": errno, "text": text, "core": self.core}
+        entry = {"title": title, "request": request.hex(),
+                 "errno": errno, "text": text, "core": self.core}
         print(json.dumps({**entry, "state": self.state(), **more}))
 
     def raw(self, title, command, payload, flags, version=1, reserved=0, headers=None):
         """Sends a request with any header, and writes down the types and sizes of its answers."""
-        body = (struct.pack("=BBH", command, version, reserved) if headers is None else headers) + payload
+        body = (struct.pack("=BBH", command, version, reserved)
+                if headers is None else headers) + payload
         self.sock.send_message(self.sock.family, flags, body)
         answers, errno, text = [], 0, ""
         try:
@@ -256,7 +264,8 @@ class Recorder:
         flag = 1 if up else 0
         index = socket.if_nametoindex("wg0")
         # RTM_NEWLINK with a struct ifinfomsg
-        self.route.send_message(16, NLM_F_REQUEST | NLM_F_ACK, struct.pack("=BxHiII", 0, 0, index, flag, 1))
+        self.route.send_message(16, NLM_F_REQUEST | NLM_F_ACK,
+                                struct.pack("=BxHiII", 0, 0, index, flag, 1))
         errno, text = 0, ""
         try:
             self.route.acknowledged()

@@ -36,7 +36,8 @@ def sockaddr_in(address, port, zero=bytes(8)):
 
 
 def sockaddr_in6(address, port, flowinfo=0, scope=0):
-    return struct.pack("=H", V6) + struct.pack(">HI", port, flowinfo) + socket.inet_pton(V6, address) + u32(scope)
+    return struct.pack("=H", V6) + struct.pack(">HI", port, flowinfo) + \
+        socket.inet_pton(V6, address) + u32(scope)
 
 
 def variants(kind, *good):
@@ -87,7 +88,8 @@ def device(r):
     r.set("nothing")
     for kind in (0, A_PEERS + 1, 100, TYPE_MASK):
         r.set(f"unknown attribute {kind}", attr(kind, u32(1)))
-        r.set(f"unknown attribute {kind}, and a good one after it", attr(kind, u32(1)), attr(A_FWMARK, u32(5)))
+        r.set(f"unknown attribute {kind}, and a good one after it",
+              attr(kind, u32(1)), attr(A_FWMARK, u32(5)))
     r.set(
         "all together",
         attr(A_PRIVATE_KEY, key(1)),
@@ -108,11 +110,13 @@ def device(r):
         r.set(f"{size} bytes at the end", b"\1" * size)
     r.set("an attribute longer than the request", struct.pack("=HH", 100, A_FWMARK) + u32(1))
     r.set("an attribute shorter than its header", struct.pack("=HH", 3, A_FWMARK) + u32(1))
-    for what, list_ in (("empty", b""), ("of 1 byte", b"\1"), ("of 4 bytes", b"\4\0\0\0"), ("of garbage", b"\xff" * 9)):
+    for what, list_ in (("empty", b""), ("of 1 byte", b"\1"),
+                        ("of 4 bytes", b"\4\0\0\0"), ("of garbage", b"\xff" * 9)):
         r.set(f"list of peers {what}", attr(A_PEERS | NESTED, list_))
         r.set(f"list of peers {what}, not nested", attr(A_PEERS, list_))
     r.set("two lists of peers", nest(A_PEERS, peer(key(6))), nest(A_PEERS, peer(key(7))))
-    r.set("two lists of peers, the first wrong", nest(A_PEERS, nest(0)), nest(A_PEERS, peer(key(8))))
+    r.set("two lists of peers, the first wrong",
+          nest(A_PEERS, nest(0)), nest(A_PEERS, peer(key(8))))
 
 
 def which(r):
@@ -185,10 +189,12 @@ def headers(r):
         r.raw(f"command {command}", command, NAME, acked)
         r.raw(f"command {command} as a dump", command, NAME, acked | NLM_F_DUMP)
     for version in (0, 1, 2, 255):
-        r.raw(f"set, version {version}", SET_DEVICE, NAME + attr(A_FWMARK, u32(version + 1)), acked, version)
+        r.raw(f"set, version {version}", SET_DEVICE,
+              NAME + attr(A_FWMARK, u32(version + 1)), acked, version)
         r.raw(f"get, version {version}", GET_DEVICE, NAME, NLM_F_REQUEST | NLM_F_DUMP, version)
     for bit in range(16):
-        r.raw(f"set, flag {1 << bit:#x}", SET_DEVICE, NAME + attr(A_FWMARK, u32(1000 + bit)), acked | 1 << bit)
+        r.raw(f"set, flag {1 << bit:#x}", SET_DEVICE,
+              NAME + attr(A_FWMARK, u32(1000 + bit)), acked | 1 << bit)
         r.raw(f"get, flag {1 << bit:#x}", GET_DEVICE, NAME, acked | NLM_F_DUMP | 1 << bit)
     r.raw("a set that is no request", SET_DEVICE, mark, NLM_F_ACK)
     r.raw("reserved bits in a set", SET_DEVICE, mark, acked, reserved=1)
@@ -208,7 +214,8 @@ def peers(r):
         r.reset()
         r.peers("a peer to begin with", peer(key(1), ips(v4("10.0.0.1"))))
         for title, bytes_ in variants(kind, *good):
-            r.peers(f"{PEER_NAMES.get(kind, 'flags')} of one that is there: {title}", peer(key(1), bytes_))
+            r.peers(f"{PEER_NAMES.get(kind, 'flags')} of one that is there: {title}",
+                    peer(key(1), bytes_))
             r.peers(
                 f"{PEER_NAMES.get(kind, 'flags')} of a new one: {title}",
                 peer(hashlib.sha256(title.encode()).digest(), bytes_),
@@ -218,37 +225,47 @@ def peers(r):
     for title, bytes_ in variants(P_PUBLIC_KEY, key(1), key(2), bytes(32), b"\xff" * 32):
         r.peers(f"key: {title}", nest(0, bytes_))
     r.peers("without a key", nest(0))
-    r.peers("without a key, but all else", nest(0, *(attr(kind, good[0]) for kind, good in PEER.items())))
-    r.peers("all together", peer(key(3), *(attr(kind, good[0]) for kind, good in PEER.items()), ips(v4("10.0.0.9"))))
+    r.peers("without a key, but all else",
+            nest(0, *(attr(kind, good[0]) for kind, good in PEER.items())))
+    r.peers("all together", peer(
+        key(3), *(attr(kind, good[0]) for kind, good in PEER.items()), ips(v4("10.0.0.9"))))
     r.peers(
         "the key last",
-        nest(0, ips(v6("fd00::9")), *(attr(kind, good[0]) for kind, good in PEER.items()), attr(P_PUBLIC_KEY, key(4))),
+        nest(0, ips(v6("fd00::9")), *(attr(kind, good[0]) for kind, good in PEER.items()),
+             attr(P_PUBLIC_KEY, key(4))),
     )
     for kind in (0, P_PROTOCOL_VERSION + 1, 100, TYPE_MASK):
         r.peers(f"unknown attribute {kind}", peer(key(1), attr(kind, u32(1))))
     for element in (0, 1, 2, 1000, TYPE_MASK):
-        r.peers(f"an element of type {element}", nest(element, attr(P_PUBLIC_KEY, key(5)), attr(P_KEEPALIVE, u16(element))))
+        r.peers(f"an element of type {element}",
+                nest(element, attr(P_PUBLIC_KEY, key(5)), attr(P_KEEPALIVE, u16(element))))
         r.peers(
             f"an element of type {element} that is not nested",
             attr(element, attr(P_PUBLIC_KEY, key(6)) + attr(P_KEEPALIVE, u16(element))),
         )
     for size in range(1, 6):
-        r.peers(f"{size} bytes at the end of a peer", nest(0, attr(P_PUBLIC_KEY, key(7)), b"\1" * size))
+        r.peers(f"{size} bytes at the end of a peer",
+                nest(0, attr(P_PUBLIC_KEY, key(7)), b"\1" * size))
         r.peers(f"{size} bytes at the end of the peers", peer(key(8)), b"\1" * size)
-    r.peers("one twice", peer(key(9), attr(P_KEEPALIVE, u16(1))), peer(key(9), attr(P_KEEPALIVE, u16(2))))
+    r.peers("one twice", peer(key(9), attr(P_KEEPALIVE, u16(1))),
+            peer(key(9), attr(P_KEEPALIVE, u16(2))))
     r.peers("one made and removed", peer(key(10)), peer(key(10), attr(P_FLAGS, u32(REMOVE_ME))))
     r.peers("one removed and made", peer(key(9), attr(P_FLAGS, u32(REMOVE_ME))), peer(key(9)))
 
 
 def allowed_ips(r):
     """Every attribute of an allowed IP."""
-    family, address, cidr = attr(I_FAMILY, u16(V4)), attr(I_IPADDR, bytes([10, 1, 2, 3])), attr(I_CIDR, u8(32))
+    family, address, cidr = (
+        attr(I_FAMILY, u16(V4)), attr(I_IPADDR, bytes([10, 1, 2, 3])), attr(I_CIDR, u8(32)))
     r.reset()
-    for title, bytes_ in variants(I_FAMILY, u16(V4), *(u16(f) for f in (0, 1, 3, V6, 17, 0x200, 0xFFFF))):
+    for title, bytes_ in variants(I_FAMILY, u16(V4),
+                                  *(u16(f) for f in (0, 1, 3, V6, 17, 0x200, 0xFFFF))):
         r.peers(f"family: {title}", peer(key(1), ips(nest(0, bytes_, address, cidr))))
-    for title, bytes_ in variants(I_IPADDR, bytes([10, 1, 2, 4]), bytes(4), b"\xff" * 4, bytes(16), bytes(5)):
+    for title, bytes_ in variants(I_IPADDR, bytes([10, 1, 2, 4]),
+                                  bytes(4), b"\xff" * 4, bytes(16), bytes(5)):
         r.peers(f"address: {title}", peer(key(1), ips(nest(0, family, bytes_, cidr))))
-        r.peers(f"IPv6 address: {title}", peer(key(1), ips(nest(0, attr(I_FAMILY, u16(V6)), bytes_, cidr))))
+        r.peers(f"IPv6 address: {title}",
+                peer(key(1), ips(nest(0, attr(I_FAMILY, u16(V6)), bytes_, cidr))))
     for title, bytes_ in variants(I_CIDR, u8(24), u8(0), u8(33), u8(128), u8(255)):
         r.peers(f"length: {title}", peer(key(1), ips(nest(0, family, address, bytes_))))
     for title, bytes_ in variants(I_FLAGS, u32(0), u32(1), u32(2), u32(3), u32(0x80000000)):
@@ -261,17 +278,21 @@ def allowed_ips(r):
         ("all", ()),
     ):
         r.peers(f"without {title}", peer(key(1), ips(nest(0, *present))))
-        r.peers(f"to be removed, without {title}", peer(key(1), ips(nest(0, *present, attr(I_FLAGS, u32(1))))))
+        r.peers(f"to be removed, without {title}",
+                peer(key(1), ips(nest(0, *present, attr(I_FLAGS, u32(1))))))
     for kind in (0, I_FLAGS + 1, 100):
-        r.peers(f"unknown attribute {kind}", peer(key(1), ips(nest(0, family, address, cidr, attr(kind, u32(1))))))
+        r.peers(f"unknown attribute {kind}",
+                peer(key(1), ips(nest(0, family, address, cidr, attr(kind, u32(1))))))
     for element in (0, 1, TYPE_MASK):
         r.peers(
             f"an element of type {element}",
             peer(key(1), ips(nest(element, family, address, attr(I_CIDR, u8(element & 31))))),
         )
-        r.peers(f"an element of type {element}, not nested", peer(key(1), ips(attr(element, family + address + cidr))))
+        r.peers(f"an element of type {element}, not nested",
+                peer(key(1), ips(attr(element, family + address + cidr))))
     for size in range(1, 6):
-        r.peers(f"{size} bytes at the end of one", peer(key(1), ips(nest(0, family, address, cidr, b"\1" * size))))
+        r.peers(f"{size} bytes at the end of one",
+                peer(key(1), ips(nest(0, family, address, cidr, b"\1" * size))))
         r.peers(f"{size} bytes at the end of all", peer(key(1), ips(v4("10.9.9.9"), b"\1" * size)))
     for what, list_ in (("empty", b""), ("of 1 byte", b"\1"), ("of garbage", b"\xff" * 9)):
         r.peers(f"list {what}", peer(key(1), attr(P_ALLOWEDIPS | NESTED, list_)))

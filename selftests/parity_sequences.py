@@ -20,10 +20,13 @@ def flags(r):
         for title, attrs in parts.items():
             r.peers(
                 "as before",
-                peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)), attr(P_KEEPALIVE, u16(1)), ips(v4("10.0.0.1"))),
+                peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)),
+                     attr(P_KEEPALIVE, u16(1)), ips(v4("10.0.0.1"))),
             )
-            r.peers(f"flags {bits:#x} with {title}, there", peer(key(1), attr(P_FLAGS, u32(bits)), *attrs))
-            r.peers(f"flags {bits:#x} with {title}, not there", peer(key(2), attr(P_FLAGS, u32(bits)), *attrs))
+            r.peers(f"flags {bits:#x} with {title}, there",
+                    peer(key(1), attr(P_FLAGS, u32(bits)), *attrs))
+            r.peers(f"flags {bits:#x} with {title}, not there",
+                    peer(key(2), attr(P_FLAGS, u32(bits)), *attrs))
             r.set(
                 f"flags {bits:#x} with {title}, all others replaced",
                 attr(A_FLAGS, u32(REPLACE_PEERS)),
@@ -35,18 +38,23 @@ def keys(r):
     """Private keys, and peers that have the interface's own."""
     private = [hashlib.sha256(b"private %d" % i).digest() for i in range(3)]
     public = [public_key(p) for p in private]
-    for value in (private[0], bytes(31) + b"\x80", b"\xff" * 32, b"\7" + bytes(30) + b"\xc0", bytes(32), b"\1" + bytes(31)):
+    for value in (private[0], bytes(31) + b"\x80", b"\xff" * 32,
+                  b"\7" + bytes(30) + b"\xc0", bytes(32), b"\1" + bytes(31)):
         r.set(f"private key {value.hex()}", attr(A_PRIVATE_KEY, value))
         r.set("the same again", attr(A_PRIVATE_KEY, value))
     r.set("no private key", attr(A_PRIVATE_KEY, bytes(32)))
-    r.peers("peers with keys that will be ours", *(peer(k, ips(v4(f"10.0.0.{i}"))) for i, k in enumerate(public)))
+    r.peers("peers with keys that will be ours",
+            *(peer(k, ips(v4(f"10.0.0.{i}"))) for i, k in enumerate(public)))
     for i in (0, 1, 1, 0):
         r.set(f"private key {i}", attr(A_PRIVATE_KEY, private[i]))
         r.peers("ourselves as a peer", peer(public[i], ips(v4("10.0.0.99"))))
-        r.peers("ourselves among others", peer(key(1)), peer(public[i], ips(v4("10.0.0.1", 99))), peer(public[1 - i]))
+        r.peers("ourselves among others", peer(key(1)),
+                peer(public[i], ips(v4("10.0.0.1", 99))), peer(public[1 - i]))
         r.peers("ourselves, removed", peer(public[i], attr(P_FLAGS, u32(REMOVE_ME))))
-    r.set("a key and its peer together", attr(A_PRIVATE_KEY, private[2]), nest(A_PEERS, peer(public[2]), peer(public[0])))
-    r.set("no key, and what was ours as a peer", attr(A_PRIVATE_KEY, bytes(32)), nest(A_PEERS, peer(public[2])))
+    r.set("a key and its peer together", attr(A_PRIVATE_KEY, private[2]),
+          nest(A_PEERS, peer(public[2]), peer(public[0])))
+    r.set("no key, and what was ours as a peer",
+          attr(A_PRIVATE_KEY, bytes(32)), nest(A_PEERS, peer(public[2])))
     # Points of low order: no shared secret can be made with them, but they may be configured.
     for point in (
         "00" * 32,
@@ -69,12 +77,15 @@ def prefixes(r):
     for length in range(34):
         r.peers(f"IPv4, length {length}", peer(key(1), ips(v4("255.170.85.51", length))))
     for length in (*range(0, 128, 9), 63, 64, 65, 127, 128, 129, 255):
-        r.peers(f"IPv6, length {length}", peer(key(1), ips(v6("ffff:aaaa:5555:3333:ffff:aaaa:5555:3333", length))))
+        r.peers(f"IPv6, length {length}",
+                peer(key(1), ips(v6("ffff:aaaa:5555:3333:ffff:aaaa:5555:3333", length))))
     r.peers(
-        "some go to another", peer(key(2), ips(v4("255.170.85.51", 24), v6("ffff:aaaa:5555:3333::", 63), v4("0.0.0.0", 0)))
+        "some go to another", peer(
+            key(2), ips(v4("255.170.85.51", 24), v6("ffff:aaaa:5555:3333::", 63), v4("0.0.0.0", 0)))
     )
     r.peers(
-        "all the same again", peer(key(2), ips(v4("255.170.85.51", 24), v6("ffff:aaaa:5555:3333::", 63), v4("0.0.0.0", 0)))
+        "all the same again", peer(
+            key(2), ips(v4("255.170.85.51", 24), v6("ffff:aaaa:5555:3333::", 63), v4("0.0.0.0", 0)))
     )
     r.peers("one back, by its host bits", peer(key(1), ips(v4("255.170.85.99", 24))))
     r.peers("removal of one", peer(key(1), ips(remove(v4("255.170.85.51", 32)))))
@@ -83,8 +94,10 @@ def prefixes(r):
     r.peers("removal of another's", peer(key(1), ips(remove(v4("0.0.0.0", 0)))))
     r.peers("removal by a new peer", peer(key(3), ips(remove(v4("0.0.0.0", 0)))))
     r.peers("removal of a wrong length", peer(key(1), ips(remove(v4("1.2.3.4", 33)))))
-    r.peers("removal of an IPv6 one", peer(key(1), ips(remove(v6("ffff:aaaa:5555:3333:ffff:aaaa:5555:3333", 128)))))
-    r.peers("removal and addition", peer(key(1), ips(remove(v6("::", 0)), v6("::", 0), remove(v4("128.0.0.0", 1)))))
+    r.peers("removal of an IPv6 one",
+            peer(key(1), ips(remove(v6("ffff:aaaa:5555:3333:ffff:aaaa:5555:3333", 128)))))
+    r.peers("removal and addition",
+            peer(key(1), ips(remove(v6("::", 0)), v6("::", 0), remove(v4("128.0.0.0", 1)))))
     r.peers("addition and removal", peer(key(1), ips(v4("9.9.9.9"), remove(v4("9.9.9.9")))))
     r.peers(
         "two peers fight for one",
@@ -92,17 +105,22 @@ def prefixes(r):
         peer(key(2), ips(v4("8.8.8.8"))),
         peer(key(1), ips(v4("8.8.8.8"))),
     )
-    r.peers("replaced", peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)), ips(v4("7.0.0.0", 8), v6("fd00::", 8))))
+    r.peers("replaced", peer(
+        key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)), ips(v4("7.0.0.0", 8), v6("fd00::", 8))))
     r.peers(
         "replaced by another's",
-        peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)), ips(v4("255.170.85.0", 24), v4("0.0.0.0", 0))),
+        peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)),
+             ips(v4("255.170.85.0", 24), v4("0.0.0.0", 0))),
     )
-    r.peers("replaced and removed", peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)), ips(remove(v4("0.0.0.0", 0)))))
+    r.peers("replaced and removed",
+            peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS)), ips(remove(v4("0.0.0.0", 0)))))
     r.peers("replaced by none", peer(key(1), attr(P_FLAGS, u32(REPLACE_ALLOWEDIPS))))
     r.peers("their peer removed", peer(key(2), attr(P_FLAGS, u32(REMOVE_ME))))
     r.peers("and made again", peer(key(2)))
-    r.peers("400 together", peer(key(4), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(400)))))
-    r.peers("half of them taken", peer(key(5), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(0, 400, 2)))))
+    r.peers("400 together",
+            peer(key(4), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(400)))))
+    r.peers("half of them taken",
+            peer(key(5), ips(*(v4(f"10.{i >> 8}.{i & 255}.0", 25) for i in range(0, 400, 2)))))
     r.peers("and the owner removed", peer(key(4), attr(P_FLAGS, u32(REMOVE_ME))))
 
 
@@ -116,29 +134,39 @@ def partial(r):
         "not nested": attr(0, attr(P_PUBLIC_KEY, key(2))),
         "an unknown attribute": peer(key(2), attr(50)),
         "no family": peer(
-            key(2), attr(P_KEEPALIVE, u16(2)), ips(v4("10.0.2.1"), nest(0, attr(I_CIDR, u8(1))), v4("10.0.2.2"))
+            key(2), attr(P_KEEPALIVE, u16(2)),
+            ips(v4("10.0.2.1"), nest(0, attr(I_CIDR, u8(1))), v4("10.0.2.2"))
         ),
         "a length of 33": peer(
-            key(2), attr(P_PRESHARED_KEY, key(2)), ips(v4("10.0.2.1"), v4("10.0.2.3", 33), v4("10.0.2.2"))
+            key(2), attr(P_PRESHARED_KEY, key(2)),
+            ips(v4("10.0.2.1"), v4("10.0.2.3", 33), v4("10.0.2.2"))
         ),
         "an unknown family": peer(
-            key(2), attr(P_ENDPOINT, sockaddr_in("192.0.2.2", 2)), ips(v6("fd::2"), allowedip(99, bytes(4), 1))
+            key(2), attr(P_ENDPOINT, sockaddr_in("192.0.2.2", 2)),
+            ips(v6("fd::2"), allowedip(99, bytes(4), 1))
         ),
-        "a wrong length of the address": peer(key(2), ips(allowedip(V6, bytes(15), 1), v4("10.0.2.2"))),
-        "an unknown flag of an allowed IP": peer(key(2), ips(v4("10.0.2.1"), v4("10.0.2.2", 32, attr(I_FLAGS, u32(4))))),
-        "an allowed IP that is not nested": peer(key(2), ips(v4("10.0.2.1"), attr(0, v4("10.0.2.2")[4:]))),
+        "a wrong length of the address": peer(
+            key(2), ips(allowedip(V6, bytes(15), 1), v4("10.0.2.2"))),
+        "an unknown flag of an allowed IP": peer(
+            key(2), ips(v4("10.0.2.1"), v4("10.0.2.2", 32, attr(I_FLAGS, u32(4))))),
+        "an allowed IP that is not nested": peer(
+            key(2), ips(v4("10.0.2.1"), attr(0, v4("10.0.2.2")[4:]))),
         "garbage in a peer": nest(0, attr(P_PUBLIC_KEY, key(2)), b"\xff" * 7),
-        "one of 28 bytes for IPv4": peer(key(2), attr(P_ENDPOINT, sockaddr_in("192.0.2.2", 2) + bytes(12))),
-        "one of 16 bytes for IPv6": peer(key(2), attr(P_ENDPOINT, sockaddr_in6("fd::1", 2)[:16]), attr(P_KEEPALIVE, u16(3))),
+        "one of 28 bytes for IPv4": peer(
+            key(2), attr(P_ENDPOINT, sockaddr_in("192.0.2.2", 2) + bytes(12))),
+        "one of 16 bytes for IPv6": peer(
+            key(2), attr(P_ENDPOINT, sockaddr_in6("fd::1", 2)[:16]), attr(P_KEEPALIVE, u16(3))),
     }
-    change = (attr(A_PRIVATE_KEY, key(20)), attr(A_LISTEN_PORT, u16(1)), attr(A_FWMARK, u32(6)), attr(A_FLAGS, u32(1)))
+    change = (attr(A_PRIVATE_KEY, key(20)), attr(A_LISTEN_PORT, u16(1)),
+              attr(A_FWMARK, u32(6)), attr(A_FLAGS, u32(1)))
     for title, middle in bad.items():
         r.reset()
         r.peers("before", peer(key(1), ips(v4("10.0.1.1"))), peer(key(2), ips(v4("10.0.1.2"))))
         r.set(
             f"one of several: {title}",
             *change,
-            nest(A_PEERS, peer(key(3), ips(v4("10.0.3.1"))), middle, peer(key(4), ips(v4("10.0.4.1")))),
+            nest(A_PEERS, peer(key(3), ips(v4("10.0.3.1"))),
+                 middle, peer(key(4), ips(v4("10.0.4.1")))),
         )
         r.peers(f"alone: {title}", middle)
         r.peers(
@@ -152,7 +180,8 @@ def partial(r):
         ("flags", attr(A_FLAGS, u32(2))),
         ("key", attr(A_PRIVATE_KEY, bytes(31))),
     ):
-        r.set(f"a wrong {title} with all else right", attr(A_LISTEN_PORT, u16(65535)), nest(A_PEERS, peer(key(6))), wrong)
+        r.set(f"a wrong {title} with all else right",
+              attr(A_LISTEN_PORT, u16(65535)), nest(A_PEERS, peer(key(6))), wrong)
     taken = take_port()
     r.up(True)
     r.set(
@@ -234,8 +263,10 @@ def up_and_down(r):
     only_v4.bind(("127.0.0.1", 1))
     port("one that is taken on one address only", 1)
     only_v4.close()
-    r.peers("a keepalive without an endpoint", peer(key(1), attr(P_KEEPALIVE, u16(1)), ips(v4("10.0.0.1"))))
-    r.peers("a keepalive with one", peer(key(1), attr(P_KEEPALIVE, u16(2)), attr(P_ENDPOINT, sockaddr_in("192.0.2.1", 1))))
+    r.peers("a keepalive without an endpoint",
+            peer(key(1), attr(P_KEEPALIVE, u16(1)), ips(v4("10.0.0.1"))))
+    r.peers("a keepalive with one",
+            peer(key(1), attr(P_KEEPALIVE, u16(2)), attr(P_ENDPOINT, sockaddr_in("192.0.2.1", 1))))
     r.peers("off", peer(key(1), attr(P_KEEPALIVE, u16(0))))
     r.set("a key", attr(A_PRIVATE_KEY, key(9)))
     r.peers("on", peer(key(1), attr(P_KEEPALIVE, u16(3))))
@@ -244,7 +275,8 @@ def up_and_down(r):
     r.up(False)
 
 
-PARTS = {"flags": (flags, keys), "prefixes": (prefixes,), "partial": (partial,), "endpoints": (endpoints, up_and_down)}
+PARTS = {"flags": (flags, keys), "prefixes": (prefixes,),
+         "partial": (partial,), "endpoints": (endpoints, up_and_down)}
 
 
 def main(family):

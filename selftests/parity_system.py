@@ -25,14 +25,16 @@ def family(f):
         answers = control.do(CTRL_GETFAMILY, payload)
         f.write(
             f"family {title}",
-            [f"{kind} {value.hex()}" for body in answers for kind, value in parse(body) if kind != CTRL_FAMILY_ID],
+            [f"{kind} {value.hex()}" for body in answers
+             for kind, value in parse(body) if kind != CTRL_FAMILY_ID],
         )
     requests = [("all", b"")] + [(f"command {i}", attr(CTRL_OP, u32(i))) for i in range(4)]
     for title, op in requests:
         errno, lines = 0, []
         try:
             for _, body in control.dump(CTRL_GETPOLICY, attr(CTRL_FAMILY_NAME, "wireguard") + op):
-                lines += [f"{kind} {value.hex()}" for kind, value in parse(body) if kind != CTRL_FAMILY_ID]
+                lines += [f"{kind} {value.hex()}"
+                          for kind, value in parse(body) if kind != CTRL_FAMILY_ID]
         except Error as error:
             errno = error.errno
         f.write(f"policy, {title}", lines, errno)
@@ -46,7 +48,8 @@ def read_slowly(size, change=None):
     # The kernel makes messages as large as the largest buffer that was ever read into: take a new
     # socket.
     sock = Netlink(NETLINK_GENERIC)
-    sock.send_message(Socket().family, NLM_F_REQUEST | NLM_F_DUMP, struct.pack("=BBH", GET_DEVICE, 1, 0) + NAME)
+    sock.send_message(Socket().family, NLM_F_REQUEST | NLM_F_DUMP,
+                      struct.pack("=BBH", GET_DEVICE, 1, 0) + NAME)
     bodies, interrupted = [], False
     for flags, body in sock.dumped(size):
         interrupted |= bool(flags & NLM_F_DUMP_INTR)
@@ -79,8 +82,10 @@ def dumps(f):
                 ),
             ),
         )
-    sock.do(SET_DEVICE, NAME + nest(A_PEERS, peer(key(1000), ips(*(v6(f"fd00::{i:x}") for i in range(500))))))
-    sock.do(SET_DEVICE, NAME + nest(A_PEERS, peer(key(1000), ips(*(v4(f"10.200.{i >> 8}.{i & 255}") for i in range(500))))))
+    sock.do(SET_DEVICE,
+            NAME + nest(A_PEERS, peer(key(1000), ips(*(v6(f"fd00::{i:x}") for i in range(500))))))
+    sock.do(SET_DEVICE, NAME + nest(
+        A_PEERS, peer(key(1000), ips(*(v4(f"10.200.{i >> 8}.{i & 255}") for i in range(500))))))
     for size in (4096, 8193, 12345, 32767, 65536):
         bodies, interrupted = read_slowly(size)
         f.write(
@@ -106,7 +111,8 @@ def dumps(f):
         # The rest of an interrupted dump is not compared: its reader has to begin again anyway.
         _, interrupted = read_slowly(8192, change)
         bodies, again = read_slowly(8192)
-        f.write(f"{title} while it is read", [f"interrupted: {interrupted}, {again}", *attr_lines(bodies)])
+        f.write(f"{title} while it is read",
+                [f"interrupted: {interrupted}, {again}", *attr_lines(bodies)])
 
 
 def sysfs(f):
@@ -124,7 +130,8 @@ def sysfs(f):
                 f.tree(top + name, left_out=("stable_secret",))
         for top in ("/proc/sys/net/ipv4/neigh/wg0", "/proc/sys/net/ipv6/neigh/wg0"):
             f.tree(top)
-        for path in ("/proc/net/dev_mcast", "/proc/net/igmp", "/proc/net/igmp6", "/proc/net/if_inet6"):
+        for path in ("/proc/net/dev_mcast", "/proc/net/igmp",
+                     "/proc/net/igmp6", "/proc/net/if_inet6"):
             f.file(path)
     top = "/sys/class/net/wg0/"
     for path, values in {
@@ -176,9 +183,11 @@ def ethtool(f):
         f.command("ethtool", *option.split(), "wg0")
     # The features that can be changed, each alone and all together.
     changeable = (
-        "rx tx sg tso gso gro lro rxvlan txvlan ntuple rxhash highdma tx-gso-list tx-checksum-ipv4 tx-checksum-ip-generic "
-        "tx-tcp-segmentation tx-tcp-ecn-segmentation tx-tcp-mangleid-segmentation tx-tcp6-segmentation tx-udp-segmentation "
-        "tx-sctp-segmentation rx-gro-list rx-udp-gro-forwarding tx-nocache-copy tx-scatter-gather tx-scatter-gather-fraglist".split()
+        "rx tx sg tso gso gro lro rxvlan txvlan ntuple rxhash highdma tx-gso-list tx-checksum-ipv4 "
+        "tx-checksum-ip-generic tx-tcp-segmentation tx-tcp-ecn-segmentation "
+        "tx-tcp-mangleid-segmentation tx-tcp6-segmentation tx-udp-segmentation "
+        "tx-sctp-segmentation rx-gro-list rx-udp-gro-forwarding tx-nocache-copy tx-scatter-gather "
+        "tx-scatter-gather-fraglist".split()
     )
     for state in ("off", "on"):
         for feature in changeable:
@@ -186,7 +195,8 @@ def ethtool(f):
             if feature in ("rx", "tx", "sg", "gso"):
                 f.command("ethtool", "-k", "wg0")
         f.command("ethtool", "-k", "wg0")
-    for words in ("-s speed 10", "-A rx on", "-C rx-usecs 5", "-G rx 5", "-L combined 2", "-p 0", "-t", "-r"):
+    for words in ("-s speed 10", "-A rx on", "-C rx-usecs 5",
+                  "-G rx 5", "-L combined 2", "-p 0", "-t", "-r"):
         option, *rest = words.split()
         f.command("ethtool", option, "wg0", *rest)
 
@@ -259,7 +269,8 @@ def owner(f):
         # Without this, root owns the files of this process in /proc.
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
         os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNET)
-        for file, line in (("setgroups", "deny"), ("uid_map", "0 65534 1"), ("gid_map", "0 65534 1")):
+        for file, line in (("setgroups", "deny"),
+                           ("uid_map", "0 65534 1"), ("gid_map", "0 65534 1")):
             with open(f"/proc/self/{file}", "w") as map_:
                 map_.write(line)
         os.write(made[1], b"%d" % os.getpid())
@@ -305,7 +316,8 @@ def owner(f):
     os.waitpid(child, 0)
 
 
-PARTS = {function.__name__: function for function in (family, dumps, sysfs, ethtool, module, rights, owner)}
+PARTS = {function.__name__: function
+         for function in (family, dumps, sysfs, ethtool, module, rights, owner)}
 
 
 def main(part):
