@@ -36,7 +36,8 @@ def statistics():
 
 
 def changes(before):
-    return {name: count - before[name] for name, count in statistics().items() if count != before[name]}
+    return {name: count - before[name]
+            for name, count in statistics().items() if count != before[name]}
 
 
 class Log:
@@ -81,12 +82,14 @@ def dropped(title, action, log=None, barrier=None, quiet=True, **want):
         barrier()
 
     def seen():
-        return {name: count for name, count in changes(before).items() if quiet or name not in SENT_OF_ITSELF}
+        return {name: count
+                for name, count in changes(before).items() if quiet or name not in SENT_OF_ITSELF}
 
     try:
         until(title, lambda: (not log or LOG.has(log)) and seen() == want)
     except AssertionError:
-        print(f"{title}: counted {seen()}, should be {want}; the log should have {log!r}, and has:", *LOG.read(), sep="\n    ")
+        print(f"{title}: counted {seen()}, should be {want}; the log should have {log!r}, and has:",
+              *LOG.read(), sep="\n    ")
         raise
     print(f"{title}: {want or 'nothing counted'}")
 
@@ -116,7 +119,8 @@ def name_of(sock):
 
 
 def endpoint_of(far):
-    return dict(line.split("\t") for line in wg("show", "wg0", "endpoints").splitlines())[key_of(far)]
+    return dict(line.split("\t")
+                for line in wg("show", "wg0", "endpoints").splitlines())[key_of(far)]
 
 
 def silent(far):
@@ -144,7 +148,8 @@ def told(error, send):
 def xmit(key):
     far = new_peer(key, "10.8.0.2/32", "fd08::2/128")
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-    good4, good6 = ipv4("10.8.0.1", "10.8.0.2", 17, udp(1, 2, b"x")), ipv6("fd08::1", "fd08::2", 17, udp(1, 2, b"x"))
+    good4, good6 = (ipv4("10.8.0.1", "10.8.0.2", 17, udp(1, 2, b"x")),
+                    ipv6("fd08::1", "fd08::2", 17, udp(1, 2, b"x")))
     for title, protocol, packet in (
             ("neither IPv4 nor IPv6", 0x88B5, good4),
             ("ARP", 0x0806, bytes(28)),
@@ -156,20 +161,28 @@ def xmit(key):
         dropped(title, told(errno.EPROTONOSUPPORT, lambda: raw.sendto(packet, ("wg0", protocol))),
                 "wireguard: wg0: Invalid IP packet", tx_errors=1)
 
-    v4, v6 = (socket.socket(family, socket.SOCK_DGRAM) for family in (socket.AF_INET, socket.AF_INET6))
+    v4, v6 = (socket.socket(family, socket.SOCK_DGRAM)
+              for family in (socket.AF_INET, socket.AF_INET6))
     for title, sock, to, log in (
-            ("an IPv4 address of no peer", v4, "10.8.0.99", r"No peer has allowed IPs matching 10\.8\.0\.99"),
-            ("an IPv6 address of no peer", v6, "fd08::99", r"No peer has allowed IPs matching fd08:.*:0*99")):
-        dropped(title, told(errno.ENOKEY, lambda: sock.sendto(b"x", (to, 9))), "wireguard: wg0: " + log, tx_errors=1)
-    for title, sock, to in (("a peer without an endpoint, IPv4", v4, "10.8.0.2"), ("and IPv6", v6, "fd08::2")):
+            ("an IPv4 address of no peer", v4, "10.8.0.99",
+             r"No peer has allowed IPs matching 10\.8\.0\.99"),
+            ("an IPv6 address of no peer", v6, "fd08::99",
+             r"No peer has allowed IPs matching fd08:.*:0*99")):
+        dropped(title, told(errno.ENOKEY, lambda: sock.sendto(b"x", (to, 9))),
+                "wireguard: wg0: " + log, tx_errors=1)
+    for title, sock, to in (("a peer without an endpoint, IPv4", v4, "10.8.0.2"),
+                            ("and IPv6", v6, "fd08::2")):
         dropped(title, told(errno.EDESTADDRREQ, lambda: sock.sendto(b"x", (to, 9))),
-                r"wireguard: wg0: No valid endpoint has been configured or discovered for peer \d+$", tx_errors=1)
+                r"wireguard: wg0: No valid endpoint has been configured or discovered for "
+                r"peer \d+$", tx_errors=1)
 
     # The sender gets an ICMP error, too, also for a packet that was to be segmented.
     v4.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
     v4.setsockopt(socket.SOL_UDP, 103, 1000)  # UDP_SEGMENT
-    dropped("a packet to be segmented, for no peer", told(errno.ENOKEY, lambda: v4.sendto(bytes(5000), ("10.8.0.99", 9))), tx_errors=1)
-    until("the ICMP error", lambda: v4.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH)
+    dropped("a packet to be segmented, for no peer",
+            told(errno.ENOKEY, lambda: v4.sendto(bytes(5000), ("10.8.0.99", 9))), tx_errors=1)
+    until("the ICMP error",
+          lambda: v4.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EHOSTUNREACH)
     silent(far)
 
 
@@ -196,7 +209,8 @@ def staged(key):
     # A GSO packet of 40 segments makes room as a single packet does: one that waits is dropped. The
     # next packet drops all those that are too many.
     dropped("a segmented packet that waits", lambda: sock.sendto(
-        b"".join(struct.pack(">II", number, 0) for number in range(200, 240)), ("10.8.0.2", 9)), quiet=False, tx_dropped=1)
+        b"".join(struct.pack(">II", number, 0) for number in range(200, 240)), ("10.8.0.2", 9)),
+            quiet=False, tx_dropped=1)
     dropped("the next one", lambda: send(240, 241), quiet=False, tx_dropped=40)
 
     session = answered(far)
@@ -216,14 +230,16 @@ def staged(key):
     dropped("an interface that goes down", down, tx_dropped=5, quiet=False)
     subprocess.run(["ip", "link", "set", "wg0", "up"], check=True)
     send(0, 7)
-    dropped("a peer that is removed", lambda: wg("set", "wg0", "peer", key_of(far), "remove"), tx_dropped=7, quiet=False)
+    dropped("a peer that is removed",
+            lambda: wg("set", "wg0", "peer", key_of(far), "remove"), tx_dropped=7, quiet=False)
 
 
 def established(far):
     """Makes a session, which wg0 has confirmed by receiving its first message."""
     LOG.read().clear()
     session = far.connect()
-    until("the session", lambda: LOG.has(r"Receiving keepalive packet from peer \d+ \(.*:%d\b" % far.sock.getsockname()[1]))
+    until("the session", lambda: LOG.has(
+        r"Receiving keepalive packet from peer \d+ \(.*:%d\b" % far.sock.getsockname()[1]))
     return session
 
 
@@ -255,7 +271,8 @@ def answered(far, sock=None):
         LOG.read()  # counts the initiation that is answered here, too
         before = LOG.initiations
         far.send(message, sock)
-        until("the response, or another initiation", lambda: LOG.has("Receiving handshake response from peer") or LOG.initiations > before)
+        until("the response, or another initiation",
+              lambda: LOG.has("Receiving handshake response from peer") or LOG.initiations > before)
         if LOG.has("Receiving handshake response from peer"):
             return session
     raise AssertionError("the right response was not taken")
@@ -324,10 +341,12 @@ def outside(key):
         to = unreachable if version == 4 else f"[{unreachable}]"
         wg("set", "wg0", "peer", key_of(far), "endpoint", f"{to}:9")
         before = far_bytes(far)
-        dropped(f"one without a route, IPv{version}", send, r"wireguard: wg0: No route to %s:9.*, error -101$" % re.escape(to))
+        dropped(f"one without a route, IPv{version}", send,
+                r"wireguard: wg0: No route to %s:9.*, error -101$" % re.escape(to))
         assert far_bytes(far) == before
         subprocess.run(["ip", "route", "add", "unreachable", unreachable], check=True)
-        dropped(f"one with an unreachable route, IPv{version}", send, r"wireguard: wg0: No route to %s:9.*, error -113$" % re.escape(to))
+        dropped(f"one with an unreachable route, IPv{version}", send,
+                r"wireguard: wg0: No route to %s:9.*, error -113$" % re.escape(to))
         assert far_bytes(far) == before
         silent(far)
         wg("set", "wg0", "peer", key_of(far), "remove")
@@ -335,7 +354,8 @@ def outside(key):
 
 def far_bytes(far):
     """Bytes sent to the peer, as `wg` shows them."""
-    return int({line.split("\t")[0]: line.split("\t")[2] for line in wg("show", "wg0", "transfer").splitlines()}[key_of(far)])
+    return int({line.split("\t")[0]: line.split("\t")[2]
+                for line in wg("show", "wg0", "transfer").splitlines()}[key_of(far)])
 
 
 def datagrams(key):
@@ -348,17 +368,22 @@ def datagrams(key):
 
     for title, messages in (
             ("nothing or too short", [b"", b"\1", b"\1\0", b"\4\0\0"]),
-            ("a type that does not exist", [struct.pack("<I", kind) + bytes(144) for kind in (0, 5, 6, 255)]),
+            ("a type that does not exist",
+             [struct.pack("<I", kind) + bytes(144) for kind in (0, 5, 6, 255)]),
             ("reserved bytes that are not zero", [
                 bytes([kind, *reserved]) + bytes(LENGTHS.get(kind, 64) - 4)
-                for kind in (INITIATION, RESPONSE, COOKIE, DATA) for reserved in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]),
+                for kind in (INITIATION, RESPONSE, COOKIE, DATA)
+                for reserved in ((1, 0, 0), (0, 1, 0), (0, 0, 1))]),
             ("a wrong length", [
                 struct.pack("<I", kind) + bytes(LENGTHS[kind] - 4 + more)
                 for kind in (INITIATION, RESPONSE, COOKIE) for more in (-1, 1, -60, 1000)]),
-            ("data shorter than it can be", [struct.pack("<I", DATA) + bytes(size) for size in (0, 4, 12, 27)]),
-            ("data for no session", [struct.pack("<IIQ", DATA, number, 0) + bytes(16) for number in range(100)])):
+            ("data shorter than it can be",
+             [struct.pack("<I", DATA) + bytes(size) for size in (0, 4, 12, 27)]),
+            ("data for no session",
+             [struct.pack("<IIQ", DATA, number, 0) + bytes(16) for number in range(100)])):
         # Only the barrier's message is in the log. It comes after all others.
-        dropped(title, lambda: send(messages), f"Invalid MAC of handshake, dropping packet from {name_of(far.sock)}$",
+        dropped(title, lambda: send(messages),
+                f"Invalid MAC of handshake, dropping packet from {name_of(far.sock)}$",
                 barrier=lambda: far.send(wrong))
     silent(far)
     assert endpoint_of(far) == "(none)"
@@ -373,24 +398,33 @@ def handshakes(key):
     response = f"wireguard: wg0: Invalid handshake response from {source}$"
     good = far.initiation()
     for title, message, log in (
-            ("an initiation with a wrong MAC", good[:-17] + bytes([good[-17] ^ 1]) + good[-16:], mac),
+            ("an initiation with a wrong MAC",
+             good[:-17] + bytes([good[-17] ^ 1]) + good[-16:], mac),
             ("an initiation without a MAC", good[:-32] + bytes(32), mac),
             ("a response without a MAC", struct.pack("<I", RESPONSE) + bytes(88), mac),
-            ("an initiation with a right MAC and nothing else", far.macs(struct.pack("<I", INITIATION) + bytes(112)), initiation),
-            ("random bytes with a right MAC", far.macs(struct.pack("<I", INITIATION) + os.urandom(112)), initiation),
+            ("an initiation with a right MAC and nothing else",
+             far.macs(struct.pack("<I", INITIATION) + bytes(112)), initiation),
+            ("random bytes with a right MAC",
+             far.macs(struct.pack("<I", INITIATION) + os.urandom(112)), initiation),
             ("an initiation of a stranger", stranger.initiation(), initiation),
-            ("an initiation by a sender that only knows our public key", far.initiation(static_static=bytes(32)), initiation),
-            ("an initiation whose ephemeral key was changed", far.macs(good[:8] + os.urandom(32) + good[40:-32]), initiation),
-            ("an initiation whose timestamp was changed", far.macs(good[:88] + os.urandom(28)), initiation),
-            ("a response to nothing", far.macs(struct.pack("<I", RESPONSE) + os.urandom(56)), response)):
+            ("an initiation by a sender that only knows our public key",
+             far.initiation(static_static=bytes(32)), initiation),
+            ("an initiation whose ephemeral key was changed",
+             far.macs(good[:8] + os.urandom(32) + good[40:-32]), initiation),
+            ("an initiation whose timestamp was changed",
+             far.macs(good[:88] + os.urandom(28)), initiation),
+            ("a response to nothing",
+             far.macs(struct.pack("<I", RESPONSE) + os.urandom(56)), response)):
         dropped(title, lambda: far.send(message), log)
     # With a point of small order, everybody knows the shared secret.
     for number, point in enumerate(LOW_ORDER):
-        dropped(f"an initiation with an ephemeral key of small order, {number}", lambda: far.send(far.initiation(ephemeral=point)), initiation)
+        dropped(f"an initiation with an ephemeral key of small order, {number}",
+                lambda: far.send(far.initiation(ephemeral=point)), initiation)
     silent(far)
     assert endpoint_of(far) == "(none)"
 
-    dropped("an initiation that is right", lambda: far.send(good), f"Receiving handshake initiation from peer \\d+ \\({source}\\)$",
+    dropped("an initiation that is right", lambda: far.send(good),
+            f"Receiving handshake initiation from peer \\d+ \\({source}\\)$",
             rx_packets=1, rx_bytes=148, tx_packets=1, tx_bytes=92)
     assert len(far.receive(RESPONSE)) == LENGTHS[RESPONSE]
     assert endpoint_of(far) == at(far)
@@ -398,7 +432,8 @@ def handshakes(key):
     eve = far.new_socket()
     again = f"wireguard: wg0: Invalid handshake initiation from {name_of(eve)}$"
     dropped("the same initiation again, from another address", lambda: far.send(good, eve), again)
-    dropped("one with an earlier timestamp", lambda: far.send(far.initiation(timestamp=peer.tai64n(time.time() - 100)), eve), again)
+    dropped("one with an earlier timestamp",
+            lambda: far.send(far.initiation(timestamp=peer.tai64n(time.time() - 100)), eve), again)
     assert endpoint_of(far) == at(far)
     silent(far)
 
@@ -415,7 +450,8 @@ def handshakes(key):
             pass
         far.consume_initiation(initiation)
         message, _ = far.response(ephemeral=point)
-        dropped(f"a response with an ephemeral key of small order, {number}", lambda: far.send(message, eve),
+        dropped(f"a response with an ephemeral key of small order, {number}",
+                lambda: far.send(message, eve),
                 f"wireguard: wg0: Invalid handshake response from {name_of(eve)}$", quiet=False)
     assert endpoint_of(far) == at(far)
     # After all these, wg0 still takes the right response.
@@ -435,11 +471,14 @@ def handshakes(key):
         if point[31] & 0x80 and public not in wg("show", "wg0", "peers"):
             continue
         sock.sendto(b"x", ("10.8.0.3", 9))
-        until("the attempt", lambda: LOG.has(r"Sending handshake initiation to peer \d+ \(%s\)" % source))
+        until("the attempt",
+              lambda: LOG.has(r"Sending handshake initiation to peer \d+ \(%s\)" % source))
         LOG.read().clear()
         weak = Peer(os.urandom(32), far.remote, OURS)
-        dropped("an initiation of a peer with such a key", lambda: weak.send(weak.initiation(static=point, static_static=bytes(32))),
-                f"wireguard: wg0: Invalid handshake initiation from {name_of(weak.sock)}$", quiet=False)
+        dropped("an initiation of a peer with such a key",
+                lambda: weak.send(weak.initiation(static=point, static_static=bytes(32))),
+                f"wireguard: wg0: Invalid handshake initiation from {name_of(weak.sock)}$",
+                quiet=False)
         wg("set", "wg0", "peer", public, "remove")
         far.sock.settimeout(0.2)
         try:
@@ -560,7 +599,8 @@ def cookies(key):
     source = name_of(far.sock)
     received = f"wireguard: wg0: Receiving cookie response from {source}$"
     unreadable = "wireguard: wg0: Could not decrypt invalid cookie response$"
-    dropped("a cookie reply to nothing", lambda: far.send(struct.pack("<I", COOKIE) + os.urandom(60)), received)
+    dropped("a cookie reply to nothing",
+            lambda: far.send(struct.pack("<I", COOKIE) + os.urandom(60)), received)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.sendto(b"x", ("10.8.0.2", 9))
     for attempt in range(10):
@@ -569,10 +609,12 @@ def cookies(key):
             break
         assert initiation[-16:] == bytes(16)
         reply = far.cookie_reply(initiation, b"0123456789abcdef")
-        dropped("a cookie reply that was changed", lambda: far.send(reply[:-1] + bytes([reply[-1] ^ 1])), unreadable, quiet=False)
+        dropped("a cookie reply that was changed",
+                lambda: far.send(reply[:-1] + bytes([reply[-1] ^ 1])), unreadable, quiet=False)
         dropped("a cookie reply", lambda: far.send(reply), received, quiet=False)
         # One cookie reply is taken; the next is ignored until another initiation has been sent.
-        dropped("and again", lambda: far.send(far.cookie_reply(initiation, bytes(16))), received, quiet=False)
+        dropped("and again", lambda: far.send(far.cookie_reply(initiation, bytes(16))),
+                received, quiet=False)
         if LOG.initiations == before:
             break  # all this was before the next initiation, which would accept a cookie again
     assert not LOG.has(unreadable)
@@ -599,15 +641,18 @@ def data(key):
     good = session.seal(packet, counter=1000)
     for title, message in (
             ("data with a wrong tag", good[:-1] + bytes([good[-1] ^ 1])),
-            ("data with another counter than it was made with", good[:8] + bytes([good[8] ^ 1]) + good[9:]),
+            ("data with another counter than it was made with",
+             good[:8] + bytes([good[8] ^ 1]) + good[9:]),
             ("data cut off", good[:-16]),
             ("data with something appended", good + bytes(16)),
             ("data for another index", good[:4] + struct.pack("<I", session.remote ^ 1) + good[8:]),
             ("random bytes", good[:16] + os.urandom(48))):
-        dropped(title, lambda: far.send(message, eve), log, barrier=barrier, quiet=False, **keepalive)
+        dropped(title, lambda: far.send(message, eve),
+                log, barrier=barrier, quiet=False, **keepalive)
     replayed = session.seal(counter=2000)
     dropped("a keepalive", lambda: far.send(replayed), log, quiet=False, **keepalive)
-    dropped("the same once more", lambda: far.send(replayed, eve), r"wireguard: wg0: Packet has invalid nonce 2000 \(max 2001\)$",
+    dropped("the same once more", lambda: far.send(replayed, eve),
+            r"wireguard: wg0: Packet has invalid nonce 2000 \(max 2001\)$",
             quiet=False)
     assert endpoint_of(far) == at(far)
 
@@ -615,7 +660,8 @@ def data(key):
     far.send(far.initiation())
     following = far.consume_response(far.receive(RESPONSE))
     unconfirmed = struct.pack("<IIQ", DATA, following.remote, 0) + os.urandom(16)
-    dropped("data for a session not begun", lambda: far.send(unconfirmed, eve), log, barrier=barrier, quiet=False, **keepalive)
+    dropped("data for a session not begun", lambda: far.send(unconfirmed, eve),
+            log, barrier=barrier, quiet=False, **keepalive)
     assert endpoint_of(far) == at(far)
     # An authentic message moves the endpoint.
     far.send(following.seal(), eve)
@@ -627,7 +673,8 @@ def window(key):
     session = far.connect(confirm=False)
 
     def taken(counter):
-        dropped(f"counter {counter} is taken", lambda: far.send(session.seal(counter=counter)), "Receiving keepalive packet",
+        dropped(f"counter {counter} is taken",
+                lambda: far.send(session.seal(counter=counter)), "Receiving keepalive packet",
                 quiet=False, rx_packets=1, rx_bytes=32)
 
     def refused(counter, most):
@@ -662,7 +709,8 @@ def window(key):
 
     LOG.read().clear()
     for counter in (last, last - 1, 2**40 + 5, 5):
-        dropped(f"counter {counter} after the last one", lambda: far.send(session.seal(counter=counter)), "Receiving keepalive packet",
+        dropped(f"counter {counter} after the last one",
+                lambda: far.send(session.seal(counter=counter)), "Receiving keepalive packet",
                 barrier=barrier, quiet=False, rx_packets=1, rx_bytes=32)
         assert not LOG.has("invalid nonce")
 
@@ -686,9 +734,11 @@ def inner(key):
 
     dropped("a packet", send(four), quiet=False, rx_packets=1, rx_bytes=48 + 32)
     assert listener.recv(100) == b"hello"
-    dropped("a packet without padding", send(four, pad=False), quiet=False, rx_packets=1, rx_bytes=33 + 32)
+    dropped("a packet without padding", send(four, pad=False),
+            quiet=False, rx_packets=1, rx_bytes=33 + 32)
     assert listener.recv(100) == b"hello"
-    dropped("a packet with far too much padding", send(four + bytes(1000)), quiet=False, rx_packets=1, rx_bytes=1040 + 32)
+    dropped("a packet with far too much padding", send(four + bytes(1000)),
+            quiet=False, rx_packets=1, rx_bytes=1040 + 32)
     assert listener.recv(100) == b"hello"
     dropped("an IPv6 packet", send(six), quiet=False, rx_packets=1, rx_bytes=48 + 32)
 
@@ -701,24 +751,38 @@ def inner(key):
             ("zeros", bytes(32), kind, frame),
             ("version 5", b"\x55" + four[1:], kind, frame),
             ("version 15", b"\xf5" + four[1:], kind, frame),
-            ("IPv4 that says 0 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=0), size, length),
-            ("IPv4 that says 19 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=19), size, length),
-            ("IPv4 that says one byte too many", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=len(four) + 1), size, length),
-            ("IPv4 that says 65535 bytes", ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=65535), size, length),
-            ("IPv6 that says one byte too many", ipv6("fd08::2", "fd08::1", 59, b"hello", length=6), size, length),
-            ("IPv6 that says 65535 bytes", ipv6("fd08::2", "fd08::1", 59, b"hello", length=65535), size, length),
+            ("IPv4 that says 0 bytes",
+             ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=0), size, length),
+            ("IPv4 that says 19 bytes",
+             ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=19), size, length),
+            ("IPv4 that says one byte too many",
+             ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=len(four) + 1), size, length),
+            ("IPv4 that says 65535 bytes",
+             ipv4("10.8.0.2", "10.8.0.1", 17, datagram, length=65535), size, length),
+            ("IPv6 that says one byte too many",
+             ipv6("fd08::2", "fd08::1", 59, b"hello", length=6), size, length),
+            ("IPv6 that says 65535 bytes",
+             ipv6("fd08::2", "fd08::1", 59, b"hello", length=65535), size, length),
             # The size is checked first.
-            ("another peer's address and a wrong size", ipv4("10.8.0.77", "10.8.0.1", 17, datagram, length=999), size, length),
-            ("another peer's IPv4 address", ipv4("10.8.0.77", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.77", frame),
-            ("an IPv4 address of no peer", ipv4("10.8.0.78", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.78", frame),
-            ("our own IPv4 address", ipv4("10.8.0.1", "10.8.0.1", 17, datagram), whose % r"10\.8\.0\.1", frame),
-            ("another peer's IPv6 address", ipv6("fd08::77", "fd08::1", 59, b""), whose % "fd08::77", frame),
-            ("an IPv6 address of no peer", ipv6("fd08::78", "fd08::1", 59, b""), whose % "fd08::78", frame)):
+            ("another peer's address and a wrong size",
+             ipv4("10.8.0.77", "10.8.0.1", 17, datagram, length=999), size, length),
+            ("another peer's IPv4 address", ipv4("10.8.0.77", "10.8.0.1", 17, datagram),
+             whose % r"10\.8\.0\.77", frame),
+            ("an IPv4 address of no peer", ipv4("10.8.0.78", "10.8.0.1", 17, datagram),
+             whose % r"10\.8\.0\.78", frame),
+            ("our own IPv4 address", ipv4("10.8.0.1", "10.8.0.1", 17, datagram),
+             whose % r"10\.8\.0\.1", frame),
+            ("another peer's IPv6 address",
+             ipv6("fd08::77", "fd08::1", 59, b""), whose % "fd08::77", frame),
+            ("an IPv6 address of no peer",
+             ipv6("fd08::78", "fd08::1", 59, b""), whose % "fd08::78", frame)):
         dropped(title, send(packet, pad=False), log, quiet=False, **want)
     # The message is authentic, so it moves the endpoint, although its packet is dropped.
     elsewhere = far.new_socket()
     far.sock = elsewhere
-    dropped("from elsewhere", send(bytes(16)), "neither ipv4 nor ipv6 from peer \\d+ \\(%s\\)$" % name_of(elsewhere), quiet=False, **frame)
+    dropped("from elsewhere", send(bytes(16)),
+            "neither ipv4 nor ipv6 from peer \\d+ \\(%s\\)$" % name_of(elsewhere),
+            quiet=False, **frame)
     assert endpoint_of(far) == at(far)
     listener.settimeout(0.2)
     try:
@@ -756,8 +820,8 @@ def removed(key):
     sock.setsockopt(socket.SOL_SOCKET, 32, 1 << 27)  # SO_SNDBUFFORCE
     subprocess.run(["ip", "link", "set", "wg0", "mtu", "16000"], check=True)
     kernel = wgnl.Socket()
-    remove = wgnl.attr(wgnl.A_IFNAME, "wg0") + wgnl.nest(wgnl.A_PEERS, wgnl.peer(far.public, wgnl.attr(
-        wgnl.P_FLAGS, wgnl.u32(wgnl.REMOVE_ME))))
+    remove = wgnl.attr(wgnl.A_IFNAME, "wg0") + wgnl.nest(
+        wgnl.A_PEERS, wgnl.peer(far.public, wgnl.attr(wgnl.P_FLAGS, wgnl.u32(wgnl.REMOVE_ME))))
 
     def read_all():
         far.sock.setblocking(False)
@@ -782,23 +846,28 @@ def removed(key):
         kernel.do(wgnl.SET_DEVICE, remove)
         sent = int(open(STATISTICS + "tx_packets").read())
         # Workers may still have some of them.
-        until("all are accounted for", lambda: sum(changes(before).get(name, 0) for name in ("tx_packets", "tx_dropped")) >= 400)
+        until("all are accounted for", lambda: sum(
+            changes(before).get(name, 0) for name in ("tx_packets", "tx_dropped")) >= 400)
         read_all()
         silent(far)
         after = statistics()
-        assert after["tx_packets"] == sent, f"{after['tx_packets'] - sent} were sent after the removal"
+        assert after["tx_packets"] == sent, \
+            f"{after['tx_packets'] - sent} were sent after the removal"
         counted = changes(before)
         assert counted.get("tx_packets", 0) + counted.get("tx_dropped", 0) == 400, counted
-        print(f"of 400 that were under way, {counted.get('tx_packets', 0)} were sent before the peer was gone")
+        print(f"of 400 that were under way, {counted.get('tx_packets', 0)} were sent before the "
+              "peer was gone")
         # Messages of the removed peer are not taken any more.
         dropped("data of a peer that was removed", lambda: far.send(session.seal()),
-                f"Invalid handshake initiation from {name_of(far.sock)}$", barrier=lambda: far.send(far.initiation()))
+                f"Invalid handshake initiation from {name_of(far.sock)}$",
+                barrier=lambda: far.send(far.initiation()))
         silent(far)
 
     # The same while data arrives.
     for _ in range(4):
         session = add()
-        messages = [session.seal(ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 9, bytes(1000)))) for _ in range(200)]
+        messages = [session.seal(ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 9, bytes(1000))))
+                    for _ in range(200)]
         child = os.fork()
         if child == 0:
             while True:
@@ -831,7 +900,8 @@ def dsfield(key):
     sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xB8)
     for loopback in ("127.0.0.1", "::1"):
         far = new_peer(key, "10.8.0.2/32", endpoint=True, address=(loopback, PORT))
-        far.sock.setsockopt(*(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1) if ":" in loopback else (socket.IPPROTO_IP, socket.IP_RECVTOS, 1))
+        far.sock.setsockopt(*(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+                            if ":" in loopback else (socket.IPPROTO_IP, socket.IP_RECVTOS, 1))
         sender.sendto(b"x", ("10.8.0.2", 9))
         seen = {"initiation": field(far.sock, INITIATION)}
         far.send(far.initiation())
@@ -857,7 +927,8 @@ def dsfield(key):
             except TimeoutError:
                 assert time.monotonic() < end, "no cookie reply"
         print(loopback, seen)
-        assert seen == {"initiation": 0x88, "response": 0x88, "data": 0, "keepalive": 0, "cookie reply": 0}
+        assert seen == {"initiation": 0x88, "response": 0x88,
+                        "data": 0, "keepalive": 0, "cookie reply": 0}
         wg("set", "wg0", "peer", key_of(far), "remove")
         time.sleep(3)  # until wg0 is not under load any more
 

@@ -31,7 +31,8 @@ def symbol(name):
 
 def module():
     with open("/proc/modules") as file:
-        _, size, *_, base, _ = next(line for line in file if line.startswith("wireguard ")).split()[:7]
+        _, size, *_, base, _ = next(
+            line for line in file if line.startswith("wireguard ")).split()[:7]
     return int(base, 16), int(base, 16) + int(size)
 
 
@@ -52,7 +53,8 @@ class Faults:
 
     def __enter__(self):
         for kind in self.KINDS:
-            self.set(kind, probability=0, interval=1, times=-1, space=0, verbose=0, task_filter="N", ignore_gfp_wait="N",
+            self.set(kind, probability=0, interval=1, times=-1,
+                     space=0, verbose=0, task_filter="N", ignore_gfp_wait="N",
                      require_start=hex(self.where[0]), require_end=hex(self.where[1]),
                      reject_start=hex(self.spared[0]), reject_end=hex(self.spared[1]))
         for path in glob.glob("/sys/kernel/slab/*/failslab"):
@@ -103,7 +105,8 @@ class Nth:
         return error, int(left) == 0
 
 
-def each(what, action, check, prepare=None, errors=(errno.ENOMEM,), may_fail=True, stride=1, limit=3000):
+def each(what, action, check, prepare=None,
+         errors=(errno.ENOMEM,), may_fail=True, stride=1, limit=3000):
     """Runs `action` again and again, with each of its allocations failing in turn.
 
     `prepare` runs before it, and `check` after it, with its error. The action may fail only with
@@ -117,7 +120,8 @@ def each(what, action, check, prepare=None, errors=(errno.ENOMEM,), may_fail=Tru
         error, hit = nth(number, action)
         if error:
             assert hit, f"{what}: {os.strerror(error)}, with no allocation having failed"
-            assert may_fail and error in errors, f"{what}: {os.strerror(error)} when allocation {number} fails"
+            assert may_fail and error in errors, \
+                f"{what}: {os.strerror(error)} when allocation {number} fails"
             failed[error] = failed.get(error, 0) + 1
         try:
             check(error)
@@ -128,7 +132,9 @@ def each(what, action, check, prepare=None, errors=(errno.ENOMEM,), may_fail=Tru
             break
     else:
         raise AssertionError(f"{what}: no end to the allocations")
-    names = ", ".join(f"{count} {errno.errorcode[error]}" for error, count in sorted(failed.items()))
-    print(f"NOTE: {what}: {(number - 1) // stride} of {number - 1} allocations failed, one at a time: {names or 'no error'}, {time.monotonic() - begun:.0f} s")
+    names = ", ".join(f"{count} {errno.errorcode[error]}"
+                      for error, count in sorted(failed.items()))
+    print(f"NOTE: {what}: {(number - 1) // stride} of {number - 1} allocations failed, one at a "
+          f"time: {names or 'no error'}, {time.monotonic() - begun:.0f} s")
     assert number > 1, f"{what}: nothing was allocated"
     assert not may_fail or failed, f"{what}: no failed allocation made it fail"

@@ -47,7 +47,8 @@ class Link(wgnl.Netlink):
 
     def request(self, kind, flags, *attrs, index=0, up=False, change=0):
         self.send_message(kind, flags | wgnl.NLM_F_REQUEST | wgnl.NLM_F_ACK,
-                          struct.pack("=BxHiII", 0, 0, index, IFF_UP if up else 0, change) + b"".join(attrs))
+                          struct.pack("=BxHiII", 0, 0, index, IFF_UP if up else 0, change) +
+                          b"".join(attrs))
         self.acknowledged()
 
     def add(self):
@@ -104,11 +105,13 @@ def allowed_ips(first, count):
     found = []
     for number in range(first, first + count):
         found.append(wgnl.allowedip(socket.AF_INET, socket.inet_aton(f"10.{number}.0.0"), 16))
-        found.append(wgnl.allowedip(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, f"2001:db8:{number:x}::"), 48))
+        found.append(wgnl.allowedip(
+            socket.AF_INET6, socket.inet_pton(socket.AF_INET6, f"2001:db8:{number:x}::"), 48))
     return nest(wgnl.P_ALLOWEDIPS, *found)
 
 
-ENDPOINT = attr(4, struct.pack("=H", socket.AF_INET) + struct.pack(">H", 9) + socket.inet_aton("127.0.0.1") + bytes(8))
+ENDPOINT = attr(4, struct.pack("=H", socket.AF_INET) + struct.pack(">H", 9) +
+                socket.inet_aton("127.0.0.1") + bytes(8))
 NAME = attr(wgnl.A_IFNAME, "wg0")
 
 
@@ -162,7 +165,8 @@ class Objects:
 
     def take(self):
         for line in self.log.read():
-            if found := re.search(r"(Peer|Interface)(?: \d+)?(?: \(.*\))? (created|destroyed)$", line):
+            if found := re.search(
+                    r"(Peer|Interface)(?: \d+)?(?: \(.*\))? (created|destroyed)$", line):
                 self.counts[found[1], found[2]] = self.counts.get((found[1], found[2]), 0) + 1
         self.log.lines.clear()
 
@@ -173,7 +177,8 @@ class Objects:
 
     def balance(self):
         self.take()
-        return all(self.counts.get((what, "created"), 0) == self.counts.get((what, "destroyed"), 0) for what in ("Peer", "Interface"))
+        return all(self.counts.get((what, "created"), 0) == self.counts.get((what, "destroyed"), 0)
+                   for what in ("Peer", "Interface"))
 
     def __exit__(self, kind, *_):
         self.over.set()
@@ -182,7 +187,8 @@ class Objects:
             if kind is None:
                 until("what was created is destroyed", self.balance)
         finally:
-            print(f"NOTE: log: {' '.join(f'{a} {b} {n}' for (a, b), n in sorted(self.counts.items()))}")
+            print("NOTE: log: "
+                  f"{' '.join(f'{a} {b} {n}' for (a, b), n in sorted(self.counts.items()))}")
             with open(DEBUG + "dynamic_debug/control", "w") as file:
                 file.write("module wireguard -p")
 
@@ -199,7 +205,8 @@ def load():
         assert os.path.exists("/sys/module/wireguard") == (not error)
         if error:
             # Nothing is left that would be in the way of the next attempt.
-            with contextlib.closing(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, wgnl.NETLINK_GENERIC)):
+            with contextlib.closing(socket.socket(
+                    socket.AF_NETLINK, socket.SOCK_RAW, wgnl.NETLINK_GENERIC)):
                 assert "wireguard" not in open("/proc/modules").read()
         else:
             with fresh(wgnl.Socket) as netlink:
@@ -233,7 +240,8 @@ def interface():
 
         # The core registers the device, with hundreds of allocations and an error of its own.
         for what, faults, stride, errors in (
-                ("ip link add, the module's part", Faults(spared=symbol("register_netdevice")), 2, NO_MEMORY),
+                ("ip link add, the module's part",
+                 Faults(spared=symbol("register_netdevice")), 2, NO_MEMORY),
                 ("ip link add", Faults(EVERYTHING, pages=False), 29, NO_MEMORY | {errno.EINVAL})):
             with faults:
                 link = None
@@ -256,7 +264,8 @@ def interface():
             link = Closing(Link)
             link.add()
             with inside("a"):
-                set_device(attr(wgnl.A_PRIVATE_KEY, key(0)), nest(wgnl.A_PEERS, *(wgnl.peer(key(i), allowed_ips(i, 1)) for i in range(1, 4))))
+                set_device(attr(wgnl.A_PRIVATE_KEY, key(0)), nest(
+                    wgnl.A_PEERS, *(wgnl.peer(key(i), allowed_ips(i, 1)) for i in range(1, 4))))
             link.updown(True)
 
         def gone(_):
@@ -277,7 +286,8 @@ def updown():
         link = Closing(Link)
         link.add()
         set_device(attr(wgnl.A_PRIVATE_KEY, key(0)), attr(wgnl.A_LISTEN_PORT, u16(PORT)),
-                   nest(wgnl.A_PEERS, *(wgnl.peer(key(i), ENDPOINT, attr(wgnl.P_KEEPALIVE, u16(25)), allowed_ips(i, 2)) for i in range(1, 4))))
+                   nest(wgnl.A_PEERS, *(wgnl.peer(key(i), ENDPOINT, attr(wgnl.P_KEEPALIVE, u16(25)),
+                                                  allowed_ips(i, 2)) for i in range(1, 4))))
         whole = configuration()
 
         def up():
@@ -297,7 +307,8 @@ def updown():
                     other.updown(False)
             assert configuration() == whole
 
-        for what, faults in (("ip link set up, the module's part", Faults()), ("ip link set up", Faults(EVERYTHING, pages=False))):
+        for what, faults in (("ip link set up, the module's part", Faults()),
+                             ("ip link set up", Faults(EVERYTHING, pages=False))):
             with faults:
                 each(what, up, check, prepare, NO_MEMORY)
         link.close()
@@ -318,7 +329,8 @@ def configure():
             if netlink:
                 netlink.close()
             netlink = Closing(wgnl.Socket)
-            netlink.do(wgnl.SET_DEVICE, NAME + attr(wgnl.A_FLAGS, u32(wgnl.REPLACE_PEERS)) + b"".join(attrs))
+            netlink.do(wgnl.SET_DEVICE,
+                       NAME + attr(wgnl.A_FLAGS, u32(wgnl.REPLACE_PEERS)) + b"".join(attrs))
 
         def request(*attrs):
             data = NAME + b"".join(attrs)
@@ -331,14 +343,16 @@ def configure():
             return configuration()
 
         def private(number):
-            return attr(wgnl.A_PRIVATE_KEY, bytes([key(number)[0] & 248]) + key(number)[1:31] + bytes([key(number)[31] & 127 | 64]))
+            return attr(wgnl.A_PRIVATE_KEY, bytes([key(number)[0] & 248]) + key(number)[1:31] +
+                        bytes([key(number)[31] & 127 | 64]))
 
         faults = Faults()
         first = private(100), attr(wgnl.A_LISTEN_PORT, u16(PORT)), attr(wgnl.A_FWMARK, u32(0))
 
         # A peer with all attributes.
-        add = request(nest(wgnl.A_PEERS, wgnl.peer(key(1), attr(wgnl.P_PRESHARED_KEY, key(2)), ENDPOINT,
-                                                   attr(wgnl.P_KEEPALIVE, u16(25)), allowed_ips(1, 12))))
+        add = request(nest(
+            wgnl.A_PEERS, wgnl.peer(key(1), attr(wgnl.P_PRESHARED_KEY, key(2)), ENDPOINT,
+                                    attr(wgnl.P_KEEPALIVE, u16(25)), allowed_ips(1, 12))))
         device, peers = wanted(add, *first)
 
         def check(error):
@@ -350,18 +364,25 @@ def configure():
             each("wg set peer", add, check, lambda: prepare(*first))
 
         # A whole configuration, in place of another one.
-        old = (*first, nest(wgnl.A_PEERS, *(wgnl.peer(key(i), allowed_ips(i, 1)) for i in (1, 2, 50))))
-        setconf = request(attr(wgnl.A_FLAGS, u32(wgnl.REPLACE_PEERS)), private(101), attr(wgnl.A_FWMARK, u32(7)), nest(
-            wgnl.A_PEERS, *(wgnl.peer(key(i), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), ENDPOINT, allowed_ips(10 * i, 2)) for i in range(1, 6))))
+        old = (*first,
+               nest(wgnl.A_PEERS, *(wgnl.peer(key(i), allowed_ips(i, 1)) for i in (1, 2, 50))))
+        setconf = request(
+            attr(wgnl.A_FLAGS, u32(wgnl.REPLACE_PEERS)), private(101),
+            attr(wgnl.A_FWMARK, u32(7)),
+            nest(wgnl.A_PEERS, *(
+                wgnl.peer(key(i), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), ENDPOINT,
+                          allowed_ips(10 * i, 2)) for i in range(1, 6))))
         device, peers = wanted(setconf, *old)
         before = wanted(request(), *old)[0]
 
         def check_setconf(error):
             now = configuration()
-            assert now[0][wgnl.A_LISTEN_PORT] == device[wgnl.A_LISTEN_PORT] and now[0][wgnl.A_FWMARK] == device[wgnl.A_FWMARK]
+            assert now[0][wgnl.A_LISTEN_PORT] == device[wgnl.A_LISTEN_PORT] and \
+                now[0][wgnl.A_FWMARK] == device[wgnl.A_FWMARK]
             assert is_part_of(now[1], peers) if error else now == (device, peers), now
             # Without a new key there are no new peers.
-            assert now[0] == device or (now[0][wgnl.A_PRIVATE_KEY] == before[wgnl.A_PRIVATE_KEY] and not now[1])
+            assert now[0] == device or (now[0][wgnl.A_PRIVATE_KEY] == before[wgnl.A_PRIVATE_KEY] and
+                                        not now[1])
 
         with faults:
             each("wg setconf", setconf, check_setconf, lambda: prepare(*old))
@@ -373,7 +394,8 @@ def configure():
             wgnl.peer(key(1), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), allowed_ips(1, 1)),
             wgnl.peer(key(2), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), allowed_ips(2, 8)),
             wgnl.peer(key(50), attr(wgnl.P_FLAGS, u32(wgnl.REMOVE_ME))),
-            wgnl.peer(key(60), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)), allowed_ips(60, 2))))
+            wgnl.peer(key(60), attr(wgnl.P_FLAGS, u32(wgnl.REPLACE_ALLOWEDIPS)),
+                      allowed_ips(60, 2))))
         device, peers = wanted(sync, *old)
         before = wanted(request(), *old)[1]
 
@@ -417,7 +439,8 @@ def configure():
 
         # Allowed IPs of other peers: their entries exist, and only change hands.
         steal = request(nest(wgnl.A_PEERS, wgnl.peer(key(2), nest(wgnl.P_ALLOWEDIPS, *(
-            wgnl.allowedip(socket.AF_INET, socket.inet_aton(f"10.{i}.0.0"), 16) for i in (1, 50, 1, 50))))))
+            wgnl.allowedip(socket.AF_INET, socket.inet_aton(f"10.{i}.0.0"), 16)
+            for i in (1, 50, 1, 50))))))
         prepare(*old)
         everything = sorted(sum((ips for _, ips in configuration()[1]), []))
 
@@ -429,7 +452,8 @@ def configure():
 
         # A dump of more peers than one netlink message has room for. The core allocates the netlink
         # messages, and makes shorter ones if there is no memory for long ones.
-        many = [wgnl.peer(key(i), attr(wgnl.P_PRESHARED_KEY, key(i)), ENDPOINT, allowed_ips(i, 1)) for i in range(200)]
+        many = [wgnl.peer(key(i), attr(wgnl.P_PRESHARED_KEY, key(i)), ENDPOINT, allowed_ips(i, 1))
+                for i in range(200)]
         prepare(*first, nest(wgnl.A_PEERS, *many[:100]))
         set_device(nest(wgnl.A_PEERS, *many[100:]))
         whole = configuration()
@@ -451,7 +475,8 @@ def configure():
             each("wg show", dump, unchanged, again, may_fail=False)
 
         # Removing must succeed without memory.
-        remove = request(nest(wgnl.A_PEERS, *(wgnl.peer(key(i), attr(wgnl.P_FLAGS, u32(wgnl.REMOVE_ME))) for i in (1, 2, 50))))
+        remove = request(nest(wgnl.A_PEERS, *(
+            wgnl.peer(key(i), attr(wgnl.P_FLAGS, u32(wgnl.REMOVE_ME))) for i in (1, 2, 50))))
 
         def removed(_):
             assert not configuration()[1]
@@ -471,7 +496,8 @@ def move():
         with fresh(Link) as link:
             link.add()
         set_device(attr(wgnl.A_PRIVATE_KEY, key(0)), attr(wgnl.A_LISTEN_PORT, u16(PORT)),
-                   nest(wgnl.A_PEERS, *(wgnl.peer(key(i), ENDPOINT, allowed_ips(i, 2)) for i in range(1, 4))))
+                   nest(wgnl.A_PEERS,
+                        *(wgnl.peer(key(i), ENDPOINT, allowed_ips(i, 2)) for i in range(1, 4))))
         whole = configuration()
         del whole[0][wgnl.A_IFINDEX]
         link = None
@@ -521,7 +547,8 @@ def namespace():
             with inside("gone"):
                 with fresh(Link) as link:
                     link.add()
-                    set_device(attr(wgnl.A_PRIVATE_KEY, key(0)), nest(wgnl.A_PEERS, *(wgnl.peer(key(i), ENDPOINT, allowed_ips(i, 2)) for i in range(1, 20))))
+                    set_device(attr(wgnl.A_PRIVATE_KEY, key(0)), nest(wgnl.A_PEERS, *(
+                        wgnl.peer(key(i), ENDPOINT, allowed_ips(i, 2)) for i in range(1, 20))))
                     link.updown(True)
             with Faults(spared=symbol("__vmalloc_node_range_noprof")) as faults:
                 faults.rate((10, 50, 100)[number % 3])

@@ -38,7 +38,8 @@ def datagrams():
             # UDP_SEGMENT; smaller packets go as they are.
             flow.sender.setsockopt(socket.SOL_UDP, 103, 400)
         count = max(segments, 1)
-        data = b"".join(struct.pack(">I", number) + flow.contents(number) for number in range(count))
+        data = b"".join(struct.pack(">I", number) + flow.contents(number)
+                        for number in range(count))
 
         def prepare():
             nonlocal before
@@ -54,7 +55,8 @@ def datagrams():
         # Allocations fail from the device's transmit function on. Before it, the socket reports
         # them.
         with Faults():
-            each("a packet" if not segments else "a packet of eight segments", lambda: flow.sender.send(data), check, prepare,
+            each("a packet" if not segments else "a packet of eight segments",
+                 lambda: flow.sender.send(data), check, prepare,
                  NO_MEMORY, may_fail=False if not segments else True)
         assert lost(), "none was lost"
         flow.got.clear()
@@ -101,7 +103,8 @@ def retried():
             flow.send(1)
             time.sleep(0.3)
             faults.rate(0)
-            until("it has arrived, or there is a session", lambda: flow.arrived() or received("a") >= before + RESPONSE)
+            until("it has arrived, or there is a session",
+                  lambda: flow.arrived() or received("a") >= before + RESPONSE)
             flow.send(1)
             until("the next one arrives", lambda: flow.arrived() and flow.got[-1] == 1)
             flow.close()
@@ -144,8 +147,10 @@ def rates():
 
     with open("/tmp/many.conf", "w") as file:
         for number in range(2, 40):
-            public = subprocess.run(["base64"], input=hashlib.sha256(b"%d" % number).digest(), capture_output=True).stdout.decode().strip()
-            file.write(f"[Peer]\nPublicKey = {public}\nAllowedIPs = 10.{number}.0.0/16,2001:db8:{number:x}::/48\nEndpoint = 127.0.0.1:9\n")
+            public = subprocess.run(["base64"], input=hashlib.sha256(b"%d" % number).digest(),
+                                    capture_output=True).stdout.decode().strip()
+            file.write(f"[Peer]\nPublicKey = {public}\nAllowedIPs = "
+                       f"10.{number}.0.0/16,2001:db8:{number:x}::/48\nEndpoint = 127.0.0.1:9\n")
 
     for percent in (1, 10):
         over.clear()
@@ -160,12 +165,17 @@ def rates():
                 stream.goes_on()
                 stream.end()
             threads = [threading.Thread(target=loop, args=arguments) for arguments in (
-                ("configure", inner("b", "wg", "addconf", "wg0", "/tmp/many.conf"), inner("b", "wg", "show", "wg0", "dump"),
-                 inner("b", "bash", "-c", "wg show wg0 peers | grep -v " + keys["a"] + " | sed 's/.*/peer & remove/' | xargs wg set wg0")),
-                ("interface", outer("a", "link", "add", "wg9", "type", "wireguard"), outer("a", "link", "set", "wg9", "up"),
+                ("configure", inner("b", "wg", "addconf", "wg0", "/tmp/many.conf"),
+                 inner("b", "wg", "show", "wg0", "dump"),
+                 inner("b", "bash", "-c", "wg show wg0 peers | grep -v " +
+                       keys["a"] + " | sed 's/.*/peer & remove/' | xargs wg set wg0")),
+                ("interface", outer("a", "link", "add", "wg9", "type", "wireguard"),
+                 outer("a", "link", "set", "wg9", "up"),
                  outer("a", "link", "del", "wg9")),
-                ("session", outer("a", "link", "set", "wg0", "down"), outer("a", "link", "set", "wg0", "up"),
-                 outer("a", "addr", "replace", INNER["a"][1] + "/64", "dev", "wg0"), ["sleep", "2"]))]
+                ("session", outer("a", "link", "set", "wg0", "down"),
+                 outer("a", "link", "set", "wg0", "up"),
+                 outer("a", "addr", "replace", INNER["a"][1] + "/64", "dev", "wg0"),
+                 ["sleep", "2"]))]
             for thread in threads:
                 thread.start()
 
@@ -177,10 +187,12 @@ def rates():
 
             for _ in range(15):
                 send()
-            until("packets arrive both ways", lambda: send() or all(flow.arrived() > 40 for flow in both))
+            until("packets arrive both ways",
+                  lambda: send() or all(flow.arrived() > 40 for flow in both))
             # Making an interface takes so many allocations that it hardly ever succeeds when a
             # tenth of them fail.
-            until("some of all requests are granted", lambda: send() or percent == 10 or len(done) == 3)
+            until("some of all requests are granted",
+                  lambda: send() or percent == 10 or len(done) == 3)
             over.set()
             for thread in threads:
                 thread.join()
@@ -188,13 +200,15 @@ def rates():
             faults.rate(0)
         assert injected > 20, injected
         # With memory, everything works immediately.
-        for words in (("a", "link", "set", "wg0", "up"), ("a", "addr", "replace", INNER["a"][1] + "/64", "dev", "wg0"),
+        for words in (("a", "link", "set", "wg0", "up"),
+                      ("a", "addr", "replace", INNER["a"][1] + "/64", "dev", "wg0"),
                       ("b", "link", "set", "wg0", "up")):
             ip(*words)
         works()
         for flow in both:
             flow.carries()
-        print(f"NOTE: {percent} %: {injected} allocations failed; arrived {[flow.arrived() for flow in both]} of {[flow.sent for flow in both]} datagrams; "
+        print(f"NOTE: {percent} %: {injected} allocations failed; arrived "
+              f"{[flow.arrived() for flow in both]} of {[flow.sent for flow in both]} datagrams; "
               f"requests granted {done}, refused {refused}")
         for flow in both:
             flow.close()

@@ -58,7 +58,8 @@ def statistic(name, counter):
 
 
 def ping(name, address, timeout=20):
-    return ns(name, "ping", "-q", "-c", "1", "-W", str(timeout), address, check=False).count(" 1 received") == 1
+    return ns(name, "ping", "-q", "-c", "1", "-W", str(timeout), address,
+              check=False).count(" 1 received") == 1
 
 
 def works():
@@ -118,7 +119,8 @@ class Flow:
         """Sends `count` more, and checks that all of them arrive."""
         first = self.sent
         self.send(count)
-        until("they have arrived", lambda: self.arrived() and set(range(first, self.sent)) <= set(self.got))
+        until("they have arrived",
+              lambda: self.arrived() and set(range(first, self.sent)) <= set(self.got))
 
     def passes(self):
         """Sends more until one of them arrives. Any that was sent before has then arrived or is
@@ -155,7 +157,8 @@ class Stream:
         self.into = listener.accept()[0]
         self.into.settimeout(LIMIT)
         listener.close()
-        self.threads = [threading.Thread(target=self.guard, args=(part,), daemon=True) for part in (self.send, self.receive)]
+        self.threads = [threading.Thread(target=self.guard, args=(part,), daemon=True)
+                        for part in (self.send, self.receive)]
         for thread in self.threads:
             thread.start()
 
@@ -181,7 +184,8 @@ class Stream:
 
     def goes_on(self, amount=200_000):
         before = self.received
-        until(f"the stream from {self.path} goes on", lambda: self.error or self.received >= before + amount)
+        until(f"the stream from {self.path} goes on",
+              lambda: self.error or self.received >= before + amount)
         assert not self.error, self.error
 
     def end(self):
@@ -235,7 +239,8 @@ def hotplug():
             for flow in both:
                 flow.send(20)
             # Never more than the queues hold.
-            until("the last ones arrive", lambda: all(flow.sent - flow.arrived() < 200 for flow in both))
+            until("the last ones arrive",
+                  lambda: all(flow.sent - flow.arrived() < 200 for flow in both))
 
     thread = threading.Thread(target=send)
     thread.start()
@@ -251,7 +256,8 @@ def hotplug():
     for flow in both:
         flow.complete()
         flow.close()
-    print(f"NOTE: {sum(flow.sent for flow in both)} datagrams while a CPU came and went {toggled} times")
+    print(f"NOTE: {sum(flow.sent for flow in both)} datagrams while a CPU came and went "
+          f"{toggled} times")
 
     group = streams()
     for _ in range(3):
@@ -273,18 +279,22 @@ def hotplug():
 
 def outside():
     """Begins to count the datagrams that `a` sends outside, and those that come to `b`."""
-    for name, hook, priority, direction in (("a", "output", -10, "sent"), ("b", "prerouting", -310, "came")):
-        ns(name, "nft", f"add table inet {direction}; add chain inet {direction} c {{ type filter hook {hook} priority {priority}; }}; "
+    for name, hook, priority, direction in (("a", "output", -10, "sent"),
+                                            ("b", "prerouting", -310, "came")):
+        ns(name, "nft", f"add table inet {direction}; "
+           f"add chain inet {direction} c {{ type filter hook {hook} priority {priority}; }}; "
            f"add rule inet {direction} c udp dport {PORT} counter")
 
 
 def counted(name, direction):
-    return int(re.search(r"packets (\d+)", ns(name, "nft", "list", "chain", "inet", direction, "c"))[1])
+    return int(re.search(
+        r"packets (\d+)", ns(name, "nft", "list", "chain", "inet", direction, "c"))[1])
 
 
 def udp_counter(name, counter):
     """A counter of UDP over IPv4, for the whole namespace."""
-    names, values = (line.split() for line in ns(name, "cat", "/proc/net/snmp").splitlines() if line.startswith("Udp: "))
+    names, values = (line.split() for line in ns(name, "cat", "/proc/net/snmp").splitlines()
+                     if line.startswith("Udp: "))
     return int(values[names.index(counter)])
 
 
@@ -293,7 +303,8 @@ def netem(*words):
     for name in "ab":
         ns(name, "tc", "qdisc", "del", "dev", "eth0", "root", check=False)
         if words:
-            ns(name, "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "limit", "100000", *words)
+            ns(name, "tc", "qdisc", "add", "dev", "eth0",
+               "root", "netem", "limit", "100000", *words)
 
 
 MODES = {
@@ -344,12 +355,14 @@ def lossy():
         wrong = sum(udp_counter(name, "InCsumErrors") for name in "ab") - wrong
         assert (wrong > 0) == ("corrupt" in words), wrong
         assert all(count >= 150 for count in counts), counts
-        print(f"NOTE: {mode}: {total} bytes by TCP; {counts} of 300 datagrams each way; outside {came} came of {sent}, {wrong} both ways with wrong checksums")
+        print(f"NOTE: {mode}: {total} bytes by TCP; {counts} of 300 datagrams each way; outside "
+              f"{came} came of {sent}, {wrong} both ways with wrong checksums")
         for flow in both:
             flow.close()
     # Without outer checksums, corrupted datagrams get as far as the tunnel, which never takes one.
     for name in "ab":
-        ns(name, "nft", "add table inet t; add chain inet t p { type filter hook prerouting priority -300; }; "
+        ns(name, "nft",
+           "add table inet t; add chain inet t p { type filter hook prerouting priority -300; }; "
            f"add rule inet t p udp dport {PORT} udp checksum set 0")
     netem("corrupt", "10%")
     came = counted("b", "came")
@@ -362,7 +375,8 @@ def lossy():
     netem()
     works()
     # Only datagrams that were corrupted to another port are still caught by UDP.
-    came, wrong = counted("b", "came") - came, sum(udp_counter(name, "InCsumErrors") for name in "ab") - wrong
+    came, wrong = (counted("b", "came") - came,
+                   sum(udp_counter(name, "InCsumErrors") for name in "ab") - wrong)
     assert wrong <= came / 50, (wrong, came)
     for name in "ab":
         for counter in ("rx_errors", "rx_length_errors", "rx_frame_errors"):
@@ -388,7 +402,9 @@ class Clock:
     def year(self, year):
         """Sets the time of day to the beginning of a year and an hour, plus the uptime: so it is
         never before the machine began to run."""
-        time.clock_settime(time.CLOCK_REALTIME, (year - 1970) * 31556952 + 3600 + time.clock_gettime(time.CLOCK_BOOTTIME))
+        time.clock_settime(
+            time.CLOCK_REALTIME,
+            (year - 1970) * 31556952 + 3600 + time.clock_gettime(time.CLOCK_BOOTTIME))
 
     def __exit__(self, *_):
         self.ahead(0)
@@ -404,7 +420,8 @@ def initiations(name):
 
 def counter(name):
     """Begins to count the initiations that this side sends."""
-    ns(name, "nft", "add table inet c; add chain inet c o { type filter hook output priority -10; }; "
+    ns(name, "nft",
+       "add table inet c; add chain inet c o { type filter hook output priority -10; }; "
        f"add rule inet c o udp dport {PORT} @th,64,8 1 counter")
 
 
@@ -440,7 +457,8 @@ def clocks():
             flow.carries()
             flow.close()
         if time.monotonic() - begun < 60:
-            assert before == initiations("a") + initiations("b"), "the time of day has ended a session"
+            assert before == initiations("a") + initiations("b"), \
+                "the time of day has ended a session"
 
         # Later, then earlier: no initiation of the past is taken, even if the other side was down
         # in the meantime.
@@ -468,12 +486,14 @@ def clocks():
         assert not ping("a", "10.8.0.2", 3)
         key, endpoint = ns("b", "wg", "show", "wg0", "endpoints").split()
         ns("b", "wg", "set", "wg0", "peer", key, "remove")
-        ns("b", "wg", "set", "wg0", "peer", key, "endpoint", endpoint, "allowed-ips", "10.8.0.1/32,fd08::1/128")
+        ns("b", "wg", "set", "wg0", "peer", key, "endpoint",
+           endpoint, "allowed-ips", "10.8.0.1/32,fd08::1/128")
         new_session("a")
         assert ping("a", "10.8.0.2")
 
         # The time of day does not affect the timer that repeats an initiation.
-        ns("b", "nft", "add table inet t; add chain inet t i { type filter hook input priority 0; }; "
+        ns("b", "nft",
+           "add table inet t; add chain inet t i { type filter hook input priority 0; }; "
            f"add rule inet t i udp dport {PORT} drop")
         new_session("a")
         before = initiations("a")
@@ -499,7 +519,8 @@ def clocks():
     for name in "ab":
         key, endpoint = ns(name, "wg", "show", "wg0", "endpoints").split()
         ns(name, "wg", "set", "wg0", "peer", key, "remove")
-        addresses = ",".join(f"{address}/{32 if ':' not in address else 128}" for address in INNER[OTHER[name]])
+        addresses = ",".join(f"{address}/{32 if ':' not in address else 128}"
+                             for address in INNER[OTHER[name]])
         ns(name, "wg", "set", "wg0", "peer", key, "endpoint", endpoint, "allowed-ips", addresses)
     works()
 
@@ -515,7 +536,8 @@ def queues():
         flow.send(3000)
     flow.passes()
     flow.carries()
-    sent, arrived, dropped = flow.sent - before, flow.arrived() - before, statistic("a", "tx_dropped") - dropped
+    sent, arrived, dropped = (flow.sent - before, flow.arrived() - before,
+                              statistic("a", "tx_dropped") - dropped)
     print(f"NOTE: no workers: {arrived} of {sent} arrived, {dropped} were counted")
     # The first packets arrive: later ones find no room. They are counted, which the C module does
     # not do.
@@ -527,14 +549,17 @@ def queues():
 
     # A queueing discipline of the interface's own.
     flow = Flow("a", size=1000)
-    ns("a", "tc", "qdisc", "add", "dev", "wg0", "root", "tbf", "rate", "4mbit", "burst", "3000", "limit", "4000")
+    ns("a", "tc", "qdisc", "add", "dev", "wg0", "root",
+       "tbf", "rate", "4mbit", "burst", "3000", "limit", "4000")
     flow.send(500)
 
     def lost(device):
-        return int(re.search(r"dropped (\d+)", ns("a", "tc", "-s", "qdisc", "show", "dev", device))[1])
+        return int(re.search(
+            r"dropped (\d+)", ns("a", "tc", "-s", "qdisc", "show", "dev", device))[1])
 
     until("all are accounted for", lambda: flow.arrived() + lost("wg0") == 500)
-    print(f"NOTE: tbf inside: {flow.arrived()} of 500 arrived, {lost('wg0')} were dropped by the discipline")
+    print(f"NOTE: tbf inside: {flow.arrived()} of 500 arrived, {lost('wg0')} were dropped by the "
+          "discipline")
     assert lost("wg0") and flow.got == sorted(flow.got)
     ns("a", "tc", "qdisc", "del", "dev", "wg0", "root")
     flow.carries()
@@ -544,7 +569,8 @@ def queues():
     flow = Flow("a", size=1000)
     flow.carries()
     counted = statistic("a", "tx_dropped")
-    ns("a", "tc", "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "4mbit", "burst", "3000", "limit", "5000")
+    ns("a", "tc", "qdisc", "add", "dev", "eth0", "root",
+       "tbf", "rate", "4mbit", "burst", "3000", "limit", "5000")
     flow.send(500)
     flow.passes()
     dropped, outside = statistic("a", "tx_dropped") - counted, lost("eth0")
@@ -556,7 +582,8 @@ def queues():
     # When these have arrived, so have all that the discipline let through.
     flow.carries()
     missing = flow.sent - flow.arrived()
-    print(f"NOTE: tbf outside: {missing} of {flow.sent} did not arrive, {dropped} were counted inside, {outside} outside")
+    print(f"NOTE: tbf outside: {missing} of {flow.sent} did not arrive, {dropped} were counted "
+          f"inside, {outside} outside")
     # When the discipline splits an aggregate, it does not report the loss of single datagrams.
     # Keepalives and neighbour discovery may be among the datagrams that it dropped.
     assert 0 < dropped and 0 < outside and 0 < missing
@@ -582,7 +609,8 @@ def links():
     """Streams go on whatever happens to addresses, links and routes outside."""
     # `b` is also behind a second link, and has an address of its own, to which `a` has one default
     # route at a time.
-    run("ip", "link", "add", "eth1", "netns", "wgt-a", "type", "veth", "peer", "name", "eth1", "netns", "wgt-b")
+    run("ip", "link", "add", "eth1", "netns", "wgt-a",
+        "type", "veth", "peer", "name", "eth1", "netns", "wgt-b")
     for name, number in (("a", 1), ("b", 2)):
         ip(name, "addr", "add", f"10.10.0.{number}/24", "dev", "eth1")
         ip(name, "link", "set", "eth1", "up")
@@ -596,7 +624,8 @@ def links():
     def endpoint():
         return ns("b", "wg", "show", "wg0", "endpoints").split()[1]
 
-    first, second = (("a", "route", "replace", "default", "via", router) for router in ("10.9.0.2", "10.10.0.2"))
+    first, second = (("a", "route", "replace", "default", "via", router)
+                     for router in ("10.9.0.2", "10.10.0.2"))
     for title, *changes in (
             ("the link of a down", ("a", "link", "set", "eth0", "down")),
             ("and up", ("a", "link", "set", "eth0", "up"), first),
@@ -607,10 +636,13 @@ def links():
             ("another default route", second),
             ("the first link down", ("a", "link", "set", "eth0", "down")),
             ("and up, the first default route", ("a", "link", "set", "eth0", "up"), first),
-            ("a smaller MTU", *((name, "link", "set", "eth0", "mtu", "1400") for name in "ba"), first),
-            ("and the usual one", *((name, "link", "set", "eth0", "mtu", "1500") for name in "ab"), first),
+            ("a smaller MTU",
+             *((name, "link", "set", "eth0", "mtu", "1400") for name in "ba"), first),
+            ("and the usual one",
+             *((name, "link", "set", "eth0", "mtu", "1500") for name in "ab"), first),
             ("no neighbours", ("a", "neigh", "flush", "all"), first),
-            ("an unreachable default route", ("a", "route", "del", "default"), ("a", "route", "add", "unreachable", "default", "metric", "9")),
+            ("an unreachable default route", ("a", "route", "del", "default"),
+             ("a", "route", "add", "unreachable", "default", "metric", "9")),
             ("a default route", first)):
         begun = time.monotonic()
         for change in changes:
@@ -642,7 +674,8 @@ def asleep():
         with open(error, "w") as file:
             file.write("-22")
         # A notifier that is called after the module's refuses the sleep.
-        assert subprocess.run(["sh", "-c", "echo freeze > /sys/power/state"], stderr=subprocess.DEVNULL).returncode
+        assert subprocess.run(["sh", "-c", "echo freeze > /sys/power/state"],
+                              stderr=subprocess.DEVNULL).returncode
         with open(error, "w") as file:
             file.write("0")
         go_on(group)
