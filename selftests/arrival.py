@@ -33,14 +33,16 @@ SO_RCVBUFFORCE = 33
 def two_flows(key, port, count):
     peers = [Peer(os.urandom(32), key, ("10.9.0.2", int(port))) for _ in SOURCES]
     for peer, source in zip(peers, SOURCES):
-        print(f"[Peer]\nPublicKey = {base64.b64encode(peer.public).decode()}\nAllowedIPs = {source}/32")
+        print(f"[Peer]\nPublicKey = {base64.b64encode(peer.public).decode()}\n"
+              f"AllowedIPs = {source}/32")
     print("#", flush=True)
     sys.stdin.readline()
     flows = []
     for peer, source in zip(peers, SOURCES):
         session = peer.connect()
-        flows.append((peer, [session.seal(ipv4(source, INNER, 17, udp(PORT, PORT, struct.pack("!I", number))))
-                             for number in range(int(count))]))
+        flows.append((
+            peer, [session.seal(ipv4(source, INNER, 17, udp(PORT, PORT, struct.pack("!I", number))))
+                   for number in range(int(count))]))
     begin = time.monotonic() + 1
     children = []
     for cpu, (peer, messages) in enumerate(flows):
@@ -63,7 +65,8 @@ def in_order(count):
     sock.bind((INNER, PORT))
     print("ready", flush=True)
     sock.settimeout(60)
-    last, arrived, late = dict.fromkeys(SOURCES, -1), dict.fromkeys(SOURCES, 0), dict.fromkeys(SOURCES, 0)
+    last, arrived, late = (
+        dict.fromkeys(SOURCES, -1), dict.fromkeys(SOURCES, 0), dict.fromkeys(SOURCES, 0))
     while sum(arrived.values()) < 2 * int(count):
         try:
             data, (source, _) = sock.recvfrom(100)
@@ -88,12 +91,14 @@ def deny(directory):
     licence = ctypes.create_string_buffer(b"GPL")
 
     def bpf(command, attributes):
-        result = ctypes.CDLL(None, use_errno=True).syscall(321, command, attributes, len(attributes))
+        result = ctypes.CDLL(None, use_errno=True).syscall(
+            321, command, attributes, len(attributes))
         if result < 0:
             raise OSError(ctypes.get_errno(), "bpf()")
         return result
 
-    program = bpf(bpf_prog_load, struct.pack("<IIQQ40x", cgroup_skb, 2, ctypes.addressof(instructions), ctypes.addressof(licence)))
+    program = bpf(bpf_prog_load, struct.pack(
+        "<IIQQ40x", cgroup_skb, 2, ctypes.addressof(instructions), ctypes.addressof(licence)))
     bpf(bpf_prog_attach, struct.pack("<IIII", os.open(directory, os.O_RDONLY), program, ingress, 0))
 
 

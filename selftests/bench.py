@@ -32,8 +32,10 @@ def markers():
     loop = b"\xb9" + struct.pack("<I", CHECK) + b"\xff\xc9\x75\xfc"
     page = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     functions = {}
-    for name, code in (b"begin\n", begin + ret), (b"end\n", end + ret), (b"check\n", begin + loop + end + ret):
-        functions[name] = ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(page)) + page.tell())
+    for name, code in ((b"begin\n", begin + ret), (b"end\n", end + ret),
+                       (b"check\n", begin + loop + end + ret)):
+        functions[name] = ctypes.CFUNCTYPE(None)(
+            ctypes.addressof(ctypes.c_char.from_buffer(page)) + page.tell())
         page.write(code)
     while line := os.read(0, 16):
         functions[line]()
@@ -42,7 +44,8 @@ def markers():
 
 def symbols(name, which):
     with open("/proc/kallsyms") as file:
-        lines = [f"{at} {function} {module}" for at, kind, function, *module in map(str.split, file) if kind in "tTwW"
+        lines = [f"{at} {function} {module}"
+                 for at, kind, function, *module in map(str.split, file) if kind in "tTwW"
                  for module in ["".join(module)] if which == "all" or module]
     data = base64.b64encode(zlib.compress("\n".join(lines).encode()))
     print("SYMBOLS", name, data.decode())
@@ -62,7 +65,8 @@ def rate(name):
     with open(name) as file:
         received = json.load(file)["end"]["sum_received"]
     if "packets" in received:
-        print("datagrams/s", round((received["packets"] - received["lost_packets"]) / received["seconds"]))
+        print("datagrams/s",
+              round((received["packets"] - received["lost_packets"]) / received["seconds"]))
     else:
         print("Mbit/s", round(received["bits_per_second"] / 1e6, 1))
 

@@ -54,8 +54,10 @@ def checksum(data):
 
 def datagram(number):
     """A packet from a peer: IPv4 and UDP, whose checksum may be zero."""
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28 + SIZE, 0, 0, 64, 17, 0, socket.inet_aton(address(number)), socket.inet_aton(HUB))
-    return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + struct.pack(">HHHH", 9, 9, 8 + SIZE, 0) + bytes(SIZE)
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 28 + SIZE, 0, 0, 64,
+                       17, 0, socket.inet_aton(address(number)), socket.inet_aton(HUB))
+    return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + \
+        struct.pack(">HHHH", 9, 9, 8 + SIZE, 0) + bytes(SIZE)
 
 
 def stamped(sock):
@@ -83,7 +85,8 @@ class Farm:
         self.used = 0
         with open("/tmp/peers", "w") as file:
             for number, peer in enumerate(self.peers):
-                print(f"[Peer]\nPublicKey = {base64.b64encode(peer.public).decode()}\nAllowedIPs = {address(number)}/32\n"
+                print(f"[Peer]\nPublicKey = {base64.b64encode(peer.public).decode()}\n"
+                      f"AllowedIPs = {address(number)}/32\n"
                       f"Endpoint = 10.9.0.1:{peer.sock.getsockname()[1]}", file=file)
 
     def fresh(self, count):

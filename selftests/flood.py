@@ -75,7 +75,8 @@ def measure(kind, sent):
     time.sleep(SECONDS)
     bytes, messages = received() - before[0], sent[0] - before[1]
     time_ns = time.monotonic_ns() - begun
-    print(f"{kind}={bytes * 10**6 // time_ns}\nflood_{kind}={messages * 10**9 // time_ns}", flush=True)
+    print(f"{kind}={bytes * 10**6 // time_ns}\nflood_{kind}={messages * 10**9 // time_ns}",
+          flush=True)
 
 
 def main(key, port, *kinds):

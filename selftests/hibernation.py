@@ -67,7 +67,8 @@ def serve(address, port):
                     started = True
                 if command == "report":
                     sessions = {under[:4] for under in seen}
-                    lines = f"messages {len(seen)}", f"sessions {len(sessions)}", f"doubled {doubled}"
+                    lines = (f"messages {len(seen)}", f"sessions {len(sessions)}",
+                             f"doubled {doubled}")
                     answers[command] = "\n".join(lines)
                 control.sendall(answers.get(command, "").encode())
                 if command == "quit":

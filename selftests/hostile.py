@@ -21,9 +21,11 @@ import time
 
 import wgnl
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from drops import LOG, OURS, PORT, STATISTICS, answered, at, key_of, latest, new_peer, silent, statistics, until, wg
+from drops import (LOG, OURS, PORT, STATISTICS, answered, at, key_of, latest, new_peer, silent,
+                   statistics, until, wg)
 from hostile_inner import ALLOWED4, ALLOWED6, FRAME, LENGTH, OK, verdict, packet, train, with_ecn
-from peer import COOKIE, DATA, INITIATION, LENGTHS, REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES, RESPONSE
+from peer import (COOKIE, DATA, INITIATION, LENGTHS, REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES,
+                  RESPONSE)
 from wire import ipv4
 
 UDP_SEGMENT = 103
@@ -38,8 +40,8 @@ class Scene:
     """wg0, its peers, and the state that they must be in. check() accepts no other.
 
     One peer is honest and has a tunnel. Thirty bystanders do nothing. One is the attacker (`far`).
-    The usher sends after the attacker: when wg0 has taken the usher's messages, it has read all that
-    were sent before them.
+    The usher sends after the attacker: when wg0 has taken the usher's messages, it has read all
+    that were sent before them.
     """
 
     def __init__(self, key, part):
@@ -50,7 +52,8 @@ class Scene:
         self.honest = wg("show", "wg0", "peers").split()
         words = []
         for number in range(30):
-            words += ["peer", f"Bystander{number:02}".ljust(42, "A") + "E=", "allowed-ips", f"10.66.{number}.0/24",
+            words += ["peer", f"Bystander{number:02}".ljust(42, "A") + "E=",
+                      "allowed-ips", f"10.66.{number}.0/24",
                       "endpoint", f"127.0.0.9:{1 + number}"]
         wg("set", "wg0", *words)
         self.far = new_peer(key, ALLOWED4 + "/32", ALLOWED6 + "/128")
@@ -73,7 +76,8 @@ class Scene:
     @staticmethod
     def other_counts():
         counted = "rx_packets", "rx_bytes", "rx_errors", LENGTH, FRAME
-        return {name: count for name, count in statistics().items() if name.startswith("rx_") and name not in counted}
+        return {name: count for name, count in statistics().items()
+                if name.startswith("rx_") and name not in counted}
 
     def received_from(self, far):
         """Bytes received from a peer, according to netlink."""
@@ -81,7 +85,8 @@ class Scene:
             for kind, peers in wgnl.parse(message):
                 for _, peer in wgnl.parse(peers) if kind == wgnl.A_PEERS else ():
                     attributes = dict(wgnl.parse(peer))
-                    if attributes[wgnl.P_PUBLIC_KEY] == far.public and wgnl.P_RX_BYTES in attributes:
+                    if attributes[wgnl.P_PUBLIC_KEY] == far.public and \
+                            wgnl.P_RX_BYTES in attributes:
                         return struct.unpack("=Q", attributes[wgnl.P_RX_BYTES])[0]
 
     # Sending.
@@ -96,20 +101,23 @@ class Scene:
         while first < len(messages):
             size, end = len(messages[first]), first + 1
             most = min(64, 65507 // max(size, 1))
-            while end < len(messages) and end - first < most and len(messages[end - 1]) == size and 0 < len(messages[end]) <= size:
+            while end < len(messages) and end - first < most and \
+                    len(messages[end - 1]) == size and 0 < len(messages[end]) <= size:
                 end += 1
             if end - first == 1 or size > 1452:
                 sock.send(messages[first])
                 end = first + 1
             else:
-                sock.sendmsg([b"".join(messages[first:end])], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))])
+                sock.sendmsg([b"".join(messages[first:end])],
+                             [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", size))])
             first = end
         self.sent += len(messages)
 
     def some(self, sequence):
         """A random choice of a sequence, in its order: the part of it that is to be sent."""
         sequence = list(sequence)
-        return sequence if self.part == 1 else sorted(self.random.sample(sequence, max(1, int(len(sequence) * self.part))))
+        return sequence if self.part == 1 else sorted(self.random.sample(
+            sequence, max(1, int(len(sequence) * self.part))))
 
     def many(self, count):
         return range(max(1, int(count * self.part)))
@@ -119,7 +127,8 @@ class Scene:
     def usher_in(self):
         before = self.received_from(self.usher)
         self.usher.connect()
-        until("the usher to be in", lambda: self.received_from(self.usher) >= before + LENGTHS[INITIATION] + KEEPALIVE)
+        until("the usher to be in",
+              lambda: self.received_from(self.usher) >= before + LENGTHS[INITIATION] + KEEPALIVE)
 
     def counted(self, what):
         """Waits until the counters are exactly as expected."""
@@ -141,8 +150,10 @@ class Scene:
             if key in self.honest:
                 # The honest peer's traffic has gone on, perhaps with new handshakes.
                 assert before[:5] + before[8:] == after[:5] + after[8:], (what, before, after)
-                assert all(int(a) <= int(b) for a, b in zip(before[5:8], after[5:8])), (what, before, after)
-                assert int(before[6]) < int(after[6]), (what, "the honest peer's data has not arrived", before, after)
+                assert all(int(a) <= int(b) for a, b in zip(before[5:8], after[5:8])), \
+                    (what, before, after)
+                assert int(before[6]) < int(after[6]), \
+                    (what, "the honest peer's data has not arrived", before, after)
             elif key == key_of(self.far):
                 want = [*before[:3], self.endpoint, before[4], self.handshake, str(self.received),
                         before[7] if self.quiet else after[7], before[8]]
@@ -204,7 +215,8 @@ class Sealer:
 
     def __init__(self, session, counter):
         self.begun = time.monotonic()
-        self.cipher, self.head, self.counter = ChaCha20Poly1305(session.sending), struct.pack("<II", DATA, session.remote), counter
+        self.cipher, self.head, self.counter = (
+            ChaCha20Poly1305(session.sending), struct.pack("<II", DATA, session.remote), counter)
 
     def __call__(self, plain=b"", counter=None):
         if counter is None:
@@ -231,15 +243,18 @@ def lengths(scene):
     in fragments."""
     six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     six.connect(("::1", PORT))
-    near = [length + more for length in (*LENGTHS.values(), KEEPALIVE, 4, 16) for more in (-1, 0, 1)]
-    heads = [struct.pack("<I", kind) for kind in (INITIATION, RESPONSE, COOKIE, DATA, 0, 5, 255)] + [b"\4\0\0\1", b"\1\1\0\0"]
+    near = [length + more for length in (*LENGTHS.values(), KEEPALIVE, 4, 16)
+            for more in (-1, 0, 1)]
+    heads = [struct.pack("<I", kind) for kind in (
+        INITIATION, RESPONSE, COOKIE, DATA, 0, 5, 255)] + [b"\4\0\0\1", b"\1\1\0\0"]
     for number, head in enumerate(heads):
         for filling in (bytes(65507), scene.random.randbytes(65507)):
             message = memoryview(head + filling)
             for sock in (scene.eve, six):
                 for length in sorted({*scene.some(range(1601)), *near}):
                     scene.send(message[:length], sock)
-                for length in scene.some([1601, 2000, 4096, 8193, 16000, 30000, 50000, 65000, 65506, 65507] if number < 5 else [65507]):
+                for length in scene.some([1601, 2000, 4096, 8193, 16000, 30000,
+                                          50000, 65000, 65506, 65507] if number < 5 else [65507]):
                     scene.send(message[:length], sock)
     scene.check("types and lengths")
     for sock in scene.eve, six:
@@ -305,7 +320,8 @@ def bits(scene):
     for bit, message in flipped(reply, scene.some(bits_of((0, 64)))):
         scene.send(message, scene.eve)
         refused += bit >= 32
-    until("cookie replies", lambda: sum("Receiving cookie response" in line for line in LOG.read()) >= refused)
+    until("cookie replies",
+          lambda: sum("Receiving cookie response" in line for line in LOG.read()) >= refused)
     response, _ = far.response()
     judged = Judged(scene)
     for bit, message in flipped(response, scene.some(bits_of((0, 76)))):
@@ -338,7 +354,8 @@ class Window:
         self.seen, self.next = set(seen), max(seen) + 1
 
     def take(self, counter):
-        if counter >= REJECT_AFTER_MESSAGES or counter + 1 + WINDOW < self.next or counter in self.seen:
+        if counter >= REJECT_AFTER_MESSAGES or counter + 1 + WINDOW < self.next or \
+                counter in self.seen:
             return False
         self.seen.add(counter)
         self.next = max(self.next, counter + 1)
@@ -381,17 +398,23 @@ def replays(scene):
         more."""
         place = 10000
         for _ in scene.many(12000):
-            place += scene.random.choice((1, 1, 2, 63, 64, 65, 1000, 8100, 20000, -1, -64)) if scene.random.random() < 0.3 else 0
-            yield max(0, place - scene.random.choice((0, 1, 62, 63, 64, 65, 127, 8000, 8063, 8064, 8065, 8127, 8128, 8129, 8130, 8191, 8192, 8193, 9000)) -
+            place += scene.random.choice((1, 1, 2, 63, 64, 65, 1000, 8100,
+                                          20000, -1, -64)) if scene.random.random() < 0.3 else 0
+            yield max(0, place - scene.random.choice(
+                (0, 1, 62, 63, 64, 65, 127, 8000, 8063, 8064, 8065,
+                 8127, 8128, 8129, 8130, 8191, 8192, 8193, 9000)) -
                       scene.random.choice((0, 0, 0, scene.random.randrange(70))))
 
     try_all("counters in any order", around())
     try_all("counters that are never taken", [
-        scene.random.choice((scene.random.randrange(REJECT_AFTER_MESSAGES, 2**64), 2**64 - 1, 2**64 - 2, REJECT_AFTER_MESSAGES,
-                             REJECT_AFTER_MESSAGES + scene.random.randrange(8130))) for _ in scene.many(3000)])
+        scene.random.choice((scene.random.randrange(REJECT_AFTER_MESSAGES, 2**64),
+                             2**64 - 1, 2**64 - 2, REJECT_AFTER_MESSAGES,
+                             REJECT_AFTER_MESSAGES + scene.random.randrange(8130)))
+        for _ in scene.many(3000)])
     # Not the last counter of a key: it would end the session.
     try_all("counters near the limits", [
-        min(scene.random.choice((REKEY_AFTER_MESSAGES, REJECT_AFTER_MESSAGES)) + 100 - scene.random.randrange(20000), REJECT_AFTER_MESSAGES - 2)
+        min(scene.random.choice((REKEY_AFTER_MESSAGES, REJECT_AFTER_MESSAGES)) +
+            100 - scene.random.randrange(20000), REJECT_AFTER_MESSAGES - 2)
         for _ in scene.many(3000)])
 
 
@@ -444,7 +467,8 @@ def bursts(scene):
     for _ in scene.many(1400):
         size = scene.random.choice((1, 4, 16, 31, 32, 33, 64, 92, 148, 148, 500, 1000, 1452))
         head = struct.pack("<I", scene.random.choice((INITIATION, RESPONSE, COOKIE, DATA, DATA, 7)))
-        scene.burst([(head + scene.random.randbytes(size))[:size]] * scene.random.choice((2, 17, 40, 64)), scene.eve)
+        scene.burst([(head + scene.random.randbytes(size))[:size]] * scene.random.choice(
+            (2, 17, 40, 64)), scene.eve)
     scene.check("trains of garbage")
 
     seal = scene.session()
@@ -496,7 +520,8 @@ def ecn(scene, seal):
                     seen = got[1] & 3 if version == 4 else got[1] >> 4 & 3
                     # A packet without ECN bits of its own cannot be marked, and is delivered as it
                     # is.
-                    assert seen == {(3, 1): 3, (3, 2): 3, (1, 2): 1}.get((outer, own), own), (version, outer, own, seen)
+                    assert seen == {(3, 1): 3, (3, 2): 3, (1, 2): 1}.get((outer, own), own), \
+                        (version, outer, own, seen)
     scene.far.sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0)
     scene.counted("ECN")
 
@@ -589,10 +614,12 @@ def stream(address, name):
 def main(name, key, part):
     os.sched_setaffinity(0, [0])
     scene = Scene(key, float(part))
-    {function.__name__: function for function in (lengths, bits, replays, inner, bursts, floods)}[name](scene)
+    {function.__name__: function
+     for function in (lengths, bits, replays, inner, bursts, floods)}[name](scene)
     # Remove the bystanders and the other peers, so that the state is that of the beginning.
     for public in scene.dump():
-        if public not in scene.honest and public != scene.far.remote and len(scene.before[public]) == 9:
+        if public not in scene.honest and public != scene.far.remote and \
+                len(scene.before[public]) == 9:
             wg("set", "wg0", "peer", public, "remove")
     print(f"sent {scene.sent}")
 

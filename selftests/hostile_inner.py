@@ -38,7 +38,8 @@ def tcp(sport, dport, seq, ack, flags, payload=b"", options=b"", offset=None, wi
     """A TCP segment without a checksum; with `offset` it lies about where its payload begins."""
     options += bytes(-len(options) % 4)
     offset = 5 + len(options) // 4 if offset is None else offset
-    return struct.pack(">HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF, (offset & 15) << 4, flags, window, 0, 0) + options + payload
+    return struct.pack(">HHIIBBHHH", sport, dport, seq & 0xFFFFFFFF, ack & 0xFFFFFFFF,
+                       (offset & 15) << 4, flags, window, 0, 0) + options + payload
 
 
 def echo(version, payload):
@@ -50,10 +51,13 @@ def extension(random, following):
     """A random kind of IPv6 extension header, and its bytes; its length may lie."""
     kind = random.choice((0, 43, 44, 60, 51, 135))
     if kind == 44:
-        return kind, struct.pack(">BBHI", following, random.randrange(256), random.choice((0, 1, 8, 1400 & ~7, 0xFFF9)), random.getrandbits(32))
+        return kind, struct.pack(
+            ">BBHI", following, random.randrange(256),
+            random.choice((0, 1, 8, 1400 & ~7, 0xFFF9)), random.getrandbits(32))
     words = random.choice((0, 0, 1, 3, 31))
     # Options: padding, an alert, a jumbo length, or anything.
-    content = random.choice((b"\1\4\0\0\0\0", b"\5\2\0\0\1\0", b"\xc2\4\0\1\0\0", random.randbytes(6)))
+    content = random.choice((
+        b"\1\4\0\0\0\0", b"\5\2\0\0\1\0", b"\xc2\4\0\1\0\0", random.randbytes(6)))
     claimed = words if random.random() < 0.7 else random.randrange(256)
     return kind, bytes((following, claimed)) + content + random.randbytes(8 * words)
 
@@ -61,18 +65,25 @@ def extension(random, following):
 def transport(random, version):
     """The number of a protocol over IP, and random content for it."""
     payload = random.randbytes(random.choice((0, 1, 8, 64, 500, 1300)))
-    kind = random.choice((TCP, UDP, UDP, ICMP if version == 4 else ICMP6, NONE, random.randrange(256)))
-    ports = random.choice((9, 22, 53, 5201, 51820, random.randrange(65536))), random.choice((9, 53, 51820, random.randrange(65536)))
+    kind = random.choice((
+        TCP, UDP, UDP, ICMP if version == 4 else ICMP6, NONE, random.randrange(256)))
+    ports = (random.choice((9, 22, 53, 5201, 51820, random.randrange(65536))),
+             random.choice((9, 53, 51820, random.randrange(65536))))
     if kind == TCP:
-        return kind, tcp(*ports, random.getrandbits(32), random.getrandbits(32), random.randrange(256), payload,
-                         random.randbytes(random.choice((0, 0, 4, 12, 40))), random.choice((None, None, 0, 4, 15)))
+        return kind, tcp(*ports, random.getrandbits(32),
+                         random.getrandbits(32), random.randrange(256), payload,
+                         random.randbytes(random.choice((0, 0, 4, 12, 40))),
+                         random.choice((None, None, 0, 4, 15)))
     if kind == UDP:
         datagram = udp(*ports, payload)
-        return kind, datagram if random.random() < 0.7 else datagram[:4] + random.randbytes(4) + datagram[8:]
+        return kind, datagram if random.random() < 0.7 else \
+            datagram[:4] + random.randbytes(4) + datagram[8:]
     if kind in (ICMP, ICMP6):
         # An echo, or an error about a packet that was never sent.
-        return kind, echo(version, payload) if random.random() < 0.3 else bytes((random.choice((3, 5, 11, 12, 1, 2, 4, 134, 137)), random.randrange(8))) + \
-            random.randbytes(6) + (ipv4("10.8.0.2", ALLOWED4, UDP, payload) if version == 4 else ipv6("fd08::2", ALLOWED6, UDP, payload))
+        return kind, echo(version, payload) if random.random() < 0.3 else bytes((
+            random.choice((3, 5, 11, 12, 1, 2, 4, 134, 137)), random.randrange(8))) + \
+            random.randbytes(6) + (ipv4("10.8.0.2", ALLOWED4, UDP, payload)
+                                   if version == 4 else ipv6("fd08::2", ALLOWED6, UDP, payload))
     return kind, payload
 
 
@@ -81,14 +92,16 @@ def packet(random, version=None, lie=False):
     version = version or random.choice((4, 6))
     kind, payload = transport(random, version)
     if version == 4:
-        plain = bytearray(ipv4(ALLOWED4, random.choice(("10.8.0.2",) * 4 + ("10.8.0.1", "255.255.255.255", "224.0.0.1", "127.0.0.1", "10.8.0.66", "0.0.0.0")),
+        plain = bytearray(ipv4(ALLOWED4, random.choice(("10.8.0.2",) * 4 + (
+            "10.8.0.1", "255.255.255.255", "224.0.0.1", "127.0.0.1", "10.8.0.66", "0.0.0.0")),
                                kind, payload))
     else:
         if lie:
             for _ in range(random.choice((0, 0, 1, 2, 8))):
                 kind, head = extension(random, kind)
                 payload = head + payload
-        plain = bytearray(ipv6(ALLOWED6, random.choice(("fd08::2",) * 4 + ("fd08::1", "ff02::1", "::1", ALLOWED6, "::", "::ffff:10.8.0.2")), kind, payload))
+        plain = bytearray(ipv6(ALLOWED6, random.choice(("fd08::2",) * 4 + (
+            "fd08::1", "ff02::1", "::1", ALLOWED6, "::", "::ffff:10.8.0.2")), kind, payload))
     if not lie:
         return bytes(plain)
     for _ in range(random.choice((0, 1, 1, 2, 3))):
@@ -99,7 +112,8 @@ def packet(random, version=None, lie=False):
 
 def lie_length(random, plain):
     place = 2 if plain and plain[0] >> 4 == 4 else 4
-    length = random.choice((0, 1, 19, 20, 39, 40, len(plain) - 1, len(plain) + 1, len(plain) - 40, len(plain) - 39, 0x7FFF, 0xFFFF,
+    length = random.choice((0, 1, 19, 20, 39, 40, len(plain) - 1,
+                            len(plain) + 1, len(plain) - 40, len(plain) - 39, 0x7FFF, 0xFFFF,
                             random.randrange(65536))) & 0xFFFF
     plain[place:place + 2] = struct.pack(">H", length)
 
@@ -114,11 +128,13 @@ def lie_checksum(random, plain):
 
 def lie_source(random, plain):
     if plain and plain[0] >> 4 == 4:
-        plain[12:16] = random.choice((bytes((10, 8, 0, 2)), bytes((10, 66, 1, 1)), bytes((10, 8, 0, 67)), bytes((127, 0, 0, 1)),
+        plain[12:16] = random.choice((bytes((10, 8, 0, 2)), bytes((10, 66, 1, 1)),
+                                      bytes((10, 8, 0, 67)), bytes((127, 0, 0, 1)),
                                       bytes(4), b"\xff" * 4, random.randbytes(4)))
     else:
-        plain[8:24] = random.choice((bytes(16), SOURCE6[:15] + b"\2", SOURCE6[:15] + b"\x67", bytes(15) + b"\1",
-                                     b"\xff\2" + bytes(13) + b"\1", random.randbytes(16)))
+        plain[8:24] = random.choice((
+            bytes(16), SOURCE6[:15] + b"\2", SOURCE6[:15] + b"\x67", bytes(15) + b"\1",
+            b"\xff\2" + bytes(13) + b"\1", random.randbytes(16)))
 
 
 def lie_options(random, plain):
@@ -128,7 +144,8 @@ def lie_options(random, plain):
     words = random.randrange(11)
     plain[0] = 0x45 + words
     if random.random() < 0.7:
-        kind = random.choice((b"\x83\x07\x04", b"\x89\x0b\x04", b"\x44\x0c\x05", b"\x07\x27\x04", b"\x94\x04\0", b"\1\1\1", b"\0\0\0", random.randbytes(3)))
+        kind = random.choice((b"\x83\x07\x04", b"\x89\x0b\x04", b"\x44\x0c\x05", b"\x07\x27\x04",
+                              b"\x94\x04\0", b"\1\1\1", b"\0\0\0", random.randbytes(3)))
         plain[20:20] = (kind + random.randbytes(40))[:4 * words]
         plain[2:4] = struct.pack(">H", len(plain))
     if random.random() < 0.7:
@@ -138,7 +155,8 @@ def lie_options(random, plain):
 
 def lie_fragment(random, plain):
     if plain and plain[0] >> 4 == 4:
-        plain[6:8] = struct.pack(">H", random.choice((0x2000, 0x2001, 1, 185, 0x1FFF, 0x3FFF, 0x8000, 0x4001, random.randrange(65536))))
+        plain[6:8] = struct.pack(">H", random.choice(
+            (0x2000, 0x2001, 1, 185, 0x1FFF, 0x3FFF, 0x8000, 0x4001, random.randrange(65536))))
         plain[10:12] = bytes(2)
         plain[10:12] = struct.pack(">H", checksum(bytes(plain[:20])))
 
@@ -157,7 +175,8 @@ def lie_long(random, plain):
     plain += random.randbytes(random.randrange(1, 200))
 
 
-LIES = (lie_length, lie_version, lie_checksum, lie_source, lie_options, lie_fragment, lie_bits, lie_short, lie_long)
+LIES = (lie_length, lie_version, lie_checksum, lie_source,
+        lie_options, lie_fragment, lie_bits, lie_short, lie_long)
 
 
 def with_ecn(version, bits, mark):
@@ -173,7 +192,8 @@ def train(random):
     size, count = random.choice((1, 8, 100, 500, 1300, 1380)), random.choice((2, 3, 16, 44))
     # 10.8.0.250 and fd08::fa do not answer.
     target = random.choice((2, 250))
-    ports, seq, ack = (random.randrange(1, 65536), random.choice((9, 5201, 51820))), random.getrandbits(32), random.getrandbits(32)
+    ports, seq, ack = ((random.randrange(1, 65536), random.choice((9, 5201, 51820))),
+                       random.getrandbits(32), random.getrandbits(32))
     trouble = random.choice((0, 0.1, 0.5))
     segments = []
     for number in range(count):
@@ -203,8 +223,10 @@ def train(random):
             else:
                 segments.append(packet(random, version, lie=True))
         payload = bytes(length)
-        part = tcp(*ports, seq, ack, flags, payload, options, offset) if protocol == TCP else udp(*ports, payload)
+        part = tcp(*ports, seq, ack, flags, payload, options, offset) if protocol == TCP else \
+            udp(*ports, payload)
         seq += length
-        whole = ipv4(ALLOWED4, f"10.8.0.{target}", protocol, part, tos=tos) if version == 4 else ipv6(ALLOWED6, f"fd08::{target:x}", protocol, part, tos=tos)
+        whole = ipv4(ALLOWED4, f"10.8.0.{target}", protocol, part, tos=tos) if version == 4 else \
+            ipv6(ALLOWED6, f"fd08::{target:x}", protocol, part, tos=tos)
         segments.append(whole)
     return segments

@@ -85,7 +85,8 @@ class Sender:
         # Attributes made in advance, for senders that are refused whatever they send.
         self.ready, self.ready_links = [], []
         self.nested = deep(1, 500)
-        self.pool = [self.maker.device() for _ in range(150)] + [self.maker.sound() for _ in range(50)]
+        self.pool = [self.maker.device() for _ in range(150)] + \
+            [self.maker.sound() for _ in range(50)]
         many = [peer(key(i), ips(*(v4(f"10.{i}.{j}.0", 24) for j in range(30)))) for i in range(40)]
         self.big = [
             nest(A_PEERS, *many),
@@ -118,7 +119,8 @@ class Sender:
         if at < 0.9:
             return attr(A_IFINDEX, u32(self.chance.randrange(40)))
         return self.chance.choice(
-            [b"", attr(A_IFNAME, "wg1"), attr(A_IFNAME, "lo"), NAME + NAME, attr(A_IFNAME, b"wg0"), NAME + attr(A_IFINDEX, u32(2))]
+            [b"", attr(A_IFNAME, "wg1"), attr(A_IFNAME, "lo"), NAME + NAME,
+             attr(A_IFNAME, b"wg0"), NAME + attr(A_IFINDEX, u32(2))]
         )
 
     def attributes(self):
@@ -139,12 +141,16 @@ class Sender:
         if self.ready_links:
             return self.chance.choice(self.ready_links)
         chance = self.chance
-        name = chance.choice(["wg0", "wg1", "wg2", "wg%d", "lo", "", "x" * 15, "x" * 16, "a/b", "..", "wg 0", "\xff"])
-        number = u32(chance.choice([0, 1, 67, 1280, 1420, 65535, 65536, MAX_MTU, MAX_MTU + 1, 0x80000000, 0xFFFFFFFF]))
+        name = chance.choice(["wg0", "wg1", "wg2", "wg%d", "lo",
+                              "", "x" * 15, "x" * 16, "a/b", "..", "wg 0", "\xff"])
+        number = u32(chance.choice(
+            [0, 1, 67, 1280, 1420, 65535, 65536, MAX_MTU, MAX_MTU + 1, 0x80000000, 0xFFFFFFFF]))
         data = chance.choice(
-            [b"", b"\0", chance.randbytes(8), attr(1, number), nest(1, nest(1)), self.nested, chance.choice(self.pool)]
+            [b"", b"\0", chance.randbytes(8), attr(1, number),
+             nest(1, nest(1)), self.nested, chance.choice(self.pool)]
         )
-        kind = chance.choice(["wireguard"] * 12 + [b"wireguard", "wireguar", "", "w" * 100, "dummy\0wireguard"])
+        kind = chance.choice(
+            ["wireguard"] * 12 + [b"wireguard", "wireguar", "", "w" * 100, "dummy\0wireguard"])
         space = u32(chance.choice([*spaces, 0, 1, 2, 0x7FFFFFFF, 0xFFFFFFFF]))
         body = self.maker.some(
             (0.7, IFLA_IFNAME, self.maker.odd(name.encode("latin-1") + b"\0")),
@@ -152,7 +158,8 @@ class Sender:
                 0.75,
                 IFLA_LINKINFO | NESTED,
                 self.maker.some(
-                    (0.95, IFLA_INFO_KIND, kind.encode() + b"\0" if isinstance(kind, str) else kind),
+                    (0.95, IFLA_INFO_KIND,
+                     kind.encode() + b"\0" if isinstance(kind, str) else kind),
                     (0.4, IFLA_INFO_DATA | NESTED, data),
                     (0.03, IFLA_INFO_SLAVE_KIND, b"wireguard\0"),
                     (0.03, IFLA_INFO_SLAVE_DATA | NESTED, data),
@@ -178,7 +185,7 @@ class Sender:
         return self.maker.mutate(body) if body and chance.random() < 0.3 else body
 
     def next_generic(self):
-        """Sends a request to the family, sound if its header is right. Returns as exchange() does."""
+        """Sends a request to the family, sound if its header is right. Returns like exchange()."""
         chance = self.chance
         command, flags = (SET_DEVICE, DO) if chance.random() < 0.85 else (GET_DEVICE, DUMP)
         version, reserved = 1, 0
@@ -197,18 +204,21 @@ class Sender:
         return self.exchange(self.generic, self.family, flags, body, not damaged)
 
     def next_link(self, spaces=()):
-        """Sends a request to rtnetlink, sound if it asks for a change. Returns as exchange() does."""
+        """Sends a request to rtnetlink, sound if it asks for a change. Returns like exchange()."""
         chance = self.chance
-        kind = chance.choice([RTM_NEWLINK] * 6 + [RTM_SETLINK, RTM_DELLINK, RTM_DELLINK, RTM_GETLINK])
+        kind = chance.choice(
+            [RTM_NEWLINK] * 6 + [RTM_SETLINK, RTM_DELLINK, RTM_DELLINK, RTM_GETLINK])
         flags = DO
         if kind == RTM_NEWLINK:
-            flags |= chance.choice([NLM_F_CREATE | NLM_F_EXCL, NLM_F_CREATE, NLM_F_CREATE, 0, 0x100, NLM_F_ECHO])
+            flags |= chance.choice([NLM_F_CREATE | NLM_F_EXCL,
+                                    NLM_F_CREATE, NLM_F_CREATE, 0, 0x100, NLM_F_ECHO])
         elif kind == RTM_GETLINK and chance.random() < 0.2:
             flags = DUMP
         family = chance.choice([0] * 9 + [chance.randrange(256)])
         index = chance.choice([0] * 9 + [-1, 1, 2, chance.randrange(40), 0x7FFFFFFF])
         change = chance.choice([0, 0, IFF_UP, IFF_UP, chance.randrange(1 << 16), 0xFFFFFFFF])
-        body = struct.pack("=BxHiII", family, 0, index, chance.choice([change, 0]), change) + self.link_attributes(spaces)
+        body = struct.pack("=BxHiII", family, 0, index,
+                           chance.choice([change, 0]), change) + self.link_attributes(spaces)
         return self.exchange(self.route, kind, flags, body, kind != RTM_GETLINK)
 
     # Sending and reading.
@@ -225,7 +235,8 @@ class Sender:
             if how < 0.01:
                 message = message[: self.chance.randrange(len(message))]
             elif how < 0.02:
-                message = u32(self.chance.choice([0, 15, 16, 17, 20, len(message) + 1, 0xFFFFFFFF])) + message[4:]
+                message = u32(self.chance.choice(
+                    [0, 15, 16, 17, 20, len(message) + 1, 0xFFFFFFFF])) + message[4:]
             elif how < 0.03:  # the same request three times in one datagram
                 message = b"".join([message + bytes(-len(message) % 4)] * 3)
             else:
@@ -298,7 +309,8 @@ def dumps(sender, count):
         sock.sock.setblocking(False)
         if sender.chance.random() < 0.5:
             sock.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        body = struct.pack("=BBH", GET_DEVICE, 1, 0) + attr(A_IFNAME, sender.chance.choice(["wg0", "wg0", "wg1"]))
+        body = struct.pack("=BBH", GET_DEVICE, 1, 0) + \
+            attr(A_IFNAME, sender.chance.choice(["wg0", "wg0", "wg1"]))
         came = 0
         try:
             # Seldom a second dump is begun before the first has ended.
@@ -355,7 +367,8 @@ def allowed(sender, count, foreign):
     before = shown() if foreign else None
     while sender.sent < count:
         if foreign and sender.chance.random() < 0.3:
-            port_or_mark = sender.chance.choice([attr(A_LISTEN_PORT, u16(7)), attr(A_FWMARK, u32(7))])
+            port_or_mark = sender.chance.choice(
+                [attr(A_LISTEN_PORT, u16(7)), attr(A_FWMARK, u32(7))])
             body = struct.pack("=BBH", SET_DEVICE, 1, 0) + name + port_or_mark
             body += sender.chance.choice(sender.pool[:100]) if sender.chance.random() < 0.2 else b""
             sound, status, _ = sender.exchange(sender.generic, sender.family, DO, body, True)
@@ -363,7 +376,8 @@ def allowed(sender, count, foreign):
                 sender.complain("the socket of another's interface was changed", sender.last)
         else:
             sender.next_generic()
-    sender.expect("port or mark of another's interface has changed", not foreign or shown() == before)
+    sender.expect("port or mark of another's interface has changed",
+                  not foreign or shown() == before)
     sender.expect("nothing was allowed", sender.answers["done"] > 0)
 
 
@@ -427,7 +441,8 @@ def play(sender, role, count, *args):
         os.setns(file.fileno(), os.CLONE_NEWNET)
     sender.begin(role)
     globals()[role](sender, count * ROLES[role][1] // 100, *args)
-    line = {"role": role, "seconds": time.process_time(), "sent": sender.sent, "answers": sender.answers, "wrong": sender.wrong[:5]}
+    line = {"role": role, "seconds": time.process_time(),
+            "sent": sender.sent, "answers": sender.answers, "wrong": sender.wrong[:5]}
     os.write(1, json.dumps(line).encode() + b"\n")
     if sender.wrong:
         raise RuntimeError(f"{len(sender.wrong)} answers were wrong")

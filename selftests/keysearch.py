@@ -37,7 +37,8 @@ PORT = 17
 PEER_PORT, LISTEN_PORT = 52000, 51820
 NEAR_OUTER, FAR_OUTER = "10.9.0.1", "10.9.0.2"
 # The interface of each peer, wg0 to wg2. near() says how each of them goes.
-DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0, "deleted": 1}
+DEVICE_OF = {"kept": 0, "next": 0, "rekeyed": 0, "asked": 0, "pending": 0, "removed": 0,
+             "deleted": 1}
 DEVICE_OF |= {"down": 2, "silent": 0}
 PEERS = list(DEVICE_OF)
 # A single word of a secret may lie anywhere: in the tables of this program, or in a register that
@@ -86,7 +87,8 @@ class Far:
             outputs = plain_kdf(key, data, count)
             for secret in (key, extracted):
                 # HMAC pads its key with 0x36 and 0x5C.
-                self.seen += [("chaining", bytes(byte ^ pad for byte in secret)) for pad in (0, 0x36, 0x5C)]
+                self.seen += [("chaining", bytes(byte ^ pad for byte in secret))
+                              for pad in (0, 0x36, 0x5C)]
             self.seen += [("chaining", output) for output in outputs]
             return outputs
 
@@ -125,12 +127,15 @@ class Far:
         for number, key in enumerate(self.private):
             self.add(f"private key of wg{number}", "device", key, 2 if number == 1 else 3)
         for name, device in DEVICE_OF.items():
-            peer = self.library.Peer(clamped(), self.library.public_of(self.private[device]), (NEAR_OUTER, LISTEN_PORT + device),
-                                     psk=os.urandom(32), source=(FAR_OUTER, PEER_PORT + PEERS.index(name)))
+            peer = self.library.Peer(clamped(), self.library.public_of(self.private[device]),
+                                     (NEAR_OUTER, LISTEN_PORT + device),
+                                     psk=os.urandom(32),
+                                     source=(FAR_OUTER, PEER_PORT + PEERS.index(name)))
             self.peers[name] = peer
             gone = self.gone(name)
             self.add(f"{name}: preshared key", "peer", peer.psk, 2 if name == "kept" else gone)
-            self.add(f"{name}: what both static keys have in common", "peer", self.library.dh(peer.private, peer.remote), gone)
+            self.add(f"{name}: what both static keys have in common",
+                     "peer", self.library.dh(peer.private, peer.remote), gone)
             self.add(f"{name}: public key", "trace", peer.public, gone)
             for label in ("mac1", "cookie"):
                 key = self.library.blake2s(label.encode().ljust(8, b"-"), peer.public)
@@ -158,7 +163,8 @@ class Far:
         """Notes the secrets that the library has computed for a handshake."""
         number = len(self.needles)
         for i, (what, secret) in enumerate(self.seen):
-            self.add(f"{name}: {what} {number + i} of a handshake", "handshake", secret, dies, False)
+            self.add(f"{name}: {what} {number + i} of a handshake",
+                     "handshake", secret, dies, False)
         self.seen.clear()
 
     def begun(self, name, session):
@@ -170,7 +176,8 @@ class Far:
         for way, key in (("sending", session.sending), ("receiving", session.receiving)):
             # The third comes after the first search, and is gone before the second.
             lives = not (name == "rekeyed" and number == 3)
-            self.add(f"{name}: {way} key of session {number}", "keypair", key, 2 if gone else 3, lives)
+            self.add(f"{name}: {way} key of session {number}",
+                     "keypair", key, 2 if gone else 3, lives)
         self.handshake(name, 1 if number <= 2 else 2)
         self.session[name] = session
 
@@ -187,7 +194,8 @@ class Far:
         for size in (0, 1, 50, 400, 1300) if confirm else ():
             source = inner(name)
             packet = self.wire.udp(7, 7, bytes(size))
-            peer.send(session.seal(self.wire.ipv4(source, f"10.8.{DEVICE_OF[name]}.1", socket.IPPROTO_UDP, packet)))
+            peer.send(session.seal(
+                self.wire.ipv4(source, f"10.8.{DEVICE_OF[name]}.1", socket.IPPROTO_UDP, packet)))
 
     def received(self, name):
         peer = self.peers[name]
@@ -217,15 +225,18 @@ class Far:
         for at in range(0, len(area) - 31):
             secret = area[at : at + 32]
             # A private key is kept clamped; trying only such bytes saves time.
-            if not secret[0] & 7 and secret[31] >> 6 == 1 and self.library.public_of(secret) == public:
-                self.add(f"pending: ephemeral private key {len(self.needles)}", "handshake", secret, 2, False)
+            if not secret[0] & 7 and secret[31] >> 6 == 1 and \
+                    self.library.public_of(secret) == public:
+                self.add(f"pending: ephemeral private key {len(self.needles)}",
+                         "handshake", secret, 2, False)
                 return True
         return False
 
     def words(self):
         """All secrets, each as its words of eight bytes at every offset, masked."""
         for name, (group, secret, lives, dies) in self.needles.items():
-            words = [struct.unpack_from("<Q", secret, at)[0] ^ WORD_MASK for at in range(len(secret) - 7)]
+            words = [struct.unpack_from("<Q", secret, at)[0] ^ WORD_MASK
+                     for at in range(len(secret) - 7)]
             yield Needle(name, group, words, lives, dies)
 
     def answer(self, words):
@@ -234,7 +245,8 @@ class Far:
             case ["config"]:
                 mask = lambda key: key.translate(UNMASK).hex()
                 return [[mask(key) for key in self.private],
-                        {name: [mask(peer.public), mask(peer.psk)] for name, peer in self.peers.items()},
+                        {name: [mask(peer.public), mask(peer.psk)]
+                         for name, peer in self.peers.items()},
                         mask(self.endpoint)]
             case ["connect", name, confirm]:
                 self.connect(name, confirm)
@@ -300,7 +312,8 @@ class Memory:
         start, count = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<H", head, 56)[0]
         self.parts = []
         for i in range(count):
-            kind, _, offset, virtual, physical, size = struct.unpack("<IIQQQQ", os.pread(self.file, 40, start + i * 56))
+            kind, _, offset, virtual, physical, size = struct.unpack(
+                "<IIQQQQ", os.pread(self.file, 40, start + i * 56))
             # Only the direct map of all memory: not the kernel's text, nor other mappings of the
             # same pages.
             if kind == 1 and physical != 2**64 - 1 and virtual < 0xFFFFFFFF80000000:
@@ -370,7 +383,8 @@ def find(needles):
                     begin = offset - at
                     size = len(needle.words) + 7
                     near_by.read(begin, size)
-                    there = [struct.unpack_from("<Q", near_by.buffer, i)[0] ^ WORD_MASK for i in range(size - 7)]
+                    there = [struct.unpack_from("<Q", near_by.buffer, i)[0] ^ WORD_MASK
+                             for i in range(size - 7)]
                     # The longest piece that agrees counts.
                     same = "".join("x" if a == b else " " for a, b in zip(there, needle.words))
                     found.setdefault(needle.name, {})[begin] = max(map(len, same.split(" "))) + 7
@@ -385,7 +399,8 @@ def find(needles):
     for pipe in pipes:
         with os.fdopen(pipe) as into:
             for name, places in json.load(into).items():
-                found.setdefault(name, []).extend((int(place), size) for place, size in places.items())
+                found.setdefault(name, []).extend(
+                    (int(place), size) for place, size in places.items())
         os.wait()
     return found
 
@@ -397,7 +412,8 @@ def ip(*words):
 def configure(sock, payload, *masked):
     """Sends a request whose secrets are masked in `payload`, and unmasks them for that moment."""
     sock.seq += 1
-    message = struct.pack("=IHHIIBBH", 20 + len(payload), sock.family, NLM_F_REQUEST | NLM_F_ACK, sock.seq, 0, SET_DEVICE, 1, 0)
+    message = struct.pack("=IHHIIBBH", 20 + len(payload), sock.family,
+                          NLM_F_REQUEST | NLM_F_ACK, sock.seq, 0, SET_DEVICE, 1, 0)
     message = bytearray(message + payload)
     places = [message.index(secret) for secret in masked]
 
@@ -429,7 +445,8 @@ class Near:
     def set_peer(self, name, psk):
         psk, public = bytes.fromhex(psk), bytes.fromhex(self.peers[name][0])
         masked = [psk, public]
-        endpoint = struct.pack("=H", socket.AF_INET) + struct.pack(">H", PEER_PORT + PEERS.index(name))
+        endpoint = struct.pack("=H", socket.AF_INET) + \
+            struct.pack(">H", PEER_PORT + PEERS.index(name))
         endpoint += socket.inet_aton(FAR_OUTER) + bytes(8)
         if name == "silent":
             masked.append(bytes.fromhex(self.endpoint))
@@ -443,7 +460,8 @@ class Near:
                     public,
                     attr(P_PRESHARED_KEY, psk),
                     attr(P_ENDPOINT, endpoint),
-                    nest(P_ALLOWEDIPS, allowedip(socket.AF_INET, socket.inet_aton(inner(name)), 32)),
+                    nest(P_ALLOWEDIPS,
+                         allowedip(socket.AF_INET, socket.inet_aton(inner(name)), 32)),
                 ),
             ),
             *masked,
@@ -472,7 +490,8 @@ class Near:
             name, key = f"wg{number}", bytes.fromhex(masked)
             ip("link", "add", name, "type", "wireguard")
             configure(
-                self.sock, attr(A_IFNAME, name) + attr(A_PRIVATE_KEY, key) + attr(A_LISTEN_PORT, u16(LISTEN_PORT + number)), key
+                self.sock, attr(A_IFNAME, name) + attr(A_PRIVATE_KEY, key) + attr(
+                    A_LISTEN_PORT, u16(LISTEN_PORT + number)), key
             )
             ip("addr", "add", f"10.8.{number}.1/24", "dev", name)
             ip("link", "set", name, "up")
@@ -512,7 +531,8 @@ class Near:
             for place in places:
                 begin = max(place - 1024, memory.parts[0][2])
                 memory.read(begin, 2048)
-                words = {struct.unpack_from("<Q", memory.buffer, at)[0] ^ WORD_MASK for at in range(2048 - 7)}
+                words = {struct.unpack_from("<Q", memory.buffer, at)[0] ^ WORD_MASK
+                         for at in range(2048 - 7)}
                 area = bytes(byte ^ MASK for byte in memory.views[0][:2048]).hex()
                 memory.clear()
                 if words.issuperset(state) and self.ask("ephemeral", area):
@@ -523,7 +543,8 @@ class Near:
 def near(address, module):
     side = Near(address)
     side.set_up()
-    for name in ("kept", "kept", "rekeyed", "rekeyed", "removed", "removed", "deleted", "deleted", "down", "next"):
+    for name in ("kept", "kept", "rekeyed", "rekeyed",
+                 "removed", "removed", "deleted", "deleted", "down", "next"):
         side.ask("connect", name, True)
     side.ask("connect", "next", False)
     for name in ("asked", "pending"):
@@ -533,8 +554,10 @@ def near(address, module):
     side.wait_initiations("pending", 2)
     side.settle()
     results, found = side.search(1)
-    pending = side.pending([place for place, size in found.get("pending: preshared key", ()) if size == 32])
-    results.append([1, "pending: chaining key, hash and ephemeral private key", "handshake", True, 32 * pending, int(pending)])
+    pending = side.pending(
+        [place for place, size in found.get("pending: preshared key", ()) if size == 32])
+    results.append([1, "pending: chaining key, hash and ephemeral private key",
+                    "handshake", True, 32 * pending, int(pending)])
 
     for _ in range(3):
         side.ask("connect", "rekeyed", True)
@@ -567,9 +590,11 @@ def show(module, *groups):
         counted[should] += 1
         if (places > 0) != should:
             wrong += 1
-            print(f"{'MISSED' if should else 'FOUND'} in search {phase}: {name}: {whole} bytes, in {places} places")
+            print(f"{'MISSED' if should else 'FOUND'} in search {phase}: {name}: {whole} bytes, in "
+                  f"{places} places")
     print(
-        f"NOTE: {size >> 20} MB searched three times, for {counted[True]} secrets that must be there"
+        f"NOTE: {size >> 20} MB searched three times, for {counted[True]} secrets that must be"
+        " there"
         f" and {counted[False]} that must be gone: {wrong} wrong"
     )
     if not counted[True] or not counted[False]:

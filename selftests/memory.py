@@ -20,8 +20,10 @@ import time
 SLAB = "/sys/kernel/slab/"
 # Kinds of objects that grow with files and processes, and shrink when memory is needed: not
 # counted.
-OF_FILES = ("dentry", "inode", "radix_tree", "kernfs", "vma", "vm_area", "anon_vma", "maple", "filp", "lsm_", "task", "pid", "cred",
-            "signal", "sighand", "mm_struct", "shmem", "page->ptl", "fs_cache", "files_cache", "bio", "buffer_head")
+OF_FILES = ("dentry", "inode", "radix_tree", "kernfs", "vma",
+            "vm_area", "anon_vma", "maple", "filp", "lsm_", "task", "pid", "cred",
+            "signal", "sighand", "mm_struct", "shmem", "page->ptl",
+            "fs_cache", "files_cache", "bio", "buffer_head")
 # The kilobytes that compare() lets memory grow by: all memory, per-CPU variables, stacks, and big
 # tables.
 KILOBYTES = {"in use": 4096, "Percpu": 128, "KernelStack": 256, "VmallocUsed": 1024}
@@ -56,7 +58,8 @@ def kilobytes(names=KILOBYTES):
     with open("/proc/zoneinfo") as file:
         at_hand = sum(4 * int(line.split()[1]) for line in file if line.split()[0] == "count:")
     # Each processor keeps some free pages, which MemAvailable does not count.
-    return {"in use": info["MemTotal"] - info["MemAvailable"] - at_hand, **{name: info[name] for name in names if name in info}}
+    return {"in use": info["MemTotal"] - info["MemAvailable"] - at_hand,
+            **{name: info[name] for name in names if name in info}}
 
 
 def now():
@@ -83,13 +86,17 @@ def compare(name, count):
     end = time.monotonic() + 60
     while True:
         after = now()
-        more = {name: number - before["objects"].get(name, 0) for name, number in after["objects"].items()}
-        pages = {name: number - before["kilobytes"][name] for name, number in after["kilobytes"].items()}
-        good = max(more.values()) <= int(count) and all(pages[name] <= most for name, most in KILOBYTES.items())
+        more = {name: number - before["objects"].get(name, 0)
+                for name, number in after["objects"].items()}
+        pages = {name: number - before["kilobytes"][name]
+                 for name, number in after["kilobytes"].items()}
+        good = max(more.values()) <= int(count) and \
+            all(pages[name] <= most for name, most in KILOBYTES.items())
         if good or time.monotonic() > end:
             break
         time.sleep(1)
-    print(*(f"{name}: {more[name]:+}," for name in sorted(more, key=more.get)[:-6:-1]), *(f"{name}: {number:+} kB" for name, number in pages.items()))
+    print(*(f"{name}: {more[name]:+}," for name in sorted(more, key=more.get)[:-6:-1]),
+          *(f"{name}: {number:+} kB" for name, number in pages.items()))
     return 0 if good else 1
 
 

@@ -97,7 +97,8 @@ def flow(total):
             sent += together
         pause = choice.random()
         if pause < 0.4:
-            time.sleep(0.15 if pause < 0.01 else 0.03 if pause < 0.05 else 0.005 if pause < 0.2 else 0.001)
+            time.sleep(0.15 if pause < 0.01 else 0.03 if pause < 0.05 else
+                       0.005 if pause < 0.2 else 0.001)
         lost += receiver.wait(sent - lost - WINDOW)
     lost += receiver.wait(sent - lost)
     print(f"NOTE: of {sent} packets, sent from one CPU after another with {moves} moves, "

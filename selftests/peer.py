@@ -60,7 +60,8 @@ def public_of(private):
 def dh(private, public):
     """X25519. Returns a shared secret of zeros, too: the other side has to refuse it."""
     try:
-        return X25519PrivateKey.from_private_bytes(private).exchange(X25519PublicKey.from_public_bytes(public))
+        return X25519PrivateKey.from_private_bytes(private).exchange(
+            X25519PublicKey.from_public_bytes(public))
     except ValueError:
         return bytes(32)
 
@@ -82,7 +83,8 @@ def decrypt(key, counter, text, extra=b""):
 def xchacha(key, nonce):
     """The ChaCha20-Poly1305 cipher, and its nonce, of an XChaCha20-Poly1305 key and nonce."""
     # HChaCha20 is the result of the block function before the initial state is added to it.
-    block = struct.unpack("<16I", Cipher(algorithms.ChaCha20(key, nonce[:16]), None).encryptor().update(bytes(64)))
+    block = struct.unpack(
+        "<16I", Cipher(algorithms.ChaCha20(key, nonce[:16]), None).encryptor().update(bytes(64)))
     initial = struct.unpack("<4I", b"expand 32-byte k") + struct.unpack("<4I", nonce[:16])
     words = [(word - first) & 0xFFFFFFFF for word, first in zip(block[:4] + block[12:], initial)]
     return ChaCha20Poly1305(struct.pack("<8I", *words)), bytes(4) + nonce[16:]
@@ -97,7 +99,8 @@ class Session:
     """The keys of a finished handshake."""
 
     def __init__(self, sending, receiving, index, remote):
-        self.sending, self.receiving, self.index, self.remote, self.counter = sending, receiving, index, remote, 0
+        (self.sending, self.receiving, self.index, self.remote,
+         self.counter) = sending, receiving, index, remote, 0
 
     def seal(self, plain=b"", counter=None, pad=True):
         """A data message; without `plain`, a keepalive. An explicit counter leaves the session's
@@ -106,7 +109,8 @@ class Session:
             counter = self.counter
             self.counter += 1
         plain += bytes(-len(plain) % 16) if pad else b""
-        return struct.pack("<IIQ", DATA, self.remote, counter) + encrypt(self.sending, counter, plain)
+        return struct.pack("<IIQ", DATA, self.remote, counter) + \
+            encrypt(self.sending, counter, plain)
 
     def open(self, message):
         """(counter, plaintext) of a message, or InvalidTag."""
@@ -121,7 +125,8 @@ class Handshake:
 
     def __init__(self, responder_static):
         self.chain = blake2s(b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s")
-        self.hash = blake2s(blake2s(self.chain, b"WireGuard v1 zx2c4 Jason@zx2c4.com"), responder_static)
+        self.hash = blake2s(blake2s(self.chain, b"WireGuard v1 zx2c4 Jason@zx2c4.com"),
+                            responder_static)
 
     def mix_hash(self, data):
         self.hash = blake2s(self.hash, data)
@@ -155,7 +160,8 @@ class Peer:
 
     def __init__(self, private, remote, address, psk=bytes(32), source=None):
         self.private, self.remote, self.psk = (
-            key if isinstance(key, bytes) else base64.b64decode(key) for key in (private, remote, psk))
+            key if isinstance(key, bytes) else base64.b64decode(key)
+            for key in (private, remote, psk))
         self.public = public_of(self.private)
         self.address = address
         self.cookie = self.mac1_sent = None
@@ -193,10 +199,12 @@ class Peer:
         """The message to the interface, with both MACs added."""
         mac1 = blake2s(message, key=blake2s(b"mac1----", self.remote), size=16)
         self.mac1_sent = mac1
-        return message + mac1 + (blake2s(message, mac1, key=self.cookie, size=16) if self.cookie else bytes(16))
+        return message + mac1 + (blake2s(message, mac1, key=self.cookie, size=16)
+                                 if self.cookie else bytes(16))
 
     def is_for(self, message, public):
-        return hmac.compare_digest(message[-32:-16], blake2s(message[:-32], key=blake2s(b"mac1----", public), size=16))
+        return hmac.compare_digest(message[-32:-16], blake2s(
+            message[:-32], key=blake2s(b"mac1----", public), size=16))
 
     def consume_cookie(self, message):
         """Takes the cookie out of a reply to the last message that was made."""
@@ -209,7 +217,8 @@ class Peer:
         """A cookie reply to a handshake message of the interface."""
         nonce = os.urandom(24)
         cipher, short = xchacha(blake2s(b"cookie--", self.public), nonce)
-        return struct.pack("<I4s24s", COOKIE, message[4:8], nonce) + cipher.encrypt(short, cookie, message[-32:-16])
+        return struct.pack("<I4s24s", COOKIE, message[4:8], nonce) + \
+            cipher.encrypt(short, cookie, message[-32:-16])
 
     # The initiator's side.
 
@@ -229,7 +238,8 @@ class Peer:
 
     def consume_response(self, message):
         kind, remote, index, public, empty = struct.unpack_from("<III32s16s", message)
-        if (kind, index, len(message)) != (RESPONSE, self.index, 92) or not self.is_for(message, self.public):
+        if (kind, index, len(message)) != (RESPONSE, self.index, 92) or \
+                not self.is_for(message, self.public):
             raise InvalidTag
         state = self.state
         state.ephemeral(public)

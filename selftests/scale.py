@@ -5,7 +5,8 @@
                                         END - 1 with four allowed IPs each; of every ten of them,
                                         CHANGED differ from those with CHANGED = 0
     scale.py fill DEVICE COUNT IPS      adds COUNT peers with IPS allowed IPs each, at most four
-    scale.py limit DEVICE COUNT         checks that the device, which has COUNT peers, can have no more
+    scale.py limit DEVICE COUNT         checks that the device, which has COUNT peers, can have no
+                                        more
 """
 
 import base64
@@ -29,10 +30,12 @@ def conf(first, end, changed):
         a, b, c = i >> 16 & 255, i >> 8 & 255, i & 255
         public = base64.b64encode(key(i)).decode()
         # Every other one has a preshared key, every fourth a persistent keepalive.
-        psk = f"PresharedKey = {base64.b64encode(key(i + other)).decode()}\n" if i & 1 or other else ""
+        psk = (f"PresharedKey = {base64.b64encode(key(i + other)).decode()}\n"
+               if i & 1 or other else "")
         keepalive = "" if i & 3 else f"PersistentKeepalive = {25 + other}\n"
         lines.append(
-            f"\n[Peer]\nPublicKey = {public}\n{psk}{keepalive}Endpoint = 192.0.2.{1 + c % 200}:{1 + i % 60000 + other}\n"
+            f"\n[Peer]\nPublicKey = {public}\n{psk}{keepalive}"
+            f"Endpoint = 192.0.2.{1 + c % 200}:{1 + i % 60000 + other}\n"
             f"AllowedIPs = 10.{a}.{b}.{c}/32, {a + 32}.{b}.{c}.{64 * other}/26, "
             f"fd08:{a:x}:{b:x}:{c:x}::{1 + other:x}/128, fd09:{a:x}:{b:x}:{c:x}::/{64 + other}\n")
     sys.stdout.write("".join(lines))
@@ -43,7 +46,8 @@ def numbered(number, ips):
     b"num"."""
     n = b"num" + struct.pack(">I", number)[1:]
     entries = [allowedip(socket.AF_INET6, n + bytes([kind]) * 10, 128) for kind in range(ips)]
-    return nest(0, attr(P_PUBLIC_KEY, n + b"\x5a" * 26), *([nest(P_ALLOWEDIPS, *entries)] if entries else []))
+    return nest(0, attr(P_PUBLIC_KEY, n + b"\x5a" * 26),
+                *([nest(P_ALLOWEDIPS, *entries)] if entries else []))
 
 
 def fill(sock, device, count, ips):
@@ -58,7 +62,8 @@ def fill(sock, device, count, ips):
         numbers = range(first, first + many)
         for at in places:
             peers[at + 3::size] = bytes([first >> 16]) * many
-            peers[at + 4::size] = bytes(number >> 8 & 255 for number in numbers) if many > 256 else bytes([first >> 8 & 255]) * many
+            peers[at + 4::size] = bytes(number >> 8 & 255 for number in numbers) \
+                if many > 256 else bytes([first >> 8 & 255]) * many
         now = min(count - first, many)
         sock.do(SET_DEVICE, attr(A_IFNAME, device) + nest(A_PEERS, bytes(peers[:now * size])))
 

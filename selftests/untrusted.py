@@ -36,11 +36,13 @@ class Tap:
     def __init__(self, name, port):
         self.port = port
         self.fd = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(self.fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        fcntl.ioctl(self.fd, TUNSETIFF,
+                    struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
         for command in f"addr add 10.6.0.1/24 dev {name}", f"link set {name} up":
             subprocess.run(["ip", *command.split()], check=True)
         with open(f"/sys/class/net/{name}/address") as file:
-            self.ethernet = bytes.fromhex(file.read().strip().replace(":", "")) + b"\x02\0\0\0\0\x01" + b"\x08\0"
+            self.ethernet = bytes.fromhex(file.read().strip().replace(":", "")) + \
+                b"\x02\0\0\0\0\x01" + b"\x08\0"
         self.id = 0
 
     def ip(self, payload, protocol=socket.IPPROTO_UDP, fragment=0):

@@ -13,14 +13,17 @@ import struct
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x2, 0x4, 0x300
 NLM_F_CAPPED, NLM_F_ACK_TLVS, NLM_F_DUMP_INTR = 0x100, 0x200, 0x10
 NLMSG_ERROR, NLMSG_DONE = 2, 3
-SOL_NETLINK, NETLINK_GENERIC, NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK = 270, 16, 10, 11, 12
+(SOL_NETLINK, NETLINK_GENERIC, NETLINK_CAP_ACK, NETLINK_EXT_ACK,
+ NETLINK_GET_STRICT_CHK) = 270, 16, 10, 11, 12
 NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
 NESTED = 0x8000
 TYPE_MASK = 0x3FFF
 
 GET_DEVICE, SET_DEVICE = 0, 1
-(A_IFINDEX, A_IFNAME, A_PRIVATE_KEY, A_PUBLIC_KEY, A_FLAGS, A_LISTEN_PORT, A_FWMARK, A_PEERS) = range(1, 9)
-(P_PUBLIC_KEY, P_PRESHARED_KEY, P_FLAGS, P_ENDPOINT, P_KEEPALIVE, P_LAST_HANDSHAKE, P_RX_BYTES, P_TX_BYTES,
+(A_IFINDEX, A_IFNAME, A_PRIVATE_KEY, A_PUBLIC_KEY,
+ A_FLAGS, A_LISTEN_PORT, A_FWMARK, A_PEERS) = range(1, 9)
+(P_PUBLIC_KEY, P_PRESHARED_KEY, P_FLAGS, P_ENDPOINT,
+ P_KEEPALIVE, P_LAST_HANDSHAKE, P_RX_BYTES, P_TX_BYTES,
  P_ALLOWEDIPS, P_PROTOCOL_VERSION) = range(1, 11)
 (I_FAMILY, I_IPADDR, I_CIDR, I_FLAGS) = range(1, 5)
 REPLACE_PEERS = 1
@@ -101,7 +104,8 @@ class Netlink:
         while len(data) >= 16:
             size, kind, flags, _, _ = struct.unpack_from("=IHHII", data)
             if not 16 <= size <= len(data):
-                raise ValueError("a malformed message from the kernel, or one that the buffer is too small for")
+                raise ValueError(
+                    "a malformed message from the kernel, or one that the buffer is too small for")
             found.append((kind, flags, data[16:size]))
             data = data[(size + 3) & ~3:]
         return found
@@ -152,7 +156,8 @@ class Socket(Netlink):
         self.operations = [dict(parse(op)) for _, op in parse(answer.get(6, b""))]
 
     def send(self, command, payload=b"", flags=0, version=1):
-        self.send_message(self.family, NLM_F_REQUEST | flags, struct.pack("=BBH", command, version, 0) + payload)
+        self.send_message(self.family, NLM_F_REQUEST | flags,
+                          struct.pack("=BBH", command, version, 0) + payload)
 
     def do(self, command, payload=b"", flags=0, version=1):
         """Sends a request and waits for its acknowledgement. Returns the messages before that,
@@ -174,4 +179,5 @@ def peer(key, *attrs):
 
 def allowedip(family, address, cidr, *attrs):
     """An entry of P_ALLOWEDIPS."""
-    return nest(0, attr(I_FAMILY, u16(family)), attr(I_IPADDR, address), attr(I_CIDR, u8(cidr)), *attrs)
+    return nest(0, attr(I_FAMILY, u16(family)),
+                attr(I_IPADDR, address), attr(I_CIDR, u8(cidr)), *attrs)

@@ -57,10 +57,12 @@ def split(packet):
     is that in the header."""
     if packet[0] >> 4 == 4:
         head, total = (packet[0] & 15) * 4, struct.unpack_from(">H", packet, 2)[0]
-        return (socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]), packet[1], packet[9], packet[head:total])
+        return (socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]),
+                packet[1], packet[9], packet[head:total])
     total = struct.unpack_from(">H", packet, 4)[0]
     field = struct.unpack_from(">H", packet)[0] >> 4 & 255
-    return (socket.inet_ntop(socket.AF_INET6, packet[8:24]), socket.inet_ntop(socket.AF_INET6, packet[24:40]), field,
+    return (socket.inet_ntop(socket.AF_INET6, packet[8:24]),
+            socket.inet_ntop(socket.AF_INET6, packet[24:40]), field,
             packet[6], packet[40:40 + total])
 
 
@@ -123,7 +125,8 @@ def garbage(address, port):
     sock, choice = connected(address, port), random.Random(1)
     lengths = list(range(0, 200)) + [1000, 1419, 1420, 1452, 1472, 9000, 65000]
     for length in lengths:
-        for head in (b"", b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0", b"\4\0\0\0", b"\5\0\0\0", b"\4\0\0\1", b"\0\0\0\4"):
+        for head in (b"", b"\1\0\0\0", b"\2\0\0\0", b"\3\0\0\0",
+                     b"\4\0\0\0", b"\5\0\0\0", b"\4\0\0\1", b"\0\0\0\4"):
             try:
                 sock.send((head + choice.randbytes(length))[:length])
             except OSError:
@@ -131,7 +134,8 @@ def garbage(address, port):
     # Data for every receiver index that random numbers find, with counters at the edges.
     for counter in (0, 1, 2**60, 2**64 - 8193, 2**64 - 1):
         for _ in range(50):
-            sock.send(struct.pack("<IIQ", 4, choice.getrandbits(32), counter) + choice.randbytes(32))
+            sock.send(struct.pack(
+                "<IIQ", 4, choice.getrandbits(32), counter) + choice.randbytes(32))
 
 
 def flood(key, count, address, port):
@@ -174,7 +178,8 @@ def sessions(name, port, initiator, since):
             continue
         length, kind, index = struct.unpack_from(">4xH2xB3x4s", payload)
         by = "initiator" if source == initiator else "responder"
-        what = {1: "an initiation", 2: "an answer", 3: "a cookie", 4: "a keepalive" if length == 40 else ""}.get(kind, "an unknown message")
+        what = {1: "an initiation", 2: "an answer", 3: "a cookie",
+                4: "a keepalive" if length == 40 else ""}.get(kind, "an unknown message")
         if what:
             seen.append(f"{time:.3f} {what} by the {by}")
         if kind == 4 and by == "initiator" and index in indices:
@@ -218,15 +223,18 @@ def checksum(data):
 def ipv4(source, destination, protocol, payload, length=None, tos=0):
     """An IPv4 packet. `length` replaces the right value in its header."""
     length = 20 + len(payload) if length is None else length
-    head = struct.pack(">BBHHHBBH4s4s", 0x45, tos, length, 0, 0, 64, protocol, 0, socket.inet_aton(source),
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, tos, length,
+                       0, 0, 64, protocol, 0, socket.inet_aton(source),
                        socket.inet_aton(destination))
     return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
 
 
 def ipv6(source, destination, protocol, payload, length=None, tos=0):
     """An IPv6 packet. `length` replaces the right length of the payload in its header."""
-    return struct.pack(">IHBB", 6 << 28 | tos << 20, len(payload) if length is None else length, protocol, 64) + \
-        socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, destination) + payload
+    return struct.pack(">IHBB", 6 << 28 | tos << 20,
+                       len(payload) if length is None else length, protocol, 64) + \
+        socket.inet_pton(socket.AF_INET6, source) + \
+        socket.inet_pton(socket.AF_INET6, destination) + payload
 
 
 def udp(sport, dport, payload):
