@@ -71,7 +71,9 @@ class Classes:
     def __getitem__(self, function):
         if function not in self.known:
             name, _, module = function.partition(" ")
-            self.known[function] = next((kind for kind, rule in self.rules if rule.fullmatch(name) or module and rule.fullmatch(module)), "other")
+            self.known[function] = next(
+                (kind for kind, rule in self.rules
+                 if rule.fullmatch(name) or module and rule.fullmatch(module)), "other")
         return self.known[function]
 
 
@@ -83,11 +85,13 @@ class Symbols:
 
     def add(self, name, data):
         lines = zlib.decompress(base64.b64decode(data)).decode().split("\n")
-        self.lists[name] = [(int(at, 16), function) for at, function in (line.split(" ", 1) for line in lines if line)]
+        self.lists[name] = [(int(at, 16), function)
+                            for at, function in (line.split(" ", 1) for line in lines if line)]
 
     def lookup(self, name, address):
         if name not in self.sorted:
-            kernel = [(at, function.strip()) for at, function in self.lists["all"] if not function.endswith("]")]
+            kernel = [(at, function.strip())
+                      for at, function in self.lists["all"] if not function.endswith("]")]
             entries = sorted(kernel + self.lists[name])
             self.sorted[name] = [at for at, _ in entries], [function for _, function in entries]
         places, functions = self.sorted[name]
@@ -132,24 +136,31 @@ def collect(classes, out, messages, counts, kernel):
         if "must_be" in record:
             found = intervals[record["interval"]]["user"]
             if not record["must_be"] <= found <= record["must_be"] * 1.01:
-                sys.exit(f"the plugin has counted {found} instructions where there are {record['must_be']}")
+                sys.exit(f"the plugin has counted {found} instructions where there are "
+                         f"{record['must_be']}")
         if "intervals" not in record:
             continue
         small, big = (intervals[number] for number in record.pop("intervals"))
         if small["lost"] or big["lost"]:
             sys.exit("the plugin ran out of counters")
         units = record["units"][1] - record["units"][0]
-        before, after = (by_function(interval, symbols, record["symbols"]) for interval in (small, big))
-        functions = {name: (after.get(name, 0) - before.get(name, 0)) / units for name in before.keys() | after.keys()}
+        before, after = (by_function(interval, symbols, record["symbols"])
+                         for interval in (small, big))
+        functions = {name: (after.get(name, 0) - before.get(name, 0)) / units
+                     for name in before.keys() | after.keys()}
         record["kernel"] = sum(functions.values())
         record["user"] = (big["user"] - small["user"]) / units
-        record["classes"] = {kind: sum(count for name, count in functions.items() if classes[name] == kind) for kind in CLASSES}
-        record["functions"] = [[name, classes[name], count] for name, count in sorted(functions.items(), key=lambda item: -item[1])[:TOP]]
-        others = sorted(((count, name) for name, count in functions.items() if classes[name] == "other"), reverse=True)
+        record["classes"] = {kind: sum(count for name, count in functions.items()
+                                       if classes[name] == kind) for kind in CLASSES}
+        record["functions"] = [[name, classes[name], count] for name, count in sorted(
+            functions.items(), key=lambda item: -item[1])[:TOP]]
+        others = sorted(((count, name) for name, count in functions.items()
+                         if classes[name] == "other"), reverse=True)
         record["unmatched"] = [[name, count] for count, name in others[:20]]
         del record["symbols"]
     with open(out, "w") as file:
-        json.dump({"kernel": kernel, "records": [record for record in records if "part" in record]}, file, indent=1)
+        json.dump({"kernel": kernel, "records": [record for record in records if "part" in record]},
+                  file, indent=1)
 
 
 def join(out, *names):
@@ -160,7 +171,9 @@ def join(out, *names):
     if len({file["kernel"] for file in files}) != 1:
         sys.exit("these results are of different kernels")
     with open(out, "w") as file:
-        json.dump({"kernel": files[0]["kernel"], "records": [record for one in files for record in one["records"]]}, file, indent=1)
+        json.dump({"kernel": files[0]["kernel"],
+                   "records": [record for one in files for record in one["records"]]},
+                  file, indent=1)
 
 
 # ---- tables ----
@@ -168,7 +181,8 @@ def join(out, *names):
 def digits(value):
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else \
+        f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 def spread(found):
@@ -182,15 +196,18 @@ class Table:
 
     def __init__(self, records, width, head=""):
         self.records, self.width = records, width
-        self.variants = [variant for variant in VARIANTS if any(record["variant"] == variant for record in records)]
+        self.variants = [variant for variant in VARIANTS
+                         if any(record["variant"] == variant for record in records)]
         self.line(head, [VARIANTS[variant] for variant in self.variants], "ratio")
 
     def line(self, title, cells, last=""):
         print(f"{title:{self.width}}" + "".join(f"{cell:>15}" for cell in cells) + f"{last:>8}")
 
     def row(self, title, get, average=statistics.mean, with_spread=False):
-        values = [[value for value in map(get, self.of(variant)) if value is not None] for variant in self.variants]
-        mean = {variant: average(found) if found else None for variant, found in zip(self.variants, values)}
+        values = [[value for value in map(get, self.of(variant)) if value is not None]
+                  for variant in self.variants]
+        mean = {variant: average(found) if found else None
+                for variant, found in zip(self.variants, values)}
         ratio = mean["rust"] / mean["c"] if mean.get("rust") and mean.get("c") else None
         self.line(title, map(digits, mean.values()), digits(ratio))
         if with_spread and any(len(found) > 1 for found in values):
@@ -203,7 +220,8 @@ class Table:
 def parts_of(records):
     """The parts of the records, in the order of TITLES."""
     order = list(TITLES)
-    return sorted({record["part"] for record in records}, key=lambda part: (order.index(part) if part in order else len(order), part))
+    return sorted({record["part"] for record in records},
+                  key=lambda part: (order.index(part) if part in order else len(order), part))
 
 
 def title(part):
@@ -220,7 +238,8 @@ def counted_tables(records, profile):
         for kind in CLASSES:
             table.row("  " + kind, lambda record: record["classes"][kind])
         if "go" in table.variants:
-            table.row("and in user mode", lambda record: record["user"] if record["variant"] == "go" else None)
+            table.row("and in user mode",
+                      lambda record: record["user"] if record["variant"] == "go" else None)
         for variant in table.variants if profile else []:
             record = table.of(variant)[-1]
             print(f"\n{title(part)}, {VARIANTS[variant]}: instructions per {unit}, by function")
@@ -234,7 +253,9 @@ def measured_table(records, text):
         table = Table(records, 58)
     for part in parts_of(records):
         unit = next(record["unit"] for record in records if record["part"] == part)
-        table.row(f"{title(part)}, {unit}" if unit != "instructions" else title(part), lambda record: record["value"] if record["part"] == part else None, statistics.median, True)
+        table.row(f"{title(part)}, {unit}" if unit != "instructions" else title(part),
+                  lambda record: record["value"] if record["part"] == part else None,
+                  statistics.median, True)
 
 
 def table(path, profile=""):
@@ -243,9 +264,11 @@ def table(path, profile=""):
     print(f"kernel {results['kernel']}")
     counted_tables([record for record in results["records"] if "kernel" in record], profile)
     values = [record for record in results["records"] if "value" in record]
-    measured_table([record for record in values if record["unit"] == "instructions"], "instructions, one processor")
+    measured_table([record for record in values if record["unit"] == "instructions"],
+                   "instructions, one processor")
     for processor, words in PROCESSORS.items():
-        measured_table([record for record in values if record.get("processor") == processor], f"by the clock, two processors {words}, median of the rounds")
+        measured_table([record for record in values if record.get("processor") == processor],
+                       f"by the clock, two processors {words}, median of the rounds")
 
 
 if __name__ == "__main__":
