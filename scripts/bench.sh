@@ -52,7 +52,10 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-counted=(tcp1 tcp8 tcp1_big tcp8_big tcp1_plain tcp1_nic tcp8_nic udp64 udp1400 udp1400_nic ping handshake peers)
+counted=(
+	tcp1 tcp8 tcp1_big tcp8_big tcp1_plain tcp1_nic tcp8_nic udp64 udp1400 udp1400_nic ping
+	handshake peers
+)
 timed=(rtt rate_tcp1 rate_tcp8 rate_tunnels rate_udp64 rate_udp1400 handshakes rate_peers memory)
 
 of_results=''
@@ -87,7 +90,10 @@ scratch run
 program() { in_env "$run" python3 -B "$scripts/bench/$1.py" "${@:2}"; }
 
 # Prints the tables. Rust's function names are mangled: they are shown as in the source.
-tables() { program report table results.json ${PROFILE:+profile} | in_env "$run" c++filt | sed 's/\[[0-9a-f]*\]::/::/g'; }
+tables() {
+	program report table results.json ${PROFILE:+profile} | in_env "$run" c++filt |
+		sed 's/\[[0-9a-f]*\]::/::/g'
+}
 
 if [[ -n $of_results ]]; then
 	copies=()
@@ -108,26 +114,31 @@ cp "$module" "$run/wireguard.ko"
 start_log
 mkdir -p "$cache/bench"
 plugin=$run/instructions.so
-step 'building the plugin that counts' in_env "$run" gcc-14 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -shared -fPIC \
-	-fvisibility=hidden -o "$plugin" "$scripts/bench/instructions.c"
+step 'building the plugin that counts' in_env "$run" gcc-14 -O2 -Wall -Wextra \
+	-Wno-unused-parameter -Werror -shared -fPIC -fvisibility=hidden -o "$plugin" \
+	"$scripts/bench/instructions.c"
 
 # measure OPTION… -- COMMAND…: runs COMMAND in a guest. All its output goes to $run/messages; the
 # lines for people are shown.
 measure() {
-	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 21600 --memory 2048 --console "$cache/log/bench-console.log" "$@" |
+	"$scripts/boot.sh" --ko "$run/wireguard.ko" --timeout 21600 --memory 2048 \
+		--console "$cache/log/bench-console.log" "$@" |
 		tee -a "$run/messages" | sed -u '/^SYMBOLS /d; /^BENCH /d; s/^# /  /' >&2
 }
 
 rounds=${ROUNDS:-c rust go none rust c}
 : >"$run/counts"
 [[ ${#count[@]} -eq 0 ]] ||
-	run_job measure --cpus 1 --clock instructions --append nokaslr --plugin "$plugin,out=$run/counts" \
+	run_job measure --cpus 1 --clock instructions --append nokaslr \
+		--plugin "$plugin,out=$run/counts" \
 		-- env ROUNDS="$rounds" /selftests/bench.sh count "${count[@]}"
 # On an idle machine, which this needs, the kernel can measure the rate of the TSC, whose reading
 # costs next to nothing.
 for processor in max:avx2 qemu64:plain; do
-	[[ ${#time[@]} -eq 0 ]] || run_job measure --cpus 2 --processor "${processor%:*}" --append clocksource=tsc \
-		-- env ROUNDS="$rounds" PROCESSOR="${processor#*:}" /selftests/bench.sh time "${time[@]}"
+	[[ ${#time[@]} -eq 0 ]] ||
+		run_job measure --cpus 2 --processor "${processor%:*}" --append clocksource=tsc \
+			-- env ROUNDS="$rounds" PROCESSOR="${processor#*:}" \
+			/selftests/bench.sh time "${time[@]}"
 done
 program report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
 results=$cache/bench/$(date -u +%Y%m%d-%H%M%S).json

@@ -20,7 +20,8 @@
 
 packages=(
 	# the kernel and the module
-	make gcc-14 clang-19 lld-19 llvm-19 libclang-19-dev bindgen rustc rust-src flex bison bc libelf-dev libssl-dev openssl
+	make gcc-14 clang-19 lld-19 llvm-19 libclang-19-dev bindgen rustc rust-src flex bison bc
+	libelf-dev libssl-dev openssl
 	pahole python3 xz-utils zstd lz4 cpio kmod rsync perl file
 	# checking this source
 	rustfmt rust-clippy shellcheck
@@ -32,7 +33,8 @@ packages=(
 
 install_host_tools() {
 	apt-get update
-	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends mmdebstrap debian-archive-keyring procps mount
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+		mmdebstrap debian-archive-keyring procps mount
 }
 
 if [[ ${1:-} == --run ]]; then
@@ -45,9 +47,12 @@ mirror=$(mirror)
 make_root() {
 	local options
 	mapfile -t options < <(apt_proxy_options)
-	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
-		--aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' "${options[@]}" \
-		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
+		--include="$(IFS=,; echo "${packages[*]}")" \
+		--aptopt='APT::Install-Recommends "false"' \
+		--aptopt='APT::Sandbox::User "root"' "${options[@]}" \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
 		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' \
 		trixie "$part" \
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
@@ -57,9 +62,11 @@ make_root() {
 if part_begin buildenv trixie "$mirror ${packages[*]} $(declare -f make_root)"; then
 	need_space 12
 	in_namespaces true 2>/dev/null ||
-		die "this machine does not let root make mount and PID namespaces: use a virtual machine, or a container with CAP_SYS_ADMIN"
+		die "this machine does not let root make mount and PID namespaces:" \
+			"use a virtual machine, or a container with CAP_SYS_ADMIN"
 	say "making the build environment (once)"
-	if ! type -P mmdebstrap pkill mount >/dev/null || [[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
+	if ! type -P mmdebstrap pkill mount >/dev/null ||
+		[[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
 		step "installing mmdebstrap on this machine" install_host_tools
 	fi
 	scratch run

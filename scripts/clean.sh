@@ -15,9 +15,11 @@ names=(module-\* lint-\* host)
 
 # Removes the files that a build with M=<this tree> leaves in the tree.
 in_tree() {
-	find "$tree" -name .git -prune -o -type f \( -name '*.o' -o -name '*.ko' -o -name '*.mod' -o -name '*.mod.c' -o -name '*.cmd' \
-		-o -name '.*.d' -o -name '*.rmeta' -o -name '*.rsi' -o -name modules.order -o -name Module.symvers \
-		-o -path '*/src/linux/bindings_generated.rs' -o -path '*/src/linux/bindings_static.c' \) -print0 | xargs -0r rm -f
+	find "$tree" -name .git -prune -o -type f \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
+		-o -name '*.mod.c' -o -name '*.cmd' -o -name '.*.d' -o -name '*.rmeta' \
+		-o -name '*.rsi' -o -name modules.order -o -name Module.symvers \
+		-o -path '*/src/linux/bindings_generated.rs' \
+		-o -path '*/src/linux/bindings_static.c' \) -print0 | xargs -0r rm -f
 }
 in_tree
 
@@ -35,7 +37,11 @@ for name in "${names[@]}"; do
 		fi
 		for item in "$dir" "$dir"/*/; do
 			exec {item_fd}<"$item"
-			flock -n "$item_fd" || { say "another run is using $item: it stays"; busy=1; continue 2; }
+			flock -n "$item_fd" || {
+				say "another run is using $item: it stays"
+				busy=1
+				continue 2
+			}
 		done
 		remove_tree "$dir"
 		exec {fd}>&-
@@ -43,6 +49,7 @@ for name in "${names[@]}"; do
 done
 if [[ ${1:-} == --all && $busy -eq 0 ]]; then
 	remove_tree "$cache/lock"
-	rmdir "$cache" 2>/dev/null || say "$cache is not empty: something in it is not from here, and stays"
+	rmdir "$cache" 2>/dev/null ||
+		say "$cache is not empty: files that these scripts have not made stay there"
 fi
 exit "$busy"

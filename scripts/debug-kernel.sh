@@ -25,7 +25,8 @@ use_part "$kernel"
 copy_source() {
 	local target=scripts/generate_rust_target.rs
 	cp -al "$kernel/source" "$part/source"
-	sed 's/"kernel-address"\]/"kernel-address", "thread"]/' "$kernel/source/$target" >"$part/target.rs"
+	sed 's/"kernel-address"\]/"kernel-address", "thread"]/' "$kernel/source/$target" \
+		>"$part/target.rs"
 	! cmp -s "$part/target.rs" "$kernel/source/$target" || return
 	mv -f "$part/target.rs" "$part/source/$target"
 }
@@ -38,10 +39,12 @@ settings() {
 configure() {
 	mkdir -p "$part/build"
 	settings >"$part/asked.config"
-	in_env "$part" make -C "$part/source" O="$part/build" KCONFIG_ALLCONFIG="$part/asked.config" LLVM=-19 allnoconfig || return
+	in_env "$part" make -C "$part/source" O="$part/build" \
+		KCONFIG_ALLCONFIG="$part/asked.config" LLVM=-19 allnoconfig || return
 	# Kconfig drops a setting whose dependencies are missing, and says nothing.
 	local missing
-	missing=$(grep '^CONFIG_' "$part/asked.config" | grep -vxFf "$part/build/.config") || return 0
+	missing=$(grep '^CONFIG_' "$part/asked.config" | grep -vxFf "$part/build/.config") ||
+		return 0
 	printf 'the configuration lacks what is asked for:\n%s\n' "$missing"
 	return 1
 }
@@ -49,7 +52,8 @@ configure() {
 # The in-tree module is configured only for the options that it selects: as part of this kernel it
 # would be in the way of ours.
 build() {
-	in_env "$part" make -C "$part/build" -j "$(nproc)" LLVM=-19 CONFIG_WIREGUARD= bzImage modules
+	in_env "$part" make -C "$part/build" -j "$(nproc)" LLVM=-19 CONFIG_WIREGUARD= \
+		bzImage modules
 }
 
 start_log "$KERNEL-$target"

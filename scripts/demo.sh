@@ -13,5 +13,6 @@ begin "$@"
 
 demo=$tree/selftests/demo.sh
 run_job "$scripts/boot.sh" --module rust --memory "$(declared "$demo" memory 1024)" \
-	--timeout $((3 * $(declared "$demo" timeout 300))) --console "$cache/log/demo-console.log" -- /selftests/demo.sh ||
+	--timeout $((3 * $(declared "$demo" timeout 300))) --console "$cache/log/demo-console.log" \
+	-- /selftests/demo.sh ||
 	die "the demonstration failed; the kernel's console is in $cache/log/demo-console.log"

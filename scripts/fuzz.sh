@@ -26,7 +26,8 @@ seconds=${1:-60}
 mapfile -t all < <(cd "$tree/tests-host/fuzz/corpus" && printf '%s\n' *)
 [[ $# -gt 1 ]] && targets=("${@:2}") || targets=("${all[@]}")
 for target in "${targets[@]}"; do
-	[[ " ${all[*]} " == *" $target "* ]] || die "there is no target $target; there are: ${all[*]}"
+	[[ " ${all[*]} " == *" $target "* ]] ||
+		die "there is no target $target; there are: ${all[*]}"
 done
 
 start_log fuzz
@@ -43,7 +44,8 @@ flags=(
 )
 # RUSTC_BOOTSTRAP: a stable compiler accepts sanitizers only with it.
 step "building the programs to fuzz" in_cargo env RUSTC_BOOTSTRAP=1 RUSTFLAGS="${flags[*]}" \
-	CUSTOM_LIBFUZZER_PATH="$libraries/libclang_rt.fuzzer-x86_64.a" CUSTOM_LIBFUZZER_STD_CXX=stdc++ \
+	CUSTOM_LIBFUZZER_PATH="$libraries/libclang_rt.fuzzer-x86_64.a" \
+	CUSTOM_LIBFUZZER_STD_CXX=stdc++ \
 	cargo build --locked --release --target x86_64-unknown-linux-gnu --package fuzz
 
 failed=0

@@ -5,7 +5,8 @@
 # on the console. The console is ttyS0. The output of the command goes to ttyS1, where no kernel
 # message can break a line.
 
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM=dumb
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

@@ -19,7 +19,8 @@
 begin "$@"
 
 packages=(
-	iproute2 iperf3 iputils-ping iputils-arping ncat iptables nftables wireguard-go ethtool tcpdump procps kmod conntrack
+	iproute2 iperf3 iputils-ping iputils-arping ncat iptables nftables wireguard-go ethtool
+	tcpdump procps kmod conntrack
 	psmisc python3 systemd python3-pyroute2 python3-yaml python3-jsonschema python3-cryptography
 )
 
@@ -30,10 +31,14 @@ mirror=$(mirror)
 make_root() {
 	local options
 	mapfile -t options < <(apt_proxy_options)
-	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" \
-		--aptopt='APT::Install-Recommends "false"' --aptopt='APT::Sandbox::User "root"' "${options[@]}" \
-		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
+		--include="$(IFS=,; echo "${packages[*]}")" \
+		--aptopt='APT::Install-Recommends "false"' \
+		--aptopt='APT::Sandbox::User "root"' "${options[@]}" \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/info/*' \
 		trixie "$part/root" \
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
 }
@@ -46,11 +51,14 @@ add_tools() {
 	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" >"$apt/sources.list"
 	# The index of a testing suite is valid for a week only, and a mirror may be older than
 	# that; its signature is checked all the same.
-	local options=(-o Acquire::Check-Valid-Until=false -o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-" -o "Dir::State::Lists=$apt/lists"
+	local options=(-o Acquire::Check-Valid-Until=false
+		-o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-"
+		-o "Dir::State::Lists=$apt/lists"
 		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Update::Error-Mode=any)
 	in_env "$apt" apt-get "${options[@]}" update || return
 	in_env "$apt" apt-get "${options[@]}" download wireguard-tools || return
-	in_env "$apt" dpkg-deb -x "$(cd "$apt" && echo wireguard-tools_*.deb)" "$part/root" || return
+	in_env "$apt" dpkg-deb -x "$(cd "$apt" && echo wireguard-tools_*.deb)" "$part/root" ||
+		return
 	in_env "$part" chroot root wg --version
 }
 
@@ -58,7 +66,8 @@ add_tools() {
 # boot.
 slim() {
 	local root=$part/root
-	rm -rf "$root"/var/cache/apt "$root"/var/lib/apt "$root"/usr/share/{doc,man,info,locale,zoneinfo,bash-completion,i18n} \
+	rm -rf "$root"/var/cache/apt "$root"/var/lib/apt \
+		"$root"/usr/share/{doc,man,info,locale,zoneinfo,bash-completion,i18n} \
 		"$root"/usr/lib/x86_64-linux-gnu/{gconv,perl-base} "$root"/usr/bin/perl*
 	rm -f "$root/etc/resolv.conf"
 	ln -snf ../run/resolv.conf "$root/etc/resolv.conf"
@@ -66,24 +75,29 @@ slim() {
 
 pack() {
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	in_env "$part/$1" bash -c 'set -o pipefail; find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >"$1"' pack "$part/$2"
+	in_env "$part/$1" bash -c \
+		'set -o pipefail; find . -print0 | cpio --quiet --null -o -H newc --owner=+0:+0 >"$1"' \
+		pack "$part/$2"
 }
 
 # Copies the modules without the kernel, and the selftests and netlink files of the kernel's source,
 # unmodified.
 collect_kernel() {
 	local modules=$part/root/usr/lib/modules linux=$part/root/usr/src/linux
-	mkdir -p "$modules" "$part/root/selftests-upstream" "$linux/Documentation" "$linux/tools/net"
+	mkdir -p "$modules" "$part/root/selftests-upstream" "$linux/Documentation" \
+		"$linux/tools/net"
 	cp -a "$kernel/stock/usr/lib/modules/$version" "$modules/"
 	rm -f "$modules/$version"/{vmlinuz,System.map,config,build,source}
-	cp -a "$kernel/source/tools/testing/selftests/"{wireguard,kselftest} "$part/root/selftests-upstream/"
+	cp -a "$kernel/source/tools/testing/selftests/"{wireguard,kselftest} \
+		"$part/root/selftests-upstream/"
 	rm -rf "$part/root/selftests-upstream/wireguard/qemu"
 	cp -a "$kernel/source/Documentation/netlink" "$linux/Documentation/"
 	cp -a "$kernel/source/tools/net/ynl" "$linux/tools/net/"
 }
 
 start_log
-if part_begin guest system "$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"; then
+if part_begin guest system \
+	"$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"; then
 	need_space 4
 	say "making the guests' system"
 	scratch run

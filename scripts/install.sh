@@ -10,7 +10,8 @@
 # trixie-backports); DESTDIR, put before /lib/modules.
 
 # The running kernel's release, such as 7.3.4+deb13-amd64, names the series and the flavour.
-if [[ -z ${SERIES:-}${FLAVOUR:-} && $(uname -r) =~ ^([7-9]\.[0-9]+)\.[0-9]+\+deb13-([a-z0-9-]+)$ ]]; then
+if [[ -z ${SERIES:-}${FLAVOUR:-} &&
+	$(uname -r) =~ ^([7-9]\.[0-9]+)\.[0-9]+\+deb13-([a-z0-9-]+)$ ]]; then
 	export SERIES=${BASH_REMATCH[1]} FLAVOUR=${BASH_REMATCH[2]}
 fi
 
@@ -18,14 +19,16 @@ fi
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-command -v depmod >/dev/null || die "depmod is missing: install the package kmod, then run this again"
+command -v depmod >/dev/null ||
+	die "depmod is missing: install the package kmod, then run this again"
 
 call module module.sh
 call kernel kernel.sh
 version=$(<"$kernel/version")
 modules=${DESTDIR:-}/lib/modules/$version
 [[ -n ${DESTDIR:-} || -d $modules ]] ||
-	die "the kernel $version is not installed on this machine: install or upgrade linux-image-$FLAVOUR from trixie-backports, then run this again"
+	die "the kernel $version is not installed on this machine: install or upgrade" \
+		"linux-image-$FLAVOUR from trixie-backports, then run this again"
 
 mkdir -p "$modules/updates"
 cp "$module" "$modules/updates/wireguard.ko.new"
@@ -33,5 +36,6 @@ mv "$modules/updates/wireguard.ko.new" "$modules/updates/wireguard.ko"
 depmod ${DESTDIR:+-b "$DESTDIR"} "$version"
 say "installed $modules/updates/wireguard.ko"
 if [[ -z ${DESTDIR:-} && -d /sys/module/wireguard ]]; then
-	say "A module wireguard is loaded now, and stays until it is unloaded: modprobe -r wireguard && modprobe wireguard"
+	say "A module wireguard is loaded now, and stays until it is unloaded:" \
+		"modprobe -r wireguard && modprobe wireguard"
 fi

@@ -36,7 +36,8 @@ releases() {
 
 # package_version PACKAGE: prints its newest version in the package lists.
 package_version() {
-	in_env / apt-cache show --no-all-versions "$1" 2>/dev/null | sed -n 's/^Version: //p' | head -n 1
+	in_env / apt-cache show --no-all-versions "$1" 2>/dev/null |
+		sed -n 's/^Version: //p' | head -n 1
 }
 
 # The newest part of this series that is complete, if any.
@@ -56,9 +57,11 @@ refresh() {
 			found=$(present)
 			if [[ -z $found ]]; then
 				tail -n 5 "$log" | sed "s/^/${SAY:-}  | /" >&2
-				die "the Debian archive $(mirror) cannot be reached: check the network, or name another mirror in MIRROR, then run this again"
+				die "the Debian archive $(mirror) cannot be reached: check the network," \
+					"or name another mirror in MIRROR, then run this again"
 			fi
-			say "  the Debian archive cannot be reached: staying with the kernel that is here"
+			say "  the Debian archive cannot be reached:" \
+				"staying with the kernel that is here"
 			use_part "$found"
 			echo "$found"
 			exit 0
@@ -76,24 +79,28 @@ find_newest() {
 	fi
 	version=$(releases | grep "^${SERIES//./\\.}\." | tail -n 1 || true)
 	[[ -n $version ]] ||
-		die "trixie-backports has no kernel $SERIES for $FLAVOUR; it has $(releases | cut -d . -f 1-2 | sort -Vu | xargs)"
+		die "trixie-backports has no kernel $SERIES for $FLAVOUR; it has" \
+			"$(releases | cut -d . -f 1-2 | sort -Vu | xargs)"
 	package=$(package_version "linux-headers-$version")
 	[[ $(package_version "linux-source-$SERIES") == "$package" ]] ||
-		die "the archive has linux-headers-$version in version $package, but not linux-source-$SERIES in that version: try again later, or another SERIES"
+		die "the archive has linux-headers-$version in version $package, but not" \
+			"linux-source-$SERIES in that version: try again later, or another SERIES"
 	echo "$version $package" >"$answer"
 }
 
 download() {
 	mkdir -p "$part/deb"
-	in_env "$part/deb" apt-get download "linux-source-$SERIES=$package" "linux-headers-$version=$package" \
-		"linux-binary-$version=$package" "linux-modules-$version=$package" "linux-base-$version=$package"
+	in_env "$part/deb" apt-get download "linux-source-$SERIES=$package" \
+		"linux-headers-$version=$package" "linux-binary-$version=$package" \
+		"linux-modules-$version=$package" "linux-base-$version=$package"
 }
 
 # Unpacks the kernel as Debian ships it, and its header package, into stock/.
 unpack_stock() {
 	local deb
 	for deb in headers binary modules base; do
-		in_env "$part" dpkg-deb -x "$(cd "$part" && echo deb/linux-$deb-*.deb)" stock || return
+		in_env "$part" dpkg-deb -x "$(cd "$part" && echo deb/linux-$deb-*.deb)" stock ||
+			return
 	done
 	in_env "$part" depmod -b stock/usr "$version"
 }
@@ -101,7 +108,8 @@ unpack_stock() {
 unpack_source() {
 	in_env "$part" dpkg-deb -x "$(cd "$part" && echo deb/linux-source-*.deb)" unpacked || return
 	mkdir "$part/source"
-	in_env "$part" tar -C source --strip-components=1 -xf "unpacked/usr/src/linux-source-$SERIES.tar.xz" || return
+	in_env "$part" tar -C source --strip-components=1 \
+		-xf "unpacked/usr/src/linux-source-$SERIES.tar.xz" || return
 	rm -rf "$part/unpacked" "$part/deb"
 }
 
@@ -119,7 +127,8 @@ prepare() {
 	mkdir "$part/build"
 	cp "$headers/.config" "$headers/.kernelvariables" "$part/build/"
 	in_env "$part" make -C source O="$part/build" -j "$(nproc)" olddefconfig || return
-	in_env "$part" make -C source O="$part/build" -j "$(nproc)" prepare modules_prepare || return
+	in_env "$part" make -C source O="$part/build" -j "$(nproc)" prepare modules_prepare ||
+		return
 	cp "$headers/Module.symvers" "$part/build/"
 	diff "$headers/.config" "$part/build/.config"
 	if ! cmp <(compilers "$headers/.config") <(compilers "$part/build/.config"); then
@@ -139,7 +148,8 @@ if [[ ! -e $(echo "$cache/kernel-$target/$version"-*/.complete) ]]; then
 	find_newest
 fi
 
-if part_begin "kernel-$target" "$version" "$package $(<"$env/.packages") $(declare -f unpack_stock unpack_source compilers prepare)"; then
+if part_begin "kernel-$target" "$version" "$package $(<"$env/.packages") $(
+	declare -f unpack_stock unpack_source compilers prepare)"; then
 	need_space 8
 	say "preparing the kernel $version"
 	step "downloading the kernel and its source" download

@@ -161,9 +161,11 @@ step() {
 		say "  $text: failed after $((SECONDS - start)) s. The last lines of $log:"
 		tail -c +$((mark + 1)) "$log" | tail -n 40 | sed "s/^/${SAY:-}  | /" >&2
 		if tail -c +$((mark + 1)) "$log" | grep -q 'No space left on device'; then
-			die "the file system of $cache is full: free some space, or set XDG_CACHE_HOME to a larger one, then run this again"
+			die "the file system of $cache is full: free some space, or set XDG_CACHE_HOME" \
+				"to a larger one, then run this again"
 		elif tail -c +$((mark + 1)) "$log" | grep -qE 'Temporary failure resolving|Could not (resolve|connect)|Failed to fetch|Unable to connect'; then
-			die "the Debian archive $(mirror) cannot be reached: check the network, or name another mirror in MIRROR, then run this again"
+			die "the Debian archive $(mirror) cannot be reached: check the network," \
+				"or name another mirror in MIRROR, then run this again"
 		fi
 		exit 1
 	fi
@@ -191,7 +193,8 @@ call() {
 # ---- the machine -------------------------------------------------------------------------------
 
 need_root() {
-	[[ $(id -u) -eq 0 ]] || die "the lab needs root (it makes a Debian chroot and namespaces): run it again as root"
+	[[ $(id -u) -eq 0 ]] ||
+		die "the lab needs root (for a Debian chroot and namespaces): run it again as root"
 }
 
 need_debian() {
@@ -202,7 +205,9 @@ need_debian() {
 	fi
 	arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
 	[[ $id == debian && ($version == 12 || $version == 13) && $arch == amd64 ]] ||
-		die "the lab runs on Debian 12 or 13 on amd64, and this is ${id:-an unknown system} ${version:-} on $arch: use such a machine or virtual machine"
+		die "the lab runs on Debian 12 or 13 on amd64, and this is" \
+			"${id:-an unknown system} ${version:-} on $arch:" \
+			"use such a machine or virtual machine"
 }
 
 # need_space GIGABYTES: ends the script if the cache's file system has less room.
@@ -211,7 +216,8 @@ need_space() {
 	mkdir -p "$cache"
 	free=$(df --output=avail -B1G "$cache" | tail -n 1)
 	[[ $free -ge $1 ]] ||
-		die "$cache has ${free// /} GB free and this needs $1 GB: free some space, or set XDG_CACHE_HOME to a larger file system"
+		die "$cache has ${free// /} GB free and this needs $1 GB: free some space," \
+			"or set XDG_CACHE_HOME to a larger file system"
 }
 
 # Called first by every script: answers --help, then checks the machine, SERIES, KERNEL and the
@@ -227,8 +233,10 @@ begin() {
 	need_debian
 	need_root
 	[[ $SERIES =~ ^[0-9]+\.[0-9]+$ ]] || die "SERIES=$SERIES is not a kernel series such as 7.3"
-	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] || die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
-	mkdir -p "$cache" 2>/dev/null || die "cannot write to $cache: set XDG_CACHE_HOME to a directory that can be written"
+	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] ||
+		die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
+	mkdir -p "$cache" 2>/dev/null ||
+		die "cannot write to $cache: set XDG_CACHE_HOME to a writable directory"
 }
 
 # ---- parts -------------------------------------------------------------------------------------
@@ -368,9 +376,11 @@ in_env() {
 		cd "$env"
 		exec chroot . /usr/bin/env -i -C "$dir" "$@"
 	' in_env "$env" "$dir" "$cache" "$tree" -- \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" \
-		DEBIAN_FRONTEND=noninteractive \
-		${http_proxy:+http_proxy="$http_proxy"} ${https_proxy:+https_proxy="$https_proxy"} ${no_proxy:+no_proxy="$no_proxy"} \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		HOME=/root LC_ALL=C.UTF-8 TERM="${TERM:-dumb}" DEBIAN_FRONTEND=noninteractive \
+		${http_proxy:+http_proxy="$http_proxy"} \
+		${https_proxy:+https_proxy="$https_proxy"} \
+		${no_proxy:+no_proxy="$no_proxy"} \
 		"$@"
 }
 
@@ -383,7 +393,8 @@ work_begin() {
 	work=$cache/$1/$(sha256sum <<<"$tree" | cut -c 1-12)
 	lock "$1"
 	for old in "$cache/$1"/*/; do
-		[[ ! -d $old || -d $(head -n 1 "$old/.made-for" 2>/dev/null) ]] || remove_tree "$old"
+		[[ ! -d $old || -d $(head -n 1 "$old/.made-for" 2>/dev/null) ]] ||
+			remove_tree "$old"
 	done
 	if [[ $(cat "$work/.made-for" 2>/dev/null) != "$tree"$'\n'"$2" ]]; then
 		remove_tree "$work"
@@ -444,7 +455,8 @@ mirror() {
 		return
 	fi
 	# shellcheck disable=SC2016 # for apt to expand
-	uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 2>/dev/null |
+	uri=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' \
+		'Identifier: Packages' 2>/dev/null |
 		awk '$2 ~ /^(bookworm|trixie|stable|oldstable)$/ && $3 == "main" { print $1; exit }')
 	# The URI names a file with a list of mirrors: take the first.
 	if [[ $uri == mirror+file:* ]]; then
@@ -457,5 +469,6 @@ mirror() {
 
 # Prints the mmdebstrap options that hand on the proxy settings of the machine's own apt.
 apt_proxy_options() {
-	apt-config dump 2>/dev/null | sed -n 's/^\(Acquire::https\?::Proxy[^ ]*\) "\([^"]\+\)";$/--aptopt=\1 "\2"/p'
+	apt-config dump 2>/dev/null |
+		sed -n 's/^\(Acquire::https\?::Proxy[^ ]*\) "\([^"]\+\)";$/--aptopt=\1 "\2"/p'
 }

@@ -18,7 +18,8 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
-name=module-$target build=$kernel/build text="building the module for $(<"$kernel/version")" tools=()
+name=module-$target build=$kernel/build tools=()
+text="building the module for $(<"$kernel/version")"
 if [[ $KERNEL != stock ]]; then
 	call debug debug-kernel.sh
 	use_part "$(dirname "$debug")"
@@ -31,6 +32,7 @@ step "$text" in_env "$work" make -C "$build" M="$work" -j "$(nproc)" "${tools[@]
 sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2
 [[ -e $module ]] || die "the build made no wireguard.ko: see $log"
 if [[ $KERNEL != stock ]]; then
-	in_env "$work" nm src/wireguard_main.o | grep ' U __[at]san_' >/dev/null || die "the kernel has ${KERNEL^^}, but it does not watch the Rust code"
+	in_env "$work" nm src/wireguard_main.o | grep ' U __[at]san_' >/dev/null ||
+		die "the kernel has ${KERNEL^^}, but it does not watch the Rust code"
 fi
 echo "$module"

@@ -23,7 +23,8 @@ mv tests-host/Cargo.lock .
 ln -s tests-host/fuzz fuzz
 sed -e 's|^members = .*|members = ["tests-host/kernel", "tests-host/macros"]|' \
 	-e 's|path = "kernel"|path = "tests-host/kernel"|' \
-	-e 's|^name = "wireguard-host"|&\nbuild = "tests-host/build.rs"|' tests-host/Cargo.toml >Cargo.toml
+	-e 's|^name = "wireguard-host"|&\nbuild = "tests-host/build.rs"|' tests-host/Cargo.toml \
+	>Cargo.toml
 rm tests-host/Cargo.toml
 mv tests-host/src/fuzz* tests-host/src/wycheproof.rs src/
 awk '
@@ -37,7 +38,8 @@ rm tests-host/src/lib.rs
 status=0
 run_job in_cargo env CARGO_TARGET_DIR="$work/target-mutants" \
 	cargo mutants --dir "$work/mutants" --in-place --no-shuffle --output "$work" --timeout 120 \
-	--colors never --file 'src/protocol/**' --file 'src/allowedips.rs' --file 'src/allowedips/*.rs' \
+	--colors never --file 'src/protocol/**' --file 'src/allowedips.rs' \
+	--file 'src/allowedips/*.rs' \
 	--file 'src/ratelimiter.rs' --file 'src/peerlookup.rs' --exclude '**/tests.rs' \
 	--exclude '**/tests/*.rs' --exclude-re '\btests::' "$@" -- --lib || status=$?
 # 2: the tests missed some changes. 3: with some changes the tests did not end.

@@ -41,9 +41,12 @@ typedef struct { struct qemu_plugin_scoreboard *score; size_t offset; } qemu_plu
 enum { ADD_U64 = 0 };
 enum { NO_REGS = 0 };
 
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb, int op, qemu_plugin_u64 entry, uint64_t imm);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, void (*cb)(unsigned int, void *), int flags,
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
+					   void (*cb)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(struct qemu_plugin_tb *tb, int op,
+						       qemu_plugin_u64 entry, uint64_t imm);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+					    void (*cb)(unsigned int, void *), int flags,
 					    void *userdata);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
@@ -69,7 +72,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t address[COUNTERS];	/* of each counter's block */
 static uint32_t bucket[BUCKETS];	/* addresses to counters; 0 is an empty one */
 static uint32_t used = FIRST;
-static uint64_t before[COUNTERS];	/* what the counters were at the beginning of the interval */
+static uint64_t before[COUNTERS];	/* the counters at the beginning of the interval */
 static bool inside;
 static unsigned int number;
 static FILE *out;
@@ -142,7 +145,8 @@ static void on_end(unsigned int vcpu, void *unused)
 			fprintf(out, "%" PRIx64 " %" PRIu64 "\n", address[i], count);
 		before[i] = 0;
 	}
-	fprintf(out, "user %" PRIu64 "\nlost %" PRIu64 "\nend\n", value(USER) - before[USER], value(LOST) - before[LOST]);
+	fprintf(out, "user %" PRIu64 "\nlost %" PRIu64 "\nend\n", value(USER) - before[USER],
+		value(LOST) - before[LOST]);
 	if (fflush(out))
 		fail("cannot write the counts");
 	pthread_mutex_unlock(&lock);
@@ -159,14 +163,16 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 		which = counter(vaddr);
 		pthread_mutex_unlock(&lock);
 	}
-	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(tb, ADD_U64, (qemu_plugin_u64){ score, which * sizeof(uint64_t) }, n);
+	qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu(
+		tb, ADD_U64, (qemu_plugin_u64){ score, which * sizeof(uint64_t) }, n);
 	if (which != USER)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
 		uint8_t bytes[3];
 
-		if (qemu_plugin_insn_size(insn) != sizeof(bytes) || qemu_plugin_insn_data(insn, bytes, sizeof(bytes)) != sizeof(bytes))
+		if (qemu_plugin_insn_size(insn) != sizeof(bytes) ||
+		    qemu_plugin_insn_data(insn, bytes, sizeof(bytes)) != sizeof(bytes))
 			continue;
 		if (!memcmp(bytes, begin, sizeof(bytes)))
 			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_begin, NO_REGS, NULL);
