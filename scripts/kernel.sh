@@ -57,8 +57,9 @@ refresh() {
 			found=$(present)
 			if [[ -z $found ]]; then
 				tail -n 5 "$log" | sed "s/^/${SAY:-}  | /" >&2
-				die "the Debian archive $(mirror) cannot be reached: check the network," \
-					"or name another mirror in MIRROR, then run this again"
+				die "the Debian archive $(mirror) cannot be reached:" \
+					"check the network, or name another mirror in MIRROR," \
+					"then run this again"
 			fi
 			say "  the Debian archive cannot be reached:" \
 				"staying with the kernel that is here"

@@ -161,8 +161,8 @@ step() {
 		say "  $text: failed after $((SECONDS - start)) s. The last lines of $log:"
 		tail -c +$((mark + 1)) "$log" | tail -n 40 | sed "s/^/${SAY:-}  | /" >&2
 		if tail -c +$((mark + 1)) "$log" | grep -q 'No space left on device'; then
-			die "the file system of $cache is full: free some space, or set XDG_CACHE_HOME" \
-				"to a larger one, then run this again"
+			die "the file system of $cache is full: free some space," \
+				"or set XDG_CACHE_HOME to a larger one, then run this again"
 		elif tail -c +$((mark + 1)) "$log" | grep -qE 'Temporary failure resolving|Could not (resolve|connect)|Failed to fetch|Unable to connect'; then
 			die "the Debian archive $(mirror) cannot be reached: check the network," \
 				"or name another mirror in MIRROR, then run this again"

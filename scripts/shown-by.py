@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Keeps what docs/*.md says of tests equal to the tests that there are.
+"""Keeps the names of tests in docs/*.md equal to those of the tests that there are.
 
     scripts/shown-by.py            rewrites the documents in place
-    scripts/shown-by.py --check    changes nothing, and fails if something would have to be changed
+    scripts/shown-by.py --check    changes nothing, and fails if a document is out of date
 
 A table whose last column is called "shown by" names tests there, in plain words:
 
@@ -32,7 +32,7 @@ BEGIN, END = "<!-- other tests -->", "<!-- end of other tests -->"
 
 
 class Wrong(Exception):
-    """A sentence that says what is wrong in the documents."""
+    """A sentence that names a mistake in the documents."""
 
 
 def link(text, path):
@@ -44,7 +44,7 @@ class Tests:
     """The tests that there are."""
 
     def __init__(self):
-        # Program -> its file, its tests with what they look at.
+        # Program -> its file, and its tests with their descriptions.
         self.files, self.programs, self.suites = {}, {}, {}
         for file in sorted((TREE / "selftests").rglob("*.sh")):
             if not os.access(file, os.X_OK) or not re.search(r'\brun "\$@"', file.read_text()):
@@ -60,11 +60,11 @@ class Tests:
             for name in re.findall(r"^#\[.*\bkunit_tests\((\w+)\)\]", file.read_text(), re.M):
                 self.suites[name] = file.relative_to(TREE)
         self.targets = set(re.findall(r"^([a-z-]+):", (TREE / "Makefile").read_text(), re.M))
-        # What rows name: (program, test), or ("KUnit", suite).
+        # The tests that rows name: (program, test), or ("KUnit", suite).
         self.named = set()
 
     def item(self, kind, name):
-        """How a row names a test, or `all` tests of a program."""
+        """The name of a test in a row, or `all` for all tests of a program."""
         if kind == "KUnit":
             if name not in self.suites:
                 raise Wrong(f"there is no KUnit suite {name}")
