@@ -12,7 +12,8 @@ use crate::protocol::{
 };
 use std::collections::BTreeSet;
 
-/// Tries counters near the last one, far from it, and near both ends of the window and the limit.
+/// Tries counters near the last one, far from it, near the old end of the window, and near the
+/// limit.
 pub fn replay(bytes: &[u8]) {
     let mut script = Script(bytes);
     let mut window = ReplayWindow::new();
