@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/lint.sh
 #
-# Checks this source tree with the tools of the build environment, and prints the results in KTAP: rustfmt with the
-# kernel's settings, clippy with the kernel's, the C compiler's warnings, that nothing in the module can panic, where `unsafe` is,
-# how the module ends, licence lines, the scripts with shellcheck, that the documents name the tests
-# and files that are there, and the version.
+# Checks this source tree with the tools of the build environment, and prints the results in KTAP:
+# rustfmt and clippy with the kernel's settings, the C compiler's warnings, that nothing in the
+# module can panic, where `unsafe` is, how the module ends, licence lines, what shellcheck says of
+# the scripts, the width and the words of comments, that the documents name the tests and files
+# that are there, and the version.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -25,7 +26,8 @@ mapfile -t host < <(cd "$work" && find tests-host -name '*.rs' | sort)
 [[ ${#rust[@]} -gt 0 && ${#host[@]} -gt 0 ]] || die "there is no Rust in src/ or in tests-host/"
 
 number=0 failed=0
-# check TEXT COMMAND…: runs COMMAND, and reports whether it succeeded, and what it prints if it did not.
+# check TEXT COMMAND…: runs COMMAND, and reports whether it succeeded. If it did not, shows what it
+# printed.
 check() {
 	local text=$1 status=0
 	shift
@@ -46,7 +48,7 @@ formatted() {
 		"${host[@]}"
 }
 
-# Both compilers have to look at everything each time, or they would not repeat what they had to say.
+# Both compilers print the warnings of a file only when they compile it, so everything is compiled.
 quiet_build() {
 	find "$work/src" -name '*.o' -delete
 	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" CLIPPY=1 modules || return
@@ -65,8 +67,8 @@ confined() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
-# With the kernel crate's own traits nobody waits for timers and RCU callbacks when the module goes:
-# linux::module sees to that.
+# With the kernel crate's own traits nothing waits for timers and RCU callbacks when the module goes.
+# linux::module does.
 ended() {
 	local found
 	found=$(cd "$work" && grep -nwE 'InPlaceModule|kernel::Module' "${rust[@]}" |
@@ -75,7 +77,7 @@ ended() {
 	grep -qE '^    type: linux::module::Ending<' "$work/src/wireguard_main.rs"
 }
 
-# What runs in the guest splits words on purpose, so only errors count there.
+# The scripts for guests split words on purpose, so only errors count there.
 scripts_are_sound() {
 	in_env "$tree" bash -c 'shellcheck -x -S style scripts/*.sh .ci/run && shellcheck -s bash -x -S error selftests/*.sh'
 }
@@ -89,8 +91,8 @@ licensed() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
-# An index out of bounds, or an overflow, is a BUG in the kernel. Where the compiler cannot rule one out, the object refers to
-# core::panicking.
+# An index out of bounds, or an overflow, is a BUG in the kernel. Where the compiler cannot rule one
+# out, the object refers to core::panicking.
 never_panics() {
 	local found
 	found=$(in_env "$work" x86_64-linux-gnu-objdump -dr --no-show-raw-insn wireguard.ko) || { echo "$found"; return 1; }
@@ -99,7 +101,20 @@ never_panics() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
-# The documents name the tests that there are, their links lead somewhere, their picture is not stale.
+# Comments have at most 100 columns, and none says "at once", which means inline, concurrently or
+# together.
+worded() {
+	local found
+	found=$(cd "$tree" && find src scripts selftests tests-host docs Kbuild Makefile ./*.md -type f \
+		! -path '*/mutants/*' ! -name '*_generated.rs' ! -name bindings_static.c ! -name CONTRIBUTING.md \
+		! -path scripts/lint.sh ! -path '*/target/*' -print0 |
+		LC_ALL=C.UTF-8 xargs -0 grep -niE '\bat once\b|^[[:space:]]*(#|//|\* ).{100}' |
+		grep -v '^[^:]*\.md:[0-9]*:#' | cut -c 1-160)
+	[[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+# The documents name the tests that there are, their links lead somewhere, their picture is not
+# stale.
 documented() {
 	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py &&
 		scripts/architecture-picture.py --check'
@@ -115,7 +130,7 @@ versioned() {
 }
 
 echo 'KTAP version 1'
-echo '1..9'
+echo '1..10'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
 check 'nothing in the module can panic' never_panics
@@ -123,6 +138,7 @@ check 'unsafe is in src/linux/ alone' confined
 check 'the module ends with the wait for its callbacks' ended
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
+check 'comments keep to 100 columns and to the words of the project' worded
 check 'the documents name the tests and files that are there' documented
 check 'the module says the version that CHANGELOG.md begins with' versioned
 [[ $failed -eq 0 ]]

@@ -75,11 +75,11 @@ mod handshake;
 pub(crate) use handshake::HandshakeQueue;
 
 /// Up to this many messages that arrive together are decrypted inline.
-const MAX_DECRYPTED_AT_ONCE: usize = 2;
+const MAX_DECRYPTED_INLINE: usize = 2;
 /// A batch of up to this many bytes is decrypted inline, whatever else has arrived: handing it to a
 /// worker costs more than decrypting it, as was measured with single datagrams of 64 bytes from
 /// 1,000 peers in turn.
-const MAX_BYTES_AT_ONCE: usize = 512;
+const MAX_BYTES_INLINE: usize = 512;
 /// Most messages of a batch, so that other CPUs have something to do, too.
 const MAX_BATCH: usize = 64;
 /// Bytes of a UDP header.
@@ -150,7 +150,7 @@ impl Device {
     ) -> usize {
         let mut done: usize = 0;
         // A few messages are decrypted inline. More are worth the help of other CPUs.
-        let few = arrived.len() <= MAX_DECRYPTED_AT_ONCE;
+        let few = arrived.len() <= MAX_DECRYPTED_INLINE;
         let guard = rcu::Guard::new();
         while let Some(mut first) = arrived.pop_front() {
             let receiver = first.cb::<PacketCb>().receiver;
@@ -181,8 +181,8 @@ impl Device {
             if peer.is_dead() {
                 continue;
             }
-            let at_once = few || bytes <= MAX_BYTES_AT_ONCE;
-            if at_once {
+            let inline = few || bytes <= MAX_BYTES_INLINE;
+            if inline {
                 if let Some(claimed) = claim_idle(peer) {
                     let packets = decrypt_packets(&keypair, packets.into_packets());
                     done = done.saturating_add(deliver(peer, &keypair, packets, dev, napi));
@@ -193,7 +193,7 @@ impl Device {
             // If there is no memory or no room the packets are dropped, as on any full queue of a
             // router.
             let _ = Batch::new(keypair, packets).and_then(|batch| {
-                if at_once {
+                if inline {
                     decrypt(&*peer.rx_queue.append(batch)?);
                     return Ok(());
                 }

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn initiator_uses_new_keys_at_once() {
+    fn initiator_uses_new_keys_immediately() {
         let mut slots = Slots::new();
         assert_eq!(slots.insert(1, true), [None, None]);
         assert_eq!(content(&slots), [None, Some(1), None]);
