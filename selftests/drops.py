@@ -19,7 +19,8 @@ import time
 import peer
 import wgnl
 from machine import LIMIT, NoWorkers, until
-from peer import COOKIE, DATA, INITIATION, LENGTHS, LOW_ORDER, REJECT_AFTER_MESSAGES, RESPONSE, Peer
+from peer import (COOKIE, DATA, INITIATION, LENGTHS, LOW_ORDER, REJECT_AFTER_MESSAGES, RESPONSE,
+                  UDP_SEGMENT, Peer)
 from wire import ipv4, ipv6, udp
 
 PORT = 51820
@@ -178,7 +179,7 @@ def xmit(key):
 
     # The sender gets an ICMP error, too, also for a packet that was to be segmented.
     v4.setsockopt(socket.IPPROTO_IP, 11, 1)  # IP_RECVERR
-    v4.setsockopt(socket.SOL_UDP, 103, 1000)  # UDP_SEGMENT
+    v4.setsockopt(socket.SOL_UDP, UDP_SEGMENT, 1000)
     dropped("a packet to be segmented, for no peer",
             told(errno.ENOKEY, lambda: v4.sendto(bytes(5000), ("10.8.0.99", 9))), tx_errors=1)
     until("the ICMP error",
@@ -194,7 +195,7 @@ def numbers(far, session, count):
 def staged(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_UDP, 103, 8)  # UDP_SEGMENT
+    sock.setsockopt(socket.SOL_UDP, UDP_SEGMENT, 8)
 
     def send(first, last):
         for number in range(first, last):
@@ -299,7 +300,7 @@ def nft(rule):
 def outside(key):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     segmented = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    segmented.setsockopt(socket.SOL_UDP, 103, 100)  # UDP_SEGMENT
+    segmented.setsockopt(socket.SOL_UDP, UDP_SEGMENT, 100)
     nft("add table inet t; add chain inet t o { type filter hook output priority 0; }")
     # When the stack refuses a packet, IPv6 counts another kind of error than IPv4.
     for version, loopback, lost in ((4, "127.0.0.1", {"tx_dropped": 1}),

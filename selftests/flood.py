@@ -19,10 +19,9 @@ import struct
 import sys
 import time
 
-from peer import INITIATION, Peer
+from peer import INITIATION, UDP_SEGMENT, Peer
 
 RECEIVED = "/sys/class/net/wg0/statistics/rx_bytes"
-UDP_SEGMENT = 103
 SETTLE, SECONDS = 0.2, 0.5
 RATE = 8000
 

@@ -25,10 +25,9 @@ from drops import (LOG, OURS, PORT, STATISTICS, answered, at, key_of, latest, ne
                    statistics, until, wg)
 from hostile_inner import ALLOWED4, ALLOWED6, FRAME, LENGTH, OK, verdict, packet, train, with_ecn
 from peer import (COOKIE, DATA, INITIATION, LENGTHS, REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES,
-                  RESPONSE)
+                  RESPONSE, UDP_SEGMENT)
 from wire import ipv4
 
-UDP_SEGMENT = 103
 # Messages that wait at most: with 512 handshake messages wg0 is under load and answers with
 # cookies, and 1024 packets fill a queue.
 PORTION = 400

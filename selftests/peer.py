@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 INITIATION, RESPONSE, COOKIE, DATA = 1, 2, 3, 4
 LENGTHS = {INITIATION: 148, RESPONSE: 92, COOKIE: 64}
+UDP_SEGMENT = 103  # linux/udp.h
 REKEY_AFTER_MESSAGES = 2**60
 REJECT_AFTER_MESSAGES = 2**64 - 1 - 8128 - 1
 
