@@ -95,12 +95,18 @@ impl Device {
     /// under load.
     pub(super) fn consume_handshake(&self, kind: MessageType, skb: SkBuff) {
         if !self.is_addressee(kind, &skb) {
-            if let Some(endpoint) = Endpoint::from_skb(&skb) {
-                dev_dbg_ratelimited!(
-                    self,
-                    "Invalid MAC of handshake, dropping packet from {}\n",
-                    endpoint
-                );
+            match (kind, Endpoint::from_skb(&skb)) {
+                (_, None) => {}
+                (MessageType::HandshakeCookie, Some(endpoint)) => {
+                    dev_dbg_ratelimited!(self, "Receiving cookie response from {}\n", endpoint);
+                }
+                (_, Some(endpoint)) => {
+                    dev_dbg_ratelimited!(
+                        self,
+                        "Invalid MAC of handshake, dropping packet from {}\n",
+                        endpoint
+                    );
+                }
             }
             return;
         }
