@@ -817,6 +817,21 @@ def overflow(key):
     dropped("a keepalive", lambda: far.send(session.seal()), quiet=False, rx_packets=1, rx_bytes=32)
 
 
+def strangers(key):
+    far, eve = new_peer(key, "10.8.0.2/32"), new_peer(key, "10.8.0.3/32")
+    nobodys = struct.pack("<II", COOKIE, 0x12345678) + bytes(56)
+    for message in (struct.pack("<I", INITIATION) + bytes(144), bytes([RESPONSE]) + bytes(91),
+                    nobodys):
+        with NoWorkers():
+            for _ in range(6000):
+                eve.send(message)
+            far.send(far.initiation())
+        answer = far.receive(RESPONSE, COOKIE)
+        assert answer[0] == RESPONSE, "the device was under load"
+        time.sleep(0.1)  # until the next initiation is not too soon
+    silent(eve)
+
+
 def removed(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     far.sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 27)  # SO_RCVBUFFORCE
@@ -942,4 +957,4 @@ if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
         xmit, staged, small_buffer, outside, datagrams, handshakes, response, private_key, sessions,
-        cookies, data, window, inner, overflow, removed, dsfield)}[name](key)
+        cookies, data, window, inner, overflow, strangers, removed, dsfield)}[name](key)

@@ -68,6 +68,12 @@ inner() { drops inner; }
 t overflow 'handshake messages that find no room are dropped'
 overflow() { drops overflow; }
 
+t strangers 'messages of senders without the public key bring no load: a peer needs no cookie'
+strangers() {
+	[[ $WG_MODULE == rust ]] || skip 'with the C module they fill its queue'
+	drops strangers
+}
+
 t removed 'a removed peer is sent nothing more, and its messages are ignored'
 removed() { drops removed; }
 
