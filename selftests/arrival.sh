@@ -76,7 +76,9 @@ kept_together() {
 		datagrams=$(($(datagrams b) - before_datagrams))
 		walks=$(($(walks b) - before_walks))
 		note "IPv$family: $datagrams datagrams, $walks walks"
-		((datagrams > 4000))
+		# iperf3 ends when all is written. Of that, a slow tunnel never sends what waits in
+		# the socket.
+		((datagrams > 1500))
 		((walks * 3 < datagrams))
 	done
 	# With aggregation switched off, each datagram walks alone.
