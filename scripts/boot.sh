@@ -22,11 +22,12 @@
 #                         measurements in the guest do not depend on the machine or on its load;
 #                         waiting takes no time, and the guest's processors take turns on one of the
 #                         machine's
-#     --processor NAME    the emulated processor, a model of QEMU's. With the host's clock the
-#                         default is qemu64: it lacks the vector instructions that the emulator
-#                         carries out byte by byte, and is two to three times as fast. With the
-#                         clock of instructions the default is max, with everything that the
-#                         emulator knows
+#     --processor NAME    the emulated processor, a model of QEMU's. The default is max, which has
+#                         all that the emulator knows, except that it is qemu64 for the stock kernel
+#                         with the host's clock. That lacks the vector instructions which the
+#                         emulator carries out byte by byte, and is two to three times as fast. (On
+#                         the other kernels the ciphers in C, which it would use, are watched, and
+#                         slower than those in assembly.)
 #     --append ARGUMENTS  more kernel arguments
 #     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`,
 #                         the other with `b`, and the same name of a socket, which must not exist
@@ -72,7 +73,10 @@ while [[ $# -gt 0 ]]; do
 done
 [[ $role == rust || $role == c ]] || die "--module is rust or c"
 case $clock in
-host) accel=(-accel 'tcg,thread=multi' -cpu "${processor:-qemu64,+rdrand,+rdseed}") ;;
+host)
+	[[ -n $processor || $KERNEL != stock ]] || processor=qemu64,+rdrand,+rdseed
+	accel=(-accel 'tcg,thread=multi' -cpu "${processor:-max}")
+	;;
 # With ERMS, FSRM or FSRS the kernel copies and clears memory byte by byte, and each byte would
 # count as an instruction. Without them, eight bytes count as one.
 instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "${processor:-max},-erms,-fsrm,-fsrs") ;;
