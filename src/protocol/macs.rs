@@ -50,19 +50,26 @@ impl MessageWithMacs for HandshakeResponse {
 /// The right MAC of a message, to compare or to send.
 pub(super) type Mac = Secret<COOKIE_LEN>;
 
+/// Computes the right MAC of this message: over all bytes before its last `left_out`.
+fn compute_mac<const KEY: usize>(
+    message: &impl MessageWithMacs,
+    left_out: usize,
+    key: &Secret<KEY>,
+    mac: &mut Mac,
+) {
+    let bytes = message.as_bytes();
+    let end = bytes.len().saturating_sub(left_out);
+    let covered = bytes.get(..end).unwrap_or(bytes);
+    crypto::blake2s_keyed(key.as_bytes(), &[covered], mac.as_mut_bytes());
+}
+
 /// Computes the right `mac2` of this message: over all bytes before it, `mac1` included.
 pub(super) fn compute_mac2(
     message: &impl MessageWithMacs,
     cookie: &Secret<COOKIE_LEN>,
     mac: &mut Mac,
 ) {
-    let bytes = message.as_bytes();
-    let end = bytes.len().saturating_sub(COOKIE_LEN);
-    crypto::blake2s_keyed(
-        cookie.as_bytes(),
-        &[bytes.get(..end).unwrap_or(bytes)],
-        mac.as_mut_bytes(),
-    );
+    compute_mac(message, COOKIE_LEN, cookie, mac);
 }
 
 /// The keys derived from a public key: for `mac1` of messages to its owner, and for the cookies
@@ -103,13 +110,7 @@ impl MacKeys {
 
     /// Computes the right `mac1` of this message: over all bytes before it.
     pub(super) fn compute_mac1(&self, message: &impl MessageWithMacs, mac: &mut Mac) {
-        let bytes = message.as_bytes();
-        let end = bytes.len().saturating_sub(size_of::<Macs>());
-        crypto::blake2s_keyed(
-            self.mac1.as_bytes(),
-            &[bytes.get(..end).unwrap_or(bytes)],
-            mac.as_mut_bytes(),
-        );
+        compute_mac(message, size_of::<Macs>(), &self.mac1, mac);
     }
 
     /// Whether `mac1` of this message is right, that is, whether its sender knows the owner's
