@@ -363,17 +363,29 @@ roaming() {
 
 t roaming_busy 'a TCP stream survives repeated changes of its sender'"'"'s listen port'
 roaming_busy() {
-	local i
+	local port seen sender receiver
 	pair
-	(for ((i = 0; i < 8; i++)); do
-		sleep 0.5
-		ns a wg set wg0 listen-port $((4000 + i))
-	done) &
-	iperf a 10.8.0.2 -t 6 > /tmp/iperf
-	wait
-	grep receiver /tmp/iperf
+	rm -f /tmp/{stop,sent,got}
+	bg b bash -c 'ncat --recv-only -l 10.8.0.2 5555 | sha256sum > /tmp/got'; receiver=$BG
+	wait_for 'the receiver listens' listening b tcp 5555
+	# `a` sends again and again. If a side is silent, the other one finds its new port only by the
+	# next handshake, up to 15 s later.
+	bg a bash -c 'until [[ -e /tmp/stop ]]; do
+			head -c 16384 /dev/urandom
+			sleep 0.02
+		done | tee >(sha256sum > /tmp/sent) | ncat --send-only 10.8.0.2 5555'
+	sender=$BG
+	for port in {4000..4007}; do
+		seen=$(wg_rx b)
+		wait_for 'more arrives' eval '(($(wg_rx b) > seen + 50000))'
+		ns a wg set wg0 listen-port $port
+		wait_for 'b follows' eval '[[ $(wg_endpoint b) == 10.9.0.1:$port ]]'
+	done
+	touch /tmp/stop
+	wait $sender $receiver
+	wait_for 'the sum is written' test -s /tmp/sent
+	cmp /tmp/sent /tmp/got
 	ping_ok a 10.8.0.2
-	wait_for 'b follows' eval '[[ $(wg_endpoint b) == 10.9.0.1:4007 ]]'
 }
 
 t passive_keepalive \
