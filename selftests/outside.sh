@@ -238,11 +238,14 @@ how_many() { wire pieces $1 | wc -l; }
 
 t segments 'large TCP packets enter and leave the tunnel in one piece, and are datagrams in between'
 segments() {
-	local into between out
+	local n into between out
 	pair
 	ping_both
-	# No aggregates outside: they would be taken apart again after the capture.
-	ns a ethtool -K eth0 tx-udp-segmentation off
+	# Neither end makes aggregates: they would be taken apart again after the capture. On a busy
+	# machine acknowledgements form them, too.
+	for n in a b; do
+		ns $n ethtool -K eth0 tx-udp-segmentation off
+	done
 	big a wg0 /tmp/into; into=$BG
 	big b eth0 /tmp/between; between=$BG
 	big b wg0 /tmp/out; out=$BG
