@@ -2,7 +2,11 @@
 
 //! Debug messages about a device, which begin with its name: `wireguard: wg0: …`.
 
-/// A message about a [`Device`](crate::device::Device), if debug messages are on. Any context.
+/// A message about a device, if debug messages are on. Any context.
+///
+/// The device is anything that has a `name()`, such as the
+/// [`Handle`](crate::linux::netdevice::Handle) of a network device. A handle keeps nothing alive:
+/// once the device is gone, it has the last name.
 macro_rules! dev_dbg {
     ($device:expr, $($arg:tt)+) => {
         $crate::linux::debug::pr_dbg!(

@@ -92,8 +92,14 @@ use crate::{
             OwnedQueue, //
         },
     },
-    noise::IndexEntry,
-    peer::Peer,
+    packet::{
+        PacketCb,
+        Staged, //
+    },
+    peer::{
+        IndexEntry,
+        Peer, //
+    },
     peerlookup::{
         IndexTable,
         PubkeyTable, //
@@ -112,9 +118,7 @@ use crate::{
     },
     queueing::{
         CryptQueue,
-        PacketCb,
-        RxQueue,
-        Staged, //
+        RxQueue, //
     },
     ratelimiter::RateLimiter,
     receive::{

@@ -49,10 +49,18 @@ use crate::{
         Device,
         Resident, //
     },
+    keypair::{
+        self,
+        Keypairs,
+        Owner, //
+    },
     linux::{
         crypto::Secret,
         ktime,
-        netdevice::Stat,
+        netdevice::{
+            Handle,
+            Stat, //
+        },
         rcu::{
             self,
             AtomicDrop,
@@ -65,10 +73,12 @@ use crate::{
         },
         wipe::Wiped,
     },
-    noise::{
-        HandshakeState,
-        Keypairs, //
+    noise::HandshakeState,
+    pace::{
+        Pace,
+        TransmitCpu, //
     },
+    packet::Staged,
     protocol::{
         cookie::Cookie,
         identity::PublicKey,
@@ -78,17 +88,15 @@ use crate::{
             last_sent_long_ago, //
         },
     },
-    queueing::{
-        OrderQueue,
-        Staged, //
-    },
-    send::{
-        Pace,
-        TransmitCpu, //
-    },
+    queueing::OrderQueue,
     socket::PeerEndpoint,
     timers::Timers, //
 };
+
+/// The keys of one session of a peer.
+pub(crate) type Keypair = keypair::Keypair<Peer>;
+/// The value of an index that a peer sends to.
+pub(crate) type IndexEntry = keypair::IndexEntry<Peer>;
 
 /// The number of the peer that was created last.
 static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
@@ -117,7 +125,7 @@ pub(crate) struct Peer {
     /// When a handshake message was last sent: `ktime_get_coarse_boottime_ns()`.
     last_sent_handshake: Atomic<i64>,
     #[pin]
-    pub(crate) keypairs: Keypairs,
+    pub(crate) keypairs: Keypairs<Peer>,
 
     /// Packets that wait for a key, or to be sent together. The lock is held from when packets get
     /// counters until their batch is in `tx_queue`.
@@ -175,6 +183,16 @@ pub(crate) struct Peer {
 /// waits for its peers before it drops its own reference, see [`Resident`]. No other field sleeps
 /// when it is dropped.
 impl AtomicDrop for Peer {}
+
+impl Owner for Peer {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn device_handle(&self) -> &Handle {
+        &self.device.netdev
+    }
+}
 
 impl_list_arc_safe! {
     impl ListArcSafe<0> for Peer { tracked_by rx_tracker: AtomicTracker; }
@@ -242,7 +260,7 @@ impl Peer {
                 rx_queue <- OrderQueue::new(),
                 rx_links <- ListLinks::new(),
                 rx_tracker <- AtomicTracker::new(),
-                endpoint <- Wiped::pin_init(PeerEndpoint::new(device.clone(), *id)),
+                endpoint <- Wiped::pin_init(PeerEndpoint::new(device.netdev.clone(), *id)),
                 rx_bytes: Wiped::new(Atomic::new(0)),
                 tx_bytes: Wiped::new(Atomic::new(0)),
                 last_handshake_ns: Wiped::new(Atomic::new(0)),
@@ -317,7 +335,7 @@ impl Peer {
     /// wait.
     fn let_go(&self) {
         self.clear_handshake();
-        self.keypairs.clear(&self.device);
+        self.keypairs.clear(&self.device.index_table);
         self.purge_staged_packets();
     }
 

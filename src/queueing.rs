@@ -50,11 +50,6 @@ use kernel::{
         WorkItem, //
     },
 };
-use zerocopy_derive::{
-    FromBytes,
-    Immutable,
-    IntoBytes, //
-};
 
 use crate::{
     linux::{
@@ -68,7 +63,6 @@ use crate::{
         sched,
         skbuff::{
             SkBuff,
-            SkBuffMut,
             SkbList, //
         },
         spinlock::{
@@ -77,129 +71,16 @@ use crate::{
         },
         workqueue::OwnedQueue, //
     },
-    noise::Keypair,
-    peer::Peer,
+    packet::Staged,
+    peer::{
+        Keypair,
+        Peer, //
+    },
     protocol::limits::MAX_QUEUED_PACKETS, //
 };
 
 /// A worker encrypts or decrypts this many batches before other work of its CPU has its turn.
 const MAX_BATCHES_IN_TURN: usize = 4;
-
-/// The module's notes about a packet, in the packet's control block.
-#[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-pub(crate) struct PacketCb {
-    /// The counter of the data message.
-    pub(crate) nonce: u64,
-    /// The index that a received data message names.
-    pub(crate) receiver: u32,
-    /// MTU of the route inside the tunnel, which padding does not exceed; zero: no limit.
-    pub(crate) mtu: u32,
-    /// Segments besides the first. Their messages have the counters that follow `nonce`.
-    pub(crate) more: u16,
-    /// TOS or traffic class of the outer header.
-    pub(crate) ds: u8,
-    /// Not zero: the message is authentic, but the replay window refuses its counter.
-    pub(crate) replayed: u8,
-    reserved: u32,
-}
-
-impl PacketCb {
-    /// The notes about a data message that has arrived.
-    pub(crate) fn received(nonce: u64, receiver: u32, ds: u8) -> Self {
-        Self {
-            nonce,
-            receiver,
-            ds,
-            ..Self::default()
-        }
-    }
-
-    /// The notes about segment `index`, counted from 0, once it is a packet of its own.
-    pub(crate) fn of_segment(&self, index: usize) -> Self {
-        Self {
-            nonce: self.nonce.wrapping_add(index as u64),
-            more: 0,
-            ..*self
-        }
-    }
-
-    /// The number of messages that the packet becomes.
-    pub(crate) fn messages(&self) -> usize {
-        usize::from(self.more).wrapping_add(1)
-    }
-}
-
-/// Packets that wait. Some may have several segments.
-pub(crate) struct Staged {
-    packets: SkbList,
-    messages: usize,
-}
-
-impl Staged {
-    /// No packets.
-    pub(crate) const fn new() -> Self {
-        Self {
-            packets: SkbList::new(),
-            messages: 0,
-        }
-    }
-
-    /// The number of messages that the packets become.
-    pub(crate) fn messages(&self) -> usize {
-        self.messages
-    }
-
-    /// Appends a packet whose control block is set.
-    pub(crate) fn push_back(&mut self, mut skb: SkBuff) {
-        self.messages = self.messages.wrapping_add(skb.cb::<PacketCb>().messages());
-        self.packets.push_back(skb);
-    }
-
-    /// Takes the first packet.
-    pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
-        let mut skb = self.packets.pop_front()?;
-        self.messages = self.messages.wrapping_sub(skb.cb::<PacketCb>().messages());
-        Some(skb)
-    }
-
-    /// Appends other packets.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.messages = self.messages.wrapping_add(other.messages);
-        self.packets.append(other.packets);
-    }
-
-    /// Takes all of them.
-    pub(crate) fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::new())
-    }
-
-    /// The packets alone.
-    pub(crate) fn into_packets(self) -> SkbList {
-        self.packets
-    }
-
-    /// Takes packets from the front until they make `most` messages. The last one is not split, so
-    /// they may make more.
-    pub(crate) fn take_some(&mut self, most: usize) -> Self {
-        if self.messages <= most {
-            return self.take();
-        }
-        let mut some = Self::new();
-        while some.messages < most {
-            let Some(skb) = self.pop_front() else {
-                break;
-            };
-            some.push_back(skb);
-        }
-        some
-    }
-
-    /// The packets, in order.
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = SkBuffMut<'_>> {
-        self.packets.iter_mut()
-    }
-}
 
 /// Packets of one keypair that stay together from one end of the module to the other.
 #[pin_data]
@@ -230,7 +111,7 @@ impl Batch {
     ///
     /// May be called from any context.
     pub(crate) fn new(keypair: RcuArc<Keypair>, packets: Staged) -> Result<ListArc<Self>> {
-        let Staged { packets, messages } = packets;
+        let (packets, messages) = packets.into_parts();
         let batch = UniqueArc::pin_init(
             pin_init!(Self {
                 keypair,

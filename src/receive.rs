@@ -43,18 +43,20 @@ use crate::{
             ETH_P_IPV6, //
         },
     },
-    noise::Keypair,
-    peer::Peer,
+    packet::{
+        PacketCb,
+        Staged, //
+    },
+    peer::{
+        Keypair,
+        Peer, //
+    },
     protocol::messages::{
         message_data_len,
         DataHeader,
         MessageType, //
     },
-    queueing::{
-        Batch,
-        PacketCb,
-        Staged, //
-    },
+    queueing::Batch,
     socket::Endpoint, //
 };
 use kernel::{
@@ -407,7 +409,10 @@ impl Delivery<'_> {
             return;
         }
         let peer = self.peer;
-        if peer.keypairs.received_with(&peer.device, self.keypair) {
+        if peer
+            .keypairs
+            .received_with(&peer.device.index_table, self.keypair)
+        {
             peer.timers_handshake_complete();
             peer.send_staged_packets();
         }

@@ -19,7 +19,7 @@
 //! from when packets get counters until their batch is in [`Peer::tx_queue`], which gives batches
 //! back in that order. Below, the network stack keeps what one CPU sends in order, but not what
 //! several do: a CPU may have a transmit queue of the network card to itself (XPS), and has a
-//! backlog of its own for what devices like veth pass on. So a peer has a [`TransmitCpu`], and
+//! backlog of its own for what devices like veth pass on. So a peer has a [`TransmitCpu`](crate::pace::TransmitCpu), and
 //! [`Peer::transmit`] sends on that one alone. Which CPU encrypts does not matter: if it is another
 //! one, [`Peer::TRANSMIT_WORK`] has the right one send.
 //!
@@ -50,8 +50,14 @@ use crate::{
         },
         skbuff::SkBuff, //
     },
-    noise::Keypair,
-    peer::Peer,
+    packet::{
+        PacketCb,
+        Staged, //
+    },
+    peer::{
+        Keypair,
+        Peer, //
+    },
     protocol::{
         cookie::{
             CookieSecret,
@@ -67,11 +73,7 @@ use crate::{
         },
         timers::rekey_after_sending, //
     },
-    queueing::{
-        Batch,
-        PacketCb,
-        Staged, //
-    },
+    queueing::Batch,
     socket::{
         Endpoint,
         SKB_HEADER_LEN, //
@@ -79,13 +81,8 @@ use crate::{
 };
 
 mod encrypt;
-mod pace;
 
 pub(crate) use encrypt::encrypt;
-pub(crate) use pace::{
-    Pace,
-    TransmitCpu, //
-};
 
 /// Bytes in front of a packet for all headers that encapsulation puts there.
 pub(crate) const DATA_PACKET_HEAD_ROOM: usize =

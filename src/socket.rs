@@ -39,6 +39,7 @@ use crate::{
         },
         net_namespace::Net,
         netdevice::{
+            Handle,
             NetDevice,
             Stat, //
         },
@@ -69,8 +70,8 @@ use crate::{
             UdpTunnelSocket, //
         },
     },
+    packet::PacketCb,
     peer::Peer,
-    queueing::PacketCb,
     send::is_keepalive, //
 };
 
@@ -99,7 +100,8 @@ pub(crate) struct PeerEndpoint {
 struct Inner {
     endpoint: Option<Endpoint>,
     cache: DstCache,
-    device: Arc<Device>,
+    /// The device of the peer, for the last message.
+    device: Handle,
     peer_id: u64,
 }
 
@@ -116,8 +118,9 @@ impl Drop for Inner {
 }
 
 impl PeerEndpoint {
-    /// An endpoint that is not known yet, of the peer with the number `peer_id`. Process context.
-    pub(crate) fn new(device: Arc<Device>, peer_id: u64) -> impl PinInit<Self, Error> {
+    /// An endpoint that is not known yet, of the peer of `device` with the number `peer_id`. Process
+    /// context.
+    pub(crate) fn new(device: Handle, peer_id: u64) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let inner = Inner {
                 endpoint: None,
@@ -405,7 +408,7 @@ impl Device {
         let dev = self.netdev.get(&rcu).ok_or(ENODEV)?;
         let pair = self.sockets.pair.load(&rcu);
         f(&Sender {
-            device: self,
+            device: &self.netdev,
             dev,
             fwmark: self.fwmark.load(Relaxed),
             v4: pair.and_then(|pair| pair.v4.live(&rcu, &bh)),
@@ -426,7 +429,8 @@ fn skb_from_bytes(message: &[u8]) -> Result<SkBuff> {
 
 /// The means to send, for the time of an RCU read-side critical section with bottom halves off.
 struct Sender<'a> {
-    device: &'a Device,
+    /// The device, for messages.
+    device: &'a Handle,
     dev: &'a NetDevice,
     fwmark: u32,
     v4: Option<LiveSocket<'a>>,

@@ -184,7 +184,7 @@ impl WorkItem<{ Peer::CLEAR_WORK }> for Peer {
             REJECT_AFTER_TIME.saturating_mul(3)
         );
         this.clear_handshake();
-        this.keypairs.clear(&this.device);
+        this.keypairs.clear(&this.device.index_table);
     }
 }
 

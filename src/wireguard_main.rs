@@ -13,6 +13,8 @@ mod allowedips;
 mod debug;
 #[forbid(unsafe_code)]
 mod device;
+#[forbid(unsafe_code)]
+mod keypair;
 mod linux;
 #[forbid(unsafe_code)]
 mod machine;
@@ -20,6 +22,10 @@ mod machine;
 mod netlink;
 #[forbid(unsafe_code)]
 mod noise;
+#[forbid(unsafe_code)]
+mod pace;
+#[forbid(unsafe_code)]
+mod packet;
 #[forbid(unsafe_code)]
 mod peer;
 #[forbid(unsafe_code)]

@@ -88,7 +88,7 @@ impl PmEvents for Suspend {
             for peer in config.peers() {
                 peer.timers_cancel_zero_key_material();
                 peer.clear_handshake();
-                peer.keypairs.clear(&peer.device);
+                peer.keypairs.clear(&peer.device.index_table);
             }
         });
         // The keys go with the RCU callbacks of the keypairs and handshakes. All were queued above,

@@ -18,16 +18,14 @@ use crate::{
             Text, //
         }, //
     },
-    noise::Keypair,
+    packet::PacketCb,
+    peer::Keypair,
     protocol::messages::{
         message_data_len,
         padding,
         DataHeader, //
     },
-    queueing::{
-        Batch,
-        PacketCb, //
-    },
+    queueing::Batch,
     socket::SKB_HEADER_LEN,
     AGGREGATE_TX,
 };

@@ -42,7 +42,7 @@ impl Pace {
     }
 
     /// Notes that packets are to be sent.
-    pub(super) fn note(&self) {
+    pub(crate) fn note(&self) {
         let now = ktime::jiffies() as u32;
         let gone = now.wrapping_sub(self.tick.load(Relaxed));
         if gone != 0 {
@@ -55,7 +55,7 @@ impl Pace {
 
     /// Whether the sender may encrypt once more. Two concurrent callers may be counted as one,
     /// which does no harm.
-    pub(super) fn step(&self) -> bool {
+    pub(crate) fn step(&self) -> bool {
         let steps = self.steps.load(Relaxed);
         if steps >= MAX_STEPS {
             return false;
@@ -91,7 +91,7 @@ impl TransmitCpu {
     }
 
     /// The CPU, which was online a moment ago.
-    pub(super) fn get(&self) -> u32 {
+    pub(crate) fn get(&self) -> u32 {
         let cpu = self.cpu.load(Relaxed);
         if cpumask::is_online(cpu) {
             return cpu;
@@ -104,13 +104,13 @@ impl TransmitCpu {
     }
 
     /// Whether the caller runs on that CPU. It stays there for as long as softirqs are off.
-    pub(super) fn is_here(&self, _bh: &BhGuard) -> bool {
+    pub(crate) fn is_here(&self, _bh: &BhGuard) -> bool {
         self.get() == cpumask::current()
     }
 
     /// The CPU whose worker encrypts the packets that the sender leaves: the transmit CPU, or the
     /// next one if the sender itself is there.
-    pub(super) fn worker(&self) -> u32 {
+    pub(crate) fn worker(&self) -> u32 {
         let (cpu, current) = (self.get(), cpumask::current());
         if cpu == current {
             cpumask::next_online_after(cpu)

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The keys of a session, and the three of them that a peer may have.
+//!
+//! A keypair keeps its [`Owner`], the peer: a batch on its way holds the keypair, and through it
+//! the peer, with a single reference count. This file knows no more of the owner than that.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
+};
+
+use crate::{
+    debug::dev_dbg_ratelimited,
+    linux::{
+        netdevice::Handle,
+        rcu::{
+            AtomicDrop,
+            RcuArc,
+            RcuPtr, //
+        },
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh,
+            SpinLockBhGuard, //
+        }, //
+    },
+    machine::Era,
+    peerlookup::IndexTable,
+    protocol::{
+        keypairs::Slots,
+        noise,
+        replay::ReplayWindow,
+        timers::{
+            key_has_expired,
+            nonces_may_be_used, //
+        },
+    },
+};
+
+/// The number of the keypair that was made last.
+static KEYPAIR_COUNTER: Atomic<i64> = Atomic::new(0);
+
+/// The peer that a keypair belongs to.
+pub(crate) trait Owner: AtomicDrop + Send + Sync + 'static {
+    /// The number of the peer in the log.
+    fn id(&self) -> u64;
+
+    /// The device whose name begins messages about the peer.
+    fn device_handle(&self) -> &Handle;
+}
+
+/// The value of an index that a peer sends to.
+pub(crate) struct IndexEntry<P: Owner> {
+    /// The peer that sends to the index.
+    pub(crate) peer: Arc<P>,
+    /// The keypair. `None` for as long as the handshake that asked for the index lasts, and again
+    /// once the keypair has been retired.
+    pub(crate) keypair: RcuPtr<Keypair<P>>,
+}
+
+impl<P: Owner> AtomicDrop for IndexEntry<P> {}
+
+/// The keys of one session of a peer.
+#[pin_data]
+pub(crate) struct Keypair<P: Owner> {
+    /// The number of the keypair in the log.
+    pub(crate) id: u64,
+    /// The index that the peer sends to.
+    pub(crate) index: u32,
+    /// The keys themselves.
+    session: noise::Session,
+    /// The era in which this side drew the secrets that the keys were made of.
+    era: Era,
+    sending_valid: Atomic<bool>,
+    receiving_valid: Atomic<bool>,
+    /// The counter of the next message to send.
+    sending_counter: Atomic<i64>,
+    /// Covers the counters of authentic messages.
+    #[pin]
+    replay: SpinLockBh<ReplayWindow>,
+    _obituary: Obituary,
+    /// The peer that shares the keys. Dropped after the obituary: a peer outlives its keypairs in
+    /// the log, too.
+    pub(crate) peer: Arc<P>,
+}
+
+impl<P: Owner> AtomicDrop for Keypair<P> {}
+
+/// Logs the end of a keypair.
+struct Obituary {
+    id: u64,
+    peer_id: u64,
+    device: Handle,
+}
+
+impl Drop for Obituary {
+    fn drop(&mut self) {
+        dev_dbg_ratelimited!(
+            self.device,
+            "Keypair {} destroyed for peer {}\n",
+            self.id,
+            self.peer_id
+        );
+    }
+}
+
+impl<P: Owner> Keypair<P> {
+    /// Derives the keypair of a handshake. `EINVAL` if the handshake is not finished, `ENOMEM` if
+    /// there is no memory.
+    pub(crate) fn new(
+        peer: &Arc<P>,
+        index: u32,
+        era: Era,
+        handshake: &mut noise::Handshake,
+        now_ns: u64,
+    ) -> Result<RcuArc<Self>> {
+        let id = KEYPAIR_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64;
+        let init = try_pin_init!(Self {
+            id,
+            index,
+            session: noise::Session::zeroed(),
+            era,
+            sending_valid: Atomic::new(true),
+            receiving_valid: Atomic::new(true),
+            sending_counter: Atomic::new(0),
+            replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
+            _obituary: Obituary {
+                id: *id,
+                peer_id: peer.id(),
+                device: peer.device_handle().clone(),
+            },
+            peer: peer.clone(),
+        });
+        // The keys are derived where they are to stay, so that no copy of them is left behind.
+        let init = init.pin_chain(|keypair| {
+            if handshake.begin_session(keypair.project().session, now_ns) {
+                Ok(())
+            } else {
+                Err(EINVAL)
+            }
+        });
+        RcuArc::pin_init::<Error>(init, GFP_KERNEL)
+    }
+
+    /// The key for messages that are sent.
+    pub(crate) fn sending_key(&self) -> &[u8; 32] {
+        self.session.sending.as_bytes()
+    }
+
+    /// The key for messages that are received.
+    pub(crate) fn receiving_key(&self) -> &[u8; 32] {
+        self.session.receiving.as_bytes()
+    }
+
+    /// The index to send to.
+    pub(crate) fn remote_index(&self) -> u32 {
+        self.session.remote_index
+    }
+
+    /// Whether this side began the handshake, and so is to begin the next one.
+    pub(crate) fn i_am_the_initiator(&self) -> bool {
+        self.session.i_am_the_initiator
+    }
+
+    /// When the keys were made: `ktime_get_coarse_boottime_ns()`.
+    pub(crate) fn birthdate(&self) -> u64 {
+        self.session.birthdate
+    }
+
+    /// The counter of the next message to send.
+    pub(crate) fn sending_counter(&self) -> u64 {
+        self.sending_counter.load(Relaxed) as u64
+    }
+
+    /// Whether messages may be sent with it, as far as is known: its age is not looked at.
+    pub(crate) fn is_sending_valid(&self) -> bool {
+        self.sending_valid.load(Relaxed) && self.era.lasts()
+    }
+
+    /// Ends sending with it.
+    pub(crate) fn expire_sending(&self) {
+        self.sending_valid.store(false, Relaxed);
+    }
+
+    /// Whether messages may be sent with it.
+    pub(crate) fn may_send(&self, now_ns: u64) -> bool {
+        self.is_sending_valid() && !key_has_expired(self.birthdate(), now_ns)
+    }
+
+    /// Reserves the counters of `n` messages and returns the first; `None` if the keypair must not
+    /// be used for them.
+    pub(crate) fn reserve(&self, n: u32, now_ns: u64) -> Option<u64> {
+        if !self.is_sending_valid() {
+            return None;
+        }
+        if !key_has_expired(self.birthdate(), now_ns) {
+            // The limit is far enough from the wrap-around for all callers that reserve
+            // concurrently.
+            let first = self.sending_counter.fetch_add(i64::from(n), Relaxed) as u64;
+            if nonces_may_be_used(first, n) {
+                return Some(first);
+            }
+        }
+        self.expire_sending();
+        None
+    }
+
+    /// Whether messages may be received with it.
+    pub(crate) fn may_receive(&self, now_ns: u64) -> bool {
+        if !self.receiving_valid.load(Relaxed) {
+            return false;
+        }
+        if key_has_expired(self.birthdate(), now_ns) {
+            self.expire_receiving();
+            return false;
+        }
+        true
+    }
+
+    /// Ends receiving with it.
+    pub(crate) fn expire_receiving(&self) {
+        self.receiving_valid.store(false, Relaxed);
+    }
+
+    /// The counters of authentic messages so far, with their lock held.
+    pub(crate) fn replay(&self) -> SpinLockBhGuard<'_, ReplayWindow> {
+        self.replay.lock()
+    }
+}
+
+/// The keypairs of a peer.
+#[pin_data]
+pub(crate) struct Keypairs<P: Owner> {
+    /// Covers the slots, and changes of `current` and `next`.
+    #[pin]
+    slots: SpinLockBh<Slots<RcuArc<Keypair<P>>>>,
+    /// `slots.current`, for readers under RCU.
+    current: RcuPtr<Keypair<P>>,
+    /// `slots.next`, likewise.
+    next: RcuPtr<Keypair<P>>,
+}
+
+impl<P: Owner> Keypairs<P> {
+    /// No keypairs.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            slots <- new_spinlock_bh!(Slots::new(), "wireguard::Keypairs::slots"),
+            current: RcuPtr::none(),
+            next: RcuPtr::none(),
+        })
+    }
+
+    /// The keypair to send with.
+    pub(crate) fn current(&self) -> &RcuPtr<Keypair<P>> {
+        &self.current
+    }
+
+    /// Lets readers under RCU see the slots as they are now.
+    fn publish(&self, slots: &Slots<RcuArc<Keypair<P>>>) {
+        self.current.replace(slots.current().cloned());
+        self.next.replace(slots.next().cloned());
+    }
+
+    /// Forgets all keypairs, and takes them out of `table`.
+    pub(crate) fn clear(&self, table: &IndexTable<IndexEntry<P>>) {
+        let displaced = {
+            let mut slots = self.slots.lock();
+            let displaced = slots.clear();
+            self.publish(&slots);
+            displaced
+        };
+        retire(table, displaced);
+    }
+
+    /// Ends sending with the present keypairs.
+    pub(crate) fn expire(&self) {
+        let slots = self.slots.lock();
+        for keypair in [slots.current(), slots.next()].into_iter().flatten() {
+            keypair.expire_sending();
+        }
+    }
+
+    /// Installs a keypair that was just made. Those that have no slot any more leave `table`.
+    pub(crate) fn insert(&self, table: &IndexTable<IndexEntry<P>>, keypair: RcuArc<Keypair<P>>) {
+        let displaced = {
+            let mut slots = self.slots.lock();
+            let initiator = keypair.i_am_the_initiator();
+            let displaced = slots.insert(keypair, initiator);
+            self.publish(&slots);
+            displaced
+        };
+        retire(table, displaced);
+    }
+
+    /// To be called for each authentic message. The first one with the next keypair makes that the
+    /// current one.
+    ///
+    /// Returns whether it did: the handshake is confirmed.
+    pub(crate) fn received_with(
+        &self,
+        table: &IndexTable<IndexEntry<P>>,
+        keypair: &RcuArc<Keypair<P>>,
+    ) -> bool {
+        if !self.next.holds(keypair) {
+            return false;
+        }
+        let displaced = {
+            let mut slots = self.slots.lock();
+            let Some(displaced) = slots.confirm(|next| RcuArc::ptr_eq(next, keypair)) else {
+                return false;
+            };
+            self.publish(&slots);
+            displaced
+        };
+        retire(table, displaced);
+        true
+    }
+}
+
+/// Takes keypairs that have no slot any more out of the table, so that nothing is received with
+/// them.
+///
+/// The entry gives up its keypair now, not when RCU drops the entry. If no packet is under way with
+/// the keypair, it is then dropped after one grace period, not after two. A reader that still finds
+/// the entry takes it for that of a handshake, which the peer does not know any more.
+fn retire<P: Owner, const N: usize>(
+    table: &IndexTable<IndexEntry<P>>,
+    displaced: [Option<RcuArc<Keypair<P>>>; N],
+) {
+    for keypair in displaced.into_iter().flatten() {
+        table.remove_if(keypair.index, |entry| {
+            let found = entry.keypair.holds(&keypair);
+            if found {
+                drop(entry.keypair.replace(None));
+            }
+            found
+        });
+    }
+}
