@@ -97,6 +97,8 @@ use crate::{
         Staged, //
     },
     peer::{
+        Decryption,
+        Encryption,
         IndexEntry,
         Peer, //
     },
@@ -118,13 +120,11 @@ use crate::{
     },
     queueing::{
         CryptQueue,
+        Inbox,
         RxQueue, //
     },
     ratelimiter::RateLimiter,
-    receive::{
-        self,
-        HandshakeQueue, //
-    },
+    receive,
     send::{
         self,
         DATA_PACKET_HEAD_ROOM, //
@@ -298,13 +298,13 @@ pub(crate) struct Device {
     pub(crate) update: Mutex<Config>,
 
     /// Batches to be encrypted.
-    pub(crate) encrypt_queue: CryptQueue,
+    pub(crate) encrypt_queue: CryptQueue<Encryption>,
     /// Batches to be decrypted.
-    pub(crate) decrypt_queue: CryptQueue,
+    pub(crate) decrypt_queue: CryptQueue<Decryption>,
     /// Handshake messages to be read.
-    pub(crate) handshakes: HandshakeQueue,
+    pub(crate) handshakes: Inbox<Device>,
     /// The queues of the NAPIs, one for each possible CPU.
-    pub(crate) rx_queues: KVec<Pin<KBox<RxQueue>>>,
+    pub(crate) rx_queues: KVec<Pin<KBox<RxQueue<Peer>>>>,
     /// Runs the workers of the crypt queues, and [`Peer::TX_WORK`].
     pub(crate) packet_crypt_wq: OwnedQueue,
     /// Runs [`Peer::TRANSMIT_WORK`], in softirq context. All devices share it.
@@ -395,9 +395,9 @@ impl Device {
                 index_table <- IndexTable::new(),
                 allowed_ips <- AllowedIps::new(),
                 update <- new_mutex!(Config::new(), "wireguard::Device::update"),
-                encrypt_queue: CryptQueue::new(send::encrypt)?,
-                decrypt_queue: CryptQueue::new(receive::decrypt)?,
-                handshakes: HandshakeQueue::new()?,
+                encrypt_queue: CryptQueue::new()?,
+                decrypt_queue: CryptQueue::new()?,
+                handshakes: Inbox::new()?,
                 rx_queues,
                 packet_crypt_wq,
                 transmit_wq: shared.transmit_wq.clone(),
@@ -456,7 +456,7 @@ impl Device {
     /// Drops the packets that no NAPI has delivered.
     fn purge_rx_queues(&self) {
         for queue in &self.rx_queues {
-            queue.purge();
+            queue.purge(|peer| while peer.rx_queue.pop_done().is_some() {});
         }
     }
 }

@@ -72,6 +72,7 @@ use crate::{
             SpinLockBh, //
         },
         wipe::Wiped,
+        workqueue::OwnedQueue, //
     },
     noise::HandshakeState,
     pace::{
@@ -97,6 +98,18 @@ use crate::{
 pub(crate) type Keypair = keypair::Keypair<Peer>;
 /// The value of an index that a peer sends to.
 pub(crate) type IndexEntry = keypair::IndexEntry<Peer>;
+
+/// The job of a batch on its way out.
+pub(crate) struct Encryption {
+    /// The keypair that encrypts the packets.
+    pub(crate) keypair: RcuArc<Keypair>,
+}
+
+/// The job of a batch on its way in.
+pub(crate) struct Decryption {
+    /// The keypair that decrypts the packets.
+    pub(crate) keypair: RcuArc<Keypair>,
+}
 
 /// The number of the peer that was created last.
 static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
@@ -137,10 +150,10 @@ pub(crate) struct Peer {
     pub(crate) transmit_cpu: TransmitCpu,
     /// Packets on their way out, from when they have a counter until they are sent.
     #[pin]
-    pub(crate) tx_queue: OrderQueue,
+    pub(crate) tx_queue: OrderQueue<Encryption>,
     /// Packets on their way in, from the socket until they are delivered.
     #[pin]
-    pub(crate) rx_queue: OrderQueue,
+    pub(crate) rx_queue: OrderQueue<Decryption>,
     #[pin]
     rx_links: ListLinks,
     #[pin]
@@ -302,6 +315,12 @@ impl Peer {
     /// installs a keypair: the removal waits for a grace period after the answer has changed.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
+    }
+
+    /// The work queue for encryption and decryption. `None` once the peer is being removed. The
+    /// caller queues in the critical section of `guard`, see [`Peer::is_dead`].
+    pub(crate) fn crypt_wq<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a OwnedQueue> {
+        (!self.is_dead()).then_some(&self.device.packet_crypt_wq)
     }
 
     /// Whether something may begin for the peer: it is not being removed, and its device is up.

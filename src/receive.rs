@@ -5,7 +5,7 @@
 //! A packet's way through this file, from the UDP socket:
 //!
 //! 1. [`Device::receive_packet`]: a datagram is sorted by the type of the message. Handshake
-//!    messages go to a [queue of their own](HandshakeQueue).
+//!    messages go to a [queue of their own](crate::queueing::Inbox).
 //! 2. [`Device::consume_data`]: a data message waits for the NAPI of the CPU, and for the messages
 //!    right behind it.
 //! 3. [`Device::sort`]: consecutive messages of one keypair become a batch.
@@ -42,12 +42,14 @@ use crate::{
             ETH_P_IP,
             ETH_P_IPV6, //
         },
+        workqueue::OwnedQueue, //
     },
     packet::{
         PacketCb,
         Staged, //
     },
     peer::{
+        Decryption,
         Keypair,
         Peer, //
     },
@@ -56,7 +58,10 @@ use crate::{
         DataHeader,
         MessageType, //
     },
-    queueing::Batch,
+    queueing::{
+        Batch,
+        Job, //
+    },
     socket::Endpoint, //
 };
 use kernel::{
@@ -73,8 +78,6 @@ use kernel::{
 use zerocopy::IntoBytes;
 
 mod handshake;
-
-pub(crate) use handshake::HandshakeQueue;
 
 /// Up to this many messages that arrive together are decrypted inline.
 const MAX_DECRYPTED_INLINE: usize = 2;
@@ -194,7 +197,7 @@ impl Device {
             }
             // If there is no memory or no room the packets are dropped, as on any full queue of a
             // router.
-            let _ = Batch::new(keypair, packets).and_then(|batch| {
+            let _ = Batch::new(Decryption { keypair }, packets).and_then(|batch| {
                 if inline {
                     decrypt(&*peer.rx_queue.append(batch)?);
                     return Ok(());
@@ -213,9 +216,19 @@ fn count_received(dev: &NetDevice, peer: &Peer, messages: usize, bytes: usize) {
     peer.rx_bytes.add(bytes as u64, Relaxed);
 }
 
+impl Job for Decryption {
+    fn run(batch: &Batch<Self>) {
+        decrypt(batch);
+    }
+
+    fn work_queue<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a OwnedQueue> {
+        self.keypair.peer.crypt_wq(guard)
+    }
+}
+
 /// Decrypts a batch and lets a NAPI deliver it. Process or softirq context.
-pub(crate) fn decrypt(batch: &Batch) {
-    let keypair = &batch.keypair;
+pub(crate) fn decrypt(batch: &Batch<Decryption>) {
+    let keypair = &batch.job.keypair;
     batch.finish(decrypt_packets(keypair, batch.take()));
     schedule(&keypair.peer);
 }
@@ -291,7 +304,7 @@ pub(crate) fn poll(
                 if peer.is_dead() {
                     continue;
                 }
-                let count = deliver(peer.as_arc(), &batch.keypair, batch.take(), dev, napi);
+                let count = deliver(peer.as_arc(), &batch.job.keypair, batch.take(), dev, napi);
                 done = done.saturating_add(count);
             }
             if done >= budget {

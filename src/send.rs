@@ -55,6 +55,7 @@ use crate::{
         Staged, //
     },
     peer::{
+        Encryption,
         Keypair,
         Peer, //
     },
@@ -102,7 +103,7 @@ const MAX_BATCHES_IN_TURN: usize = 16;
 /// Where a batch is encrypted.
 enum Queued {
     /// Inline, by the caller.
-    Here(Arc<Batch>),
+    Here(Arc<Batch<Encryption>>),
     ForWorkers,
     /// Nowhere: there is no key.
     Not,
@@ -257,7 +258,7 @@ impl Peer {
     /// Puts a batch into the queue of the peer, to be encrypted by the caller or by workers.
     fn queue(&self, keypair: RcuArc<Keypair>, packets: Staged, here: bool) -> Result<Queued> {
         let _guard = rcu::Guard::new();
-        let batch = Batch::new(keypair, packets)?;
+        let batch = Batch::new(Encryption { keypair }, packets)?;
         if self.is_dead() {
             return Err(ENOENT);
         }

@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving handshake messages: they wait in a bounded ring of their device, and workers read
-//! them.
+//! Receiving handshake messages: they wait in the [`Inbox`](crate::queueing::Inbox) of their device,
+//! and workers read them.
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            ordering::Relaxed,
-            Atomic, //
-        },
-        Arc, //
-    },
-    workqueue::{
-        impl_has_work,
-        new_work,
-        Work,
-        WorkItem, //
-    },
+    sync::atomic::ordering::Relaxed, //
 };
 use zerocopy::FromBytes;
 
@@ -28,23 +16,16 @@ use crate::{
     linux::{
         bottom_half,
         ktime,
-        ptr_ring::PtrRing,
         random,
         rcu::{
             self,
             RcuArc, //
         },
-        sched,
         skbuff::{
             SkBuff,
             ETH_P_IP,
             ETH_P_IPV6, //
-        },
-        spinlock::{
-            new_spinlock_bh,
-            SpinLockBh, //
-        },
-        workqueue::OwnedQueue, //
+        }, //
     },
     peer::Peer,
     protocol::{
@@ -62,7 +43,7 @@ use crate::{
         },
         timers::is_still_under_load, //
     },
-    queueing::Workers,
+    queueing::Reader,
     send::send_handshake_cookie,
     socket::Endpoint, //
 };
@@ -227,6 +208,12 @@ fn source_of(skb: &SkBuff) -> Option<Source> {
     }
 }
 
+impl Reader for Device {
+    fn read(&self, message: SkBuff) {
+        receive_handshake_packet(self, message);
+    }
+}
+
 /// Reads a handshake message. Process context.
 fn receive_handshake_packet(device: &Device, skb: SkBuff) {
     let len = skb.len();
@@ -323,113 +310,5 @@ fn consume_cookie(device: &Device, reply: &CookieReply) {
         if cookie.is_expected() && !cookie.consume_reply(reply, now_ns) {
             dev_dbg_ratelimited!(device, "Could not decrypt invalid cookie response\n");
         }
-    }
-}
-
-/// Handshake messages that wait to be read.
-pub(crate) struct HandshakeQueue {
-    ring: Arc<HandshakeRing>,
-    workers: Workers<HandshakeWorker>,
-}
-
-#[pin_data]
-struct HandshakeRing {
-    #[pin]
-    ring: PtrRing<SkBuff>,
-    /// Messages in the ring or being read.
-    len: Atomic<i32>,
-    /// The device that the messages are for, from its registration to its destruction.
-    #[pin]
-    device: SpinLockBh<Option<Arc<Device>>>,
-}
-
-#[pin_data]
-struct HandshakeWorker {
-    ring: Arc<HandshakeRing>,
-    #[pin]
-    work: Work<Self>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for HandshakeWorker { self.work }
-}
-
-impl WorkItem for HandshakeWorker {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        let Some(device) = this.ring.device.lock().clone() else {
-            return;
-        };
-        while let Some(skb) = this.ring.ring.consume() {
-            receive_handshake_packet(&device, skb);
-            this.ring.len.add(-1, Relaxed);
-            sched::cond_resched();
-        }
-    }
-}
-
-impl HandshakeQueue {
-    /// An empty queue. Process context.
-    pub(crate) fn new() -> Result<Self> {
-        let ring = Arc::pin_init(
-            try_pin_init!(HandshakeRing {
-                ring <- PtrRing::new(MAX_QUEUED_INCOMING_HANDSHAKES as usize),
-                len: Atomic::new(0),
-                device <- new_spinlock_bh!(None, "wireguard::HandshakeRing::device"),
-            }),
-            GFP_KERNEL,
-        )?;
-        let workers = Workers::new(|| {
-            let ring = ring.clone();
-            Arc::pin_init(
-                pin_init!(HandshakeWorker {
-                    ring,
-                    work <- new_work!("wireguard::HandshakeWorker"),
-                }),
-                GFP_KERNEL,
-            )
-        })?;
-        Ok(Self { ring, workers })
-    }
-
-    /// Makes `device` the one that the messages are for.
-    pub(crate) fn attach(&self, device: Arc<Device>) {
-        *self.ring.device.lock() = Some(device);
-    }
-
-    /// Drops the messages, and lets no worker begin to read. A worker that is reading goes on for
-    /// now. Process context.
-    pub(crate) fn detach(&self) {
-        let device = self.ring.device.lock().take();
-        drop(device);
-        self.purge();
-    }
-
-    /// The number of messages in the ring or being read.
-    fn len(&self) -> u32 {
-        // A worker may have read a message before it was counted.
-        u32::try_from(self.ring.len.load(Relaxed)).unwrap_or(0)
-    }
-
-    /// Drops the messages.
-    pub(crate) fn purge(&self) {
-        while self.ring.ring.consume().is_some() {
-            self.ring.len.add(-1, Relaxed);
-        }
-    }
-
-    /// Adds a message, or gives it back if there is no room. Softirq context.
-    pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> core::result::Result<(), SkBuff> {
-        // A ring that is half full is being flooded: drop the message rather than wait for another
-        // producer.
-        if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
-            self.ring.ring.try_produce(skb)?;
-        } else {
-            self.ring.ring.produce(skb)?;
-        }
-        self.ring.len.add(1, Relaxed);
-        self.workers.wake(wq);
-        Ok(())
     }
 }

@@ -16,23 +16,40 @@ use crate::{
             SkBuff,
             SkbList,
             Text, //
-        }, //
+        },
+        workqueue::OwnedQueue, //
     },
     packet::PacketCb,
-    peer::Keypair,
+    peer::{
+        Encryption,
+        Keypair, //
+    },
     protocol::messages::{
         message_data_len,
         padding,
         DataHeader, //
     },
-    queueing::Batch,
+    queueing::{
+        Batch,
+        Job, //
+    },
     socket::SKB_HEADER_LEN,
     AGGREGATE_TX,
 };
 
+impl Job for Encryption {
+    fn run(batch: &Batch<Self>) {
+        encrypt(batch);
+    }
+
+    fn work_queue<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a OwnedQueue> {
+        self.keypair.peer.crypt_wq(guard)
+    }
+}
+
 /// Encrypts a batch, and sends the encrypted batches of its peer. Process and softirq context.
-pub(crate) fn encrypt(batch: &Batch) {
-    let keypair = &batch.keypair;
+pub(crate) fn encrypt(batch: &Batch<Encryption>) {
+    let keypair = &batch.job.keypair;
     let aggregate = AGGREGATE_TX.get();
     let mut encrypted = SkbList::new();
     let mut dropped: usize = 0;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The batches of a device that any CPU may encrypt or decrypt.
+
+use kernel::{
+    list::ListArc,
+    prelude::*,
+    sync::Arc,
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+
+use super::{
+    workers::Workers,
+    Batch,
+    Job,
+    OrderQueue, //
+};
+use crate::{
+    linux::{
+        cpumask,
+        ptr_ring::PtrRing,
+        rcu,
+        sched,
+        workqueue::OwnedQueue, //
+    },
+    protocol::limits::MAX_QUEUED_PACKETS, //
+};
+
+/// A worker encrypts or decrypts this many batches before other work of its CPU has its turn.
+const MAX_BATCHES_IN_TURN: usize = 4;
+
+/// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or
+/// decrypt.
+pub(crate) struct CryptQueue<J: Job> {
+    ring: Arc<CryptRing<J>>,
+    workers: Workers<CryptWorker<J>>,
+}
+
+#[pin_data]
+struct CryptRing<J: Job> {
+    #[pin]
+    ring: PtrRing<Arc<Batch<J>>>,
+}
+
+#[pin_data]
+struct CryptWorker<J: Job> {
+    ring: Arc<CryptRing<J>>,
+    #[pin]
+    work: Work<Self>,
+}
+
+impl_has_work! {
+    impl{J: Job} HasWork<Self> for CryptWorker<J> { self.work }
+}
+
+impl<J: Job> WorkItem for CryptWorker<J> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        let mut left = MAX_BATCHES_IN_TURN;
+        while let Some(batch) = this.ring.ring.consume() {
+            J::run(&batch);
+            left = left.saturating_sub(1);
+            if left == 0 {
+                let guard = rcu::Guard::new();
+                if let Some(wq) = batch.job.work_queue(&guard) {
+                    // A work item that is queued already will do.
+                    let _ = wq.enqueue_on(cpumask::current(), this);
+                    return;
+                }
+            }
+            sched::cond_resched();
+        }
+    }
+}
+
+impl<J: Job> CryptQueue<J> {
+    /// A queue whose workers call [`Job::run`] with each batch. Process context.
+    pub(crate) fn new() -> Result<Self> {
+        let ring = Arc::pin_init(
+            try_pin_init!(CryptRing {
+                ring <- PtrRing::new(MAX_QUEUED_PACKETS as usize),
+            }),
+            GFP_KERNEL,
+        )?;
+        let workers = Workers::new(|| {
+            let ring = ring.clone();
+            Arc::pin_init(
+                pin_init!(CryptWorker {
+                    ring,
+                    work <- new_work!("wireguard::CryptWorker"),
+                }),
+                GFP_KERNEL,
+            )
+        })?;
+        Ok(Self { ring, workers })
+    }
+
+    /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
+    ///
+    /// May be called from any context. If one of the queues is full it fails with `ENOSPC` and
+    /// drops the packets. The peer's queue is full from [`MAX_QUEUED_PACKETS`] messages on, whatever
+    /// the size of the batch that comes on top.
+    pub(crate) fn enqueue(
+        &self,
+        order: &OrderQueue<J>,
+        batch: ListArc<Batch<J>>,
+        wq: &OwnedQueue,
+    ) -> Result {
+        // Both under the lock of the peer's queue: the ring gets the batches in the queue's order,
+        // and a worker that is done with the batch immediately has to wait for the lock before it
+        // looks for the batch in the queue.
+        order.push(batch, |batch| {
+            self.ring
+                .ring
+                .produce(batch.clone_arc())
+                .map_err(|_| ENOSPC)
+        })?;
+        self.workers.wake(wq);
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues of batches.
+//!
+//! A [`Batch`] of packets goes into two queues together: the [`CryptQueue`] of its device, from
+//! which the workers of all CPUs take batches in any order, and the [`OrderQueue`] of its peer,
+//! which gives them back in the order in which they came once they are done. What is done with a
+//! batch is the [`Job`] that it carries: the queues know no peer and no keypair.
+//!
+//! Messages that are not in a batch yet wait in an [`RxQueue`] for a NAPI if they have data, and in
+//! an [`Inbox`] for a worker if they belong to a handshake.
+//!
+//! # Words
+//!
+//! All of the module uses these words in this one sense:
+//!
+//! * *packet*: an inner IP packet.
+//! * *message*: one WireGuard message. A data message holds one packet, or none: a keepalive.
+//! * *datagram*: one outer UDP datagram. It holds one message.
+//! * *segment*: one of the packets that a GSO packet stands for.
+//! * *aggregate*: an skb that stands for several datagrams.
+//! * *batch*: packets of one keypair that take one place in each queue.
+//! * *run*: packets of a batch that leave as one aggregate.
+//! * *inline*: done by the caller, before the call returns.
+//! * *concurrently*: on several CPUs during the same time. *Together*: as one unit.
+
+use kernel::{
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        ListArc,
+        ListLinks, //
+    },
+    prelude::*,
+    sync::{
+        atomic::{
+            ordering::Release,
+            Atomic, //
+        },
+        UniqueArc, //
+    },
+};
+
+use crate::{
+    linux::{
+        rcu,
+        skbuff::SkbList,
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
+        workqueue::OwnedQueue, //
+    },
+    packet::Staged, //
+};
+
+mod crypt;
+mod inbox;
+mod order;
+mod rx;
+mod workers;
+
+pub(crate) use crypt::CryptQueue;
+pub(crate) use inbox::{
+    Inbox,
+    Reader, //
+};
+pub(crate) use order::OrderQueue;
+pub(crate) use rx::RxQueue;
+
+/// What is to be done with the packets of a batch, and what is needed for that.
+pub(crate) trait Job: Sized + Send + Sync + 'static {
+    /// Encrypts or decrypts the packets of `batch`. Process and softirq context.
+    fn run(batch: &Batch<Self>);
+
+    /// The work queue in which a worker goes on after it has had its turn. `None` once nothing new
+    /// may begin.
+    ///
+    /// Whoever ends what the job belongs to waits for a grace period, and then for queued work.
+    fn work_queue<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a OwnedQueue>;
+}
+
+/// Packets of one keypair that stay together from one end of the module to the other.
+#[pin_data]
+pub(crate) struct Batch<J: Job> {
+    /// The keypair that encrypts or decrypts the packets, and what that is to be.
+    pub(crate) job: J,
+    /// The number of messages that the packets make.
+    len: i32,
+    /// Set once the packets are encrypted or decrypted.
+    done: Atomic<bool>,
+    /// The packets. A worker takes them out, and puts back those that came through.
+    #[pin]
+    packets: SpinLockBh<SkbList>,
+    #[pin]
+    links: ListLinks,
+}
+
+impl_list_arc_safe! {
+    impl{J: Job} ListArcSafe<0> for Batch<J> { untracked; }
+}
+
+impl_list_item! {
+    impl{J: Job} ListItem<0> for Batch<J> { using ListLinks { self.links }; }
+}
+
+impl<J: Job> Batch<J> {
+    /// Makes a batch. If there is no memory it fails with `ENOMEM` and drops the packets.
+    ///
+    /// May be called from any context.
+    pub(crate) fn new(job: J, packets: Staged) -> Result<ListArc<Self>> {
+        let (packets, messages) = packets.into_parts();
+        let batch = UniqueArc::pin_init(
+            pin_init!(Self {
+                job,
+                len: messages as i32,
+                done: Atomic::new(false),
+                packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
+                links <- ListLinks::new(),
+            }),
+            GFP_ATOMIC,
+        )?;
+        Ok(ListArc::from(batch))
+    }
+
+    /// Takes the packets out.
+    pub(crate) fn take(&self) -> SkbList {
+        self.packets.lock().take()
+    }
+
+    /// Gives the packets that came through to the consumer of the [`OrderQueue`].
+    pub(crate) fn finish(&self, packets: SkbList) {
+        self.packets.lock().append(packets);
+        self.done.store(true, Release);
+    }
+}
