@@ -166,7 +166,7 @@ pub(crate) struct Config {
     peers: RBTree<u64, Member>,
     peer_count: usize,
     /// Sockets that are unpublished and not yet closed.
-    closing: Option<Closing>,
+    closing: Option<Closing<Device>>,
     /// The UDP port: the one in use if the device is up, otherwise the one wanted; 0 is any.
     pub(crate) incoming_port: u16,
     /// Goes up with each change. A dump during which it changes does not show a single state.
@@ -270,7 +270,7 @@ pub(crate) struct Device {
     /// Cookie of that namespace (`net_gen_cookie`).
     net_cookie: u64,
     /// The UDP sockets, while the device is up.
-    pub(crate) sockets: Sockets,
+    pub(crate) sockets: Sockets<Device>,
     /// The mark of outgoing datagrams; 0 is none.
     pub(crate) fwmark: Atomic<u32>,
 

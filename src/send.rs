@@ -66,13 +66,11 @@ use crate::{
         },
         limits::MAX_STAGED_PACKETS,
         messages::{
-            message_data_len,
             DataHeader,
             Macs,
             HANDSHAKE_DSCP,
             MESSAGE_MINIMUM_LENGTH, //
-        },
-        timers::rekey_after_sending, //
+        }, //
     },
     queueing::Batch,
     socket::{
@@ -82,6 +80,7 @@ use crate::{
 };
 
 mod encrypt;
+mod leave;
 
 pub(crate) use encrypt::encrypt;
 
@@ -97,8 +96,6 @@ const MIN_SHARED: usize = 32;
 const MAX_BATCH: usize = 16;
 /// Most packets that are encrypted inline, by the thread that sends them.
 const MAX_INLINE: usize = 2;
-/// Batches that are sent in a row, before other work of the CPU has its turn.
-const MAX_BATCHES_IN_TURN: usize = 16;
 
 /// Where a batch is encrypted.
 enum Queued {
@@ -187,21 +184,6 @@ impl Peer {
                 .packet_crypt_wq
                 .enqueue_on::<_, { Peer::TX_WORK }>(cpu, self.clone());
         }
-    }
-
-    /// Has the transmit CPU send the encrypted batches. Does nothing, and returns `false`, if the
-    /// peer is being removed.
-    fn queue_transmit_work(self: &Arc<Self>) -> bool {
-        let _guard = rcu::Guard::new();
-        if self.is_dead() {
-            return false;
-        }
-        // A work item that is queued already will do.
-        let _ = self
-            .device
-            .transmit_wq
-            .enqueue_on::<_, { Peer::TRANSMIT_WORK }>(self.transmit_cpu.get(), self.clone());
-        true
     }
 
     /// Makes a batch of packets that wait. With `here` it is encrypted inline, otherwise it is left
@@ -379,61 +361,6 @@ impl Peer {
             self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
         }
     }
-
-    /// Sends the encrypted batches in order, on the transmit CPU: inline if this is that CPU,
-    /// otherwise by [`Peer::TRANSMIT_WORK`]. Process and softirq context.
-    fn transmit(self: &Arc<Self>) {
-        loop {
-            let more = {
-                let bh = bottom_half::disable();
-                if self.is_dead() || self.transmit_cpu.is_here(&bh) {
-                    self.transmit_some()
-                } else {
-                    // If the first batch is not done, the thread that encrypts it comes here later,
-                    // and sees to the batches behind it, too.
-                    self.tx_queue.is_first_done()
-                }
-            };
-            // A peer that is being removed sends nothing: its batches are dropped inline, which
-            // takes no time.
-            if !more || self.queue_transmit_work() {
-                return;
-            }
-        }
-    }
-
-    /// Sends some of the encrypted batches. Returns whether there are more.
-    fn transmit_some(self: &Arc<Self>) -> bool {
-        self.tx_queue.drain(MAX_BATCHES_IN_TURN, |batch| {
-            let packets = batch.take();
-            if packets.is_empty() {
-                return;
-            }
-            self.timers_any_authenticated_packet_traversal();
-            self.timers_any_authenticated_packet_sent();
-            self.send_packets(packets);
-            self.keep_key_fresh();
-        })
-    }
-
-    /// Asks for a handshake if the current key has been used for long enough.
-    fn keep_key_fresh(self: &Arc<Self>) {
-        let rekey = {
-            let guard = rcu::Guard::new();
-            self.keypairs.current().load(&guard).is_some_and(|keypair| {
-                keypair.is_sending_valid()
-                    && rekey_after_sending(
-                        keypair.i_am_the_initiator(),
-                        keypair.birthdate(),
-                        keypair.sending_counter(),
-                        ktime::coarse_boottime_ns(),
-                    )
-            })
-        };
-        if rekey {
-            self.send_queued_handshake_initiation(false);
-        }
-    }
 }
 
 impl WorkItem<{ Peer::TX_WORK }> for Peer {
@@ -443,14 +370,6 @@ impl WorkItem<{ Peer::TX_WORK }> for Peer {
         if this.encrypt_staged_packets(true) {
             this.queue_tx_work(cpumask::current());
         }
-    }
-}
-
-impl WorkItem<{ Peer::TRANSMIT_WORK }> for Peer {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.transmit();
     }
 }
 
@@ -485,11 +404,6 @@ pub(crate) fn send_handshake_cookie(
     if let Some(reply) = reply {
         device.send_buffer_as_reply(endpoint, reply.as_bytes());
     }
-}
-
-/// Whether a data message of `len` bytes has no contents.
-pub(crate) fn is_keepalive(len: usize) -> bool {
-    len == message_data_len(0)
 }
 
 /// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Leaving: what is encrypted goes to the socket, in order and on the transmit CPU of the peer.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
+    workqueue::WorkItem, //
+};
+
+use crate::{
+    device::Device,
+    linux::{
+        bottom_half,
+        ktime,
+        netdevice::Stat,
+        rcu,
+        skbuff::SkbList, //
+    },
+    packet::PacketCb,
+    peer::Peer,
+    protocol::{
+        messages::message_data_len,
+        timers::rekey_after_sending, //
+    },
+    socket::{
+        skb_from_bytes,
+        Endpoint,
+        Sender, //
+    },
+};
+
+/// Batches that are sent in a row, before other work of the CPU has its turn.
+const MAX_BATCHES_IN_TURN: usize = 16;
+
+impl Peer {
+    /// Sends the encrypted batches in order, on the transmit CPU: inline if this is that CPU,
+    /// otherwise by [`Peer::TRANSMIT_WORK`]. Process and softirq context.
+    pub(super) fn transmit(self: &Arc<Self>) {
+        loop {
+            let more = {
+                let bh = bottom_half::disable();
+                if self.is_dead() || self.transmit_cpu.is_here(&bh) {
+                    self.transmit_some()
+                } else {
+                    // If the first batch is not done, the thread that encrypts it comes here later,
+                    // and sees to the batches behind it, too.
+                    self.tx_queue.is_first_done()
+                }
+            };
+            // A peer that is being removed sends nothing: its batches are dropped inline, which
+            // takes no time.
+            if !more || self.queue_transmit_work() {
+                return;
+            }
+        }
+    }
+
+    /// Sends some of the encrypted batches. Returns whether there are more.
+    fn transmit_some(self: &Arc<Self>) -> bool {
+        self.tx_queue.drain(MAX_BATCHES_IN_TURN, |batch| {
+            let packets = batch.take();
+            if packets.is_empty() {
+                return;
+            }
+            self.timers_any_authenticated_packet_traversal();
+            self.timers_any_authenticated_packet_sent();
+            self.send_packets(packets);
+            self.keep_key_fresh();
+        })
+    }
+
+    /// Asks for a handshake if the current key has been used for long enough.
+    fn keep_key_fresh(self: &Arc<Self>) {
+        let rekey = {
+            let guard = rcu::Guard::new();
+            self.keypairs.current().load(&guard).is_some_and(|keypair| {
+                keypair.is_sending_valid()
+                    && rekey_after_sending(
+                        keypair.i_am_the_initiator(),
+                        keypair.birthdate(),
+                        keypair.sending_counter(),
+                        ktime::coarse_boottime_ns(),
+                    )
+            })
+        };
+        if rekey {
+            self.send_queued_handshake_initiation(false);
+        }
+    }
+
+    /// Has the transmit CPU send the encrypted batches. Does nothing, and returns `false`, if the
+    /// peer is being removed.
+    fn queue_transmit_work(self: &Arc<Self>) -> bool {
+        let _guard = rcu::Guard::new();
+        if self.is_dead() {
+            return false;
+        }
+        // A work item that is queued already will do.
+        let _ = self
+            .device
+            .transmit_wq
+            .enqueue_on::<_, { Peer::TRANSMIT_WORK }>(self.transmit_cpu.get(), self.clone());
+        true
+    }
+
+    /// Sends messages with data to the peer, in order, each with the congestion bits that its
+    /// control block says.
+    ///
+    /// Any context but hard interrupts. Messages that cannot be sent are dropped. `ip -s link`
+    /// shows those that the networking core dropped and those to a removed peer, but not those to a
+    /// peer without a route.
+    fn send_packets(self: &Arc<Self>, mut packets: SkbList) {
+        // Errors are in the log already.
+        let _ = with_sender(&self.device, |sender| {
+            if self.is_dead() {
+                while let Some(skb) = packets.pop_front() {
+                    sender.dev().stats_add(Stat::TxDropped, skb.segments());
+                }
+                return Err(ENOENT);
+            }
+            let path = self.endpoint.path(sender)?;
+            // Before they leave: the answer stops the timer, and may be here before this returns.
+            if packets.iter_mut().any(|skb| !is_keepalive(skb.len())) {
+                self.timers_data_sent();
+            }
+            while let Some(mut skb) = packets.pop_front() {
+                let (len, ds) = (skb.len(), skb.cb::<PacketCb>().ds);
+                if sender.xmit(&path, skb, ds).is_ok() {
+                    self.tx_bytes.add(len as u64, Relaxed);
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Sends a handshake message to the peer, with TOS byte or traffic class `ds`.
+    ///
+    /// Any context but hard interrupts. A loss is not reported.
+    pub(crate) fn send_buffer(&self, message: &[u8], ds: u8) {
+        // Errors are in the log already.
+        let _ = with_sender(&self.device, |sender| {
+            if self.is_dead() {
+                return Err(ENOENT);
+            }
+            let skb = skb_from_bytes(message)?;
+            sender.xmit(&self.endpoint.path(sender)?, skb, ds)?;
+            self.tx_bytes.add(message.len() as u64, Relaxed);
+            Ok(())
+        });
+    }
+}
+
+impl WorkItem<{ Peer::TRANSMIT_WORK }> for Peer {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.transmit();
+    }
+}
+
+impl Device {
+    /// Sends a message to the endpoint that another one came from. As [`Peer::send_buffer`].
+    pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
+        let _ = with_sender(self, |sender| {
+            let skb = skb_from_bytes(message)?;
+            sender.xmit(&sender.path_to(endpoint)?, skb, 0)
+        });
+    }
+}
+
+/// Runs `f` with the means to send, in an RCU read-side critical section. If `f` finds that a peer
+/// is not [dead](Peer::is_dead), its sending is over before the removal of the peer is.
+fn with_sender<T>(device: &Device, f: impl FnOnce(&Sender<'_>) -> Result<T>) -> Result<T> {
+    let fwmark = device.fwmark.load(Relaxed);
+    device.sockets.with_sender(&device.netdev, fwmark, f)
+}
+
+/// Whether a data message of `len` bytes has no contents.
+fn is_keepalive(len: usize) -> bool {
+    len == message_data_len(0)
+}
