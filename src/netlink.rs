@@ -16,7 +16,6 @@ use kernel::{
 };
 
 use crate::{
-    device::Device,
     linux::{
         errno::EBADR,
         genetlink::{
@@ -32,6 +31,7 @@ use crate::{
         },
         rtnetlink, //
     },
+    state::device::Device, //
 };
 
 mod get;

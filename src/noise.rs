@@ -4,19 +4,14 @@
 //! device.
 
 use kernel::{
-    new_mutex,
     prelude::*,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Arc, //
 };
 
 use crate::{
     debug::{
         dev_dbg_ratelimited, //
     },
-    device::Device,
     linux::{
         crypto::Secret,
         ktime, random,
@@ -24,22 +19,13 @@ use crate::{
             Guard,
             RcuPtr, //
         },
-        wipe::Wiped,
     },
     machine::{
         self,
         Era, //
     },
-    peer::{
-        IndexEntry,
-        Keypair,
-        Peer, //
-    },
     protocol::{
-        identity::{
-            PublicKey,
-            StaticIdentity, //
-        },
+        identity::StaticIdentity,
         messages::{
             HandshakeInitiation,
             HandshakeResponse, //
@@ -47,33 +33,18 @@ use crate::{
         noise,
         tai64n::Tai64n, //
     },
+    state::{
+        device::Device,
+        handshake::HandshakeState,
+        peer::{
+            IndexEntry,
+            Keypair,
+            Peer, //
+        }, //
+    },
 };
 
-/// The handshake of a peer and the index that the other side answers to.
-pub(crate) struct HandshakeState {
-    /// The handshake.
-    pub(crate) noise: noise::Handshake,
-    /// The index, from the message that names it until the session begins.
-    index: Option<u32>,
-    /// The era in which the index was taken. This side draws its secrets for the keys afterwards.
-    era: Era,
-}
-
 impl HandshakeState {
-    /// A handshake that is not begun, with the peer that has this public key.
-    pub(crate) fn new(public_key: &PublicKey) -> impl PinInit<Mutex<Wiped<Self>>> + '_ {
-        let empty = Self {
-            noise: noise::Handshake::zeroed(),
-            index: None,
-            era: Era::now(),
-        };
-        let state = Init::<Self>::chain(empty, |state| {
-            state.noise.set_remote_static(public_key);
-            Ok(())
-        });
-        new_mutex!(Wiped::pin_init(state), "wireguard::HandshakeState")
-    }
-
     fn drop_index(&mut self, device: &Device) {
         if let Some(index) = self.index.take() {
             device

@@ -19,7 +19,6 @@ use crate::{
     debug::{
         dev_dbg_ratelimited, //
     },
-    device::Device,
     linux::{
         barrier::smp_mb,
         bottom_half::{
@@ -42,17 +41,14 @@ use crate::{
             ETH_P_IP,
             ETH_P_IPV6, //
         },
+        udp_tunnel::EncapReceive,
         workqueue::OwnedQueue, //
     },
     packet::{
         PacketCb,
         Staged, //
     },
-    peer::{
-        Decryption,
-        Keypair,
-        Peer, //
-    },
+    parameters::AGGREGATE_RX,
     protocol::messages::{
         message_data_len,
         DataHeader,
@@ -62,7 +58,15 @@ use crate::{
         Batch,
         Job, //
     },
-    socket::Endpoint, //
+    socket::Endpoint,
+    state::{
+        device::Device,
+        peer::{
+            Decryption,
+            Keypair,
+            Peer, //
+        }, //
+    },
 };
 use kernel::{
     list::{
@@ -116,6 +120,16 @@ fn prepare_header(skb: &mut SkBuff) -> Option<(MessageType, DataHeader)> {
         MessageType::classify(*header.as_bytes().first_chunk()?, skb.len())?,
         header,
     ))
+}
+
+impl EncapReceive for Device {
+    fn receive(&self, skb: SkBuff, bh: &BhGuard) {
+        self.receive_packet(skb, bh);
+    }
+
+    fn may_aggregate(&self) -> bool {
+        AGGREGATE_RX.get()
+    }
 }
 
 impl Device {

@@ -35,7 +35,6 @@ use zerocopy::IntoBytes;
 
 use crate::{
     debug::dev_dbg_ratelimited,
-    device::Device,
     linux::{
         bottom_half,
         cpumask,
@@ -54,11 +53,6 @@ use crate::{
         PacketCb,
         Staged, //
     },
-    peer::{
-        Encryption,
-        Keypair,
-        Peer, //
-    },
     protocol::{
         cookie::{
             CookieSecret,
@@ -76,6 +70,14 @@ use crate::{
     socket::{
         Endpoint,
         SKB_HEADER_LEN, //
+    },
+    state::{
+        device::Device,
+        peer::{
+            Encryption,
+            Keypair,
+            Peer, //
+        }, //
     },
 };
 
@@ -125,6 +127,14 @@ impl Peer {
         }
         if dropped != 0 {
             self.device.stats_add(Stat::TxDropped, dropped);
+        }
+    }
+
+    /// Drops the packets that wait for a key.
+    pub(crate) fn purge_staged_packets(&self) {
+        let packets = self.staged.lock().take();
+        if packets.messages() != 0 {
+            self.device.stats_add(Stat::TxDropped, packets.messages());
         }
     }
 

@@ -12,9 +12,13 @@ mod allowedips;
 #[forbid(unsafe_code)]
 mod debug;
 #[forbid(unsafe_code)]
-mod device;
+mod expiry;
+#[forbid(unsafe_code)]
+mod interface;
 #[forbid(unsafe_code)]
 mod keypair;
+#[forbid(unsafe_code)]
+mod lifecycle;
 mod linux;
 #[forbid(unsafe_code)]
 mod machine;
@@ -27,9 +31,11 @@ mod pace;
 #[forbid(unsafe_code)]
 mod packet;
 #[forbid(unsafe_code)]
-mod peer;
+mod parameters;
 #[forbid(unsafe_code)]
 mod peerlookup;
+#[forbid(unsafe_code)]
+mod prefixes;
 #[forbid(unsafe_code)]
 mod protocol;
 #[forbid(unsafe_code)]
@@ -42,11 +48,11 @@ mod receive;
 mod send;
 #[forbid(unsafe_code)]
 mod socket;
+#[forbid(unsafe_code)]
+mod state;
 #[cfg(CONFIG_KUNIT = "y")]
 #[forbid(unsafe_code)]
 mod testing;
-#[forbid(unsafe_code)]
-mod timers;
 
 module! {
     type: linux::module::Ending<WireGuard>,
@@ -58,14 +64,12 @@ module! {
 }
 
 linux::moduleparam::bool_param! {
-    /// Whether messages of one size to one peer leave as one aggregate.
-    pub(crate) static AGGREGATE_TX: aggregate_tx = true,
+    crate::parameters::AGGREGATE_TX: aggregate_tx,
         "Hand datagrams of a tunnel to the network as UDP GSO packets (default: Y)";
 }
 
 linux::moduleparam::bool_param! {
-    /// Whether GRO may join the datagrams of a flow that arrive for a tunnel.
-    pub(crate) static AGGREGATE_RX: aggregate_rx = true,
+    crate::parameters::AGGREGATE_RX: aggregate_rx,
         "Let GRO join datagrams that arrive for a tunnel (default: Y)";
 }
 
@@ -75,7 +79,7 @@ linux::moduleparam::bool_param! {
 struct WireGuard {
     _netlink: linux::genetlink::Registration,
     #[pin]
-    _devices: device::Registration,
+    _devices: interface::Registration,
     _sockets: linux::udp_tunnel::Registration,
 }
 
@@ -83,7 +87,7 @@ impl linux::module::Module for WireGuard {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             _sockets: linux::udp_tunnel::Registration::new()?,
-            _devices <- device::Registration::new(),
+            _devices <- interface::Registration::new(),
             _netlink: netlink::register(module)?,
         }? Error)
         .pin_chain(|_| {

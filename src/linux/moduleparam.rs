@@ -86,7 +86,7 @@ pub(crate) const fn line<const LEN: usize>(line: &str) -> [u8; LEN] {
     }
 }
 
-/// Declares a module parameter as a static [`BoolParam`]. Root may change it at any time.
+/// Makes a static [`BoolParam`] a module parameter. Root may change it at any time.
 ///
 /// The file is `/sys/module/MODULE/parameters/NAME`. The value can also be set when the module is
 /// loaded.
@@ -94,9 +94,11 @@ pub(crate) const fn line<const LEN: usize>(line: &str) -> [u8; LEN] {
 /// # Examples
 ///
 /// ```ignore
+/// /// Whether the thing is done.
+/// static DO_IT: BoolParam = BoolParam::new(true);
+///
 /// bool_param! {
-///     /// Whether the thing is done.
-///     pub(crate) static DO_IT: do_it = true, "Do the thing";
+///     DO_IT: do_it, "Do the thing";
 /// }
 ///
 /// if DO_IT.get() {
@@ -104,17 +106,9 @@ pub(crate) const fn line<const LEN: usize>(line: &str) -> [u8; LEN] {
 /// }
 /// ```
 macro_rules! bool_param {
-    (
-        $(#[$attribute:meta])*
-        $visibility:vis static $value:ident: $name:ident = $default:expr, $description:literal;
-    ) => {
-        $(#[$attribute])*
-        $visibility static $value: $crate::linux::moduleparam::BoolParam =
-            $crate::linux::moduleparam::BoolParam::new($default);
-
+    ($value:path: $name:ident, $description:literal;) => {
         const _: () = {
-            const TYPE: &str =
-                ::core::concat!("parmtype=", ::core::stringify!($name), ":bool\0");
+            const TYPE: &str = ::core::concat!("parmtype=", ::core::stringify!($name), ":bool\0");
             const TEXT: &str =
                 ::core::concat!("parm=", ::core::stringify!($name), ":", $description, "\0");
 

@@ -35,10 +35,6 @@ use super::{
 };
 use crate::{
     allowedips::AllowedIp,
-    device::{
-        Config,
-        Device, //
-    },
     linux::{
         genetlink::{
             Access,
@@ -60,8 +56,14 @@ use crate::{
             AF_INET6, //
         }, //
     },
-    peer::Peer,
-    protocol::limits::NSEC_PER_SEC, //
+    protocol::limits::NSEC_PER_SEC,
+    state::{
+        device::{
+            Config,
+            Device, //
+        },
+        peer::Peer, //
+    },
 };
 
 /// `struct __kernel_timespec`.

@@ -27,10 +27,6 @@ use super::{
 };
 use crate::{
     allowedips::AllowedIp,
-    device::{
-        Config,
-        Device, //
-    },
     linux::{
         errno::{
             EADDRINUSE,
@@ -58,7 +54,6 @@ use crate::{
             AF_INET6, //
         }, //
     },
-    peer::Peer,
     protocol::{
         identity::{
             PrivateKey,
@@ -68,7 +63,14 @@ use crate::{
         limits::MAX_PEERS_PER_DEVICE,
         noise::SymmetricKey, //
     },
-    socket::Endpoint, //
+    socket::Endpoint,
+    state::{
+        device::{
+            Config,
+            Device, //
+        },
+        peer::Peer, //
+    },
 };
 
 /// Up to this many allowed IPs that replace those of a peer are compared with them first.

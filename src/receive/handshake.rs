@@ -12,7 +12,6 @@ use zerocopy::FromBytes;
 use super::count_received;
 use crate::{
     debug::dev_dbg_ratelimited,
-    device::Device,
     linux::{
         bottom_half,
         ktime,
@@ -27,7 +26,6 @@ use crate::{
             ETH_P_IPV6, //
         }, //
     },
-    peer::Peer,
     protocol::{
         cookie::{
             CookieSecret,
@@ -45,7 +43,11 @@ use crate::{
     },
     queueing::Reader,
     send::send_handshake_cookie,
-    socket::Endpoint, //
+    socket::Endpoint,
+    state::{
+        device::Device,
+        peer::Peer, //
+    },
 };
 
 impl Device {

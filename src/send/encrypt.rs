@@ -20,10 +20,7 @@ use crate::{
         workqueue::OwnedQueue, //
     },
     packet::PacketCb,
-    peer::{
-        Encryption,
-        Keypair, //
-    },
+    parameters::AGGREGATE_TX,
     protocol::messages::{
         message_data_len,
         padding,
@@ -34,7 +31,10 @@ use crate::{
         Job, //
     },
     socket::SKB_HEADER_LEN,
-    AGGREGATE_TX,
+    state::peer::{
+        Encryption,
+        Keypair, //
+    },
 };
 
 impl Job for Encryption {

@@ -12,7 +12,6 @@ use kernel::{
 };
 
 use crate::{
-    device::Device,
     linux::{
         bottom_half,
         ktime,
@@ -21,7 +20,6 @@ use crate::{
         skbuff::SkbList, //
     },
     packet::PacketCb,
-    peer::Peer,
     protocol::{
         messages::message_data_len,
         timers::rekey_after_sending, //
@@ -30,6 +28,10 @@ use crate::{
         skb_from_bytes,
         Endpoint,
         Sender, //
+    },
+    state::{
+        device::Device,
+        peer::Peer, //
     },
 };
 

@@ -8,16 +8,14 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::ordering::Relaxed,
         Arc,
         Mutex, //
     },
 };
 
-use super::{
-    Config,
-    Device, //
-};
 use crate::{
+    debug::dev_dbg,
     linux::{
         net_namespace::{
             PernetDevice,
@@ -41,7 +39,11 @@ use crate::{
         }, //
     },
     machine,
-    ratelimiter::RateLimiter, //
+    ratelimiter::RateLimiter,
+    state::device::{
+        Config,
+        Device, //
+    },
 };
 
 /// Shared by all devices of the module.
@@ -130,13 +132,40 @@ impl PernetExit for NamespaceExit {
         for device in list.iter() {
             let is_creating = device.creating_net.lock().as_ref() == Some(net);
             if is_creating {
-                device.forget_creating_net();
+                forget_creating_net(&device);
             }
         }
         // All sockets are unpublished by now, so that one grace period serves them all.
         for device in list.iter() {
-            device.finish_forgetting();
+            finish_forgetting(&device);
         }
+    }
+}
+
+/// Unpublishes the sockets, because the creating namespace is going away.
+/// [`finish_forgetting`] closes them.
+fn forget_creating_net(device: &Device) {
+    dev_dbg!(device, "Creating namespace exiting\n");
+    {
+        let guard = rcu::Guard::new();
+        if let Some(dev) = device.netdev.get(&guard) {
+            dev.carrier_off();
+        }
+    }
+    let mut config = device.update.lock();
+    *device.creating_net.lock() = None;
+    config.closing = device.sockets.unpublish();
+    device.forgetting.store(true, Relaxed);
+    for peer in config.peers() {
+        peer.endpoint.clear_src();
+    }
+}
+
+/// Closes the sockets that [`forget_creating_net`] has unpublished, after a grace
+/// period.
+fn finish_forgetting(device: &Device) {
+    if device.forgetting.xchg(false, Relaxed) {
+        device.update.lock().closing = None;
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The timers of a peer. [`protocol::timers`](crate::protocol::timers) decides, this file acts.
+//! The timers of a peer, and the events that arm and stop them.
+//! [`protocol::timers`](crate::protocol::timers) decides which, [`expiry`](crate::expiry) acts when
+//! one expires.
 
 use kernel::{
     prelude::*,
@@ -9,12 +11,11 @@ use kernel::{
         Arc,
         ArcBorrow, //
     },
-    time::msecs_to_jiffies,
-    workqueue::WorkItem, //
+    time::msecs_to_jiffies, //
 };
 
+use super::peer::Peer;
 use crate::{
-    debug::dev_dbg,
     linux::{
         ktime,
         random,
@@ -27,43 +28,46 @@ use crate::{
         },
         workqueue::flush_work, //
     },
-    peer::Peer,
     protocol::{
-        limits::{
-            KEEPALIVE_TIMEOUT,
-            MAX_TIMER_HANDSHAKES,
-            REJECT_AFTER_TIME,
-            REKEY_TIMEOUT,
-            REKEY_TIMEOUT_JITTER_MAX_MSECS, //
-        },
+        limits::REKEY_TIMEOUT_JITTER_MAX_MSECS,
         timers::{
             self as decisions,
-            Change,
-            Retransmit, //
+            Change, //
         },
     },
 };
 
-const RETRANSMIT_HANDSHAKE: usize = 0;
-const SEND_KEEPALIVE: usize = 1;
-const NEW_HANDSHAKE: usize = 2;
-const ZERO_KEY_MATERIAL: usize = 3;
-const PERSISTENT_KEEPALIVE: usize = 4;
+/// [`Timers::retransmit_handshake`].
+pub(crate) const RETRANSMIT_HANDSHAKE: usize = 0;
+/// [`Timers::send_keepalive`].
+pub(crate) const SEND_KEEPALIVE: usize = 1;
+/// [`Timers::new_handshake`].
+pub(crate) const NEW_HANDSHAKE: usize = 2;
+/// [`Timers::zero_key_material`].
+pub(crate) const ZERO_KEY_MATERIAL: usize = 3;
+/// [`Timers::persistent_keepalive`].
+pub(crate) const PERSISTENT_KEEPALIVE: usize = 4;
 
 /// The timers of a peer. An armed one keeps the peer alive.
 #[pin_data]
 pub(crate) struct Timers {
+    /// An initiation was sent, and its response has not come yet.
     #[pin]
-    retransmit_handshake: Timer<Peer, RETRANSMIT_HANDSHAKE>,
+    pub(crate) retransmit_handshake: Timer<Peer, RETRANSMIT_HANDSHAKE>,
+    /// Something was received, and nothing is sent in return.
     #[pin]
-    send_keepalive: Timer<Peer, SEND_KEEPALIVE>,
+    pub(crate) send_keepalive: Timer<Peer, SEND_KEEPALIVE>,
+    /// Something was sent, and nothing comes back.
     #[pin]
-    new_handshake: Timer<Peer, NEW_HANDSHAKE>,
+    pub(crate) new_handshake: Timer<Peer, NEW_HANDSHAKE>,
+    /// The keys are too old to be of any use.
     #[pin]
-    zero_key_material: Timer<Peer, ZERO_KEY_MATERIAL>,
+    pub(crate) zero_key_material: Timer<Peer, ZERO_KEY_MATERIAL>,
+    /// The peer is sent something even if there is nothing to send.
     #[pin]
-    persistent_keepalive: Timer<Peer, PERSISTENT_KEEPALIVE>,
-    state: decisions::State,
+    pub(crate) persistent_keepalive: Timer<Peer, PERSISTENT_KEEPALIVE>,
+    /// What the decisions depend on, besides the timers.
+    pub(crate) state: decisions::State,
 }
 
 impl Timers {
@@ -82,126 +86,6 @@ impl Timers {
 
 fn jitter_msecs() -> u32 {
     random::get_random_u32_below(REKEY_TIMEOUT_JITTER_MAX_MSECS)
-}
-
-impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
-    fn timer(&self) -> &Timer<Self, RETRANSMIT_HANDSHAKE> {
-        &self.timers.retransmit_handshake
-    }
-
-    fn expired(this: Arc<Self>) {
-        let timers = &this.timers;
-        match timers
-            .state
-            .retransmit_handshake_expired(timers.zero_key_material.is_pending())
-        {
-            Retransmit::GiveUp(changes) => {
-                dev_dbg!(
-                    this.device,
-                    "Handshake for peer {} ({}) did not complete after {} attempts, giving up\n",
-                    this.id,
-                    this.endpoint.shown(),
-                    MAX_TIMER_HANDSHAKES.saturating_add(2)
-                );
-                this.purge_staged_packets();
-                for change in changes {
-                    this.apply(change);
-                }
-            }
-            Retransmit::Retry(attempts) => {
-                dev_dbg!(
-                    this.device,
-                    "Handshake for peer {} ({}) did not complete after {} seconds, retrying (try {})\n",
-                    this.id,
-                    this.endpoint.shown(),
-                    REKEY_TIMEOUT,
-                    attempts.saturating_add(1)
-                );
-                // It may be the source address that does not get through.
-                this.endpoint.clear_src();
-                this.send_queued_handshake_initiation(true);
-            }
-        }
-    }
-}
-
-impl TimerCallback<SEND_KEEPALIVE> for Peer {
-    fn timer(&self) -> &Timer<Self, SEND_KEEPALIVE> {
-        &self.timers.send_keepalive
-    }
-
-    fn expired(this: Arc<Self>) {
-        this.send_keepalive();
-        this.apply(this.timers.state.send_keepalive_expired());
-    }
-}
-
-impl TimerCallback<NEW_HANDSHAKE> for Peer {
-    fn timer(&self) -> &Timer<Self, NEW_HANDSHAKE> {
-        &self.timers.new_handshake
-    }
-
-    fn expired(this: Arc<Self>) {
-        dev_dbg!(
-            this.device,
-            "Retrying handshake with peer {} ({}) because we stopped hearing back after {} seconds\n",
-            this.id,
-            this.endpoint.shown(),
-            KEEPALIVE_TIMEOUT.saturating_add(REKEY_TIMEOUT)
-        );
-        // It may be the source address that does not get through.
-        this.endpoint.clear_src();
-        this.send_queued_handshake_initiation(false);
-    }
-}
-
-impl TimerCallback<ZERO_KEY_MATERIAL> for Peer {
-    fn timer(&self) -> &Timer<Self, ZERO_KEY_MATERIAL> {
-        &self.timers.zero_key_material
-    }
-
-    fn expired(this: Arc<Self>) {
-        let _guard = rcu::Guard::new();
-        if !this.is_dead() {
-            // By a work item, as the handshake's lock sleeps. One that is queued already will do.
-            let device = this.device.clone();
-            let _ = device
-                .handshake_send_wq
-                .enqueue::<_, { Peer::CLEAR_WORK }>(this);
-        }
-    }
-}
-
-impl WorkItem<{ Peer::CLEAR_WORK }> for Peer {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        dev_dbg!(
-            this.device,
-            "Zeroing out all keys for peer {} ({}), since we haven't received a new one in {} seconds\n",
-            this.id,
-            this.endpoint.shown(),
-            REJECT_AFTER_TIME.saturating_mul(3)
-        );
-        this.clear_handshake();
-        this.keypairs.clear(&this.device.index_table);
-    }
-}
-
-impl TimerCallback<PERSISTENT_KEEPALIVE> for Peer {
-    fn timer(&self) -> &Timer<Self, PERSISTENT_KEEPALIVE> {
-        &self.timers.persistent_keepalive
-    }
-
-    fn expired(this: Arc<Self>) {
-        let interval = this.persistent_keepalive_interval();
-        if decisions::persistent_keepalive_expired(interval) {
-            // Sending arms the timer again. It is armed before that, too, so that the next
-            // keepalive is sent if this one finds no memory.
-            this.apply(decisions::any_authenticated_packet_traversal(interval));
-            this.send_keepalive();
-        }
-    }
 }
 
 /// Arms the timer `ID` of a peer, unless the peer is being removed or its device is down.
@@ -227,7 +111,8 @@ where
 }
 
 impl Peer {
-    fn apply(self: &Arc<Self>, change: Change) {
+    /// Arms or stops a timer.
+    pub(crate) fn apply(self: &Arc<Self>, change: Change) {
         let this = self.as_arc_borrow();
         match change {
             Change::Keep => {}

@@ -39,7 +39,7 @@ impl Count {
 
 impl Residents {
     /// No residents yet. Process context. `ENOMEM` if there is no memory.
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let count = Arc::pin_init(
             pin_init!(Count {
                 left: Atomic::new(1),
@@ -60,7 +60,7 @@ impl Residents {
     /// context; it sleeps.
     ///
     /// How long that takes depends only on the residents, whose end has begun.
-    pub(super) fn wait(&self) {
+    pub(crate) fn wait(&self) {
         self.0.leave();
         self.0.gone.wait_for_completion();
     }

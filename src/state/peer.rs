@@ -38,35 +38,27 @@ use kernel::{
     },
 };
 
+use super::{
+    device::Device,
+    handshake::HandshakeState,
+    residents::Resident,
+    timers::Timers, //
+};
 use crate::{
-    allowedips::{
-        AllowedIp,
-        AllowedIpList, //
-    },
-    debug::dev_dbg,
-    device::{
-        Config,
-        Device,
-        Resident, //
-    },
+    allowedips::AllowedIpList,
     keypair::{
         self,
         Keypairs,
         Owner, //
     },
     linux::{
-        crypto::Secret,
         ktime,
-        netdevice::{
-            Handle,
-            Stat, //
-        },
+        netdevice::Handle,
         rcu::{
             self,
             AtomicDrop,
             RcuArc, //
         },
-        sched,
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -74,7 +66,6 @@ use crate::{
         wipe::Wiped,
         workqueue::OwnedQueue, //
     },
-    noise::HandshakeState,
     pace::{
         Pace,
         TransmitCpu, //
@@ -83,15 +74,13 @@ use crate::{
     protocol::{
         cookie::Cookie,
         identity::PublicKey,
-        limits::MAX_PEERS_PER_DEVICE,
         timers::{
             handshake_may_be_sent,
             last_sent_long_ago, //
         },
     },
     queueing::OrderQueue,
-    socket::PeerEndpoint,
-    timers::Timers, //
+    socket::PeerEndpoint, //
 };
 
 /// The keys of one session of a peer.
@@ -110,9 +99,6 @@ pub(crate) struct Decryption {
     /// The keypair that decrypts the packets.
     pub(crate) keypair: RcuArc<Keypair>,
 }
-
-/// The number of the peer that was created last.
-static PEER_COUNTER: Atomic<i64> = Atomic::new(0);
 
 /// A peer of a device.
 ///
@@ -232,22 +218,11 @@ impl Peer {
     /// Work item that hands encrypted packets to the network stack.
     pub(crate) const TRANSMIT_WORK: u64 = 3;
 
-    /// Creates a peer of `device`.
-    ///
-    /// Process context. `ENOMEM` if there is no memory, or there are [`MAX_PEERS_PER_DEVICE`]
-    /// already.
-    pub(crate) fn create(
-        device: &Arc<Device>,
-        config: &mut Config,
-        public_key: &PublicKey,
-        preshared_key: Option<&Secret<32>>,
-    ) -> Result<Arc<Self>> {
-        if config.peer_count() >= MAX_PEERS_PER_DEVICE as usize {
-            return Err(ENOMEM);
-        }
+    /// Peer number `id` of `device`, which does not know of it yet. Process context. `ENOMEM` if there
+    /// is no memory.
+    pub(crate) fn new(device: &Arc<Device>, id: u64, public_key: &PublicKey) -> Result<Arc<Self>> {
         let now_ns = ktime::coarse_boottime_ns();
-        let id = PEER_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64;
-        let peer = Arc::pin_init(
+        Arc::pin_init(
             try_pin_init!(Self {
                 device: device.clone(),
                 id,
@@ -287,26 +262,12 @@ impl Peer {
                 _resident: device.residents.enter(),
             }),
             GFP_KERNEL,
-        )?;
-        // Before anything can fail: the end of the peer is logged in any case.
-        dev_dbg!(device, "Peer {} created\n", id);
-        if let Some(key) = preshared_key {
-            peer.set_preshared_key(key);
-        }
-        if let Some(identity) = device.identity.get() {
-            peer.precompute_static_static(&identity);
-        }
-        let handle = RcuArc::new(peer.clone(), GFP_KERNEL)?;
-        config.add_peer(id, handle)?;
-        if let Err(e) =
-            device
-                .peers_by_key
-                .insert(peer.public_key.as_bytes(), peer.clone(), GFP_KERNEL)
-        {
-            config.remove_peer(id);
-            return Err(e);
-        }
-        Ok(peer)
+        )
+    }
+
+    /// Marks the peer as being removed: see [`Peer::is_dead`].
+    pub(crate) fn mark_dead(&self) {
+        self.dead.store(true, Relaxed);
     }
 
     /// Whether the peer is being removed.
@@ -332,111 +293,6 @@ impl Peer {
     #[inline]
     pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {
         !self.is_dead() && self.device.netdev.is_running(guard)
-    }
-
-    /// Takes the peer out of the table of public keys, and lets nothing new begin for it.
-    fn make_dead(&self) {
-        self.device
-            .peers_by_key
-            .remove_if(self.public_key.as_bytes(), |peer| peer.id == self.id);
-        self.dead.store(true, Relaxed);
-    }
-
-    /// Ends all that goes on with the peer, a grace period after [`Peer::make_dead`]. By then every
-    /// CPU sees that the peer is dead: no timer is armed, no work item queued and no keypair
-    /// installed any more.
-    pub(crate) fn finish(self: &Arc<Self>) {
-        self.timers_stop();
-        self.let_go();
-    }
-
-    /// Clears the handshake and the keypairs, which refer to the peer, and drops the packets that
-    /// wait.
-    fn let_go(&self) {
-        self.clear_handshake();
-        self.keypairs.clear(&self.device.index_table);
-        self.purge_staged_packets();
-    }
-
-    /// The first half of the end of a peer whose device is down, is being unregistered and has no
-    /// allowed IPs any more. The other half is [`Peer::finish`], a grace period later: it ends what
-    /// has begun in between, which is next to nothing, so in most cases it leaves nothing to RCU.
-    /// Process context.
-    pub(crate) fn disappear(&self) {
-        drop(self.allowed_ips.lock().take());
-        self.make_dead();
-        self.let_go();
-    }
-
-    /// Removes `peers`, with a single grace period for all of them.
-    ///
-    /// Process context; it sleeps.
-    pub(crate) fn remove(config: &mut Config, peers: &[Arc<Peer>]) {
-        for peer in peers {
-            peer.detach(config);
-        }
-        Self::finish_all(peers);
-    }
-
-    /// The first half of a removal: takes the peer out of all tables, and lets nothing new begin
-    /// for it. Process context.
-    pub(crate) fn detach(&self, config: &mut Config) {
-        self.remove_allowed_ips(config, |_| true);
-        self.make_dead();
-        config.remove_peer(self.id);
-    }
-
-    /// The second half of a removal, for peers that were [detached](Peer::detach), with a single
-    /// grace period for all of them. Process context; it sleeps.
-    pub(crate) fn finish_all<'a>(peers: impl IntoIterator<Item = &'a Arc<Peer>>) {
-        let mut peers = peers.into_iter().peekable();
-        if peers.peek().is_none() {
-            return;
-        }
-        rcu::synchronize_net();
-        for peer in peers {
-            peer.finish();
-            sched::cond_resched();
-        }
-    }
-
-    /// Removes all peers of `device`, with a single grace period for all of them.
-    ///
-    /// Process context; it sleeps.
-    pub(crate) fn remove_all(device: &Device, config: &mut Config) {
-        // Without peers there are no allowed IPs either, and nothing to wait for.
-        if config.peer_count() == 0 {
-            return;
-        }
-        // Clear the tries as a whole, not prefix by prefix.
-        let detached = device.allowed_ips.write().clear();
-        for peer in config.peers() {
-            peer.make_dead();
-            sched::cond_resched();
-        }
-        rcu::synchronize_net();
-        while let Some(peer) = config.take_first_peer() {
-            drop(peer.allowed_ips.lock().take());
-            peer.finish();
-            sched::cond_resched();
-        }
-        drop(detached);
-    }
-
-    /// Stops all that goes on with the peer, a grace period after its device has gone down: by then
-    /// every CPU sees that, and nothing begins any more. Process context.
-    pub(crate) fn stop(self: &Arc<Self>) {
-        self.timers_stop();
-        self.let_go();
-        self.reset_last_sent_handshake();
-    }
-
-    /// Drops the packets that wait for a key.
-    pub(crate) fn purge_staged_packets(&self) {
-        let packets = self.staged.lock().take();
-        if packets.messages() != 0 {
-            self.device.stats_add(Stat::TxDropped, packets.messages());
-        }
     }
 
     /// Seconds of silence after which the peer is sent a keepalive; zero: never.
@@ -470,62 +326,5 @@ impl Peer {
             last_sent_long_ago(ktime::coarse_boottime_ns()) as i64,
             Relaxed,
         );
-    }
-
-    /// Gives `prefix` to this peer, and takes it from its previous owner. `handle` is this peer's
-    /// [`Config::handle`].
-    ///
-    /// Process context. `ENOMEM`: nothing has changed.
-    pub(crate) fn insert_allowed_ip(
-        self: &Arc<Self>,
-        _config: &Config,
-        handle: &RcuArc<Arc<Self>>,
-        prefix: AllowedIp,
-    ) -> Result {
-        let old = {
-            let mut list = self.allowed_ips.lock();
-            let room = list.reserve()?;
-            let mut trie = self.device.allowed_ips.write();
-            let old = trie.insert(prefix, handle.clone())?;
-            let (ours, others) = match old {
-                Some(old) if Arc::ptr_eq(&old, self) => (true, None),
-                old => (false, old),
-            };
-            room.put(prefix, ours);
-            others
-        };
-        if let Some(old) = old {
-            old.allowed_ips.lock().remove(&prefix);
-        }
-        Ok(())
-    }
-
-    /// Removes `prefix` from this peer. If it is not this peer's, nothing happens.
-    pub(crate) fn remove_allowed_ip(self: &Arc<Self>, _config: &Config, prefix: &AllowedIp) {
-        let removed = self
-            .device
-            .allowed_ips
-            .write()
-            .remove(prefix, |owner| Arc::ptr_eq(owner, self));
-        if removed.is_some() {
-            self.allowed_ips.lock().remove(prefix);
-        }
-    }
-
-    /// Removes from this peer the prefixes for which `which` returns true. Process context; `which`
-    /// may not sleep.
-    pub(crate) fn remove_allowed_ips(&self, _config: &Config, which: impl Fn(&AllowedIp) -> bool) {
-        let mut prefixes = self.allowed_ips.lock();
-        if prefixes.as_slice().is_empty() {
-            return;
-        }
-        let mut trie = self.device.allowed_ips.write();
-        prefixes.retain(|prefix| {
-            let remove = which(prefix);
-            if remove {
-                trie.remove(prefix, |owner| owner.id == self.id);
-            }
-            !remove
-        });
     }
 }

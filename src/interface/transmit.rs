@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The way out begins here: a packet finds its peer.
+
+use core::net::IpAddr;
+
+use kernel::prelude::*;
+
+use crate::{
+    debug::dev_dbg_ratelimited,
+    linux::{
+        errno::{
+            EDESTADDRREQ,
+            ENOKEY,
+            EPROTONOSUPPORT, //
+        },
+        netdevice::NetDevice,
+        rcu,
+        skbuff::{
+            SkBuff,
+            SkbList,
+            ETH_P_IP,
+            ETH_P_IPV6, //
+        }, //
+    },
+    packet::{
+        PacketCb,
+        Staged, //
+    },
+    send,
+    state::device::Device, //
+};
+
+/// A packet of up to this many segments is encrypted as one. A packet of more is split first.
+const MAX_SEGMENTS: usize = 64;
+
+/// Transmits a packet from inside the tunnel. Bottom halves are off and the caller is in an RCU
+/// read-side critical section.
+pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
+    let guard = rcu::Guard::new();
+    let protocol = skb.protocol();
+    if skb.ip_version_protocol() != Some(protocol) {
+        dev_dbg_ratelimited!(device, "Invalid IP packet\n");
+        return Err(EPROTONOSUPPORT);
+    }
+    let Some(destination) = destination_of(&skb) else {
+        return Err(EPROTONOSUPPORT);
+    };
+    let Some(peer) = device.allowed_ips.lookup(destination, &guard) else {
+        dev_dbg_ratelimited!(
+            device,
+            "No peer has allowed IPs matching {}\n",
+            ::core::format_args!("{destination}")
+        );
+        dev.icmp_unreachable(&mut skb);
+        return Err(ENOKEY);
+    };
+    let peer = peer.get_ref();
+    if !peer.endpoint.is_set() {
+        dev_dbg_ratelimited!(
+            device,
+            "No valid endpoint has been configured or discovered for peer {}\n",
+            peer.id
+        );
+        dev.icmp_unreachable(&mut skb);
+        return Err(EDESTADDRREQ);
+    }
+
+    let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
+    let segments = skb.tcp_gso().map_or(1, |gso| gso.count());
+    let (mut packets, more) = if (2..=MAX_SEGMENTS).contains(&segments) {
+        let mut whole = SkbList::new();
+        whole.push_back(skb);
+        (whole, segments.wrapping_sub(1))
+    } else {
+        match skb.gso_segment(dev) {
+            Ok(packets) => (packets, 0),
+            Err((e, mut skb)) => {
+                dev.icmp_unreachable(&mut skb);
+                return Err(e);
+            }
+        }
+    };
+    let mut staged = Staged::new();
+    while let Some(mut skb) = packets.pop_front() {
+        // The route was kept for ICMP errors. None is sent from here on.
+        skb.dst_drop();
+        // The outer header shows the congestion bits of the inner one, not its DSCP.
+        let ds = send::ecn_encapsulate(skb.dsfield());
+        let cb: &mut PacketCb = skb.cb();
+        *cb = PacketCb::default();
+        cb.mtu = mtu;
+        cb.ds = ds;
+        cb.more = more as u16;
+        staged.push_back(skb);
+    }
+    peer.stage(staged);
+    peer.send_staged_packets();
+    Ok(())
+}
+
+/// The inner destination address of a packet.
+fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
+    let header = skb.network_header();
+    match skb.protocol() {
+        ETH_P_IP => Some(IpAddr::V4(
+            (*header.get(16..20)?.first_chunk::<4>()?).into(),
+        )),
+        ETH_P_IPV6 => Some(IpAddr::V6(
+            (*header.get(24..40)?.first_chunk::<16>()?).into(),
+        )),
+        _ => None,
+    }
+}

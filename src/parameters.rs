@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's parameters. The crate root gives them their names and descriptions.
+
+use crate::linux::moduleparam::BoolParam;
+
+/// Whether messages of one size to one peer leave as one aggregate.
+pub(crate) static AGGREGATE_TX: BoolParam = BoolParam::new(true);
+/// Whether GRO may join the datagrams of a flow that arrive for a tunnel.
+pub(crate) static AGGREGATE_RX: BoolParam = BoolParam::new(true);

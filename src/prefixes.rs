@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which peer a prefix belongs to: the list of the peer and the trie of the device change together.
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    allowedips::AllowedIp,
+    linux::rcu::RcuArc,
+    state::{
+        device::Config,
+        peer::Peer, //
+    }, //
+};
+
+impl Peer {
+    /// Gives `prefix` to this peer, and takes it from its previous owner. `handle` is this peer's
+    /// [`Config::handle`].
+    ///
+    /// Process context. `ENOMEM`: nothing has changed.
+    pub(crate) fn insert_allowed_ip(
+        self: &Arc<Self>,
+        _config: &Config,
+        handle: &RcuArc<Arc<Self>>,
+        prefix: AllowedIp,
+    ) -> Result {
+        let old = {
+            let mut list = self.allowed_ips.lock();
+            let room = list.reserve()?;
+            let mut trie = self.device.allowed_ips.write();
+            let old = trie.insert(prefix, handle.clone())?;
+            let (ours, others) = match old {
+                Some(old) if Arc::ptr_eq(&old, self) => (true, None),
+                old => (false, old),
+            };
+            room.put(prefix, ours);
+            others
+        };
+        if let Some(old) = old {
+            old.allowed_ips.lock().remove(&prefix);
+        }
+        Ok(())
+    }
+
+    /// Removes `prefix` from this peer. If it is not this peer's, nothing happens.
+    pub(crate) fn remove_allowed_ip(self: &Arc<Self>, _config: &Config, prefix: &AllowedIp) {
+        let removed = self
+            .device
+            .allowed_ips
+            .write()
+            .remove(prefix, |owner| Arc::ptr_eq(owner, self));
+        if removed.is_some() {
+            self.allowed_ips.lock().remove(prefix);
+        }
+    }
+
+    /// Removes from this peer the prefixes for which `which` returns true. Process context; `which`
+    /// may not sleep.
+    pub(crate) fn remove_allowed_ips(&self, _config: &Config, which: impl Fn(&AllowedIp) -> bool) {
+        let mut prefixes = self.allowed_ips.lock();
+        if prefixes.as_slice().is_empty() {
+            return;
+        }
+        let mut trie = self.device.allowed_ips.write();
+        prefixes.retain(|prefix| {
+            let remove = which(prefix);
+            if remove {
+                trie.remove(prefix, |owner| owner.id == self.id);
+            }
+            !remove
+        });
+    }
+}
