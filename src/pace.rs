@@ -7,21 +7,20 @@ use kernel::sync::atomic::{
     Atomic, //
 };
 
-use crate::linux::{
-    bottom_half::BhGuard,
-    cpumask,
-    ktime, //
+use crate::{
+    linux::{
+        bottom_half::BhGuard,
+        cpumask,
+        ktime, //
+    },
+    tuning::{
+        MAX_STEPS,
+        QUIET_MSECS, //
+    }, //
 };
 
-/// How often the sender encrypts before packets are left to a worker, which takes more of them at a
-/// time. Otherwise a stream of single packets would keep the sender's CPU busy, and no two of them
-/// would ever go together.
-///
-/// The count begins anew when the peer sends something, as the peer may then wait for an answer,
-/// and after a pause of [`QUIET`].
-const MAX_STEPS: u32 = 8;
-/// A pause in sending that ends a stream: a tenth of a second, in ticks.
-const QUIET: u32 = ktime::HZ as u32 / 10;
+/// [`QUIET_MSECS`] in ticks, whatever their length.
+const QUIET_TICKS: u32 = ktime::HZ as u32 * QUIET_MSECS / 1000;
 
 /// Decides whether a packet to a peer is encrypted by its sender or left to a worker. Packets keep
 /// their order either way.
@@ -48,7 +47,7 @@ impl Pace {
         if gone != 0 {
             self.tick.store(now, Relaxed);
         }
-        if gone >= QUIET {
+        if gone >= QUIET_TICKS {
             self.answered();
         }
     }

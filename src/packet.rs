@@ -9,11 +9,19 @@ use zerocopy_derive::{
     IntoBytes, //
 };
 
-use crate::linux::skbuff::{
-    SkBuff,
-    SkBuffMut,
-    SkbList, //
+use crate::{
+    linux::skbuff::{
+        SkBuff,
+        SkBuffMut,
+        SkbList, //
+    },
+    protocol::messages::DataHeader,
+    socket::SKB_HEADER_LEN, //
 };
+
+/// Bytes in front of a packet for all headers that encapsulation puts there.
+pub(crate) const DATA_PACKET_HEAD_ROOM: usize =
+    (size_of::<DataHeader>() + SKB_HEADER_LEN).next_multiple_of(4);
 
 /// The module's notes about a packet, in the packet's control block.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]

@@ -53,6 +53,8 @@ mod state;
 #[cfg(CONFIG_KUNIT = "y")]
 #[forbid(unsafe_code)]
 mod testing;
+#[forbid(unsafe_code)]
+mod tuning;
 
 module! {
     type: linux::module::Ending<WireGuard>,

@@ -5,7 +5,7 @@
 use core::net::IpAddr;
 use kernel::prelude::*;
 
-use super::Address;
+use super::address::Address;
 
 /// A prefix: an address whose host bits are zero, and a length.
 ///

@@ -30,13 +30,13 @@ use crate::{
         sched,
         skbuff::SkBuff, //
     },
+    packet::DATA_PACKET_HEAD_ROOM,
     protocol::messages::{
         noise_encrypted_len,
         MESSAGE_MINIMUM_LENGTH,
         MESSAGE_PADDING_MULTIPLE, //
     },
     receive,
-    send::DATA_PACKET_HEAD_ROOM,
     state::device::Device, //
 };
 

@@ -27,12 +27,9 @@ use crate::{
         PacketCb,
         Staged, //
     },
-    send,
-    state::device::Device, //
+    state::device::Device,
+    tuning::MAX_SEGMENTS, //
 };
-
-/// A packet of up to this many segments is encrypted as one. A packet of more is split first.
-const MAX_SEGMENTS: usize = 64;
 
 /// Transmits a packet from inside the tunnel. Bottom halves are off and the caller is in an RCU
 /// read-side critical section.
@@ -66,6 +63,15 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
         return Err(EDESTADDRREQ);
     }
 
+    let staged = prepare(skb, dev)?;
+    peer.stage(staged);
+    peer.send_staged_packets();
+    Ok(())
+}
+
+/// Splits a packet unless its segments are to stay together, and notes for each packet what is
+/// needed from here on.
+fn prepare(skb: SkBuff, dev: &NetDevice) -> Result<Staged> {
     let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
     let segments = skb.tcp_gso().map_or(1, |gso| gso.count());
     let (mut packets, more) = if (2..=MAX_SEGMENTS).contains(&segments) {
@@ -86,7 +92,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
         // The route was kept for ICMP errors. None is sent from here on.
         skb.dst_drop();
         // The outer header shows the congestion bits of the inner one, not its DSCP.
-        let ds = send::ecn_encapsulate(skb.dsfield());
+        let ds = ecn_encapsulate(skb.dsfield());
         let cb: &mut PacketCb = skb.cb();
         *cb = PacketCb::default();
         cb.mtu = mtu;
@@ -94,9 +100,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
         cb.more = more as u16;
         staged.push_back(skb);
     }
-    peer.stage(staged);
-    peer.send_staged_packets();
-    Ok(())
+    Ok(staged)
 }
 
 /// The inner destination address of a packet.
@@ -110,5 +114,16 @@ fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
             (*header.get(24..40)?.first_chunk::<16>()?).into(),
         )),
         _ => None,
+    }
+}
+
+/// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the
+/// full-functionality option of RFC 3168, section 9.1.1.
+fn ecn_encapsulate(inner: u8) -> u8 {
+    const ECT_0: u8 = 2;
+    const CE: u8 = 3;
+    match inner & 3 {
+        CE => ECT_0,
+        ecn => ecn,
     }
 }

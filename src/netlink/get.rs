@@ -25,7 +25,7 @@ use zerocopy_derive::{
     IntoBytes, //
 };
 
-use super::{
+use super::attributes::{
     lookup_interface,
     uapi::*,
     GET_ATTRS,

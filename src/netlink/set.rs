@@ -16,7 +16,7 @@ use kernel::{
     },
 };
 
-use super::{
+use super::attributes::{
     lookup_interface,
     uapi::*,
     ALLOWEDIP_ATTRS,
@@ -71,10 +71,8 @@ use crate::{
         },
         peer::Peer, //
     },
+    tuning::FEW_ALLOWED_IPS, //
 };
-
-/// Up to this many allowed IPs that replace those of a peer are compared with them first.
-const FEW: usize = 16;
 
 /// Peers that a request removes. Their removal is finished for all of them together, with one grace
 /// period instead of one each.
@@ -293,28 +291,10 @@ impl Change<'_> {
             }
         }
 
-        let peer = match self.lookup(public_key) {
-            Some(peer) => peer,
-            None => {
-                if flags & (WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY) != 0 {
-                    return Ok(());
-                }
-                // A request to make a device its own peer is ignored without an error: so the same
-                // request can go to all devices that are each other's peers.
-                if self
-                    .device
-                    .identity
-                    .get()
-                    .is_some_and(|identity| identity.public_key() == Some(public_key))
-                {
-                    return Ok(());
-                }
-                // A new peer has none to replace.
-                flags &= !WGPEER_F_REPLACE_ALLOWEDIPS;
-                self.create_peer(config, public_key, preshared_key, attr)?
-            }
+        let Some(peer) = self.find_peer(config, public_key, preshared_key, &mut flags, attr)?
+        else {
+            return Ok(());
         };
-
         if flags & WGPEER_F_REMOVE_ME != 0 {
             removed.add(config, peer);
             return Ok(());
@@ -322,6 +302,49 @@ impl Change<'_> {
         if let Some(key) = preshared_key {
             peer.set_preshared_key(key);
         }
+        self.change_peer(config, &peer, &attrs, flags)
+    }
+
+    /// The peer with this public key, which may be a new one. `None` if a request with these flags
+    /// is not to make one.
+    fn find_peer(
+        &self,
+        config: &mut Config,
+        public_key: &PublicKey,
+        preshared_key: Option<&SymmetricKey>,
+        flags: &mut u32,
+        attr: &Attr<'_>,
+    ) -> Result<Option<Arc<Peer>>> {
+        if let Some(peer) = self.lookup(public_key) {
+            return Ok(Some(peer));
+        }
+        if *flags & (WGPEER_F_REMOVE_ME | WGPEER_F_UPDATE_ONLY) != 0 {
+            return Ok(None);
+        }
+        // A request to make a device its own peer is ignored without an error: so the same request
+        // can go to all devices that are each other's peers.
+        if self
+            .device
+            .identity
+            .get()
+            .is_some_and(|identity| identity.public_key() == Some(public_key))
+        {
+            return Ok(None);
+        }
+        // A new peer has none to replace.
+        *flags &= !WGPEER_F_REPLACE_ALLOWEDIPS;
+        self.create_peer(config, public_key, preshared_key, attr)
+            .map(Some)
+    }
+
+    /// Changes a peer as the attributes say, except for its keys.
+    fn change_peer(
+        &self,
+        config: &mut Config,
+        peer: &Arc<Peer>,
+        attrs: &Attrs<'_, PEER_ATTRS>,
+        flags: u32,
+    ) -> Result {
         if let Some(bytes) = attrs.get::<&[u8]>(WGPEER_A_ENDPOINT)? {
             // An endpoint that is neither IPv4 nor IPv6 is ignored, as it always was.
             if let Some(endpoint) = Endpoint::from_sockaddr(bytes) {
@@ -329,7 +352,7 @@ impl Change<'_> {
             }
         }
         let replace = flags & WGPEER_F_REPLACE_ALLOWEDIPS != 0;
-        self.set_allowed_ips(config, &peer, attrs.attr(WGPEER_A_ALLOWEDIPS), replace)?;
+        self.set_allowed_ips(config, peer, attrs.attr(WGPEER_A_ALLOWEDIPS), replace)?;
         if let Some(interval) = attrs.get::<u16>(WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL)? {
             let was_off = peer.persistent_keepalive_interval() == 0;
             peer.set_persistent_keepalive_interval(interval);
@@ -415,7 +438,7 @@ impl Change<'_> {
                 })
         };
         if replace {
-            let mut wanted = [None; FEW];
+            let mut wanted = [None; FEW_ALLOWED_IPS];
             if let Some(wanted) = self.few_allowed_ips(&attr, &mut wanted) {
                 // A prefix that the peer has and is to have stays in place: packets find it all the
                 // time, and setting a large configuration again costs only what has changed.
@@ -445,12 +468,12 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Reads the allowed IPs of a peer. `None` if there are more than [`FEW`], or if one is invalid
-    /// or has flags.
+    /// Reads the allowed IPs of a peer. `None` if there are more than [`FEW_ALLOWED_IPS`], or if one
+    /// is invalid or has flags.
     fn few_allowed_ips<'b>(
         &self,
         attr: &Attr<'_>,
-        few: &'b mut [Option<AllowedIp>; FEW],
+        few: &'b mut [Option<AllowedIp>; FEW_ALLOWED_IPS],
     ) -> Option<&'b [Option<AllowedIp>]> {
         let mut number = 0usize;
         for attr in attr.elements() {

@@ -28,11 +28,9 @@ use crate::{
         sched,
         workqueue::OwnedQueue, //
     },
-    protocol::limits::MAX_QUEUED_PACKETS, //
+    protocol::limits::MAX_QUEUED_PACKETS,
+    tuning::MAX_CRYPT_IN_TURN, //
 };
-
-/// A worker encrypts or decrypts this many batches before other work of its CPU has its turn.
-const MAX_BATCHES_IN_TURN: usize = 4;
 
 /// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or
 /// decrypt.
@@ -62,7 +60,7 @@ impl<J: Job> WorkItem for CryptWorker<J> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let mut left = MAX_BATCHES_IN_TURN;
+        let mut left = MAX_CRYPT_IN_TURN;
         while let Some(batch) = this.ring.ring.consume() {
             J::run(&batch);
             left = left.saturating_sub(1);

@@ -5,11 +5,14 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::ordering::Relaxed, //
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
 };
 use zerocopy::FromBytes;
 
-use super::count_received;
+use super::deliver::count_received;
 use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
@@ -50,145 +53,143 @@ use crate::{
     },
 };
 
-impl Device {
-    /// Whether the device is under load: so many handshake messages wait that their senders have to
-    /// show that they receive at their address.
-    fn is_under_load(&self, now_ns: u64) -> bool {
-        if self.handshakes.len() >= MAX_QUEUED_INCOMING_HANDSHAKES / 8 {
-            self.last_under_load.store(now_ns as i64, Relaxed);
-            return true;
-        }
-        match self.last_under_load.load(Relaxed) {
-            0 => false,
-            last => {
-                let still = is_still_under_load(last as u64, now_ns);
-                if !still {
-                    self.last_under_load.store(0, Relaxed);
-                }
-                still
+/// Whether the device is under load: so many handshake messages wait that their senders have to
+/// show that they receive at their address.
+fn is_under_load(device: &Device, now_ns: u64) -> bool {
+    if device.handshakes.len() >= MAX_QUEUED_INCOMING_HANDSHAKES / 8 {
+        device.last_under_load.store(now_ns as i64, Relaxed);
+        return true;
+    }
+    match device.last_under_load.load(Relaxed) {
+        0 => false,
+        last => {
+            let still = is_still_under_load(last as u64, now_ns);
+            if !still {
+                device.last_under_load.store(0, Relaxed);
             }
+            still
         }
     }
+}
 
-    /// Has a worker read a handshake message whose header is in the linear part of `skb`. Softirq
-    /// context.
-    ///
-    /// A message that a stranger makes up without knowing the public key ends here: no worker is
-    /// woken for it, and it takes no place in the queue, whose length tells that the device is
-    /// under load.
-    pub(super) fn consume_handshake(&self, kind: MessageType, skb: SkBuff) {
-        if !self.is_addressee(kind, &skb) {
-            match (kind, Endpoint::from_skb(&skb)) {
-                (_, None) => {}
-                (MessageType::HandshakeCookie, Some(endpoint)) => {
-                    dev_dbg_ratelimited!(self, "Receiving cookie response from {}\n", endpoint);
-                }
-                (_, Some(endpoint)) => {
-                    dev_dbg_ratelimited!(
-                        self,
-                        "Invalid MAC of handshake, dropping packet from {}\n",
-                        endpoint
-                    );
-                }
+/// Has a worker read a handshake message whose header is in the linear part of `skb`. Softirq
+/// context.
+///
+/// A message that a stranger makes up without knowing the public key ends here: no worker is
+/// woken for it, and it takes no place in the queue, whose length tells that the device is
+/// under load.
+pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff) {
+    if !is_addressee(device, kind, &skb) {
+        match (kind, Endpoint::from_skb(&skb)) {
+            (_, None) => {}
+            (MessageType::HandshakeCookie, Some(endpoint)) => {
+                dev_dbg_ratelimited!(device, "Receiving cookie response from {}\n", endpoint);
             }
-            return;
+            (_, Some(endpoint)) => {
+                dev_dbg_ratelimited!(
+                    device,
+                    "Invalid MAC of handshake, dropping packet from {}\n",
+                    endpoint
+                );
+            }
         }
-        // Without random numbers no handshake can be answered.
-        let refused = if random::rng_is_initialized() {
-            self.handshakes.enqueue(skb, &self.handshake_receive_wq)
-        } else {
-            Err(skb)
-        };
-        if let Err(skb) = refused {
-            if let Some(endpoint) = Endpoint::from_skb(&skb) {
-                dev_dbg_ratelimited!(self, "Dropping handshake packet from {}\n", endpoint);
-            }
+        return;
+    }
+    // Without random numbers no handshake can be answered.
+    let refused = if random::rng_is_initialized() {
+        device.handshakes.enqueue(skb, &device.handshake_receive_wq)
+    } else {
+        Err(skb)
+    };
+    if let Err(skb) = refused {
+        if let Some(endpoint) = Endpoint::from_skb(&skb) {
+            dev_dbg_ratelimited!(device, "Dropping handshake packet from {}\n", endpoint);
         }
     }
+}
 
-    /// Whether a handshake message is for this device: its `mac1` is made with the device's public
-    /// key, or it is a cookie reply to an index of the device.
-    fn is_addressee(&self, kind: MessageType, skb: &SkBuff) -> bool {
-        let guard = rcu::Guard::new();
-        let head = skb.head();
-        let identity = self.identity.load(&guard);
-        let keys = identity.as_ref().and_then(|identity| identity.mac_keys());
-        match kind {
-            MessageType::HandshakeInitiation => keys
-                .zip(HandshakeInitiation::ref_from_prefix(head).ok())
-                .is_some_and(|(keys, (message, _))| keys.has_valid_mac1(message)),
-            MessageType::HandshakeResponse => keys
-                .zip(HandshakeResponse::ref_from_prefix(head).ok())
-                .is_some_and(|(keys, (message, _))| keys.has_valid_mac1(message)),
-            MessageType::HandshakeCookie => {
-                CookieReply::ref_from_prefix(head).is_ok_and(|(reply, _)| {
-                    let index = reply.receiver_index.get();
-                    self.index_table.lookup(index, &guard).is_some()
-                })
-            }
-            MessageType::Data => false,
+/// Whether a handshake message is for this device: its `mac1` is made with the device's public
+/// key, or it is a cookie reply to an index of the device.
+fn is_addressee(device: &Device, kind: MessageType, skb: &SkBuff) -> bool {
+    let guard = rcu::Guard::new();
+    let head = skb.head();
+    let identity = device.identity.load(&guard);
+    let keys = identity.as_ref().and_then(|identity| identity.mac_keys());
+    match kind {
+        MessageType::HandshakeInitiation => keys
+            .zip(HandshakeInitiation::ref_from_prefix(head).ok())
+            .is_some_and(|(keys, (message, _))| keys.has_valid_mac1(message)),
+        MessageType::HandshakeResponse => keys
+            .zip(HandshakeResponse::ref_from_prefix(head).ok())
+            .is_some_and(|(keys, (message, _))| keys.has_valid_mac1(message)),
+        MessageType::HandshakeCookie => {
+            CookieReply::ref_from_prefix(head).is_ok_and(|(reply, _)| {
+                let index = reply.receiver_index.get();
+                device.index_table.lookup(index, &guard).is_some()
+            })
         }
+        MessageType::Data => false,
     }
+}
 
-    /// Whether a handshake message whose `mac1` is right is to be processed.
-    ///
-    /// Under load the sender must have shown with a cookie that it receives at its address, and
-    /// must not exceed the rate limit. A sender without a valid cookie is sent one.
-    fn admit<M: MessageWithMacs>(
-        &self,
-        message: &M,
-        sender_index: u32,
-        source: &Source,
-        endpoint: &Endpoint,
-    ) -> bool {
-        let now_ns = ktime::coarse_boottime_ns();
-        if !self.is_under_load(now_ns) {
-            return true;
-        }
-        let Some(secret) = self.cookie_secret(now_ns) else {
-            return false;
-        };
-        if !secret.has_valid_mac2(message, source) {
-            send_handshake_cookie(
-                self,
-                &secret,
-                endpoint,
-                source,
-                message.macs(),
-                sender_index,
-            );
-            return false;
-        }
-        let allowed = self.allow_handshake(source, now_ns);
-        if !allowed {
-            dev_dbg_ratelimited!(
-                self,
-                "Too many handshakes, dropping packet from {}\n",
-                endpoint
-            );
-        }
-        allowed
+/// Whether a handshake message whose `mac1` is right is to be processed.
+///
+/// Under load the sender must have shown with a cookie that it receives at its address, and
+/// must not exceed the rate limit. A sender without a valid cookie is sent one.
+fn admit<M: MessageWithMacs>(
+    device: &Device,
+    message: &M,
+    sender_index: u32,
+    source: &Source,
+    endpoint: &Endpoint,
+) -> bool {
+    let now_ns = ktime::coarse_boottime_ns();
+    if !is_under_load(device, now_ns) {
+        return true;
     }
+    let Some(secret) = cookie_secret(device, now_ns) else {
+        return false;
+    };
+    if !secret.has_valid_mac2(message, source) {
+        send_handshake_cookie(
+            device,
+            &secret,
+            endpoint,
+            source,
+            message.macs(),
+            sender_index,
+        );
+        return false;
+    }
+    let allowed = device.allow_handshake(source, now_ns);
+    if !allowed {
+        dev_dbg_ratelimited!(
+            device,
+            "Too many handshakes, dropping packet from {}\n",
+            endpoint
+        );
+    }
+    allowed
+}
 
-    /// The secret to make and check cookies with: a new one if there is none or it is too old.
-    /// `None` if there is no memory. Process context.
-    fn cookie_secret(&self, now_ns: u64) -> Option<RcuArc<CookieSecret>> {
-        loop {
-            let old = self.cookie_secret.get();
-            if let Some(secret) = &old {
-                if !secret.has_expired(now_ns) {
-                    return old;
-                }
+/// The secret to make and check cookies with: a new one if there is none or it is too old.
+/// `None` if there is no memory. Process context.
+fn cookie_secret(device: &Device, now_ns: u64) -> Option<RcuArc<CookieSecret>> {
+    loop {
+        let old = device.cookie_secret.get();
+        if let Some(secret) = &old {
+            if !secret.has_expired(now_ns) {
+                return old;
             }
-            let init = Init::<CookieSecret>::chain(CookieSecret::zeroed(), |secret| {
-                secret.randomize(now_ns);
-                Ok(())
-            });
-            let new: RcuArc<CookieSecret> = RcuArc::pin_init(init, GFP_KERNEL).ok()?;
-            // If another worker was first, cookies are made with that worker's secret.
-            if self.cookie_secret.replace_if(old.as_ref(), new.clone()) {
-                return Some(new);
-            }
+        }
+        let init = Init::<CookieSecret>::chain(CookieSecret::zeroed(), |secret| {
+            secret.randomize(now_ns);
+            Ok(())
+        });
+        let new: RcuArc<CookieSecret> = RcuArc::pin_init(init, GFP_KERNEL).ok()?;
+        // If another worker was first, cookies are made with that worker's secret.
+        if device.cookie_secret.replace_if(old.as_ref(), new.clone()) {
+            return Some(new);
         }
     }
 }
@@ -237,54 +238,12 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
             skb.consume();
             return;
         }
-        MessageType::HandshakeInitiation => {
-            let Ok((message, _)) = HandshakeInitiation::ref_from_prefix(skb.head()) else {
-                return;
-            };
-            if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
-                return;
-            }
-            let Some(peer) = Peer::consume_initiation(device, message) else {
-                dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
-                return;
-            };
-            peer.endpoint.set(&endpoint);
-            dev_dbg_ratelimited!(
-                device,
-                "Receiving handshake initiation from peer {} ({})\n",
-                peer.id,
-                endpoint
-            );
-            peer.send_handshake_response();
-            peer
-        }
-        MessageType::HandshakeResponse => {
-            let Ok((message, _)) = HandshakeResponse::ref_from_prefix(skb.head()) else {
-                return;
-            };
-            if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
-                return;
-            }
-            let Some(peer) = Peer::consume_response(device, message) else {
-                dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
-                return;
-            };
-            peer.endpoint.set(&endpoint);
-            dev_dbg_ratelimited!(
-                device,
-                "Receiving handshake response from peer {} ({})\n",
-                peer.id,
-                endpoint
-            );
-            if peer.begin_session() {
-                peer.timers_session_derived();
-                peer.timers_handshake_complete();
-                // The first message that is sent confirms the session to the other side.
-                peer.send_keepalive();
-            }
-            peer
-        }
-        MessageType::Data => return,
+        MessageType::HandshakeInitiation => receive_initiation(device, &skb, &source, &endpoint),
+        MessageType::HandshakeResponse => receive_response(device, &skb, &source, &endpoint),
+        MessageType::Data => None,
+    };
+    let Some(peer) = peer else {
+        return;
     };
     {
         let _bh = bottom_half::disable();
@@ -296,6 +255,79 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
     peer.timers_any_authenticated_packet_received();
     peer.timers_any_authenticated_packet_traversal();
     skb.consume();
+}
+
+/// Reads an initiation, and answers it. Returns the peer that sent it.
+fn receive_initiation(
+    device: &Device,
+    skb: &SkBuff,
+    source: &Source,
+    endpoint: &Endpoint,
+) -> Option<Arc<Peer>> {
+    let Ok((message, _)) = HandshakeInitiation::ref_from_prefix(skb.head()) else {
+        return None;
+    };
+    if !admit(
+        device,
+        message,
+        message.sender_index.get(),
+        source,
+        endpoint,
+    ) {
+        return None;
+    }
+    let Some(peer) = Peer::consume_initiation(device, message) else {
+        dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
+        return None;
+    };
+    peer.endpoint.set(endpoint);
+    dev_dbg_ratelimited!(
+        device,
+        "Receiving handshake initiation from peer {} ({})\n",
+        peer.id,
+        endpoint
+    );
+    peer.send_handshake_response();
+    Some(peer)
+}
+
+/// Reads a response, and begins the session. Returns the peer that sent it.
+fn receive_response(
+    device: &Device,
+    skb: &SkBuff,
+    source: &Source,
+    endpoint: &Endpoint,
+) -> Option<Arc<Peer>> {
+    let Ok((message, _)) = HandshakeResponse::ref_from_prefix(skb.head()) else {
+        return None;
+    };
+    if !admit(
+        device,
+        message,
+        message.sender_index.get(),
+        source,
+        endpoint,
+    ) {
+        return None;
+    }
+    let Some(peer) = Peer::consume_response(device, message) else {
+        dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
+        return None;
+    };
+    peer.endpoint.set(endpoint);
+    dev_dbg_ratelimited!(
+        device,
+        "Receiving handshake response from peer {} ({})\n",
+        peer.id,
+        endpoint
+    );
+    if peer.begin_session() {
+        peer.timers_session_derived();
+        peer.timers_handshake_complete();
+        // The first message that is sent confirms the session to the other side.
+        peer.send_keepalive();
+    }
+    Some(peer)
 }
 
 fn consume_cookie(device: &Device, reply: &CookieReply) {

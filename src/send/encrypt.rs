@@ -5,7 +5,6 @@
 use kernel::prelude::*;
 use zerocopy::IntoBytes;
 
-use super::DATA_PACKET_HEAD_ROOM;
 use crate::{
     linux::{
         bottom_half,
@@ -19,7 +18,10 @@ use crate::{
         },
         workqueue::OwnedQueue, //
     },
-    packet::PacketCb,
+    packet::{
+        PacketCb,
+        DATA_PACKET_HEAD_ROOM, //
+    },
     parameters::AGGREGATE_TX,
     protocol::messages::{
         message_data_len,

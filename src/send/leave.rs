@@ -14,7 +14,6 @@ use kernel::{
 use crate::{
     linux::{
         bottom_half,
-        ktime,
         netdevice::Stat,
         rcu,
         skbuff::SkbList, //
@@ -33,10 +32,8 @@ use crate::{
         device::Device,
         peer::Peer, //
     },
+    tuning::MAX_SENT_IN_TURN, //
 };
-
-/// Batches that are sent in a row, before other work of the CPU has its turn.
-const MAX_BATCHES_IN_TURN: usize = 16;
 
 impl Peer {
     /// Sends the encrypted batches in order, on the transmit CPU: inline if this is that CPU,
@@ -63,7 +60,7 @@ impl Peer {
 
     /// Sends some of the encrypted batches. Returns whether there are more.
     fn transmit_some(self: &Arc<Self>) -> bool {
-        self.tx_queue.drain(MAX_BATCHES_IN_TURN, |batch| {
+        self.tx_queue.drain(MAX_SENT_IN_TURN, |batch| {
             let packets = batch.take();
             if packets.is_empty() {
                 return;
@@ -71,27 +68,16 @@ impl Peer {
             self.timers_any_authenticated_packet_traversal();
             self.timers_any_authenticated_packet_sent();
             self.send_packets(packets);
-            self.keep_key_fresh();
-        })
-    }
-
-    /// Asks for a handshake if the current key has been used for long enough.
-    fn keep_key_fresh(self: &Arc<Self>) {
-        let rekey = {
             let guard = rcu::Guard::new();
-            self.keypairs.current().load(&guard).is_some_and(|keypair| {
-                keypair.is_sending_valid()
-                    && rekey_after_sending(
-                        keypair.i_am_the_initiator(),
-                        keypair.birthdate(),
-                        keypair.sending_counter(),
-                        ktime::coarse_boottime_ns(),
-                    )
-            })
-        };
-        if rekey {
-            self.send_queued_handshake_initiation(false);
-        }
+            self.keep_key_fresh(&guard, |keypair, now_ns| {
+                rekey_after_sending(
+                    keypair.i_am_the_initiator(),
+                    keypair.birthdate(),
+                    keypair.sending_counter(),
+                    now_ns,
+                )
+            });
+        })
     }
 
     /// Has the transmit CPU send the encrypted batches. Does nothing, and returns `false`, if the

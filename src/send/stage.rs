@@ -1,38 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sending.
-//!
-//! A packet's way through this file, from the device's transmit function:
-//!
-//! 1. [`Peer::stage`]: the packet joins those that wait with the peer. A packet of many TCP
-//!    segments stays one.
-//! 2. [`Peer::send_staged_packets`]: the packets that wait get counters and become a batch. That is
-//!    done inline, or by a worker, which takes along all packets that have come until its turn.
-//!    Without a key they go on waiting, and a handshake is asked for.
-//! 3. [`encrypt`]: the batch is encrypted, by the caller if it is small, otherwise by a worker.
-//!    Packets that can walk the stack together become one aggregate.
-//! 4. [`Peer::transmit`]: the batches of a peer go to the socket in order, all of them on one CPU.
-//!
-//! # Order
-//!
-//! The packets of a peer leave in the order in which they were staged. [`Peer::staged`] is locked
-//! from when packets get counters until their batch is in [`Peer::tx_queue`], which gives batches
-//! back in that order. Below, the network stack keeps what one CPU sends in order, but not what
-//! several do: a CPU may have a transmit queue of the network card to itself (XPS), and has a
-//! backlog of its own for what devices like veth pass on. So a peer has a [`TransmitCpu`](crate::pace::TransmitCpu), and
-//! [`Peer::transmit`] sends on that one alone. Which CPU encrypts does not matter: if it is another
-//! one, [`Peer::TRANSMIT_WORK`] has the right one send.
-//!
-//! If the transmit CPU goes offline another one takes its place. Only then may packets overtake:
-//! the kernel passes the backlog of the old CPU to some other one.
+//! Staging: packets wait with their peer, get counters, and become batches.
 
 use kernel::{
     prelude::*,
     sync::Arc,
     workqueue::WorkItem, //
 };
-use zerocopy::IntoBytes;
 
+use super::encrypt::encrypt;
 use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
@@ -51,53 +27,25 @@ use crate::{
     },
     packet::{
         PacketCb,
-        Staged, //
+        Staged,
+        DATA_PACKET_HEAD_ROOM, //
     },
     protocol::{
-        cookie::{
-            CookieSecret,
-            Source, //
-        },
         limits::MAX_STAGED_PACKETS,
-        messages::{
-            DataHeader,
-            Macs,
-            HANDSHAKE_DSCP,
-            MESSAGE_MINIMUM_LENGTH, //
-        }, //
+        messages::MESSAGE_MINIMUM_LENGTH, //
     },
     queueing::Batch,
-    socket::{
-        Endpoint,
-        SKB_HEADER_LEN, //
+    state::peer::{
+        Encryption,
+        Keypair,
+        Peer, //
     },
-    state::{
-        device::Device,
-        peer::{
-            Encryption,
-            Keypair,
-            Peer, //
-        }, //
-    },
+    tuning::{
+        MAX_INLINE,
+        MAX_SENT_BATCH,
+        MIN_SHARED, //
+    }, //
 };
-
-mod encrypt;
-mod leave;
-
-pub(crate) use encrypt::encrypt;
-
-/// Bytes in front of a packet for all headers that encapsulation puts there.
-pub(crate) const DATA_PACKET_HEAD_ROOM: usize =
-    (size_of::<DataHeader>() + SKB_HEADER_LEN).next_multiple_of(4);
-
-/// From this many packets on it is worth waking up another CPU.
-const MIN_SHARED: usize = 32;
-/// Most messages of a batch, unless they are segments of one packet. While a batch is on its way
-/// the next one is encrypted, and the packets of the first no longer count against their sockets,
-/// which may only have so much under way.
-const MAX_BATCH: usize = 16;
-/// Most packets that are encrypted inline, by the thread that sends them.
-const MAX_INLINE: usize = 2;
 
 /// Where a batch is encrypted.
 enum Queued {
@@ -203,7 +151,7 @@ impl Peer {
         let queued = {
             // Hold the lock until the batch is queued: numbering order must be queue order.
             let mut staged = self.staged.lock();
-            let mut packets = staged.take_some(MAX_BATCH);
+            let mut packets = staged.take_some(MAX_SENT_BATCH);
             let messages = packets.messages();
             if messages == 0 {
                 return false;
@@ -289,88 +237,6 @@ impl Peer {
         }
         self.send_staged_packets();
     }
-
-    /// Asks for a handshake. It begins unless a handshake message was sent lately.
-    ///
-    /// May be called from any context. `is_retry`: the last one went unanswered.
-    pub(crate) fn send_queued_handshake_initiation(self: &Arc<Self>, is_retry: bool) {
-        self.timers_handshake_requested(is_retry);
-        let guard = rcu::Guard::new();
-        if !self.handshake_may_be_sent() {
-            if is_retry {
-                // A response was sent meanwhile, or the clocks differ by a tick. Arm the timer
-                // again: nothing else would retry.
-                self.timers_handshake_initiated();
-            }
-            return;
-        }
-        if !self.may_begin(&guard) {
-            return;
-        }
-        // A work item that is queued already will do.
-        let _ = self
-            .device
-            .handshake_send_wq
-            .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
-    }
-
-    fn send_handshake_initiation(self: &Arc<Self>) {
-        if !self.handshake_may_be_sent() {
-            return;
-        }
-        self.handshake_is_sent();
-        dev_dbg_ratelimited!(
-            self.device,
-            "Sending handshake initiation to peer {} ({})\n",
-            self.id,
-            self.endpoint.shown()
-        );
-        let mut message = match self.create_initiation() {
-            Ok(message) => message,
-            Err(error) => {
-                // Treat it as an initiation that got lost: nothing else would retry for the packets
-                // that wait.
-                if error == ENOMEM || error == EAGAIN {
-                    self.timers_handshake_initiated();
-                }
-                return;
-            }
-        };
-        self.cookie
-            .lock()
-            .add_macs(&mut message, ktime::coarse_boottime_ns());
-        self.timers_any_authenticated_packet_traversal();
-        self.timers_any_authenticated_packet_sent();
-        self.handshake_is_sent();
-        // Before the message leaves: the response, which stops the timer, may be here before this
-        // function goes on.
-        self.timers_handshake_initiated();
-        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
-    }
-
-    /// Answers a handshake initiation that has just been consumed. Process context.
-    pub(crate) fn send_handshake_response(self: &Arc<Self>) {
-        self.handshake_is_sent();
-        dev_dbg_ratelimited!(
-            self.device,
-            "Sending handshake response to peer {} ({})\n",
-            self.id,
-            self.endpoint.shown()
-        );
-        let Some(mut message) = self.create_response() else {
-            return;
-        };
-        self.cookie
-            .lock()
-            .add_macs(&mut message, ktime::coarse_boottime_ns());
-        if self.begin_session() {
-            self.timers_session_derived();
-            self.timers_any_authenticated_packet_traversal();
-            self.timers_any_authenticated_packet_sent();
-            self.handshake_is_sent();
-            self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
-        }
-    }
 }
 
 impl WorkItem<{ Peer::TX_WORK }> for Peer {
@@ -380,49 +246,5 @@ impl WorkItem<{ Peer::TX_WORK }> for Peer {
         if this.encrypt_staged_packets(true) {
             this.queue_tx_work(cpumask::current());
         }
-    }
-}
-
-impl WorkItem<{ Peer::HANDSHAKE_WORK }> for Peer {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.send_handshake_initiation();
-    }
-}
-
-/// Sends a cookie, made with `secret`, in answer to a handshake message that is not processed under
-/// load. Process context.
-pub(crate) fn send_handshake_cookie(
-    device: &Device,
-    secret: &CookieSecret,
-    endpoint: &Endpoint,
-    source: &Source,
-    macs: &Macs,
-    sender_index: u32,
-) {
-    dev_dbg_ratelimited!(
-        device,
-        "Sending cookie response for denied handshake message for {}\n",
-        endpoint
-    );
-    let identity = device.identity.get();
-    let reply = identity
-        .as_ref()
-        .and_then(|identity| identity.mac_keys())
-        .and_then(|keys| secret.create_reply(keys, sender_index, macs, source));
-    if let Some(reply) = reply {
-        device.send_buffer_as_reply(endpoint, reply.as_bytes());
-    }
-}
-
-/// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the
-/// full-functionality option of RFC 3168, section 9.1.1.
-pub(crate) fn ecn_encapsulate(inner: u8) -> u8 {
-    const ECT_0: u8 = 2;
-    const CE: u8 = 3;
-    match inner & 3 {
-        CE => ECT_0,
-        ecn => ecn,
     }
 }

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending the messages of a handshake, and asking for one.
+
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    workqueue::WorkItem, //
+};
+use zerocopy::IntoBytes;
+
+use crate::{
+    debug::dev_dbg_ratelimited,
+    linux::{
+        ktime,
+        rcu, //
+    },
+    protocol::{
+        cookie::{
+            CookieSecret,
+            Source, //
+        },
+        messages::{
+            Macs,
+            HANDSHAKE_DSCP, //
+        }, //
+    },
+    socket::Endpoint,
+    state::{
+        device::Device,
+        peer::{
+            Keypair,
+            Peer, //
+        }, //
+    },
+};
+
+impl Peer {
+    /// Asks for a handshake while there is still time, if there is a key to send with and `is_old`
+    /// says that it has been used for long enough. `is_old` is given the present time, too:
+    /// `ktime_get_coarse_boottime_ns()`.
+    pub(crate) fn keep_key_fresh(
+        self: &Arc<Self>,
+        guard: &rcu::Guard,
+        is_old: impl FnOnce(&Keypair, u64) -> bool,
+    ) {
+        let rekey = self.keypairs.current().load(guard).is_some_and(|keypair| {
+            keypair.is_sending_valid() && is_old(&keypair, ktime::coarse_boottime_ns())
+        });
+        if rekey {
+            self.send_queued_handshake_initiation(false);
+        }
+    }
+
+    /// Asks for a handshake. It begins unless a handshake message was sent lately.
+    ///
+    /// May be called from any context. `is_retry`: the last one went unanswered.
+    pub(crate) fn send_queued_handshake_initiation(self: &Arc<Self>, is_retry: bool) {
+        self.timers_handshake_requested(is_retry);
+        let guard = rcu::Guard::new();
+        if !self.handshake_may_be_sent() {
+            if is_retry {
+                // A response was sent meanwhile, or the clocks differ by a tick. Arm the timer
+                // again: nothing else would retry.
+                self.timers_handshake_initiated();
+            }
+            return;
+        }
+        if !self.may_begin(&guard) {
+            return;
+        }
+        // A work item that is queued already will do.
+        let _ = self
+            .device
+            .handshake_send_wq
+            .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
+    }
+
+    fn send_handshake_initiation(self: &Arc<Self>) {
+        if !self.handshake_may_be_sent() {
+            return;
+        }
+        self.handshake_is_sent();
+        dev_dbg_ratelimited!(
+            self.device,
+            "Sending handshake initiation to peer {} ({})\n",
+            self.id,
+            self.endpoint.shown()
+        );
+        let mut message = match self.create_initiation() {
+            Ok(message) => message,
+            Err(error) => {
+                // Treat it as an initiation that got lost: nothing else would retry for the packets
+                // that wait.
+                if error == ENOMEM || error == EAGAIN {
+                    self.timers_handshake_initiated();
+                }
+                return;
+            }
+        };
+        self.cookie
+            .lock()
+            .add_macs(&mut message, ktime::coarse_boottime_ns());
+        self.timers_any_authenticated_packet_traversal();
+        self.timers_any_authenticated_packet_sent();
+        self.handshake_is_sent();
+        // Before the message leaves: the response, which stops the timer, may be here before this
+        // function goes on.
+        self.timers_handshake_initiated();
+        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
+    }
+
+    /// Answers a handshake initiation that has just been consumed. Process context.
+    pub(crate) fn send_handshake_response(self: &Arc<Self>) {
+        self.handshake_is_sent();
+        dev_dbg_ratelimited!(
+            self.device,
+            "Sending handshake response to peer {} ({})\n",
+            self.id,
+            self.endpoint.shown()
+        );
+        let Some(mut message) = self.create_response() else {
+            return;
+        };
+        self.cookie
+            .lock()
+            .add_macs(&mut message, ktime::coarse_boottime_ns());
+        if self.begin_session() {
+            self.timers_session_derived();
+            self.timers_any_authenticated_packet_traversal();
+            self.timers_any_authenticated_packet_sent();
+            self.handshake_is_sent();
+            self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
+        }
+    }
+}
+
+impl WorkItem<{ Peer::HANDSHAKE_WORK }> for Peer {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.send_handshake_initiation();
+    }
+}
+
+/// Sends a cookie, made with `secret`, in answer to a handshake message that is not processed under
+/// load. Process context.
+pub(crate) fn send_handshake_cookie(
+    device: &Device,
+    secret: &CookieSecret,
+    endpoint: &Endpoint,
+    source: &Source,
+    macs: &Macs,
+    sender_index: u32,
+) {
+    dev_dbg_ratelimited!(
+        device,
+        "Sending cookie response for denied handshake message for {}\n",
+        endpoint
+    );
+    let identity = device.identity.get();
+    let reply = identity
+        .as_ref()
+        .and_then(|identity| identity.mac_keys())
+        .and_then(|keys| secret.create_reply(keys, sender_index, macs, source));
+    if let Some(reply) = reply {
+        device.send_buffer_as_reply(endpoint, reply.as_bytes());
+    }
+}
