@@ -4,9 +4,9 @@
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP:
 # rustfmt and clippy with the kernel's settings, the C compiler's warnings, that nothing in the
-# module can panic, where `unsafe` is, how the module ends, licence lines, what shellcheck says of
-# the scripts, the width and the words of comments, that the documents name the tests and files
-# that are there, and the version.
+# module can panic, where `unsafe` is, that the files of src/ keep to their layers, how the module
+# ends, licence lines, what shellcheck says of the scripts, the width and the words of comments,
+# that the documents name the tests and files that are there, and the version.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -65,6 +65,11 @@ confined() {
 		/^ *(pub(\([a-z]+\))? )?mod [a-z0-9_]+;/ && $0 !~ / linux;/ && !forbidden { print FILENAME ": " $0 " without #[forbid(unsafe_code)]"; bad = 1 }
 		{ forbidden = /forbid\(unsafe_code\)/ }' "$work/src/wireguard_main.rs")
 	[[ -z $found ]] || { echo "$found"; return 1; }
+}
+
+# scripts/layers.py has the layers in a table.
+layered() {
+	in_env "$tree" scripts/layers.py
 }
 
 # With the kernel crate's own traits nothing waits for timers and RCU callbacks when the module goes.
@@ -130,11 +135,12 @@ versioned() {
 }
 
 echo 'KTAP version 1'
-echo '1..10'
+echo '1..11'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
 check 'nothing in the module can panic' never_panics
 check 'unsafe is in src/linux/ alone' confined
+check 'the files of src/ keep to their layers' layered
 check 'the module ends with the wait for its callbacks' ended
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
