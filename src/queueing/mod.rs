@@ -4,8 +4,8 @@
 //!
 //! A [`Batch`] of packets goes into two queues together: the [`CryptQueue`] of its device, from
 //! which the workers of all CPUs take batches in any order, and the [`OrderQueue`] of its peer,
-//! which gives them back in the order in which they came once they are done. What is done with a
-//! batch is the [`Job`] that it carries: the queues know no peer and no keypair.
+//! which gives them back in the order in which they came once they are done. A batch carries its
+//! [`Job`], so that the queues know no peer and no keypair.
 //!
 //! Messages that are not in a batch yet wait in an [`RxQueue`] for a NAPI if they have data, and in
 //! an [`Inbox`] for a worker if they belong to a handshake.
@@ -68,7 +68,7 @@ pub(crate) use inbox::{
 pub(crate) use order::OrderQueue;
 pub(crate) use rx::RxQueue;
 
-/// What is to be done with the packets of a batch, and what is needed for that.
+/// The work on the packets of a batch, with all that it needs.
 pub(crate) trait Job: Sized + Send + Sync + 'static {
     /// Encrypts or decrypts the packets of `batch`. Process and softirq context.
     fn run(batch: &Batch<Self>);
@@ -76,14 +76,15 @@ pub(crate) trait Job: Sized + Send + Sync + 'static {
     /// The work queue in which a worker goes on after it has had its turn. `None` once nothing new
     /// may begin.
     ///
-    /// Whoever ends what the job belongs to waits for a grace period, and then for queued work.
+    /// The worker queues itself in the critical section of `guard`. The removal of a peer waits for
+    /// a grace period, and then for queued work.
     fn work_queue<'a>(&'a self, guard: &'a rcu::Guard) -> Option<&'a OwnedQueue>;
 }
 
 /// Packets of one keypair that stay together from one end of the module to the other.
 #[pin_data]
 pub(crate) struct Batch<J: Job> {
-    /// The keypair that encrypts or decrypts the packets, and what that is to be.
+    /// Encryption or decryption, with the keypair.
     pub(crate) job: J,
     /// The number of messages that the packets make.
     len: i32,
