@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What waits for the NAPI of one CPU: messages that arrived there, and peers with decrypted packets.
+//! What waits for the NAPI of one CPU: messages that arrived there, and peers with decrypted
+//! packets.
 
 use kernel::{
     list::{
