@@ -51,13 +51,6 @@ use crate::{
     debug::dev_dbg,
     linux::{
         bottom_half::BhGuard,
-        cpumask,
-        errno::{
-            EDESTADDRREQ,
-            ENOKEY,
-            ENONET,
-            EPROTONOSUPPORT, //
-        },
         napi::NapiContext,
         net_namespace::{
             Net,
@@ -350,7 +343,7 @@ impl Device {
 
     fn create(netdev: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
         let shared = registration::devices().ok_or(ENODEV)?;
-        let count = cpumask::nr_cpu_ids();
+        let count = kernel::cpu::nr_cpu_ids();
         let mut rx_queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
             rx_queues

@@ -18,7 +18,6 @@ use kernel::{
 use crate::{
     device::Device,
     linux::{
-        errno::EBADR,
         genetlink::{
             Family,
             Op,

@@ -39,6 +39,7 @@ use kernel::{
             },
             Atomic, //
         },
+        barrier,
         Arc,
         UniqueArc, //
     },
@@ -58,7 +59,6 @@ use zerocopy_derive::{
 
 use crate::{
     linux::{
-        barrier::smp_mb,
         cpumask,
         ptr_ring::PtrRing,
         rcu::{
@@ -370,7 +370,7 @@ impl OrderQueue {
             self.draining.store(false, Release);
             // Pairs with xchg() above, in another caller's drain(): finds a batch that became done
             // after the last look, and whose worker still saw the flag set.
-            smp_mb();
+            barrier::smp_mb(barrier::Full);
             if !self.is_first_done() {
                 return false;
             }
@@ -442,7 +442,7 @@ where
 {
     /// Has `make` make each worker. Process context.
     pub(crate) fn new(make: impl Fn() -> Result<Arc<W>>) -> Result<Self> {
-        let count = cpumask::nr_cpu_ids();
+        let count = kernel::cpu::nr_cpu_ids();
         let mut workers = KVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
             workers.push_within_capacity(make()?).map_err(|_| ENOMEM)?;

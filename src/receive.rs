@@ -21,7 +21,6 @@ use crate::{
     },
     device::Device,
     linux::{
-        barrier::smp_mb,
         bottom_half::{
             self,
             BhGuard, //
@@ -65,6 +64,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::ordering::Relaxed,
+        barrier,
         Arc, //
     },
 };
@@ -247,7 +247,7 @@ fn claim_idle(peer: &Arc<Peer>) -> Option<ListArc<Peer>> {
 fn schedule(peer: &Arc<Peer>) {
     // Pairs with smp_mb() in poll(): either the NAPI that has just released the peer sees that the
     // batch is done, or the claim succeeds here.
-    smp_mb();
+    barrier::smp_mb(barrier::Full);
     let Some(claimed) = ListArc::try_from_arc_or_drop(peer.clone()) else {
         return;
     };
@@ -308,7 +308,7 @@ pub(crate) fn poll(
             let peer = peer.into_arc();
             // Pairs with smp_mb() in schedule(): finds a batch that was decrypted after the last
             // look, and whose worker still saw the peer claimed.
-            smp_mb();
+            barrier::smp_mb(barrier::Full);
             if peer.rx_queue.is_first_done() {
                 if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
                     queue.peers.lock().push_back(claimed);

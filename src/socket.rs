@@ -32,11 +32,6 @@ use crate::{
             BhGuard, //
         },
         dst_cache::DstCache,
-        errno::{
-            EADDRINUSE,
-            EAFNOSUPPORT,
-            ENONET, //
-        },
         net_namespace::Net,
         netdevice::{
             NetDevice,

@@ -23,7 +23,6 @@ use kernel::prelude::*;
 
 use super::{
     bindings,
-    errno::EBADMSG,
     random, //
 };
 

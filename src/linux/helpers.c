@@ -651,8 +651,3 @@ void helper_napi_gro_flush(struct napi_struct *napi)
 		gro->rx_count = 0;
 	}
 }
-
-void helper_smp_mb(void)
-{
-	smp_mb();
-}

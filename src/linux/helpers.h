@@ -52,9 +52,6 @@ void helper_netdev_no_neighbours(struct net_device *dev);
 /* napi.rs */
 void helper_napi_gro_flush(struct napi_struct *napi);
 
-/* barrier.rs */
-void helper_smp_mb(void);
-
 /* sched.rs */
 void helper_cond_resched(void);
 

@@ -9,7 +9,6 @@
 // Each SAFETY comment stands beside the one operation that it argues for.
 #![warn(clippy::multiple_unsafe_ops_per_block)]
 
-pub(crate) mod barrier;
 pub(crate) mod bindings;
 pub(crate) mod bottom_half;
 pub(crate) mod cpumask;
@@ -17,7 +16,6 @@ pub(crate) mod crypto;
 pub(crate) mod debug;
 pub(crate) mod delayed_work;
 pub(crate) mod dst_cache;
-pub(crate) mod errno;
 pub(crate) mod genetlink;
 pub(crate) mod ktime;
 pub(crate) mod mm;

@@ -25,7 +25,6 @@ use kernel::{
 
 use super::{
     bindings,
-    errno::EOPNOTSUPP,
     net_namespace::Net,
     netdevice::{
         Driver,

@@ -25,7 +25,6 @@ use zerocopy::{
 
 use super::{
     bindings,
-    errno::EPROTONOSUPPORT,
     netdevice::NetDevice, //
 };
 

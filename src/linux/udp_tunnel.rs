@@ -53,7 +53,6 @@ use kernel::{
 use super::{
     bindings,
     bottom_half::BhGuard,
-    errno::ENETUNREACH,
     net_namespace::{
         Net,
         PernetDevice,

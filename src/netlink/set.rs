@@ -32,10 +32,6 @@ use crate::{
         Device, //
     },
     linux::{
-        errno::{
-            EADDRINUSE,
-            EPFNOSUPPORT, //
-        },
         genetlink::{
             Access,
             DoOp,

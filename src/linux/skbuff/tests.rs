@@ -3,10 +3,7 @@
 //! Tests of GSO packets and aggregates: our segments are equal to those that the kernel makes.
 
 use super::*;
-use crate::{
-    linux::errno::EBADMSG,
-    testing::Numbers, //
-};
+use crate::testing::Numbers;
 
 /// Bytes of headroom of the packets here.
 const HEADROOM: usize = 128;

@@ -17,7 +17,6 @@ mod files {
     };
 
     pub(crate) mod crypto;
-    mod errno;
     pub(crate) mod random;
     pub(crate) mod rcu;
 }
