@@ -16,6 +16,7 @@ pub(crate) mod crypto;
 pub(crate) mod debug;
 pub(crate) mod delayed_work;
 pub(crate) mod dst_cache;
+pub(crate) mod engine;
 pub(crate) mod genetlink;
 pub(crate) mod ktime;
 pub(crate) mod mm;

@@ -18,11 +18,11 @@ use super::SkBuff;
 use crate::linux::{
     bindings,
     crypto::{
-        chacha20poly1305_seal,
         CHACHA20POLY1305_AUTHTAG_SIZE,
         CHACHA20POLY1305_KEY_SIZE,
         CHACHA_BLOCK_SIZE, //
     },
+    engine::aead::chacha20poly1305_seal,
 };
 
 /// Most bytes to allocate in one piece: up to this size the page allocator is quick.
