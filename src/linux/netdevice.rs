@@ -15,7 +15,6 @@ use core::{
 };
 use kernel::{
     fmt,
-    prelude::*,
     str::CStr,
     sync::{
         atomic::{

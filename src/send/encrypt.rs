@@ -9,14 +9,11 @@ use super::DATA_PACKET_HEAD_ROOM;
 use crate::{
     linux::{
         bottom_half,
+        engine::Segments,
+        engine::Text,
         netdevice::Stat,
         rcu,
-        skbuff::{
-            Segments,
-            SkBuff,
-            SkbList,
-            Text, //
-        }, //
+        skbuff::{SkBuff, SkbList}, //
     },
     noise::Keypair,
     protocol::messages::{

@@ -4,6 +4,24 @@
 //! proposal for the kernel:
 //!
 //! * [`aead`]: ChaCha20-Poly1305 where the text lies, with the authenticator's key made in the same
-//!   pass of the cipher.
+//!   pass of the cipher. [`SkBuff::seal`] and [`SkBuff::open`] do so with a packet.
+//! * [`segments`]: datagrams of one size are encrypted into one aggregate, without an skb for each.
+//!   [`tcp`] writes the segments of a TCP packet there without making packets of them.
+//!   [`flow`] says which packets may share an aggregate.
+//!
+//! [`SkBuff::open`]: super::skbuff::SkBuff::open
+//! [`SkBuff::seal`]: super::skbuff::SkBuff::seal
 
 pub(crate) mod aead;
+mod flow;
+mod seal;
+mod segments;
+mod tcp;
+
+pub(crate) use segments::{
+    Segments,
+    Text, //
+};
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;

@@ -16,7 +16,6 @@ use kernel::{
     prelude::*, //
 };
 
-use super::SkBuff;
 use crate::linux::{
     bindings,
     crypto::{
@@ -28,6 +27,7 @@ use crate::linux::{
         chacha20poly1305_open_from,
         chacha20poly1305_seal, //
     },
+    skbuff::SkBuff, //
 };
 
 /// Most bytes of padding that [`SkBuff::seal`] appends to the data.

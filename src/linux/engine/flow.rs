@@ -8,8 +8,10 @@
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
-use super::SkBuff;
-use crate::linux::bindings;
+use crate::linux::{
+    bindings,
+    skbuff::SkBuff, //
+};
 
 impl SkBuff {
     /// Whether the packet may not share an aggregate. It asks for something that no other packet
