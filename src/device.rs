@@ -51,15 +51,17 @@ use crate::{
     debug::dev_dbg,
     linux::{
         bottom_half::BhGuard,
+        engine::link::{
+            Driver,
+            Handle, //
+        },
         napi::NapiContext,
         net_namespace::{
             Net,
             WeakNet, //
         },
         netdevice::{
-            Driver,
             Features,
-            Handle,
             Name,
             NetDevice,
             Setup,

@@ -18,6 +18,7 @@ use kernel::{
 use crate::{
     device::Device,
     linux::{
+        engine::link, //
         genetlink::{
             Family,
             Op,
@@ -29,7 +30,6 @@ use crate::{
             Policy,
             Rule, //
         },
-        rtnetlink, //
     },
 };
 
@@ -199,11 +199,11 @@ fn lookup_interface<const N: usize>(
     ) {
         (Some(attr), None) => {
             let ifindex = attrs.get::<u32>(WGDEVICE_A_IFINDEX)?.ok_or(EINVAL)?;
-            (rtnetlink::find_by_index(request.net(), ifindex), attr)
+            (link::find_by_index(request.net(), ifindex), attr)
         }
         (None, Some(attr)) => {
             let name = attrs.get::<&CStr>(WGDEVICE_A_IFNAME)?.ok_or(EINVAL)?;
-            (rtnetlink::find_by_name(request.net(), name), attr)
+            (link::find_by_name(request.net(), name), attr)
         }
         (None, None) => {
             return Err(request.extack().err_missing(

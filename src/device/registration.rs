@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     linux::{
+        engine::link,
         net_namespace::{
             PernetDevice,
             PernetExit,
@@ -34,7 +35,6 @@ use crate::{
         },
         rcu,
         rcu_box::RcuBox,
-        rtnetlink,
         workqueue::{
             Flags,
             OwnedQueue, //
@@ -146,7 +146,7 @@ impl PernetExit for NamespaceExit {
 #[pin_data]
 pub(crate) struct Registration {
     #[pin]
-    link: rtnetlink::Registration<Device>,
+    link: link::Registration<Device>,
     #[pin]
     pernet: PernetDevice<NamespaceExit>,
     #[pin]
@@ -164,7 +164,7 @@ impl Registration {
             pm <- PmNotifier::new(),
             vmfork <- VmForkNotifier::new(),
             pernet <- PernetDevice::new(),
-            link <- rtnetlink::Registration::new(),
+            link <- link::Registration::new(),
         }? Error)
     }
 }

@@ -9,11 +9,16 @@ use super::DATA_PACKET_HEAD_ROOM;
 use crate::{
     linux::{
         bottom_half,
-        engine::Segments,
-        engine::Text,
+        engine::{
+            Segments,
+            Text, //
+        },
         netdevice::Stat,
         rcu,
-        skbuff::{SkBuff, SkbList}, //
+        skbuff::{
+            SkBuff,
+            SkbList, //
+        }, //
     },
     noise::Keypair,
     protocol::messages::{

@@ -8,12 +8,16 @@
 //! * [`segments`]: datagrams of one size are encrypted into one aggregate, without an skb for each.
 //!   [`tcp`] writes the segments of a TCP packet there without making packets of them.
 //!   [`flow`] says which packets may share an aggregate.
+//! * [`link`]: devices without a link layer, with the settings that follow from that, and
+//!   [`napi_set`], their NAPIs: one for each CPU.
 //!
 //! [`SkBuff::open`]: super::skbuff::SkBuff::open
 //! [`SkBuff::seal`]: super::skbuff::SkBuff::seal
 
 pub(crate) mod aead;
 mod flow;
+pub(crate) mod link;
+mod napi_set;
 mod seal;
 mod segments;
 mod tcp;
