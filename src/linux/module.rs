@@ -156,7 +156,7 @@ mod tests {
             let left = RcuArc::new(Dropped(dropped.clone()), GFP_KERNEL)?;
             let late = Arc::pin_init(
                 pin_init!(Late {
-                    timer <- new_timer!("wireguard::linux::module::tests"),
+                    timer <- new_timer!("linux::module::tests"),
                     left,
                 }),
                 GFP_KERNEL,
