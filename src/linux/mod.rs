@@ -3,9 +3,12 @@
 //! Safe faces of the C interfaces that the `kernel` crate lacks, one file per C header.
 //!
 //! This is the only place with `unsafe`. A face is sound by itself: no safe call on it can break
-//! memory, whatever its caller does. Nothing in here knows WireGuard.
+//! memory, whatever its caller does. Nothing in here knows WireGuard: what only this engine wants of
+//! the kernel is in [`engine`].
+//!
+//! The faces are for the one kernel series that the module is built for, 7.3. What its `kernel`
+//! crate has is used from there.
 
-#![allow(dead_code)]
 // Each SAFETY comment stands beside the one operation that it argues for.
 #![warn(clippy::multiple_unsafe_ops_per_block)]
 
@@ -18,6 +21,7 @@ pub(crate) mod delayed_work;
 pub(crate) mod dst_cache;
 pub(crate) mod engine;
 pub(crate) mod genetlink;
+pub(crate) mod ip;
 pub(crate) mod ktime;
 pub(crate) mod mm;
 pub(crate) mod module;

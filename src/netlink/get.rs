@@ -48,6 +48,10 @@ use crate::{
             Progress,
             Request, //
         },
+        ip::{
+            AF_INET,
+            AF_INET6, //
+        }, //
         netlink::{
             Nest,
             PolicyRef,
@@ -55,10 +59,6 @@ use crate::{
         },
         rcu,
         rtnetlink,
-        udp_tunnel::{
-            AF_INET,
-            AF_INET6, //
-        }, //
     },
     peer::Peer,
     protocol::limits::NSEC_PER_SEC, //

@@ -37,6 +37,10 @@ use crate::{
             DoOp,
             Request, //
         },
+        ip::{
+            AF_INET,
+            AF_INET6, //
+        }, //
         netlink::{
             Attr,
             Attrs,
@@ -49,10 +53,6 @@ use crate::{
         },
         rtnetlink,
         sched,
-        udp_tunnel::{
-            AF_INET,
-            AF_INET6, //
-        }, //
     },
     peer::Peer,
     protocol::{
