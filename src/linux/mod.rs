@@ -35,6 +35,7 @@ pub(crate) mod ptr_ring;
 pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod rcu_box;
+pub(crate) mod registration;
 pub(crate) mod rhashtable;
 pub(crate) mod route;
 pub(crate) mod rtnetlink;

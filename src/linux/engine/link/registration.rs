@@ -4,10 +4,7 @@
 //!
 //! C header: [`include/net/rtnetlink.h`](srctree/include/net/rtnetlink.h)
 
-use core::{
-    marker::PhantomData,
-    pin::Pin, //
-};
+use core::marker::PhantomData;
 use kernel::{
     error::to_result,
     prelude::*,
@@ -15,8 +12,7 @@ use kernel::{
         CStr,
         CStrExt, //
     },
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 
 use super::{
@@ -29,50 +25,51 @@ use crate::linux::{
     bindings,
     net_namespace::Net,
     netdevice::NetDevice,
-    rcu, //
+    rcu,
+    registration::{
+        self,
+        Register, //
+    }, //
 };
 
-/// A kind of network devices, registered with `rtnl_link_register()`.
+/// A kind of network devices, registered with `rtnl_link_register()`. Process context. Registering
+/// fails with `EEXIST` if there is a kind of that name.
 ///
 /// Dropping this deletes all devices of the kind, in all namespaces. On return they have been
 /// destroyed. Process context, without the RTNL.
-///
-/// # Invariants
-///
-/// `ops` is registered from the end of the initialisation until the value is dropped.
-#[pin_data(PinnedDrop)]
-pub(crate) struct Registration<D: Driver> {
-    #[pin]
-    ops: Opaque<bindings::rtnl_link_ops>,
-    _p: PhantomData<fn(D)>,
-}
+pub(crate) type Registration<D> = registration::Registration<Kind<D>>;
 
-// SAFETY: The only thing to do with the value is to drop it, which any thread may do.
-unsafe impl<D: Driver> Send for Registration<D> {}
-// SAFETY: As above.
-unsafe impl<D: Driver> Sync for Registration<D> {}
+/// The kind of registration of a [`Registration`].
+pub(crate) struct Kind<D>(PhantomData<D>);
 
-impl<D: Driver> Registration<D> {
-    /// Registers the kind. Process context. Fails with `EEXIST` if there is one of that name.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            ops <- Opaque::try_ffi_init(|slot: *mut bindings::rtnl_link_ops| {
-                // SAFETY: The slot is valid for writing, and all zeroes are a value of this type.
-                unsafe { slot.write_bytes(0, 1) };
-                // SAFETY: The slot is initialised, and nothing else uses it yet.
-                let ops = unsafe { &mut *slot };
-                ops.kind = D::KIND.as_char_ptr();
-                ops.priv_size = size_of::<Private<D>>();
-                ops.setup = Some(Operations::<D>::setup);
-                ops.newlink = Some(Self::newlink);
-                // SAFETY: The structure is initialised, does not move any more, and is unregistered
-                // before it goes away. If this fails it is not on any list.
-                to_result(unsafe { bindings::rtnl_link_register(slot) })
-            }),
-            _p: PhantomData,
-        }? Error)
+// SAFETY: If registering fails, the structure is on no list. When unregistering returns, all devices
+// of the kind are unregistered and their destructors have run, those included that another task had
+// begun to delete.
+unsafe impl<D: Driver> Register for Kind<D> {
+    type Raw = bindings::rtnl_link_ops;
+
+    fn raw() -> bindings::rtnl_link_ops {
+        bindings::rtnl_link_ops {
+            kind: D::KIND.as_char_ptr(),
+            priv_size: size_of::<Private<D>>(),
+            setup: Some(Operations::<D>::setup),
+            newlink: Some(Self::newlink),
+            ..pin_init::zeroed()
+        }
     }
 
+    unsafe fn register(raw: *mut bindings::rtnl_link_ops) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::rtnl_link_register(raw) }
+    }
+
+    unsafe fn unregister(raw: *mut bindings::rtnl_link_ops) {
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::rtnl_link_unregister(raw) };
+    }
+}
+
+impl<D: Driver> Kind<D> {
     /// # Safety
     ///
     /// * `dev` must be valid, set up by this kind, and not registered; nothing else may use it.
@@ -137,16 +134,6 @@ impl<D: Driver> Registration<D> {
         unsafe { (*dev).priv_destructor = Some(Operations::<D>::destructor) };
         D::registered(driver.as_arc_borrow(), netdev);
         Ok(())
-    }
-}
-
-#[pinned_drop]
-impl<D: Driver> PinnedDrop for Registration<D> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the kind is registered. On return all devices of the kind
-        // are unregistered and their destructors have run, those included that another task had
-        // begun to delete.
-        unsafe { bindings::rtnl_link_unregister(self.ops.get()) };
     }
 }
 
