@@ -245,15 +245,6 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
         this.ptr == other.ptr
     }
 
-    /// A borrow of the same kind as the one [`RcuPtr::load`] gives.
-    pub(crate) fn as_borrow(&self) -> RcuBorrow<'_, T> {
-        // INVARIANT: `self` owns a reference for as long as it is borrowed.
-        RcuBorrow {
-            ptr: self.ptr,
-            _p: PhantomData,
-        }
-    }
-
     fn inner(&self) -> &Inner<T> {
         // SAFETY: By the type invariant `ptr` is valid while this reference is owned.
         unsafe { self.ptr.as_ref() }
@@ -374,11 +365,6 @@ impl<'g, T: AtomicDrop + Send + Sync + 'static> RcuBorrow<'g, T> {
             ptr: self.ptr,
             _p: PhantomData,
         })
-    }
-
-    /// Whether `other` is the same allocation.
-    pub(crate) fn is(self, other: &RcuArc<T>) -> bool {
-        self.ptr == other.ptr
     }
 }
 

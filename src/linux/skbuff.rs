@@ -27,7 +27,6 @@ mod foreign;
 mod gso;
 mod list;
 
-pub(crate) use foreign::SkBuffRef;
 pub(crate) use list::{
     SkBuffMut,
     SkbList, //
@@ -289,16 +288,6 @@ impl SkBuff {
         self.headers().skb_iif
     }
 
-    /// Sets `skb->mark`.
-    pub(crate) fn set_mark(&mut self, mark: u32) {
-        self.headers_mut().__bindgen_anon_4.mark = mark;
-    }
-
-    /// Lets the packet be fragmented on the way out even if its "don't fragment" bit is set.
-    pub(crate) fn set_ignore_df(&mut self) {
-        self.headers_mut().set_ignore_df(1);
-    }
-
     /// Sets `skb->dev` for the time that the networking core handles the packet.
     ///
     /// # Safety
@@ -373,15 +362,6 @@ impl SkBuff {
         };
         // SAFETY: The buffer is valid and ours.
         unsafe { bindings::pskb_may_pull(self.as_raw(), len) }
-    }
-
-    /// Makes `len` bytes from the network header on linear.
-    pub(crate) fn network_may_pull(&mut self, len: usize) -> bool {
-        let offset = self.network_offset();
-        match usize::try_from((len as isize).wrapping_add(offset)) {
-            Ok(total) => self.may_pull(total),
-            Err(_) => true,
-        }
     }
 
     /// `skb_pull()`: takes `len` bytes off the front of the data. They must be linear.
