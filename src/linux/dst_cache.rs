@@ -53,8 +53,8 @@ impl DstCache {
         Ok(Self { inner })
     }
 
-    /// The route of IP version `V` that this CPU has cached, with its source address; `None` if there
-    /// is none or it is no longer valid.
+    /// The route of IP version `V` that this CPU has cached, with its source address; `None` if
+    /// there is none or it is no longer valid.
     #[inline]
     pub(crate) fn get<V: Version>(&self, _bh: &BhGuard) -> Option<(Route<V>, V::Addr)> {
         let mut saddr = V::RawAddr::default();

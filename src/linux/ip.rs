@@ -48,7 +48,8 @@ pub(crate) struct FlowFields<'a, A> {
 
 /// A version of IP: [`V4`] or [`V6`].
 ///
-/// The routes here are pointers to the `struct dst_entry` of a `struct rtable` or `struct rt6_info`.
+/// The routes here are pointers to the `struct dst_entry` of a `struct rtable` or a
+/// `struct rt6_info`.
 pub(crate) trait Version: sealed::Sealed + Sized + 'static {
     /// `AF_INET` or `AF_INET6`.
     const FAMILY: u16;
@@ -90,12 +91,13 @@ pub(crate) trait Version: sealed::Sealed + Sized + 'static {
     /// `net` must be alive, and RCU read-locked.
     unsafe fn has_addr(net: *mut bindings::net, addr: Self::RawAddr) -> bool;
 
-    /// `ip_route_output_flow()` or `ip6_dst_lookup_flow()`: a route with a reference for the caller,
-    /// or an error pointer.
+    /// `ip_route_output_flow()` or `ip6_dst_lookup_flow()`: a route with a reference for the
+    /// caller, or an error pointer.
     ///
     /// # Safety
     ///
-    /// `sk` must be an open socket of this version in `net`, which must be alive, and RCU read-locked.
+    /// `sk` must be an open socket of this version in `net`, which must be alive, and RCU
+    /// read-locked.
     unsafe fn lookup(
         net: *mut bindings::net,
         sk: *mut bindings::sock,
@@ -175,7 +177,8 @@ impl Version for V4 {
         cfg: &mut bindings::udp_port_cfg,
         socket: &mut *mut bindings::socket,
     ) -> c_int {
-        // SAFETY: By the safety requirements. `cfg` and `socket` are valid for the time of the call.
+        // SAFETY: By the safety requirements. `cfg` and `socket` are valid for the time of the
+        // call.
         unsafe { bindings::udp_sock_create4(net, cfg, socket) }
     }
 
@@ -276,7 +279,8 @@ impl Version for V6 {
         cfg: &mut bindings::udp_port_cfg,
         socket: &mut *mut bindings::socket,
     ) -> c_int {
-        // SAFETY: By the safety requirements. `cfg` and `socket` are valid for the time of the call.
+        // SAFETY: By the safety requirements. `cfg` and `socket` are valid for the time of the
+        // call.
         unsafe { bindings::udp_sock_create6(net, cfg, socket) }
     }
 

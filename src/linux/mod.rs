@@ -3,8 +3,8 @@
 //! Safe faces of the C interfaces that the `kernel` crate lacks, one file per C header.
 //!
 //! This is the only place with `unsafe`. A face is sound by itself: no safe call on it can break
-//! memory, whatever its caller does. Nothing in here knows WireGuard: what only this engine wants of
-//! the kernel is in [`engine`].
+//! memory, whatever its caller does. Nothing in here knows WireGuard: what only this engine wants
+//! of the kernel is in [`engine`].
 //!
 //! The faces are for the one kernel series that the module is built for, 7.3. What its `kernel`
 //! crate has is used from there.

@@ -23,8 +23,8 @@ use super::{
 ///
 /// # Invariants
 ///
-/// * `napi` is valid during `'a`, and is enabled. Its poll function is running on the current CPU in
-///   the current context, with softirqs off.
+/// * `napi` is valid during `'a`, and is enabled. Its poll function is running on the current CPU
+///   in the current context, with softirqs off.
 /// * The device that the NAPI was added to is valid during `'a`.
 pub(crate) struct NapiContext<'a> {
     napi: &'a Opaque<bindings::napi_struct>,

@@ -214,8 +214,8 @@ pub(crate) type PernetDevice<T> = Registration<Pernet<T>>;
 /// The kind of registration of a [`PernetDevice`].
 pub(crate) struct Pernet<T>(PhantomData<T>);
 
-// SAFETY: If registering fails, the structure is on no list. When unregistering returns, no callback
-// runs any more.
+// SAFETY: If registering fails, the structure is on no list. When unregistering returns, no
+// callback runs any more.
 unsafe impl<T: PernetExit> Register for Pernet<T> {
     type Raw = bindings::pernet_operations;
 

@@ -26,8 +26,8 @@ use super::{
 ///
 /// # Invariants
 ///
-/// `dst` points to the `struct dst_entry` of a valid route of that version, of which this value owns
-/// one reference.
+/// `dst` points to the `struct dst_entry` of a valid route of that version, of which this value
+/// owns one reference.
 pub(crate) struct Route<V: Version> {
     dst: NonNull<bindings::dst_entry>,
     _p: PhantomData<V>,
@@ -90,9 +90,9 @@ pub(crate) type Flow4 = Flow<V4>;
 pub(crate) type Flow6 = Flow<V6>;
 
 impl<V: Version> Flow<V> {
-    /// A flow of UDP datagrams between two addresses with firewall mark `mark`, out by the interface
-    /// with index `oif` (0: any). The source address may be 0.0.0.0 or `::` (any); ports are in
-    /// host byte order.
+    /// A flow of UDP datagrams between two addresses with firewall mark `mark`, out by the
+    /// interface with index `oif` (0: any). The source address may be 0.0.0.0 or `::` (any); ports
+    /// are in host byte order.
     pub(crate) fn new(
         mark: u32,
         oif: u32,

@@ -195,8 +195,8 @@ impl PernetExit for CloseAll {
     }
 }
 
-/// Makes a socket of C on `port`, with the buffers that [`UdpTunnelSocket::new_ip4`] promises. Returns
-/// the port that it is bound to, too.
+/// Makes a socket of C on `port`, with the buffers that [`UdpTunnelSocket::new_ip4`] promises.
+/// Returns the port that it is bound to, too.
 fn new_sock<V: Version>(
     net: &Net,
     port: u16,

@@ -45,9 +45,10 @@ const SMALL_TEXT: usize = 256;
 /// * Any number of further bytes. With at least [`CHACHA20POLY1305_AUTHTAG_SIZE`] of them the
 ///   function is quicker, and may overwrite them.
 ///
-/// The result is that of [`chacha20poly1305_encrypt`](crate::linux::crypto::chacha20poly1305_encrypt) without additional data. That function makes
-/// the authenticator's key in a call of its own, with the library's slow code for a single block.
-/// RFC 8439, section 2.8.
+/// The result is that of
+/// [`chacha20poly1305_encrypt`](crate::linux::crypto::chacha20poly1305_encrypt) without additional
+/// data. That function makes the authenticator's key in a call of its own, with the library's slow
+/// code for a single block. RFC 8439, section 2.8.
 ///
 /// # Errors
 ///

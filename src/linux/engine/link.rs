@@ -6,9 +6,9 @@
 //! exists. A [`Handle`] is a reference to a device that may be kept; it stops giving out the device
 //! before the device is freed.
 //!
-//! This serves one engine, so it decides what a general face would leave to the driver: a device has
-//! a NAPI for each possible CPU ([`NapiSet`](super::napi_set)), an `Arc` in its private memory, and
-//! grace periods between the ends of its transmitting, its being found and its being there.
+//! This serves one engine, so it decides what a general face would leave to the driver: a device
+//! has a NAPI for each possible CPU ([`NapiSet`](super::napi_set)), an `Arc` in its private memory,
+//! and grace periods between the ends of its transmitting, its being found and its being there.
 //!
 //! C headers: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h),
 //! [`include/linux/inetdevice.h`](srctree/include/linux/inetdevice.h)

@@ -83,9 +83,9 @@ impl NapiSet {
     ///
     /// * To be called once, from process context, without the device's instance lock held.
     /// * `dev` must be valid until [`NapiSet::delete`] has been called.
-    /// * [`NapiSet::delete`] must be called before `self` is dropped. A grace period must pass before
-    ///   the drop during which no new RCU reader could find one of the NAPIs: because they were
-    ///   deleted, or because the device could not be found.
+    /// * [`NapiSet::delete`] must be called before `self` is dropped. A grace period must pass
+    ///   before the drop during which no new RCU reader could find one of the NAPIs: because they
+    ///   were deleted, or because the device could not be found.
     /// * `poll` must be sound to call as the poll function of a `struct napi_struct`, from
     ///   [`NapiSet::enable`] to [`NapiSet::disable`].
     pub(super) unsafe fn add(
@@ -140,8 +140,8 @@ impl NapiSet {
         }
     }
 
-    /// The number of the instance that is being polled, which is that of its CPU. A NAPI that is not
-    /// of this set gets a number without meaning.
+    /// The number of the instance that is being polled, which is that of its CPU. A NAPI that is
+    /// not of this set gets a number without meaning.
     pub(super) fn index_of(&self, napi: &NapiContext<'_>) -> u32 {
         let offset = (napi.as_raw() as usize).wrapping_sub(self.instances.as_ptr() as usize);
         (offset / size_of::<Instance>()) as u32

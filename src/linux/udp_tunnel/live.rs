@@ -31,8 +31,8 @@ use crate::linux::{
 ///
 /// # Invariants
 ///
-/// * During `'g`, `sk` is open, its namespace is not torn down, RCU is read-locked, and bottom halves
-///   are off on this CPU.
+/// * During `'g`, `sk` is open, its namespace is not torn down, RCU is read-locked, and bottom
+///   halves are off on this CPU.
 /// * `family` is the address family of `sk`.
 #[derive(Clone, Copy)]
 pub(crate) struct LiveSocket<'g> {
@@ -83,13 +83,13 @@ impl LiveSocket<'_> {
     /// `ip_route_output_flow()`, `ip6_dst_lookup_flow()`: looks up a route. Sets the source address
     /// of the flow if it has none.
     ///
-    /// Fails with `EAFNOSUPPORT` if the socket is not of the flow's IP version, or with the error of
-    /// the routing table; with IPv4 that is `EINVAL` if the source address is not one of this
+    /// Fails with `EAFNOSUPPORT` if the socket is not of the flow's IP version, or with the error
+    /// of the routing table; with IPv4 that is `EINVAL` if the source address is not one of this
     /// machine.
     pub(crate) fn route<V: Version>(&self, flow: &mut Flow<V>) -> Result<Route<V>> {
         self.check::<V>()?;
-        // SAFETY: By the type invariant socket and namespace are usable, and by the check the socket
-        // is of that version.
+        // SAFETY: By the type invariant socket and namespace are usable, and by the check the
+        // socket is of that version.
         let dst = from_err_ptr(unsafe { V::lookup(self.net(), self.sk(), flow.as_raw()) })?;
         // SAFETY: The result is a route of that version, with a reference for us.
         unsafe { Route::from_raw(dst) }.ok_or(ENETUNREACH)
@@ -110,8 +110,8 @@ impl LiveSocket<'_> {
     ) -> Result {
         self.check::<V>()?;
         // SAFETY: The packet is ours and goes to the function. The socket is open, the route is
-        // valid, and by the check both are of that version. By the type invariant RCU is read-locked and bottom halves are off, as the
-        // recursion count requires.
+        // valid, and by the check both are of that version. By the type invariant RCU is
+        // read-locked and bottom halves are off, as the recursion count requires.
         to_result(unsafe { V::xmit(self.sk(), route.as_dst(), skb.into_raw(), outer) })
     }
 }

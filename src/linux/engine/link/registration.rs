@@ -42,9 +42,9 @@ pub(crate) type Registration<D> = registration::Registration<Kind<D>>;
 /// The kind of registration of a [`Registration`].
 pub(crate) struct Kind<D>(PhantomData<D>);
 
-// SAFETY: If registering fails, the structure is on no list. When unregistering returns, all devices
-// of the kind are unregistered and their destructors have run, those included that another task had
-// begun to delete.
+// SAFETY: If registering fails, the structure is on no list. When unregistering returns, all
+// devices of the kind are unregistered and their destructors have run, those included that another
+// task had begun to delete.
 unsafe impl<D: Driver> Register for Kind<D> {
     type Raw = bindings::rtnl_link_ops;
 
