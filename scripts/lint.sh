@@ -3,10 +3,11 @@
 # Usage: scripts/lint.sh
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP:
-# rustfmt and clippy with the kernel's settings, the C compiler's warnings, that nothing in the
-# module can panic, where `unsafe` is, that the files of src/ keep to their layers, how the module
-# ends, licence lines, what shellcheck says of the scripts, the width and the words of comments,
-# that the documents name the tests and files that are there, and the version.
+# rustfmt and clippy with the kernel's settings, the C compiler's warnings, checkpatch on the C
+# files, that nothing in the module can panic, where `unsafe` is, that the files of src/ keep to
+# their layers, how the module ends, licence lines, what shellcheck says of the scripts, the width
+# and the words of comments, that the documents name the tests and files that are there, and the
+# version.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
 
@@ -53,6 +54,16 @@ quiet_build() {
 	find "$work/src" -name '*.o' -delete
 	in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" CLIPPY=1 modules || return
 	! grep -E '^(warning|error)|: warning:' "$work/.output" >/dev/null
+}
+
+# The kernel's own script for the style of C. The format %pA, which it wants in Rust code alone, is
+# for messages that come from Rust.
+checkpatched() {
+	local files
+	mapfile -t files < <(cd "$work" && find src -name '*.[ch]' ! -name bindings_static.c | sort)
+	in_env "$work" perl "$kernel/source/scripts/checkpatch.pl" --no-tree --root="$kernel/source" \
+		--quiet --show-types --strict --max-line-length=100 \
+		--ignore VSPRINTF_POINTER_EXTENSION --file "${files[@]}"
 }
 
 # `unsafe` belongs in src/linux/, and what is outside must say that the compiler is to see to it.
@@ -135,9 +146,10 @@ versioned() {
 }
 
 echo 'KTAP version 1'
-echo '1..11'
+echo '1..12'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
+check 'checkpatch has nothing to say of the C files' checkpatched
 check 'nothing in the module can panic' never_panics
 check 'unsafe is in src/linux/ alone' confined
 check 'the files of src/ keep to their layers' layered

@@ -19,7 +19,7 @@ use kernel::{
 use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
-        netdevice::Handle,
+        engine::link::Handle,
         rcu::{
             AtomicDrop,
             RcuArc,

@@ -17,7 +17,6 @@ use crate::{
     debug::dev_dbg,
     linux::{
         crypto::Secret,
-        errno::ENONET,
         net_namespace::WeakNet,
         rcu::{
             self,

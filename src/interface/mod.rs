@@ -15,12 +15,14 @@ use kernel::{
 use crate::{
     debug::dev_dbg,
     linux::{
+        engine::link::{
+            Driver,
+            Handle, //
+        },
         napi::NapiContext,
         net_namespace::Net,
         netdevice::{
-            Driver,
             Features,
-            Handle,
             Name,
             NetDevice,
             Setup,

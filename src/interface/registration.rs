@@ -17,6 +17,7 @@ use kernel::{
 use crate::{
     debug::dev_dbg,
     linux::{
+        engine::link,
         net_namespace::{
             PernetDevice,
             PernetExit,
@@ -32,7 +33,6 @@ use crate::{
         },
         rcu,
         rcu_box::RcuBox,
-        rtnetlink,
         workqueue::{
             Flags,
             OwnedQueue, //
@@ -96,7 +96,7 @@ impl PmEvents for Suspend {
         // The keys go with the RCU callbacks of the keypairs and handshakes. All were queued above,
         // none by another callback: see `Keypairs::clear()`. So one barrier suffices, and callbacks
         // that others queue meanwhile are not waited for.
-        rcu::barrier_once();
+        kernel::sync::rcu::rcu_barrier();
     }
 
     fn finished(sleep: Sleep) {
@@ -175,7 +175,7 @@ fn finish_forgetting(device: &Device) {
 #[pin_data]
 pub(crate) struct Registration {
     #[pin]
-    link: rtnetlink::Registration<Device>,
+    link: link::Registration<Device>,
     #[pin]
     pernet: PernetDevice<NamespaceExit>,
     #[pin]
@@ -193,7 +193,7 @@ impl Registration {
             pm <- PmNotifier::new(),
             vmfork <- VmForkNotifier::new(),
             pernet <- PernetDevice::new(),
-            link <- rtnetlink::Registration::new(),
+            link <- link::Registration::new(),
         }? Error)
     }
 }

@@ -9,11 +9,6 @@ use kernel::prelude::*;
 use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
-        errno::{
-            EDESTADDRREQ,
-            ENOKEY,
-            EPROTONOSUPPORT, //
-        },
         netdevice::NetDevice,
         rcu,
         skbuff::{

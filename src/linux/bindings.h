@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The C headers that bindgen reads for the faces in this folder. bindgen_parameters lists the items
- * of these headers that get a binding.
+ * The C headers of the faces in this folder. bindgen_parameters lists the items of these headers
+ * that get a binding.
  */
 #include <linux/cpumask.h>
 #include <linux/etherdevice.h>
@@ -48,7 +48,6 @@
 #include <crypto/curve25519.h>
 #include <crypto/poly1305.h>
 #include <crypto/utils.h>
-#include <uapi/linux/wireguard.h>
 
 #include "helpers.h"
 

@@ -7,14 +7,12 @@
 //!
 //! C header: [`include/linux/cpumask.h`](srctree/include/linux/cpumask.h)
 
-use kernel::cpu::CpuId;
+use kernel::cpu::{
+    nr_cpu_ids,
+    CpuId, //
+};
 
 use super::bindings;
-
-/// `nr_cpu_ids`: one more than the highest id a CPU can have. Constant once the kernel runs.
-pub(crate) fn nr_cpu_ids() -> u32 {
-    kernel::cpu::nr_cpu_ids()
-}
 
 /// The CPU that the caller runs on. The answer may be outdated when it is used, unless the caller
 /// cannot be migrated.

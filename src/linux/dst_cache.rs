@@ -13,10 +13,8 @@ use kernel::{
 use super::{
     bindings,
     bottom_half::BhGuard,
-    route::{
-        Route4,
-        Route6, //
-    }, //
+    ip::Version,
+    route::Route, //
 };
 
 /// A `struct dst_cache`: for every CPU the last route used on it, with the source address that
@@ -55,46 +53,21 @@ impl DstCache {
         Ok(Self { inner })
     }
 
-    /// The IPv4 route that this CPU has cached, with its source address; `None` if there is none or
-    /// it is no longer valid.
+    /// The route of IP version `V` that this CPU has cached, with its source address; `None` if
+    /// there is none or it is no longer valid.
     #[inline]
-    pub(crate) fn get_ip4(&self, _bh: &BhGuard) -> Option<(Route4, [u8; 4])> {
-        let mut saddr = 0;
+    pub(crate) fn get<V: Version>(&self, _bh: &BhGuard) -> Option<(Route<V>, V::Addr)> {
+        let mut saddr = V::RawAddr::default();
         // SAFETY: By the type invariant the cache is initialised; bottom halves are off.
-        let rt = unsafe { bindings::helper_dst_cache_get_ip4(self.inner.get(), &mut saddr) };
-        // SAFETY: `rt` is null or an IPv4 route, as the helper has checked the family. It comes
-        // with a reference that is ours.
-        unsafe { Route4::from_raw(rt) }.map(|route| (route, saddr.to_ne_bytes()))
+        let dst = unsafe { V::cache_get(self.inner.get(), &mut saddr) };
+        // SAFETY: `dst` is null or a route of that version, with a reference that is ours.
+        unsafe { Route::from_raw(dst) }.map(|route| (route, V::from_raw(saddr)))
     }
 
-    /// Caches an IPv4 route for this CPU, with the source address to use with it.
-    pub(crate) fn set_ip4(&self, _bh: &BhGuard, route: &Route4, saddr: [u8; 4]) {
-        // SAFETY: As in `get_ip4()`. The function takes a reference of its own.
-        unsafe {
-            bindings::dst_cache_set_ip4(self.inner.get(), route.as_dst(), u32::from_ne_bytes(saddr))
-        };
-    }
-
-    /// The IPv6 route that this CPU has cached, with its source address; `None` if there is none or
-    /// it is no longer valid.
-    #[inline]
-    pub(crate) fn get_ip6(&self, _bh: &BhGuard) -> Option<(Route6, [u8; 16])> {
-        let mut saddr = bindings::in6_addr::default();
-        // SAFETY: By the type invariant the cache is initialised; bottom halves are off.
-        let dst = unsafe { bindings::helper_dst_cache_get_ip6(self.inner.get(), &mut saddr) };
-        // SAFETY: `dst` is null or an IPv6 route, as the helper has checked the family. It comes
-        // with a reference that is ours.
-        let route = unsafe { Route6::from_raw(dst) }?;
-        // SAFETY: The union was initialised above, and any 16 bytes are an address.
-        Some((route, unsafe { saddr.in6_u.u6_addr8 }))
-    }
-
-    /// Caches an IPv6 route for this CPU, with the source address to use with it.
-    pub(crate) fn set_ip6(&self, _bh: &BhGuard, route: &Route6, saddr: [u8; 16]) {
-        let mut addr = bindings::in6_addr::default();
-        addr.in6_u.u6_addr8 = saddr;
-        // SAFETY: As in `get_ip6()`. The function takes a reference of its own.
-        unsafe { bindings::dst_cache_set_ip6(self.inner.get(), route.as_dst(), &addr) };
+    /// Caches a route for this CPU, with the source address to use with it.
+    pub(crate) fn set<V: Version>(&self, _bh: &BhGuard, route: &Route<V>, saddr: V::Addr) {
+        // SAFETY: As in `get()`; the route is valid.
+        unsafe { V::cache_set(self.inner.get(), route.as_dst(), V::to_raw(saddr)) };
     }
 
     /// `dst_cache_reset()`: invalidates the routes that all CPUs have cached. Each route stays

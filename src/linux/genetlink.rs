@@ -47,10 +47,6 @@ const HEADERS_LEN: usize = size_of::<bindings::nlmsghdr>() + size_of::<bindings:
 /// The privilege that an operation requires. Without it the core refuses a request with `EPERM`.
 #[derive(Clone, Copy)]
 pub(crate) enum Access {
-    /// None.
-    Unprivileged,
-    /// `CAP_NET_ADMIN` in the initial user namespace (`GENL_ADMIN_PERM`).
-    Admin,
     /// `CAP_NET_ADMIN` in the user namespace that owns the sender's network namespace
     /// (`GENL_UNS_ADMIN_PERM`).
     NamespaceAdmin,
@@ -59,8 +55,6 @@ pub(crate) enum Access {
 impl Access {
     const fn flags(self) -> u8 {
         match self {
-            Self::Unprivileged => 0,
-            Self::Admin => bindings::GENL_ADMIN_PERM as u8,
             Self::NamespaceAdmin => bindings::GENL_UNS_ADMIN_PERM as u8,
         }
     }

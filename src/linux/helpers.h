@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * C functions for macros, and for inline functions that need constants or many bit fields: bindgen
- * cannot bind these. Included by bindings.h, which bindgen reads, and by helpers.c.
+ * cannot bind these. Included by bindings.h, which bindgen reads, and by helpers/.
  */
 #ifndef _LINUX_HELPERS_H
 #define _LINUX_HELPERS_H
@@ -25,20 +25,13 @@ struct sock;
 
 /* skbuff.rs */
 
-/* NET_SKB_PAD without the statement expression in max(); helpers.c checks that it is the same. */
+/* NET_SKB_PAD without the statement expression in max(). helpers/skbuff.c checks it. */
 #define HELPER_NET_SKB_PAD (L1_CACHE_BYTES > 32 ? L1_CACHE_BYTES : 32)
 
 void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
 void helper_skb_detach(struct sk_buff *skb);
-const void *helper_skb_source(struct sk_buff *skb, u32 offset);
-struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len);
-struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);
-void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
-bool helper_skb_goes_alone(const struct sk_buff *skb);
-void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
-void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
 
 /* netdevice.rs */
 #if IS_BUILTIN(CONFIG_KUNIT)
@@ -47,13 +40,9 @@ struct net_device *helper_loopback(void);
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_t bytes);
 void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
 void helper_netdev_lockdep_set_classes(struct net_device *dev);
-void helper_netdev_no_neighbours(struct net_device *dev);
 
 /* napi.rs */
 void helper_napi_gro_flush(struct napi_struct *napi);
-
-/* barrier.rs */
-void helper_smp_mb(void);
 
 /* sched.rs */
 void helper_cond_resched(void);

@@ -25,13 +25,6 @@ pub(crate) fn coarse_boottime_ns() -> u64 {
     unsafe { bindings::ktime_get_coarse_boottime_ns() }
 }
 
-/// `ktime_get_boottime_ns()`: nanoseconds since boot, time in suspend included.
-#[inline]
-pub(crate) fn boottime_ns() -> u64 {
-    // SAFETY: As above.
-    unsafe { bindings::ktime_get_boottime_ns() }
-}
-
 /// `ktime_get_real_ns()`: nanoseconds since 1970, by the wall clock.
 #[inline]
 pub(crate) fn real_ns() -> i64 {
@@ -54,10 +47,4 @@ pub(crate) fn jiffies() -> Jiffies {
     let jiffies = &raw const bindings::jiffies;
     // SAFETY: The variable is valid for reads, and C writes it with single stores.
     unsafe { jiffies.read_volatile() }
-}
-
-/// `secs * HZ`, or the largest [`Jiffies`] if the product is too large.
-#[inline]
-pub(crate) const fn secs_to_jiffies(secs: u64) -> Jiffies {
-    (secs as Jiffies).saturating_mul(HZ)
 }

@@ -3,13 +3,15 @@
 //! Safe faces of the C interfaces that the `kernel` crate lacks, one file per C header.
 //!
 //! This is the only place with `unsafe`. A face is sound by itself: no safe call on it can break
-//! memory, whatever its caller does. Nothing in here knows WireGuard.
+//! memory, whatever its caller does. Nothing in here knows WireGuard: what only this engine wants
+//! of the kernel is in [`engine`].
+//!
+//! The faces are for the one kernel series that the module is built for, 7.3. What its `kernel`
+//! crate has is used from there.
 
-#![allow(dead_code)]
 // Each SAFETY comment stands beside the one operation that it argues for.
 #![warn(clippy::multiple_unsafe_ops_per_block)]
 
-pub(crate) mod barrier;
 pub(crate) mod bindings;
 pub(crate) mod bottom_half;
 pub(crate) mod cpumask;
@@ -17,8 +19,9 @@ pub(crate) mod crypto;
 pub(crate) mod debug;
 pub(crate) mod delayed_work;
 pub(crate) mod dst_cache;
-pub(crate) mod errno;
+pub(crate) mod engine;
 pub(crate) mod genetlink;
+pub(crate) mod ip;
 pub(crate) mod ktime;
 pub(crate) mod mm;
 pub(crate) mod module;
@@ -32,6 +35,7 @@ pub(crate) mod ptr_ring;
 pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod rcu_box;
+pub(crate) mod registration;
 pub(crate) mod rhashtable;
 pub(crate) mod route;
 pub(crate) mod rtnetlink;

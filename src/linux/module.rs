@@ -119,6 +119,7 @@ mod tests {
     }
 
     /// A value whose drop takes as many RCU callbacks, one after the other, as it has levels.
+    #[expect(dead_code, reason = "held for what their drop does")]
     struct Nested(Option<RcuArc<Nested>>, Dropped);
 
     impl AtomicDrop for Nested {}
@@ -142,6 +143,7 @@ mod tests {
     }
 
     /// A module whose drop leaves a chain of RCU callbacks and an armed timer behind.
+    #[expect(dead_code, reason = "held for what their drop does")]
     struct Leaving(Option<RcuArc<Nested>>, Arc<Late>);
 
     impl Leaving {
@@ -156,7 +158,7 @@ mod tests {
             let left = RcuArc::new(Dropped(dropped.clone()), GFP_KERNEL)?;
             let late = Arc::pin_init(
                 pin_init!(Late {
-                    timer <- new_timer!("wireguard::linux::module::tests"),
+                    timer <- new_timer!("linux::module::tests"),
                     left,
                 }),
                 GFP_KERNEL,

@@ -17,11 +17,9 @@
 use core::{
     marker::PhantomData,
     mem::ManuallyDrop,
-    pin::Pin,
     ptr::NonNull, //
 };
 use kernel::{
-    error::to_result,
     prelude::*,
     sync::aref::{
         ARef,
@@ -30,7 +28,13 @@ use kernel::{
     types::Opaque, //
 };
 
-use super::bindings;
+use super::{
+    bindings,
+    registration::{
+        Register,
+        Registration, //
+    }, //
+};
 
 /// A live `struct net`.
 ///
@@ -77,11 +81,6 @@ impl Net {
     /// The C structure, for the faces of other subsystems.
     pub(super) fn as_raw(&self) -> *mut bindings::net {
         self.0.get()
-    }
-
-    /// A reference that does not keep the namespace alive. Any context.
-    pub(crate) fn downgrade(&self) -> WeakNet {
-        WeakNet::from(self)
     }
 
     /// `net->net_cookie`: a number that no other namespace has had or will have since boot.
@@ -142,11 +141,6 @@ impl WeakNet {
         // SAFETY: If `net` is not null it is the valid pointer that was passed, and this function
         // owns the count just added.
         NonNull::new(net).map(|net| unsafe { ARef::from_raw(net.cast()) })
-    }
-
-    /// Whether this refers to `net`.
-    pub(crate) fn is(&self, net: &Net) -> bool {
-        self.ptr.as_ptr() == net.as_raw()
     }
 
     /// Whether this refers to the namespace at `net`. The pointer is only compared.
@@ -213,42 +207,37 @@ pub(crate) trait PernetExit: 'static {
 /// namespace that goes away, before the networking core frees any state in it that devices or
 /// sockets need.
 ///
-/// Of several registrations the latest is called first.
-///
-/// # Invariants
-///
-/// `ops` is registered from the end of the initialisation until the value is dropped.
-#[pin_data(PinnedDrop)]
-pub(crate) struct PernetDevice<T: PernetExit> {
-    #[pin]
-    ops: Opaque<bindings::pernet_operations>,
-    _p: PhantomData<fn(T)>,
-}
+/// Of several registrations the latest is called first. Process context without the RTNL held, for
+/// dropping the value too.
+pub(crate) type PernetDevice<T> = Registration<Pernet<T>>;
 
-// SAFETY: The only operation on the value is the drop, which any thread may do.
-unsafe impl<T: PernetExit> Send for PernetDevice<T> {}
-// SAFETY: As above.
-unsafe impl<T: PernetExit> Sync for PernetDevice<T> {}
+/// The kind of registration of a [`PernetDevice`].
+pub(crate) struct Pernet<T>(PhantomData<T>);
 
-impl<T: PernetExit> PernetDevice<T> {
-    /// Registers `T`. Process context without the RTNL held, for dropping the value too.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            ops <- Opaque::try_ffi_init(|slot: *mut bindings::pernet_operations| {
-                let ops = bindings::pernet_operations {
-                    exit_rtnl: Some(Self::exit_rtnl),
-                    ..Default::default()
-                };
-                // SAFETY: The slot is valid for writing.
-                unsafe { slot.write(ops) };
-                // SAFETY: The structure is initialised, is pinned, and is unregistered before it is
-                // freed. If the call fails the structure is on no list.
-                to_result(unsafe { bindings::register_pernet_device(slot) })
-            }),
-            _p: PhantomData,
-        }? Error)
+// SAFETY: If registering fails, the structure is on no list. When unregistering returns, no
+// callback runs any more.
+unsafe impl<T: PernetExit> Register for Pernet<T> {
+    type Raw = bindings::pernet_operations;
+
+    fn raw() -> bindings::pernet_operations {
+        bindings::pernet_operations {
+            exit_rtnl: Some(Self::exit_rtnl),
+            ..Default::default()
+        }
     }
 
+    unsafe fn register(raw: *mut bindings::pernet_operations) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::register_pernet_device(raw) }
+    }
+
+    unsafe fn unregister(raw: *mut bindings::pernet_operations) {
+        // SAFETY: By the safety requirement.
+        unsafe { bindings::unregister_pernet_device(raw) };
+    }
+}
+
+impl<T: PernetExit> Pernet<T> {
     /// # Safety
     ///
     /// `net` must be valid for the time of the call, as in `struct pernet_operations`.
@@ -260,13 +249,5 @@ impl<T: PernetExit> PernetDevice<T> {
         // `T`. `ManuallyDrop` keeps the value from giving that count back.
         let net = ManuallyDrop::new(WeakNet { ptr });
         T::exit(&net);
-    }
-}
-
-#[pinned_drop]
-impl<T: PernetExit> PinnedDrop for PernetDevice<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant `ops` is registered. On return no callback runs any more.
-        unsafe { bindings::unregister_pernet_device(self.ops.get()) };
     }
 }

@@ -2,32 +2,18 @@
 
 //! Network devices.
 //!
-//! A borrowed [`NetDevice`] is valid for as long as the borrow. A [`Handle`] is a reference that
-//! may be kept; it stops giving out the device before the device is freed. A module with devices of
-//! its own implements [`Driver`] and registers it with
-//! [`rtnetlink::Registration`](super::rtnetlink::Registration).
+//! A borrowed [`NetDevice`] is valid for as long as the borrow. [`Setup`] sets the properties of a
+//! new device.
 //!
 //! C header: [`include/linux/netdevice.h`](srctree/include/linux/netdevice.h)
 
-use core::{
-    mem::offset_of,
-    ptr, //
-};
+use core::mem::offset_of;
 use kernel::{
     fmt,
-    prelude::*,
     str::CStr,
-    sync::{
-        atomic::{
-            ordering::{
-                Acquire,
-                Relaxed,
-                Release, //
-            },
-            Atomic, //
-        },
-        Arc,
-        SetOnce, //
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
     },
     types::Opaque, //
 };
@@ -35,21 +21,15 @@ use kernel::{
 use super::{
     bindings,
     bottom_half::BhGuard,
-    napi,
     rcu,
     skbuff::SkBuff, //
 };
 
-mod driver;
+mod setup;
 
-pub(crate) use driver::{
-    Driver,
+pub(crate) use setup::{
     Features,
     Setup, //
-};
-pub(super) use driver::{
-    Operations,
-    Private, //
 };
 
 /// `GSO_MAX_SIZE`: the largest GSO packet that a device can be set up to take, in bytes.
@@ -64,6 +44,9 @@ const IFNAMSIZ: usize = bindings::IFNAMSIZ as usize;
 pub(crate) struct Name([u8; IFNAMSIZ]);
 
 impl Name {
+    /// No name.
+    pub(crate) const EMPTY: Self = Self([0; IFNAMSIZ]);
+
     /// The name without the terminating zero.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.split(|&b| b == 0).next().unwrap_or(&[])
@@ -193,7 +176,7 @@ impl NetDevice {
 
     /// Whether the device will be unregistered as soon as it is closed. To be called with the RTNL
     /// held.
-    fn is_dismantled(&self) -> bool {
+    pub(super) fn is_dismantled(&self) -> bool {
         read_once!(self, dismantle)
     }
 
@@ -245,7 +228,7 @@ impl NetDevice {
     /// `icmp_ndo_send()`, `icmpv6_ndo_send()`: tells the sender of an IPv4 or IPv6 packet that its
     /// destination cannot be reached by this device (host unreachable, or address unreachable).
     ///
-    /// The packet has to be as [`Driver::start_xmit`] was given it, with its route. If its source
+    /// The packet has to be as the transmit function was given it, with its route. If its source
     /// address was translated on the way out, the ICMP message goes to the original address.
     /// Nothing is sent if the device is not running, or if the network stack would not answer such
     /// a packet. Any context but a hard interrupt.
@@ -257,126 +240,5 @@ impl NetDevice {
         // exclusively, and the check above found an IP header of its protocol at its network
         // header.
         unsafe { bindings::helper_icmp_ndo_unreachable(skb.as_raw(), self.as_raw()) };
-    }
-
-    /// The settings of [`Driver::NO_NEIGHBOURS`], which C offers no way to make before the device
-    /// is open.
-    ///
-    /// # Safety
-    ///
-    /// The RTNL must be held.
-    unsafe fn no_neighbours(&self) {
-        // SAFETY: By the type invariant the device is valid; the RTNL is held by the safety
-        // requirement.
-        unsafe { bindings::helper_netdev_no_neighbours(self.as_raw()) };
-    }
-}
-
-/// The shared part of all clones of a [`Handle`].
-struct Link {
-    /// The device; null once the handle is revoked.
-    dev: Atomic<*mut bindings::net_device>,
-    /// The last name of the device, set when the handle is revoked.
-    last_name: SetOnce<Name>,
-    napis: napi::Set,
-}
-
-/// A revocable reference to a device of a [`Driver`], and to the device's NAPIs.
-///
-/// It does not keep the device alive. The device may go away at any time; [`Handle::get`] returns
-/// `None` from then on.
-///
-/// # Invariants
-///
-/// `dev` is null, or points to a device that is not freed before a grace period has passed since
-/// `dev` became null.
-#[derive(Clone)]
-pub(crate) struct Handle(Arc<Link>);
-
-// SAFETY: The pointer is only followed under RCU, and `NetDevice` and `napi::Set` are `Send` and
-// `Sync`.
-unsafe impl Send for Handle {}
-// SAFETY: As above.
-unsafe impl Sync for Handle {}
-
-impl Handle {
-    /// # Safety
-    ///
-    /// `dev` must be valid. Before the device is freed, the caller must call [`Handle::revoke`] and
-    /// a grace period must pass.
-    pub(super) unsafe fn new(dev: *mut bindings::net_device) -> Result<Self> {
-        // INVARIANT: By the safety requirement.
-        Ok(Self(Arc::new(
-            Link {
-                dev: Atomic::new(dev),
-                last_name: SetOnce::new(),
-                napis: napi::Set::new()?,
-            },
-            GFP_KERNEL,
-        )?))
-    }
-
-    /// Makes [`Handle::get`] return `None` from now on. Readers that already have the device may
-    /// use it until a grace period has passed.
-    pub(super) fn revoke(&self) {
-        let guard = rcu::Guard::new();
-        if let Some(dev) = self.get(&guard) {
-            self.0.last_name.populate(dev.name());
-        }
-        // A reader that loads null sees `last_name`. Pairs with the load in `get()`.
-        self.0.dev.store(ptr::null_mut(), Release);
-    }
-
-    /// The name of the device, or the last one that it had if it is gone. Any context.
-    pub(crate) fn name(&self) -> Name {
-        let guard = rcu::Guard::new();
-        match self.get(&guard) {
-            Some(dev) => dev.name(),
-            None => self.0.last_name.copy().unwrap_or(Name([0; IFNAMSIZ])),
-        }
-    }
-
-    /// Whether the device still exists and is running: [`NetDevice::is_running`]. Any context.
-    ///
-    /// When [`Driver::stop`] is called, every read-side critical section in which this returned
-    /// true has ended.
-    #[inline]
-    pub(crate) fn is_running(&self, guard: &rcu::Guard) -> bool {
-        self.get(guard).is_some_and(NetDevice::is_running)
-    }
-
-    /// The device's NAPIs.
-    pub(super) fn napis(&self) -> &napi::Set {
-        &self.0.napis
-    }
-
-    /// The device, if it still exists. Any context.
-    #[inline]
-    pub(crate) fn get<'g>(&self, _guard: &'g rcu::Guard) -> Option<&'g NetDevice> {
-        // Pairs with the store in `revoke()`.
-        let dev = self.0.dev.load(Acquire);
-        if dev.is_null() {
-            return None;
-        }
-        // SAFETY: By the type invariant the device is not freed before the read-side critical
-        // section ends.
-        Some(unsafe { NetDevice::from_raw(dev) })
-    }
-
-    /// `napi_schedule()`: has [`Driver::poll`] called for the current CPU's NAPI.
-    ///
-    /// If the NAPI is already running, on any CPU, it runs once more afterwards. Does nothing if
-    /// the device is not registered yet or is gone. The NAPI runs no later than when bottom halves
-    /// are enabled again. Any context but a hard interrupt.
-    #[inline]
-    pub(crate) fn napi_schedule_local(&self, bh: &BhGuard) {
-        self.0.napis.schedule(self.napi_index_local(bh));
-    }
-
-    /// The index of the current CPU's NAPI, which is the number of the CPU, below `nr_cpu_ids()`.
-    #[inline]
-    pub(crate) fn napi_index_local(&self, _bh: &BhGuard) -> u32 {
-        // The task cannot be moved to another CPU while bottom halves are off.
-        super::cpumask::current()
     }
 }

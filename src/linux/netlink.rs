@@ -165,9 +165,9 @@ impl<'a> Attr<'a> {
 
     /// The attributes that this one contains, of the types `1..N`.
     ///
-    /// Their payloads are not validated here: with a rule of [`Rule::nested`] or
-    /// [`Rule::nested_array`] the core has validated them before the handler is called. If a type
-    /// comes twice, the last attribute counts.
+    /// Their payloads are not validated here: with a rule of [`Rule::nested_array`] the core has
+    /// validated them before the handler is called. If a type comes twice, the last attribute
+    /// counts.
     ///
     /// `EINVAL`: the attribute lacks `NLA_F_NESTED`, or it contains an attribute of type 0 or of
     /// type `N` or above, or trailing bytes.
@@ -316,10 +316,5 @@ impl<'a, const N: usize> Attrs<'a, N> {
     /// The attribute of a type.
     pub(crate) fn attr(&self, ty: u16) -> Option<Attr<'a>> {
         self.0.get(usize::from(ty)).copied().flatten()
-    }
-
-    /// Whether there is an attribute of a type.
-    pub(crate) fn has(&self, ty: u16) -> bool {
-        self.attr(ty).is_some()
     }
 }

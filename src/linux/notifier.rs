@@ -6,17 +6,16 @@
 //! [`include/linux/suspend.h`](srctree/include/linux/suspend.h),
 //! [`include/linux/random.h`](srctree/include/linux/random.h)
 
-use core::{
-    marker::PhantomData,
-    pin::Pin, //
-};
-use kernel::{
-    error::to_result,
-    prelude::*,
-    types::Opaque, //
-};
+use core::marker::PhantomData;
+use kernel::prelude::*;
 
-use super::bindings;
+use super::{
+    bindings,
+    registration::{
+        Register,
+        Registration, //
+    }, //
+};
 
 /// Whether the kernel is built for a system that suspends routinely (`CONFIG_PM_AUTOSLEEP`,
 /// `CONFIG_PM_USERSPACE_AUTOSLEEP`).
@@ -56,37 +55,37 @@ pub(crate) trait VmForkEvents: 'static {
     fn forked();
 }
 
-/// A registration with `register_pm_notifier()`, until it is dropped.
-///
-/// # Invariants
-///
-/// `block` is registered from the end of the initialisation until the value is dropped.
-#[pin_data(PinnedDrop)]
-pub(crate) struct PmNotifier<T: PmEvents> {
-    #[pin]
-    block: Opaque<bindings::notifier_block>,
-    _p: PhantomData<fn(T)>,
-}
+/// A registration of `T` with `register_pm_notifier()`, until it is dropped. Process context, for
+/// dropping the value too: the drop waits for a running callback.
+pub(crate) type PmNotifier<T> = Registration<Pm<T>>;
 
-// SAFETY: The only operation on the value is the drop, which any thread may do.
-unsafe impl<T: PmEvents> Send for PmNotifier<T> {}
-// SAFETY: As above.
-unsafe impl<T: PmEvents> Sync for PmNotifier<T> {}
+/// The kind of registration of a [`PmNotifier`].
+pub(crate) struct Pm<T>(PhantomData<T>);
 
-impl<T: PmEvents> PmNotifier<T> {
-    /// Registers `T`. Process context, for dropping the value too: the drop waits for a running
-    /// callback.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            block <- init_block(Self::notify, |block| {
-                // SAFETY: The block is initialised, is pinned, and is unregistered before it is
-                // freed.
-                unsafe { bindings::register_pm_notifier(block) }
-            }),
-            _p: PhantomData,
-        }? Error)
+// SAFETY: The chain's lock makes unregistering wait for running callbacks, and registering fails
+// before it adds the block to the chain.
+unsafe impl<T: PmEvents> Register for Pm<T> {
+    type Raw = bindings::notifier_block;
+
+    fn raw() -> bindings::notifier_block {
+        bindings::notifier_block {
+            notifier_call: Some(Self::notify),
+            ..Default::default()
+        }
     }
 
+    unsafe fn register(raw: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::register_pm_notifier(raw) }
+    }
+
+    unsafe fn unregister(raw: *mut bindings::notifier_block) {
+        // SAFETY: By the safety requirement. The only error is for a block that is not registered.
+        unsafe { bindings::unregister_pm_notifier(raw) };
+    }
+}
+
+impl<T: PmEvents> Pm<T> {
     /// # Safety
     ///
     /// None; `unsafe` is part of the type that C expects.
@@ -106,46 +105,37 @@ impl<T: PmEvents> PmNotifier<T> {
     }
 }
 
-#[pinned_drop]
-impl<T: PmEvents> PinnedDrop for PmNotifier<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the block is registered. The chain's lock makes this wait
-        // for running callbacks. The only error is for a block that is not registered.
-        unsafe { bindings::unregister_pm_notifier(self.block.get()) };
+/// A registration of `T` with `register_random_vmfork_notifier()`, until it is dropped. Process
+/// context, for dropping the value too: the drop waits for a running callback.
+pub(crate) type VmForkNotifier<T> = Registration<VmFork<T>>;
+
+/// The kind of registration of a [`VmForkNotifier`].
+pub(crate) struct VmFork<T>(PhantomData<T>);
+
+// SAFETY: The chain's lock makes unregistering wait for running callbacks, and registering fails
+// before it adds the block to the chain.
+unsafe impl<T: VmForkEvents> Register for VmFork<T> {
+    type Raw = bindings::notifier_block;
+
+    fn raw() -> bindings::notifier_block {
+        bindings::notifier_block {
+            notifier_call: Some(Self::notify),
+            ..Default::default()
+        }
+    }
+
+    unsafe fn register(raw: *mut bindings::notifier_block) -> c_int {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::register_random_vmfork_notifier(raw) }
+    }
+
+    unsafe fn unregister(raw: *mut bindings::notifier_block) {
+        // SAFETY: By the safety requirement. The only error is for a block that is not registered.
+        unsafe { bindings::unregister_random_vmfork_notifier(raw) };
     }
 }
 
-/// A registration with `register_random_vmfork_notifier()`, until it is dropped.
-///
-/// # Invariants
-///
-/// `block` is registered from the end of the initialisation until the value is dropped.
-#[pin_data(PinnedDrop)]
-pub(crate) struct VmForkNotifier<T: VmForkEvents> {
-    #[pin]
-    block: Opaque<bindings::notifier_block>,
-    _p: PhantomData<fn(T)>,
-}
-
-// SAFETY: The only operation on the value is the drop, which any thread may do.
-unsafe impl<T: VmForkEvents> Send for VmForkNotifier<T> {}
-// SAFETY: As above.
-unsafe impl<T: VmForkEvents> Sync for VmForkNotifier<T> {}
-
-impl<T: VmForkEvents> VmForkNotifier<T> {
-    /// Registers `T`. Process context, for dropping the value too: the drop waits for a running
-    /// callback.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            block <- init_block(Self::notify, |block| {
-                // SAFETY: The block is initialised, is pinned, and is unregistered before it is
-                // freed.
-                unsafe { bindings::register_random_vmfork_notifier(block) }
-            }),
-            _p: PhantomData,
-        }? Error)
-    }
-
+impl<T: VmForkEvents> VmFork<T> {
     /// # Safety
     ///
     /// None; `unsafe` is part of the type that C expects.
@@ -157,30 +147,4 @@ impl<T: VmForkEvents> VmForkNotifier<T> {
         T::forked();
         bindings::NOTIFY_DONE as c_int
     }
-}
-
-#[pinned_drop]
-impl<T: VmForkEvents> PinnedDrop for VmForkNotifier<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the block is registered. The chain's lock makes this wait
-        // for running callbacks. The only error is for a block that is not registered.
-        unsafe { bindings::unregister_random_vmfork_notifier(self.block.get()) };
-    }
-}
-
-/// Initialises a block with the function `notify` and registers it with `register`, which returns
-/// zero or a negative error number.
-fn init_block(
-    notify: unsafe extern "C" fn(*mut bindings::notifier_block, c_ulong, *mut c_void) -> c_int,
-    register: impl FnOnce(*mut bindings::notifier_block) -> c_int,
-) -> impl PinInit<Opaque<bindings::notifier_block>, Error> {
-    Opaque::try_ffi_init(move |slot: *mut bindings::notifier_block| {
-        let block = bindings::notifier_block {
-            notifier_call: Some(notify),
-            ..Default::default()
-        };
-        // SAFETY: The slot is valid for writing.
-        unsafe { slot.write(block) };
-        to_result(register(slot))
-    })
 }

@@ -126,17 +126,6 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
         // ring, which gives out each entry once, so it is ours.
         unsafe { P::try_from_foreign(entry) }
     }
-
-    /// Whether the ring is empty at this moment. Takes no lock. Any context.
-    ///
-    /// An entry whose production this CPU has seen is not missed, unless a consumer is just taking
-    /// it.
-    #[inline]
-    pub(crate) fn is_empty_lockless(&self) -> bool {
-        // SAFETY: By the type invariant the ring is initialised and never resized. Resizing is the
-        // only operation that may not run concurrently with this one.
-        unsafe { bindings::__ptr_ring_empty(self.ring.get()) }
-    }
 }
 
 #[pinned_drop]

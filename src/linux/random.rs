@@ -30,18 +30,6 @@ pub(crate) fn wait_for_random_bytes() -> Result {
     to_result(unsafe { bindings::wait_for_random_bytes() })
 }
 
-/// Fills `bytes` with random bytes that are good for a key: [`wait_for_random_bytes`], then
-/// [`get_random_bytes`]. Process context.
-///
-/// # Errors
-///
-/// `ERESTARTSYS` when a signal came before the generator was seeded; `bytes` is unchanged then.
-pub(crate) fn get_random_bytes_wait(bytes: &mut [u8]) -> Result {
-    wait_for_random_bytes()?;
-    get_random_bytes(bytes);
-    Ok(())
-}
-
 /// A random number. Any context.
 pub(crate) fn get_random_u32() -> u32 {
     // SAFETY: The function takes nothing and may be called anywhere.
@@ -70,7 +58,8 @@ mod tests {
     #[test]
     fn bytes_are_filled_to_the_end() -> Result {
         let (mut a, mut b) = ([0u8; 64], [0u8; 64]);
-        get_random_bytes_wait(&mut a)?;
+        wait_for_random_bytes()?;
+        get_random_bytes(&mut a);
         get_random_bytes(&mut b);
         assert!(rng_is_initialized());
         assert!(a != b);

@@ -39,6 +39,7 @@ use kernel::{
             },
             Atomic, //
         },
+        rcu::rcu_barrier,
         Refcount, //
     },
     types::Opaque, //
@@ -136,16 +137,6 @@ impl GracePeriod {
     }
 }
 
-/// `rcu_barrier()`: waits until all RCU callbacks of the system that were queued before have run.
-/// It does not wait for a callback that one of these queues, as the drop of an [`RcuArc`] does if
-/// it held the last reference to another.
-///
-/// Process context only: it sleeps, for about one grace period.
-pub(crate) fn barrier_once() {
-    // SAFETY: As for `synchronize_net()`.
-    unsafe { bindings::rcu_barrier() };
-}
-
 /// Waits until all deferred drops of this module are done: the contents of every [`RcuArc`] whose
 /// last reference is gone, and every entry removed from an
 /// [`RhashTable`](super::rhashtable::RhashTable). Drops that another such drop caused are included.
@@ -156,8 +147,9 @@ pub(super) fn drain() {
     loop {
         let done = PENDING.load(Acquire) == 0;
         // Needed even if the count is zero: the last callback may have counted itself out, but not
-        // returned yet.
-        barrier_once();
+        // returned yet. It does not wait for a callback that one of those queues, as the drop of an
+        // `RcuArc` does if it held the last reference to another.
+        rcu_barrier();
         if done {
             break;
         }
@@ -251,15 +243,6 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     /// Whether both refer to the same allocation.
     pub(crate) fn ptr_eq(this: &Self, other: &Self) -> bool {
         this.ptr == other.ptr
-    }
-
-    /// A borrow of the same kind as the one [`RcuPtr::load`] gives.
-    pub(crate) fn as_borrow(&self) -> RcuBorrow<'_, T> {
-        // INVARIANT: `self` owns a reference for as long as it is borrowed.
-        RcuBorrow {
-            ptr: self.ptr,
-            _p: PhantomData,
-        }
     }
 
     fn inner(&self) -> &Inner<T> {
@@ -382,11 +365,6 @@ impl<'g, T: AtomicDrop + Send + Sync + 'static> RcuBorrow<'g, T> {
             ptr: self.ptr,
             _p: PhantomData,
         })
-    }
-
-    /// Whether `other` is the same allocation.
-    pub(crate) fn is(self, other: &RcuArc<T>) -> bool {
-        self.ptr == other.ptr
     }
 }
 

@@ -76,15 +76,6 @@ impl<T: Send + Sync> RcuBox<T> {
             _p: PhantomData,
         })
     }
-
-    /// Puts `value` here, waits until no reader looks at the old contents any more, and returns
-    /// them.
-    ///
-    /// Process context, outside of RCU read-side critical sections: it sleeps for a grace period,
-    /// which is expedited if the RTNL is held. It does not sleep if the place was empty.
-    pub(crate) fn replace(&self, value: Option<KBox<T>>) -> Option<KBox<T>> {
-        self.exchange(value).map(Taken::wait)
-    }
 }
 
 /// A box that was taken out of an [`RcuBox`], and that readers may still look at.
@@ -182,7 +173,7 @@ mod tests {
         assert_eq!((seen, place.load(&guard), *taken), (Some(&1), Some(&2), 1));
         drop(guard);
         assert_eq!(*taken.wait(), 1);
-        assert_eq!(place.replace(None).map(|last| *last), Some(2));
+        assert_eq!(place.exchange(None).map(|last| *last.wait()), Some(2));
         assert!(place.exchange(None).is_none());
         Ok(())
     }

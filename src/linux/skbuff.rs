@@ -14,34 +14,22 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    ffi::c_void,
-    prelude::*,
-    types::ForeignOwnable, //
+    prelude::*, //
 };
 use zerocopy::{
     FromBytes,
     IntoBytes, //
 };
 
-use super::{
-    bindings,
-    errno::EPROTONOSUPPORT,
-    netdevice::NetDevice, //
-};
+use super::bindings;
 
-mod aead;
-mod flow;
+mod foreign;
+mod gso;
 mod list;
-mod segments;
-mod tcp;
 
 pub(crate) use list::{
     SkBuffMut,
     SkbList, //
-};
-pub(crate) use segments::{
-    Segments,
-    Text, //
 };
 
 /// `ETH_P_IP`: the protocol of an IPv4 packet, host byte order.
@@ -64,6 +52,7 @@ const MAX_LINEAR: usize = 1 << 30;
 // is aligned.
 const _: () = assert!(size_of::<usize>() == 8);
 const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
+
 /// An owned `struct sk_buff`.
 ///
 /// # Invariants
@@ -107,34 +96,34 @@ impl SkBuff {
         self.ptr.as_ptr()
     }
 
-    fn skb(&self) -> &bindings::sk_buff {
+    pub(super) fn skb(&self) -> &bindings::sk_buff {
         // SAFETY: By the type invariant the structure is valid, and it is not written to while it
         // is borrowed.
         unsafe { self.ptr.as_ref() }
     }
 
-    fn skb_mut(&mut self) -> &mut bindings::sk_buff {
+    pub(super) fn skb_mut(&mut self) -> &mut bindings::sk_buff {
         // SAFETY: By the type invariant this value is the only one that uses the structure.
         unsafe { self.ptr.as_mut() }
     }
 
     /// The address of the structure behind the linear part.
-    fn shinfo_ptr(&self) -> *mut bindings::skb_shared_info {
+    pub(super) fn shinfo_ptr(&self) -> *mut bindings::skb_shared_info {
         self.skb().head.wrapping_add(self.skb().end as usize).cast()
     }
 
-    fn shinfo(&self) -> &bindings::skb_shared_info {
+    pub(super) fn shinfo(&self) -> &bindings::skb_shared_info {
         // SAFETY: Every buffer has this structure there, and by the type invariant it is not
         // written to while the buffer is borrowed.
         unsafe { &*self.shinfo_ptr() }
     }
 
-    fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
+    pub(super) fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
         // SAFETY: The union names the same fields twice.
         unsafe { self.skb().__bindgen_anon_4.headers.as_ref() }
     }
 
-    fn headers_mut(&mut self) -> &mut bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
+    pub(super) fn headers_mut(&mut self) -> &mut bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
         // SAFETY: The union names the same fields twice.
         unsafe { self.skb_mut().__bindgen_anon_4.headers.as_mut() }
     }
@@ -247,7 +236,7 @@ impl SkBuff {
     }
 
     /// Whether the network header, and behind it the transport header, lie in front of the data.
-    fn has_headers(&self) -> bool {
+    pub(super) fn has_headers(&self) -> bool {
         let (network, transport) = (self.network_offset(), self.transport_offset());
         -(MAX_HEADROOM as isize) <= network && network <= transport && transport <= 0
     }
@@ -265,7 +254,7 @@ impl SkBuff {
 
     /// `skb_headroom()`: bytes in front of the data.
     #[inline]
-    fn headroom(&self) -> usize {
+    pub(super) fn headroom(&self) -> usize {
         (self.skb().data as usize).wrapping_sub(self.skb().head as usize)
     }
 
@@ -299,16 +288,6 @@ impl SkBuff {
         self.headers().skb_iif
     }
 
-    /// Sets `skb->mark`.
-    pub(crate) fn set_mark(&mut self, mark: u32) {
-        self.headers_mut().__bindgen_anon_4.mark = mark;
-    }
-
-    /// Lets the packet be fragmented on the way out even if its "don't fragment" bit is set.
-    pub(crate) fn set_ignore_df(&mut self) {
-        self.headers_mut().set_ignore_df(1);
-    }
-
     /// Sets `skb->dev` for the time that the networking core handles the packet.
     ///
     /// # Safety
@@ -336,81 +315,6 @@ impl SkBuff {
         // SAFETY: The control block has 48 bytes aligned to 8, any bytes are a `T`, and `self` is
         // borrowed for as long as the result.
         unsafe { &mut *cb }
-    }
-
-    /// `skb_is_gso()`: whether the packet stands for segments that are yet to be made.
-    #[inline]
-    pub(crate) fn is_gso(&self) -> bool {
-        // SAFETY: The buffer is valid.
-        unsafe { bindings::skb_is_gso(self.as_raw()) }
-    }
-
-    /// How many segments the packet stands for, at least 1.
-    #[inline]
-    pub(crate) fn segments(&self) -> usize {
-        usize::from(self.shinfo().gso_segs).max(1)
-    }
-
-    /// Whether the inner headers, if a tunnel has noted some, are linear, and in the order in which
-    /// C subtracts their offsets from one another.
-    fn has_ordered_inner_headers(&self) -> bool {
-        let headers = self.headers();
-        headers.encapsulation() == 0
-            || self.headroom() <= usize::from(headers.inner_mac_header)
-                && headers.inner_mac_header <= headers.inner_network_header
-                && u32::from(headers.inner_network_header) <= self.skb().tail
-    }
-
-    /// `skb_gso_segment()`: splits a GSO packet that leaves by `dev` into its segments. They may
-    /// share its memory, and their checksums may be left to [`SkBuff::checksum_help`]. A packet
-    /// that is not GSO comes back as the only one of the list.
-    ///
-    /// # Errors
-    ///
-    /// The packet comes back with the error: `EPROTONOSUPPORT` if it is neither IPv4 nor IPv6,
-    /// `EINVAL` if its headers are out of place, or the error of the C function.
-    pub(crate) fn gso_segment(mut self, dev: &NetDevice) -> Result<SkbList, (Error, SkBuff)> {
-        const FEATURES: u64 = 1 << bindings::NETIF_F_SG_BIT | 1 << bindings::NETIF_F_HW_CSUM_BIT;
-        if !self.is_gso() {
-            let mut list = SkbList::new();
-            list.push_back(self);
-            return Ok(list);
-        }
-        if !matches!(self.protocol(), ETH_P_IP | ETH_P_IPV6) {
-            return Err((EPROTONOSUPPORT, self));
-        }
-        if !usize::try_from(self.network_offset()).is_ok_and(|offset| offset <= self.headlen())
-            || !self.has_ordered_inner_headers()
-        {
-            return Err((EINVAL, self));
-        }
-        // C reads the features of the device if the packet has a tunnel inside.
-        // SAFETY: The device is borrowed for longer than this call, and the packet forgets it
-        // before the call returns.
-        unsafe { self.set_dev(dev.as_raw()) };
-        // SAFETY: The buffer is valid and has a device. The function pulls two things off without a
-        // check: the bytes in front of the network header, which are linear (see above), and the
-        // headers of a tunnel, which are in order (see above). By the protocol there is no VLAN
-        // header in between. The function leaves the buffer to us and returns a list of new ones.
-        let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), FEATURES, true) };
-        // SAFETY: No device has to stay valid for a null pointer.
-        unsafe { self.set_dev(core::ptr::null_mut()) };
-        match kernel::error::from_err_ptr(segs) {
-            Err(e) => Err((e, self)),
-            Ok(segs) => match NonNull::new(segs) {
-                // No segmentation was needed: header verification only.
-                None => {
-                    let mut list = SkbList::new();
-                    list.push_back(self);
-                    Ok(list)
-                }
-                Some(segs) => {
-                    self.consume();
-                    // SAFETY: The segments are a chain of new buffers that is ours.
-                    Ok(unsafe { SkbList::from_raw(segs) })
-                }
-            },
-        }
     }
 
     /// `skb_orphan()`: detaches the packet from the socket that sent it.
@@ -447,38 +351,6 @@ impl SkBuff {
         to_result(unsafe { bindings::skb_cow_head(self.as_raw(), headroom) })
     }
 
-    /// Finishes a checksum that was left to the device (`CHECKSUM_PARTIAL`).
-    pub(crate) fn checksum_help(&mut self) -> Result {
-        if u32::from(self.headers().ip_summed()) != bindings::CHECKSUM_PARTIAL {
-            return Ok(());
-        }
-        // SAFETY: The buffer is valid and ours.
-        to_result(unsafe { bindings::skb_checksum_help(self.as_raw()) })
-    }
-
-    /// If the checksum of the packet was left to the device: the offset in the data at which it
-    /// starts to sum, and the offset at which it is stored.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if one of the offsets is not in the linear part.
-    fn left_checksum(&self) -> Result<Option<(usize, usize)>> {
-        let headers = self.headers();
-        if u32::from(headers.ip_summed()) != bindings::CHECKSUM_PARTIAL {
-            return Ok(None);
-        }
-        // SAFETY: With `CHECKSUM_PARTIAL` the union holds these two offsets; any bits are a number.
-        let left = unsafe { headers.__bindgen_anon_1.__bindgen_anon_1 };
-        let start = usize::from(left.csum_start)
-            .checked_sub(self.headroom())
-            .ok_or(EINVAL)?;
-        let place = start.wrapping_add(usize::from(left.csum_offset));
-        if start > self.headlen() || place.wrapping_add(size_of::<u16>()) > self.headlen() {
-            return Err(EINVAL);
-        }
-        Ok(Some((start, place)))
-    }
-
     /// `pskb_may_pull()`: makes the first `len` bytes of the data linear.
     #[inline]
     pub(crate) fn may_pull(&mut self, len: usize) -> bool {
@@ -490,15 +362,6 @@ impl SkBuff {
         };
         // SAFETY: The buffer is valid and ours.
         unsafe { bindings::pskb_may_pull(self.as_raw(), len) }
-    }
-
-    /// Makes `len` bytes from the network header on linear.
-    pub(crate) fn network_may_pull(&mut self, len: usize) -> bool {
-        let offset = self.network_offset();
-        match usize::try_from((len as isize).wrapping_add(offset)) {
-            Ok(total) => self.may_pull(total),
-            Err(_) => true,
-        }
     }
 
     /// `skb_pull()`: takes `len` bytes off the front of the data. They must be linear.
@@ -629,57 +492,5 @@ impl Drop for SkBuff {
     }
 }
 
-// SAFETY: `into_foreign()` returns the pointer to the buffer, which is not null and has the
-// alignment of its type.
-unsafe impl ForeignOwnable for SkBuff {
-    const FOREIGN_ALIGN: usize = align_of::<bindings::sk_buff>();
-
-    type Borrowed<'a> = SkBuffRef<'a>;
-    type BorrowedMut<'a> = SkBuffMut<'a>;
-
-    fn into_foreign(self) -> *mut c_void {
-        self.into_raw().cast()
-    }
-
-    unsafe fn from_foreign(ptr: *mut c_void) -> Self {
-        // SAFETY: By the safety requirement `ptr` comes from `into_foreign()`, so it is not null.
-        let ptr = unsafe { NonNull::new_unchecked(ptr.cast()) };
-        // SAFETY: By the safety requirement the buffer, which `into_foreign()` gave away, passes to
-        // the new value.
-        unsafe { Self::from_raw(ptr) }
-    }
-
-    unsafe fn borrow<'a>(ptr: *mut c_void) -> SkBuffRef<'a> {
-        SkBuffRef {
-            // SAFETY: By the safety requirement the buffer stays owned by the foreign side for
-            // `'a`, without being used exclusively; `ManuallyDrop` leaves it there.
-            skb: ManuallyDrop::new(unsafe { Self::from_foreign(ptr) }),
-            _p: core::marker::PhantomData,
-        }
-    }
-
-    unsafe fn borrow_mut<'a>(ptr: *mut c_void) -> SkBuffMut<'a> {
-        SkBuffMut {
-            // SAFETY: As above, and by the safety requirement no other borrow overlaps with `'a`.
-            skb: ManuallyDrop::new(unsafe { Self::from_foreign(ptr) }),
-            _p: core::marker::PhantomData,
-        }
-    }
-}
-
-/// A packet with another owner, borrowed for reading.
-pub(crate) struct SkBuffRef<'a> {
-    skb: ManuallyDrop<SkBuff>,
-    _p: core::marker::PhantomData<&'a SkBuff>,
-}
-
-impl core::ops::Deref for SkBuffRef<'_> {
-    type Target = SkBuff;
-
-    fn deref(&self) -> &SkBuff {
-        &self.skb
-    }
-}
-
 #[cfg(CONFIG_KUNIT = "y")]
-mod tests;
+pub(super) mod tests;

@@ -24,7 +24,7 @@
 //! }
 //!
 //! let lamp = Arc::pin_init(pin_init!(Lamp { off <- new_timer!("lamp off") }), GFP_KERNEL)?;
-//! timer::modify::<_, 0>(lamp.as_arc_borrow(), ktime::secs_to_jiffies(10));
+//! timer::modify::<_, 0>(lamp.as_arc_borrow(), msecs_to_jiffies(10_000));
 //! ```
 //!
 //! # Ownership

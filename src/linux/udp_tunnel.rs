@@ -22,10 +22,7 @@ use core::{
     }, //
 };
 use kernel::{
-    error::{
-        from_err_ptr,
-        to_result, //
-    },
+    error::to_result,
     list::{
         impl_list_arc_safe,
         impl_list_item,
@@ -53,32 +50,31 @@ use kernel::{
 use super::{
     bindings,
     bottom_half::BhGuard,
-    errno::ENETUNREACH,
+    ip::{
+        Version,
+        V4,
+        V6, //
+    },
     net_namespace::{
         Net,
         PernetDevice,
         PernetExit,
         WeakNet, //
     },
-    netdevice::NetDevice,
     rcu::{
         self,
         synchronize_net,
         GracePeriod, //
     },
-    route::{
-        Flow4,
-        Flow6,
-        Route4,
-        Route6, //
-    },
     skbuff::SkBuff, //
 };
 
-/// `AF_INET`: the address family of IPv4, as in `sa_family`.
-pub(crate) const AF_INET: u16 = bindings::AF_INET as u16;
-/// `AF_INET6`: the address family of IPv6, as in `sa_family`.
-pub(crate) const AF_INET6: u16 = bindings::AF_INET6 as u16;
+mod live;
+
+pub(crate) use live::{
+    LiveSocket,
+    Outer, //
+};
 
 /// The open sockets of this module. They are created and removed in process context.
 struct OpenSockets {
@@ -115,6 +111,19 @@ struct Slot {
     /// The links in `OPEN`; the slot is on no other list.
     #[pin]
     links: ListLinks,
+}
+
+impl Slot {
+    /// A place without a socket.
+    fn new() -> Result<ListArc<Self>> {
+        ListArc::pin_init::<Error>(
+            try_pin_init!(Self {
+                sk: Atomic::new(ptr::null_mut()),
+                links <- ListLinks::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
 }
 
 impl_list_arc_safe! {
@@ -186,6 +195,31 @@ impl PernetExit for CloseAll {
     }
 }
 
+/// Makes a socket of C on `port`, with the buffers that [`UdpTunnelSocket::new_ip4`] promises.
+/// Returns the port that it is bound to, too.
+fn new_sock<V: Version>(
+    net: &Net,
+    port: u16,
+    mut cfg: bindings::udp_port_cfg,
+) -> Result<(*mut bindings::sock, u16)> {
+    cfg.family = V::FAMILY as u8;
+    cfg.local_udp_port = port.to_be();
+    let mut socket = ptr::null_mut();
+    // SAFETY: The namespace is alive, and `cfg` names this version.
+    to_result(unsafe { V::sock_create(net.as_raw(), &mut cfg, &mut socket) })?;
+    // SAFETY: On success `socket` is a new socket.
+    let sk = unsafe { (*socket).sk };
+    // SAFETY: The socket is new: nothing sends on it yet, and only senders read this field.
+    unsafe { (*sk).sk_allocation = bindings::GFP_ATOMIC };
+    // SAFETY: As above.
+    unsafe { (*sk).sk_sndbuf = i32::MAX };
+    // SAFETY: The socket is valid, and nothing else changes its flags yet.
+    unsafe { bindings::sk_set_memalloc(sk) };
+    // SAFETY: A UDP socket begins with an `inet_sock`. Its port does not change once it is bound.
+    let port = unsafe { (*sk.cast::<bindings::inet_sock>()).inet_sport };
+    Ok((sk, u16::from_be(port)))
+}
+
 /// Closes a socket.
 ///
 /// # Safety
@@ -249,9 +283,11 @@ impl<T: EncapReceive> Drop for Receiver<T> {
 /// # Invariants
 ///
 /// * `slot` was made for this socket, and is in `OPEN` unless the socket is closed.
+/// * `family` is the address family of the socket.
 /// * While the socket is open, its `sk_user_data` is null or the pointer that `receiver` holds.
 pub(crate) struct UdpTunnelSocket<T: EncapReceive> {
     slot: Arc<Slot>,
+    family: u16,
     port: u16,
     /// Set if the user data were cleared before the socket was closed.
     deaf: SetOnce<GracePeriod>,
@@ -267,13 +303,9 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     /// emergency reserves, and its send buffer has no limit. Process context. Fails with
     /// `EADDRINUSE` if the port is taken, and with `ENODEV` without a [`Registration`].
     pub(crate) fn new_ip4(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
-        let mut cfg = bindings::udp_port_cfg {
-            family: AF_INET as u8,
-            local_udp_port: port.to_be(),
-            ..Default::default()
-        };
+        let mut cfg = bindings::udp_port_cfg::default();
         cfg.set_use_udp_checksums(1);
-        Self::create(net, cfg, receiver)
+        Self::create::<V4>(net, port, cfg, receiver)
     }
 
     /// Opens an IPv6 socket, which does not take IPv4 datagrams; everything else as for
@@ -281,52 +313,28 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// Fails with `EAFNOSUPPORT` if this kernel was booted without IPv6.
     pub(crate) fn new_ip6(net: &Net, port: u16, receiver: Arc<T>) -> Result<Self> {
-        let mut cfg = bindings::udp_port_cfg {
-            family: AF_INET6 as u8,
-            local_udp_port: port.to_be(),
-            ..Default::default()
-        };
+        let mut cfg = bindings::udp_port_cfg::default();
         cfg.set_use_udp6_tx_checksums(1);
         cfg.set_use_udp6_rx_checksums(1);
         cfg.set_ipv6_v6only(1);
-        Self::create(net, cfg, receiver)
+        Self::create::<V6>(net, port, cfg, receiver)
     }
 
-    fn create(net: &Net, mut cfg: bindings::udp_port_cfg, receiver: Arc<T>) -> Result<Self> {
+    fn create<V: Version>(
+        net: &Net,
+        port: u16,
+        cfg: bindings::udp_port_cfg,
+        receiver: Arc<T>,
+    ) -> Result<Self> {
         // The lower bits of `sk_user_data` are flags of the core.
         const { assert!(align_of::<T>() >= 8) };
 
         if !READY.load(Acquire) {
             return Err(ENODEV);
         }
-        let entry = ListArc::pin_init::<Error>(
-            try_pin_init!(Slot {
-                sk: Atomic::new(ptr::null_mut()),
-                links <- ListLinks::new(),
-            }),
-            GFP_KERNEL,
-        )?;
+        let entry = Slot::new()?;
         let slot = entry.clone_arc();
-        let mut socket = ptr::null_mut();
-        to_result(if u16::from(cfg.family) == AF_INET6 {
-            // SAFETY: The namespace is alive, and the family is the one of the function. `cfg` and
-            // `socket` are valid for the time of the call.
-            unsafe { bindings::udp_sock_create6(net.as_raw(), &mut cfg, &mut socket) }
-        } else {
-            // SAFETY: As above.
-            unsafe { bindings::udp_sock_create4(net.as_raw(), &mut cfg, &mut socket) }
-        })?;
-        // SAFETY: On success `socket` is a new socket.
-        let sk = unsafe { (*socket).sk };
-        // SAFETY: The socket is new: nothing sends on it yet, and only senders read this field.
-        unsafe { (*sk).sk_allocation = bindings::GFP_ATOMIC };
-        // SAFETY: As above.
-        unsafe { (*sk).sk_sndbuf = i32::MAX };
-        // SAFETY: The socket is valid, and nothing else changes its flags yet.
-        unsafe { bindings::sk_set_memalloc(sk) };
-        // SAFETY: A UDP socket begins with an `inet_sock`. Its port does not change once it is
-        // bound.
-        let port = u16::from_be(unsafe { (*sk.cast::<bindings::inet_sock>()).inet_sport });
+        let (sk, port) = new_sock::<V>(net, port, cfg)?;
         let user_data = Arc::as_ptr(&receiver).cast_mut().cast();
         slot.sk.store(sk, Release);
         // INVARIANT: The slot is for this socket, whose user data is about to be set to the pointer
@@ -334,6 +342,7 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // slot is in `OPEN` on a successful return.
         let this = Self {
             slot,
+            family: V::FAMILY,
             port,
             deaf: SetOnce::new(),
             receiver: Receiver {
@@ -385,6 +394,7 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         // closes the socket, is borrowed for `'g`.
         NonNull::new(self.slot.sk.load(Acquire)).map(|sk| LiveSocket {
             sk,
+            family: self.family,
             port: self.port,
             _p: PhantomData,
         })
@@ -502,161 +512,4 @@ impl<T: EncapReceive> Drop for UdpTunnelSocket<T> {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-/// A socket to send on.
-///
-/// # Invariants
-///
-/// During `'g`, `sk` is open, its namespace is not torn down, RCU is read-locked, and bottom halves
-/// are off on this CPU.
-#[derive(Clone, Copy)]
-pub(crate) struct LiveSocket<'g> {
-    sk: NonNull<bindings::sock>,
-    port: u16,
-    _p: PhantomData<(&'g rcu::Guard, &'g BhGuard)>,
-}
-
-impl LiveSocket<'_> {
-    /// The port it is bound to, in host byte order.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn sk(&self) -> *mut bindings::sock {
-        self.sk.as_ptr()
-    }
-
-    fn net(&self) -> *mut bindings::net {
-        // SAFETY: By the type invariant the socket is open. Its namespace never changes.
-        unsafe { (*self.sk()).__sk_common.skc_net.net }
-    }
-
-    /// `security_sk_classify_flow()`: has the security modules mark the flow as one of this socket.
-    pub(crate) fn classify4(&self, flow: &mut Flow4) {
-        // SAFETY: By the type invariant the socket is open; the flow begins with the part the
-        // function takes.
-        unsafe { bindings::security_sk_classify_flow(self.sk(), flow.as_raw().cast()) };
-    }
-
-    /// As [`Self::classify4`].
-    pub(crate) fn classify6(&self, flow: &mut Flow6) {
-        // SAFETY: As in `classify4()`.
-        unsafe { bindings::security_sk_classify_flow(self.sk(), flow.as_raw().cast()) };
-    }
-
-    /// `inet_confirm_addr()`: whether `addr` (network byte order) is an address of some interface.
-    pub(crate) fn has_addr4(&self, addr: [u8; 4]) -> bool {
-        // SAFETY: By the type invariant the namespace is usable and RCU read-locked.
-        let found = unsafe {
-            bindings::inet_confirm_addr(
-                self.net(),
-                ptr::null_mut(),
-                0,
-                u32::from_ne_bytes(addr),
-                bindings::rt_scope_t_RT_SCOPE_HOST as c_int,
-            )
-        };
-        found != 0
-    }
-
-    /// `ipv6_chk_addr()`: whether `addr` (network byte order) is an address of some interface, and
-    /// usable.
-    pub(crate) fn has_addr6(&self, addr: [u8; 16]) -> bool {
-        let mut in6 = bindings::in6_addr::default();
-        in6.in6_u.u6_addr8 = addr;
-        // SAFETY: By the type invariant the namespace is usable.
-        unsafe { bindings::ipv6_chk_addr(self.net(), &in6, ptr::null(), 0) != 0 }
-    }
-
-    /// `ip_route_output_flow()`: looks up a route. Sets the source address of the flow if it has
-    /// none.
-    ///
-    /// Fails with `EINVAL` if the source address is not one of this machine, or with the error of
-    /// the routing table.
-    pub(crate) fn route4(&self, flow: &mut Flow4) -> Result<Route4> {
-        // SAFETY: By the type invariant socket and namespace are usable.
-        let rt = from_err_ptr(unsafe {
-            bindings::ip_route_output_flow(self.net(), flow.as_raw(), self.sk())
-        })?;
-        // SAFETY: The result is an IPv4 route with a reference for us.
-        unsafe { Route4::from_raw(rt) }.ok_or(ENETUNREACH)
-    }
-
-    /// `ip6_dst_lookup_flow()`: looks up a route. Sets the source address of the flow if it has
-    /// none.
-    pub(crate) fn route6(&self, flow: &mut Flow6) -> Result<Route6> {
-        // SAFETY: By the type invariant socket and namespace are usable.
-        let dst = from_err_ptr(unsafe {
-            bindings::ip6_dst_lookup_flow(self.net(), self.sk(), flow.as_raw(), ptr::null())
-        })?;
-        // SAFETY: The result is an IPv6 route with a reference for us.
-        unsafe { Route6::from_raw(dst) }.ok_or(ENETUNREACH)
-    }
-
-    /// `udp_tunnel_xmit_skb()`: sends `skb` as a datagram by `route`.
-    ///
-    /// The datagram may be fragmented. A loss on the way through the stack is counted in the
-    /// statistics of the device. An error means that the packet was dropped before that: `ENOMEM`,
-    /// or `ENODEV` if the device is not registered.
-    #[inline]
-    pub(crate) fn xmit4(&self, route: &Route4, skb: SkBuff, outer: &Outer<'_, [u8; 4]>) -> Result {
-        // SAFETY: The packet is ours and goes to the function. The socket is open, and the route
-        // and the device are valid for the time of the call. By the type invariant RCU is
-        // read-locked and bottom halves are off, as the recursion count requires. The function
-        // checks whether `dev` has statistics, makes room for the headers, and takes a reference of
-        // its own to the route.
-        to_result(unsafe {
-            bindings::helper_udp_tunnel_xmit4(
-                self.sk(),
-                route.as_raw(),
-                skb.into_raw(),
-                outer.dev.as_raw(),
-                outer.mark,
-                outer.ds,
-                u32::from_ne_bytes(outer.saddr),
-                u32::from_ne_bytes(outer.daddr),
-                outer.dport.to_be(),
-            )
-        })
-    }
-
-    /// `udp_tunnel6_xmit_skb()`: as [`Self::xmit4`], with IPv6.
-    #[inline]
-    pub(crate) fn xmit6(&self, route: &Route6, skb: SkBuff, outer: &Outer<'_, [u8; 16]>) -> Result {
-        let mut saddr = bindings::in6_addr::default();
-        let mut daddr = bindings::in6_addr::default();
-        saddr.in6_u.u6_addr8 = outer.saddr;
-        daddr.in6_u.u6_addr8 = outer.daddr;
-        // SAFETY: As in `xmit4()`; the addresses are valid for the time of the call.
-        to_result(unsafe {
-            bindings::helper_udp_tunnel_xmit6(
-                self.sk(),
-                route.as_dst(),
-                skb.into_raw(),
-                outer.dev.as_raw(),
-                outer.mark,
-                outer.ds,
-                &saddr,
-                &daddr,
-                outer.dport.to_be(),
-            )
-        })
-    }
-}
-
-/// The outer headers of a datagram, with addresses of type `A` in network byte order.
-pub(crate) struct Outer<'a, A> {
-    /// The tunnel's device, whose statistics count the datagram.
-    pub(crate) dev: &'a NetDevice,
-    /// The firewall mark, 0 for none.
-    pub(crate) mark: u32,
-    /// TOS or traffic class.
-    pub(crate) ds: u8,
-    /// The source address.
-    pub(crate) saddr: A,
-    /// The destination address.
-    pub(crate) daddr: A,
-    /// The destination port, in host byte order.
-    pub(crate) dport: u16,
 }

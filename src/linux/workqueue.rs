@@ -29,8 +29,7 @@ pub(crate) struct Flags(u32);
 
 impl Flags {
     /// `WQ_BH`: an item runs in softirq context, on the CPU that it was queued for. The item must
-    /// not sleep. Only [`Flags::PERCPU`] and [`Flags::HIGHPRI`] may be joined to it, and
-    /// `max_active` must be 0.
+    /// not sleep. Only [`Flags::PERCPU`] may be joined to it, and `max_active` must be 0.
     pub(crate) const BH: Self = Self(bindings::wq_flags_WQ_BH);
     /// `WQ_PERCPU`: an item runs on the CPU it was queued on.
     pub(crate) const PERCPU: Self = Self(bindings::wq_flags_WQ_PERCPU);
@@ -42,8 +41,6 @@ impl Flags {
     pub(crate) const MEM_RECLAIM: Self = Self(bindings::wq_flags_WQ_MEM_RECLAIM);
     /// `WQ_CPU_INTENSIVE`: a running item does not keep other items of its CPU from starting.
     pub(crate) const CPU_INTENSIVE: Self = Self(bindings::wq_flags_WQ_CPU_INTENSIVE);
-    /// `WQ_HIGHPRI`: items run with high priority.
-    pub(crate) const HIGHPRI: Self = Self(bindings::wq_flags_WQ_HIGHPRI);
 }
 
 impl BitOr for Flags {

@@ -11,14 +11,13 @@ use kernel::{
 
 use crate::{
     linux::{
-        errno::EBADR,
+        engine::link, //
         genetlink::Request,
         netlink::{
             Attrs,
             Policy,
             Rule, //
         },
-        rtnetlink, //
     },
     state::device::Device, //
 };
@@ -173,11 +172,11 @@ pub(super) fn lookup_interface<const N: usize>(
     ) {
         (Some(attr), None) => {
             let ifindex = attrs.get::<u32>(WGDEVICE_A_IFINDEX)?.ok_or(EINVAL)?;
-            (rtnetlink::find_by_index(request.net(), ifindex), attr)
+            (link::find_by_index(request.net(), ifindex), attr)
         }
         (None, Some(attr)) => {
             let name = attrs.get::<&CStr>(WGDEVICE_A_IFNAME)?.ok_or(EINVAL)?;
-            (rtnetlink::find_by_name(request.net(), name), attr)
+            (link::find_by_name(request.net(), name), attr)
         }
         (None, None) => {
             return Err(request.extack().err_missing(

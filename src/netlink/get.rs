@@ -44,6 +44,10 @@ use crate::{
             Progress,
             Request, //
         },
+        ip::{
+            AF_INET,
+            AF_INET6, //
+        }, //
         netlink::{
             Nest,
             PolicyRef,
@@ -51,10 +55,6 @@ use crate::{
         },
         rcu,
         rtnetlink,
-        udp_tunnel::{
-            AF_INET,
-            AF_INET6, //
-        }, //
     },
     protocol::limits::NSEC_PER_SEC,
     state::{

@@ -28,15 +28,15 @@ use super::attributes::{
 use crate::{
     allowedips::AllowedIp,
     linux::{
-        errno::{
-            EADDRINUSE,
-            EPFNOSUPPORT, //
-        },
         genetlink::{
             Access,
             DoOp,
             Request, //
         },
+        ip::{
+            AF_INET,
+            AF_INET6, //
+        }, //
         netlink::{
             Attr,
             Attrs,
@@ -49,10 +49,6 @@ use crate::{
         },
         rtnetlink,
         sched,
-        udp_tunnel::{
-            AF_INET,
-            AF_INET6, //
-        }, //
     },
     protocol::{
         identity::{

@@ -18,6 +18,7 @@ use kernel::{
             },
             Atomic, //
         },
+        barrier,
         Arc, //
     },
 };
@@ -28,7 +29,6 @@ use super::{
 };
 use crate::{
     linux::{
-        barrier::smp_mb,
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -155,7 +155,7 @@ impl<J: Job> OrderQueue<J> {
             self.draining.store(false, Release);
             // Pairs with xchg() above, in another caller's drain(): finds a batch that became done
             // after the last look, and whose worker still saw the flag set.
-            smp_mb();
+            barrier::smp_mb(barrier::Full);
             if !self.is_first_done() {
                 return false;
             }

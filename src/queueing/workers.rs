@@ -31,7 +31,7 @@ where
 {
     /// Has `make` make each worker. Process context.
     pub(super) fn new(make: impl Fn() -> Result<Arc<W>>) -> Result<Self> {
-        let count = cpumask::nr_cpu_ids();
+        let count = kernel::cpu::nr_cpu_ids();
         let mut workers = KVec::with_capacity(count as usize, GFP_KERNEL)?;
         for _ in 0..count {
             workers.push_within_capacity(make()?).map_err(|_| ENOMEM)?;

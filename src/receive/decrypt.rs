@@ -5,12 +5,14 @@
 use kernel::{
     list::ListArc,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        barrier,
+        Arc, //
+    }, //
 };
 
 use crate::{
     linux::{
-        barrier::smp_mb,
         bottom_half,
         ktime,
         rcu,
@@ -76,7 +78,7 @@ pub(super) fn claim_idle(peer: &Arc<Peer>) -> Option<ListArc<Peer>> {
 fn schedule(peer: &Arc<Peer>) {
     // Pairs with smp_mb() in let_go(): either the NAPI that has just released the peer sees that the
     // batch is done, or the claim succeeds here.
-    smp_mb();
+    barrier::smp_mb(barrier::Full);
     let Some(claimed) = ListArc::try_from_arc_or_drop(peer.clone()) else {
         return;
     };

@@ -11,6 +11,7 @@ use kernel::{
     },
     sync::{
         atomic::ordering::Relaxed,
+        barrier,
         Arc, //
     },
 };
@@ -18,7 +19,6 @@ use kernel::{
 use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
-        barrier::smp_mb,
         napi::NapiContext,
         netdevice::{
             NetDevice,
@@ -100,7 +100,7 @@ fn let_go(queue: &RxQueue<Peer>, served: &mut List<Peer>, napi: &NapiContext<'_>
         let peer = peer.into_arc();
         // Pairs with smp_mb() in schedule(): finds a batch that was decrypted after the last
         // look, and whose worker still saw the peer claimed.
-        smp_mb();
+        barrier::smp_mb(barrier::Full);
         if peer.rx_queue.is_first_done() {
             if let Some(claimed) = ListArc::try_from_arc_or_drop(peer) {
                 queue.peers.lock().push_back(claimed);

@@ -8,13 +8,15 @@ use zerocopy::IntoBytes;
 use crate::{
     linux::{
         bottom_half,
+        engine::{
+            Segments,
+            Text, //
+        },
         netdevice::Stat,
         rcu,
         skbuff::{
-            Segments,
             SkBuff,
-            SkbList,
-            Text, //
+            SkbList, //
         },
         workqueue::OwnedQueue, //
     },

@@ -12,16 +12,16 @@ use kernel::{
 };
 
 use crate::linux::{
-    route::ipv6_iface_scope_id,
+    ip::{
+        ipv6_iface_scope_id,
+        AF_INET,
+        AF_INET6, //
+    }, //
     skbuff::{
         SkBuff,
         ETH_P_IP,
         ETH_P_IPV6, //
     },
-    udp_tunnel::{
-        AF_INET,
-        AF_INET6, //
-    }, //
 };
 
 /// Bytes of a `struct sockaddr_in`.

@@ -15,15 +15,14 @@ use kernel::{
 
 use crate::linux::{
     bottom_half,
-    errno::EADDRINUSE,
+    engine::link::Handle,
+    ip::ipv6_mod_enabled,
     net_namespace::Net,
-    netdevice::Handle,
     rcu,
     rcu_box::{
         RcuBox,
         Taken, //
     },
-    route::ipv6_mod_enabled,
     skbuff::{
         SkBuff,
         NET_SKB_PAD, //

@@ -25,8 +25,7 @@ use crate::{
     debug::dev_dbg,
     linux::{
         dst_cache::DstCache,
-        errno::EAFNOSUPPORT,
-        netdevice::Handle,
+        engine::link::Handle,
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //

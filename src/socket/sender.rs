@@ -10,9 +10,8 @@ use crate::{
     linux::{
         bottom_half::BhGuard,
         dst_cache::DstCache,
-        errno::ENONET,
+        engine::link::Handle,
         netdevice::{
-            Handle,
             NetDevice, //
         },
         rcu,
@@ -128,10 +127,10 @@ impl Sender<'_> {
         cache: Option<&DstCache>,
     ) -> Result<(Route4, [u8; 4], [u8; 4])> {
         let socket = self.v4.ok_or(ENONET)?;
-        if let Some((route, saddr)) = cache.and_then(|cache| cache.get_ip4(self.bh)) {
+        if let Some((route, saddr)) = cache.and_then(|cache| cache.get(self.bh)) {
             return Ok((route, saddr, to.0));
         }
-        let mut flow = Flow4::new(self.fwmark, (*src, socket.port()), to);
+        let mut flow = Flow4::new(self.fwmark, 0, (*src, socket.port()), to);
         let mut want_if = *src_if;
         let mut clear_src = |flow: &mut Flow4| {
             *src = [0; 4];
@@ -142,12 +141,12 @@ impl Sender<'_> {
             }
             0
         };
-        socket.classify4(&mut flow);
+        socket.classify(&mut flow);
         // The sticky source is not an address of ours any more.
-        if !socket.has_addr4(flow.saddr()) {
+        if !socket.has_saddr(&flow) {
             want_if = clear_src(&mut flow);
         }
-        let mut route = socket.route4(&mut flow);
+        let mut route = socket.route(&mut flow);
         // Datagrams must leave by the interface that the peer's datagrams came in by.
         let elsewhere = match &route {
             Ok(route) => route.ifindex(self.rcu) != want_if,
@@ -155,11 +154,11 @@ impl Sender<'_> {
         };
         if want_if != 0 && elsewhere {
             clear_src(&mut flow);
-            route = socket.route4(&mut flow);
+            route = socket.route(&mut flow);
         }
         let route = route?;
         if let Some(cache) = cache {
-            cache.set_ip4(self.bh, &route, flow.saddr());
+            cache.set(self.bh, &route, flow.saddr());
         }
         Ok((route, flow.saddr(), flow.daddr()))
     }
@@ -173,22 +172,22 @@ impl Sender<'_> {
         cache: Option<&DstCache>,
     ) -> Result<(Route6, [u8; 16])> {
         let socket = self.v6.ok_or(ENONET)?;
-        if let Some(found) = cache.and_then(|cache| cache.get_ip6(self.bh)) {
+        if let Some(found) = cache.and_then(|cache| cache.get(self.bh)) {
             return Ok(found);
         }
         let mut flow = Flow6::new(self.fwmark, scope_id, (*src, socket.port()), to);
-        socket.classify6(&mut flow);
+        socket.classify(&mut flow);
         // The sticky source is not an address of ours any more.
-        if *src != [0; 16] && !socket.has_addr6(*src) {
+        if *src != [0; 16] && !socket.has_saddr(&flow) {
             *src = [0; 16];
             flow.set_saddr([0; 16]);
             if let Some(cache) = cache {
                 cache.reset();
             }
         }
-        let route = socket.route6(&mut flow)?;
+        let route = socket.route(&mut flow)?;
         if let Some(cache) = cache {
-            cache.set_ip6(self.bh, &route, flow.saddr());
+            cache.set(self.bh, &route, flow.saddr());
         }
         Ok((route, flow.saddr()))
     }
@@ -202,7 +201,7 @@ impl Sender<'_> {
                 saddr,
                 daddr,
                 dport,
-            } => self.v4.ok_or(ENONET)?.xmit4(
+            } => self.v4.ok_or(ENONET)?.xmit(
                 route,
                 skb,
                 &Outer {
@@ -219,7 +218,7 @@ impl Sender<'_> {
                 saddr,
                 daddr,
                 dport,
-            } => self.v6.ok_or(ENONET)?.xmit6(
+            } => self.v6.ok_or(ENONET)?.xmit(
                 route,
                 skb,
                 &Outer {

@@ -53,13 +53,12 @@ use super::{
 use crate::{
     allowedips::AllowedIps,
     linux::{
-        cpumask,
+        engine::link::Handle,
         net_namespace::{
             Net,
             WeakNet, //
         },
         netdevice::{
-            Handle,
             Name,
             Stat, //
         },
@@ -361,7 +360,7 @@ impl Device {
 
 /// The queues of the NAPIs, one for each possible CPU.
 fn rx_queues() -> Result<KVec<Pin<KBox<RxQueue<Peer>>>>> {
-    let count = cpumask::nr_cpu_ids();
+    let count = kernel::cpu::nr_cpu_ids();
     let mut rx_queues = KVec::with_capacity(count as usize, GFP_KERNEL)?;
     for _ in 0..count {
         rx_queues

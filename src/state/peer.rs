@@ -52,8 +52,8 @@ use crate::{
         Owner, //
     },
     linux::{
+        engine::link::Handle,
         ktime,
-        netdevice::Handle,
         rcu::{
             self,
             AtomicDrop,
@@ -288,7 +288,7 @@ impl Peer {
     ///
     /// To be asked under RCU, in the critical section in which the caller then begins. The removal
     /// of the peer waits for that section, see [`Peer::is_dead`], and
-    /// [`Driver::stop`](crate::linux::netdevice::Driver::stop) comes a grace period after the
+    /// [`Driver::stop`](crate::linux::engine::link::Driver::stop) comes a grace period after the
     /// device has ceased to run.
     #[inline]
     pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {

@@ -19,6 +19,7 @@ use crate::linux::{
         self,
         Secret, //
     },
+    engine,
     open_from, //
 };
 
@@ -67,13 +68,13 @@ fn check_chacha20poly1305(vector: &Vector<'_>) {
     for room in [0, 16] {
         let mut buf = vec![0x55; 64 + plain.len() + 16 + room];
         buf[64..][..plain.len()].copy_from_slice(plain);
-        crypto::chacha20poly1305_seal(&mut buf, plain.len(), *nonce, key).unwrap();
+        engine::aead::chacha20poly1305_seal(&mut buf, plain.len(), *nonce, key).unwrap();
         assert_eq!(buf[64..][..sealed.len()] == **sealed, *valid);
 
         let mut buf = vec![0x55; sealed.len() + room];
         buf[..sealed.len()].copy_from_slice(sealed);
         assert_eq!(
-            crypto::chacha20poly1305_open(&mut buf, plain.len(), *nonce, key),
+            engine::aead::chacha20poly1305_open(&mut buf, plain.len(), *nonce, key),
             expected
         );
         assert_eq!(buf[..plain.len()] == **plain, *valid || plain.is_empty());

@@ -124,11 +124,6 @@ impl Rule {
         self
     }
 
-    /// An attribute that contains attributes.
-    pub(crate) const fn nested(children: PolicyRef) -> Self {
-        Self::new(bindings::NLA_NESTED, 0).with_children(children)
-    }
-
     /// An attribute that contains a list of attributes, each of which contains attributes. The
     /// types of the list's elements have no meaning.
     pub(crate) const fn nested_array(children: PolicyRef) -> Self {

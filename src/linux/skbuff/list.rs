@@ -229,9 +229,4 @@ impl SkBuffMut<'_> {
     pub(crate) fn orphan(&mut self) {
         self.skb.orphan();
     }
-
-    /// See [`SkBuff::dst_drop`].
-    pub(crate) fn dst_drop(&mut self) {
-        self.skb.dst_drop();
-    }
 }

@@ -38,11 +38,6 @@ pub fn to_result(err: i32) -> Result {
 
 macro_rules! errors {
     ($($name:ident = $number:literal,)*) => {
-        /// The positive numbers, as in C.
-        pub mod numbers {
-            $(#[doc = concat!("Number ", $number)] pub const $name: u32 = $number;)*
-        }
-
         /// The numbers as errors.
         pub mod code {
             use super::{

@@ -16,11 +16,6 @@ pub use macros;
 pub mod bindings {
     /// Ticks a second.
     pub const CONFIG_HZ: u32 = 250;
-
-    /// The largest error number.
-    pub const MAX_ERRNO: u32 = 4095;
-
-    pub use crate::error::numbers::*;
 }
 
 /// Time.

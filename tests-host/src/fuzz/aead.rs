@@ -5,6 +5,7 @@
 use super::Script;
 use crate::linux::{
     crypto,
+    engine,
     open_from, //
 };
 use kernel::prelude::*;
@@ -29,7 +30,7 @@ pub fn aead(bytes: &[u8]) {
         text.copy_from_slice(plain);
     }
     let before = buf.clone();
-    let sealed = crypto::chacha20poly1305_seal(&mut buf, len, nonce, &key);
+    let sealed = engine::aead::chacha20poly1305_seal(&mut buf, len, nonce, &key);
     if room < 24 {
         assert_eq!(sealed, Err(EINVAL));
         assert_eq!(buf, before);
@@ -52,11 +53,11 @@ pub fn aead(bytes: &[u8]) {
 
     buf[at] ^= 1 << (flip % 8);
     let forged = buf.clone();
-    let opened = crypto::chacha20poly1305_open(&mut buf[64..], len, nonce, &key);
+    let opened = engine::aead::chacha20poly1305_open(&mut buf[64..], len, nonce, &key);
     assert_eq!(opened, Err(EBADMSG));
     assert_eq!(buf[..64 + len], forged[..64 + len]);
     buf[64..][..len + 16].copy_from_slice(&wanted);
-    let opened = crypto::chacha20poly1305_open(&mut buf[64..], len, nonce, &key);
+    let opened = engine::aead::chacha20poly1305_open(&mut buf[64..], len, nonce, &key);
     assert_eq!(opened, Ok(()));
     assert_eq!(buf[64..][..len], *plain);
 }

@@ -429,10 +429,6 @@ pub(crate) unsafe fn call_rcu(
     });
 }
 
-pub(crate) unsafe fn rcu_barrier() {
-    rcu::barrier();
-}
-
 /// The cookie of a grace period. It is empty: polling always says that the period has not passed.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct rcu_gp_seq;

@@ -17,18 +17,21 @@ mod files {
     };
 
     pub(crate) mod crypto;
-    mod errno;
+    pub(crate) mod engine {
+        pub(crate) mod aead;
+    }
     pub(crate) mod random;
     pub(crate) mod rcu;
 }
 
 pub(crate) use files::{
     crypto,
+    engine,
     random,
     rcu, //
 };
 
-/// [`crypto::chacha20poly1305_open_from`] for a `src` that begins with a block in front of the
+/// [`engine::aead::chacha20poly1305_open_from`] for a `src` that begins with a block in front of the
 /// text. As a shared slice, it does not change meanwhile.
 pub(crate) fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) -> Result {
     assert!(dst.len() == src.len() && src.len() >= crypto::CHACHA_BLOCK_SIZE);
@@ -36,7 +39,7 @@ pub(crate) fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) 
     // SAFETY: `src` has a block in front of `text`, as asserted, and is as long as `dst`. So `text`
     // is valid for as many bytes as `dst` has behind its own block. As a shared slice, `src` is not
     // written to and does not overlap `dst`.
-    unsafe { crypto::chacha20poly1305_open_from(dst, text, nonce, key) }
+    unsafe { engine::aead::chacha20poly1305_open_from(dst, text, nonce, key) }
 }
 
 /// Memory that the kernel wipes when it is freed. Here it is only freed.

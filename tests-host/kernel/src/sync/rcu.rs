@@ -27,7 +27,7 @@ type Callback = Box<dyn FnOnce() + Send>;
 /// The callbacks that wait for a grace period.
 static WAITING: Mutex<Vec<Callback>> = Mutex::new(Vec::new());
 
-/// Held while callbacks are run: [`barrier`] waits for those of another thread by it.
+/// Held while callbacks are run: [`rcu_barrier`] waits for those of another thread by it.
 static CALLING: Mutex<()> = Mutex::new(());
 
 thread_local! {
@@ -106,7 +106,7 @@ pub fn synchronize() {
 }
 
 /// Waits until all callbacks that were given to [`call`] have run.
-pub fn barrier() {
+pub fn rcu_barrier() {
     let _calling = CALLING
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());

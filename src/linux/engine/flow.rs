@@ -8,8 +8,10 @@
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
-use super::SkBuff;
-use crate::linux::bindings;
+use crate::linux::{
+    bindings,
+    skbuff::SkBuff, //
+};
 
 impl SkBuff {
     /// Whether the packet may not share an aggregate. It asks for something that no other packet
@@ -33,7 +35,7 @@ impl SkBuff {
     }
 
     /// Whether both packets have the same flow hash. A packet from inside a tunnel gets one before
-    /// [`Driver::start_xmit`](crate::linux::netdevice::Driver::start_xmit).
+    /// [`Driver::start_xmit`](crate::linux::engine::link::Driver::start_xmit).
     #[inline]
     pub(crate) fn same_flow(&self, other: &Self) -> bool {
         let (a, b) = (self.headers(), other.headers());

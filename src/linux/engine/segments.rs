@@ -14,15 +14,15 @@ use core::{
 };
 use kernel::prelude::*;
 
-use super::SkBuff;
 use crate::linux::{
     bindings,
     crypto::{
-        chacha20poly1305_seal,
         CHACHA20POLY1305_AUTHTAG_SIZE,
         CHACHA20POLY1305_KEY_SIZE,
         CHACHA_BLOCK_SIZE, //
     },
+    engine::aead::chacha20poly1305_seal,
+    skbuff::SkBuff, //
 };
 
 /// Most bytes to allocate in one piece: up to this size the page allocator is quick.
@@ -174,6 +174,18 @@ impl Segments {
             .ok_or(EINVAL)?
             .copy_from_slice(header);
 
+        // SAFETY: `len` bytes behind the data were unused, and a datagram has been written there.
+        unsafe { self.append(len) };
+        Ok(())
+    }
+
+    /// Makes the first `len` unused bytes part of the data, as a datagram.
+    ///
+    /// # Safety
+    ///
+    /// `chunk` must have that many unused bytes, and they must be initialised. `len` must be no
+    /// longer than [`Self::room`].
+    unsafe fn append(&mut self, len: usize) {
         if self.linear {
             // SAFETY: The buffer is ours. By the type invariant there is room for `len` bytes right
             // behind its linear data.
@@ -187,7 +199,6 @@ impl Segments {
         self.used = self.used.wrapping_add(len);
         self.count = self.count.wrapping_add(1);
         self.complete = len < self.segment_len || self.count >= self.wanted;
-        Ok(())
     }
 
     /// Allocates memory for a datagram of `len` bytes, and for those that are to follow it.

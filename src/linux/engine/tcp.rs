@@ -14,12 +14,16 @@ use super::{
         checksum,
         fold, //
     },
-    SkBuff,
-    Text,
-    ETH_P_IP,
-    ETH_P_IPV6, //
+    Text, //
 };
-use crate::linux::bindings;
+use crate::linux::{
+    bindings,
+    skbuff::{
+        SkBuff,
+        ETH_P_IP,
+        ETH_P_IPV6, //
+    }, //
+};
 
 /// Bytes of an IPv6 header.
 const IPV6_HEADER_LEN: usize = 40;

@@ -16,16 +16,18 @@ use kernel::{
     prelude::*, //
 };
 
-use super::SkBuff;
 use crate::linux::{
     bindings,
     crypto::{
-        chacha20poly1305_open,
-        chacha20poly1305_open_from,
-        chacha20poly1305_seal,
         CHACHA20POLY1305_AUTHTAG_SIZE as TAG_LEN,
         CHACHA_BLOCK_SIZE, //
     },
+    engine::aead::{
+        chacha20poly1305_open,
+        chacha20poly1305_open_from,
+        chacha20poly1305_seal, //
+    },
+    skbuff::SkBuff, //
 };
 
 /// Most bytes of padding that [`SkBuff::seal`] appends to the data.

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <crypto/chacha.h>
+#include <crypto/poly1305.h>
+#include <linux/inetdevice.h>
+#include <linux/skbuff.h>
+#include <linux/skbuff_ref.h>
+#include <linux/udp.h>
+#include <net/addrconf.h>
+#include <net/sock.h>
+
+#include "helpers.h"
+
+/*
+ * Least bytes of a message that is decrypted straight from its fragment. A shorter one is copied,
+ * which costs less than keeping a page.
+ */
+#define HELPER_MIN_SOURCE 256
+
+/*
+ * Returns the address of a packet's data from `offset` on, for decrypting from there, or NULL. Not
+ * NULL means that these data lie in one fragment that has no other writer, and that the
+ * CHACHA_BLOCK_SIZE bytes in front of them can be read. Those bytes may change meanwhile: they may
+ * belong to another packet.
+ */
+const void *helper_skb_source(struct sk_buff *skb, u32 offset)
+{
+	const struct skb_shared_info *shinfo = skb_shinfo(skb);
+	const skb_frag_t *frag = &shinfo->frags[0];
+	const u32 headlen = skb_headlen(skb);
+
+	/*
+	 * The data are read twice: to decrypt and to authenticate them. The owner of a clone, or of
+	 * pages lent to the kernel, might write to them in between.
+	 */
+	if (IS_ENABLED(CONFIG_HIGHMEM) || offset < headlen || shinfo->nr_frags != 1 ||
+	    skb_has_frag_list(skb) || skb_cloned(skb) || skb_has_shared_frag(skb) ||
+	    skb_zcopy(skb) || !skb_frags_readable(skb))
+		return NULL;
+	offset -= headlen;
+	if (offset > skb_frag_size(frag) || skb_frag_size(frag) - offset < HELPER_MIN_SOURCE ||
+	    skb_frag_off(frag) + offset < CHACHA_BLOCK_SIZE)
+		return NULL;
+	return skb_frag_address(frag) + offset;
+}
+
+/*
+ * Returns an empty packet whose linear memory is a page fragment, which GRO can take over. NULL if
+ * there is no memory, or it would not fit a page.
+ *
+ * The headroom has at least CHACHA_BLOCK_SIZE bytes, followed by a copy of the headers of `skb`,
+ * from its network header to its data; cb, protocol and skb_iif are copied, too. The tailroom has
+ * `len` bytes and a tag.
+ */
+struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
+{
+	const u32 outer = -skb_network_offset(skb);
+	const u32 front = max_t(u32, NET_SKB_PAD, CHACHA_BLOCK_SIZE);
+	const size_t size = SKB_HEAD_ALIGN((size_t)front + outer + len + POLY1305_DIGEST_SIZE);
+	struct sk_buff *text = NULL;
+	void *data;
+
+	if (unlikely(size > SKB_MAX_ORDER(0, 0)))
+		return NULL;
+	local_bh_disable();
+	data = napi_alloc_frag(size);
+	if (likely(data)) {
+		text = napi_build_skb(data, size);
+		if (unlikely(!text))
+			skb_free_frag(data);
+	}
+	local_bh_enable();
+	if (unlikely(!text))
+		return NULL;
+	skb_reserve(text, front);
+	skb_reset_mac_header(text);
+	skb_reset_network_header(text);
+	skb_set_transport_header(text, skb_network_header_len(skb));
+	__skb_put_data(text, skb_network_header(skb), outer);
+	__skb_pull(text, outer);
+	memcpy(text->cb, skb->cb, sizeof(text->cb));
+	text->protocol = skb->protocol;
+	text->skb_iif = skb->skb_iif;
+	return text;
+}
+
+/*
+ * Allocates contiguous pages for a fragment of a packet: for `wanted` bytes or, if there are no
+ * such pages, for `needed` bytes. Returns NULL if both fail. Stores the size in bytes in `*size`.
+ */
+struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
+{
+	const gfp_t gfp = GFP_ATOMIC | __GFP_COMP | __GFP_NOWARN;
+	unsigned int order = get_order(wanted);
+	struct page *page = NULL;
+
+	if (order)
+		page = alloc_pages(gfp | __GFP_NORETRY, order);
+	if (!page) {
+		order = get_order(needed);
+		page = alloc_pages(gfp, order);
+	}
+	*size = PAGE_SIZE << order;
+	return page;
+}
+
+/* Adds `len` bytes to the last fragment of a packet. They must lie right behind it. */
+void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	skb_frag_size_add(&shinfo->frags[shinfo->nr_frags - 1], len);
+	skb->len += len;
+	skb->data_len += len;
+}
+
+/*
+ * Whether a packet must not share an skb with others: it requests a timestamp or a notification
+ * that its pages are free, or its socket does not count its bytes in sk_wmem_alloc, so
+ * helper_skb_charge_like() could not charge another skb to that socket.
+ */
+bool helper_skb_goes_alone(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb)->tx_flags || (skb_shinfo(skb)->flags & SKBFL_ZEROCOPY_ENABLE) ||
+	       (skb->sk && !is_skb_wmem(skb));
+}
+
+/* Charges `skb` to the socket that sent `like`, so that the socket waits for both. */
+void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
+{
+	if (!like->sk || !is_skb_wmem(like))
+		return;
+	skb_orphan(skb);
+	skb->sk = like->sk;
+	skb->destructor = like->destructor;
+	refcount_add(skb->truesize, &skb->sk->sk_wmem_alloc);
+}
+
+/* Makes `skb` a UDP GSO packet. Its UDP header will be right in front of the data. */
+void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+
+	shinfo->gso_size = size;
+	shinfo->gso_segs = segs;
+	shinfo->gso_type = SKB_GSO_UDP_L4;
+	skb->ip_summed = CHECKSUM_PARTIAL;
+	skb->csum_start = skb_headroom(skb) - sizeof(struct udphdr);
+	skb->csum_offset = offsetof(struct udphdr, check);
+}
+
+void helper_netdev_no_neighbours(struct net_device *dev)
+{
+	struct in_device *in_dev = __in_dev_get_rtnl(dev);
+	struct inet6_dev *in6_dev = __in6_dev_get(dev);
+
+	if (in_dev) {
+		IN_DEV_CONF_SET(in_dev, SEND_REDIRECTS, false);
+		IPV4_DEVCONF_ALL(dev_net(dev), SEND_REDIRECTS) = false;
+	}
+	if (in6_dev)
+		in6_dev->cnf.addr_gen_mode = IN6_ADDR_GEN_MODE_NONE;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* C functions for the faces in this folder, as ../helpers.h has them for the general faces. */
+#ifndef _LINUX_ENGINE_HELPERS_H
+#define _LINUX_ENGINE_HELPERS_H
+
+#include <linux/types.h>
+
+struct net_device;
+struct page;
+struct sk_buff;
+
+/* seal.rs */
+const void *helper_skb_source(struct sk_buff *skb, u32 offset);
+struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len);
+
+/* segments.rs, flow.rs */
+struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);
+void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
+bool helper_skb_goes_alone(const struct sk_buff *skb);
+void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
+void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
+
+/* link.rs */
+void helper_netdev_no_neighbours(struct net_device *dev);
+
+#endif

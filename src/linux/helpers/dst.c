@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <net/dst.h>
+#include <net/dst_cache.h>
+#include <net/route.h>
+
+#include "../helpers.h"
+
+int helper_dst_ifindex(const struct dst_entry *dst)
+{
+	return READ_ONCE(dst->dev)->ifindex;
+}
+
+/* A cache does not know its routes' family. If both were stored, only dst->ops tells them apart. */
+struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr)
+{
+	struct rtable *rt = dst_cache_get_ip4(cache, saddr);
+
+	if (rt && unlikely(rt->dst.ops->family != AF_INET)) {
+		dst_release(&rt->dst);
+		rt = NULL;
+	}
+	return rt;
+}
+
+struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr)
+{
+	struct dst_entry *dst = dst_cache_get_ip6(cache, saddr);
+
+	if (dst && unlikely(dst->ops->family != AF_INET6)) {
+		dst_release(dst);
+		dst = NULL;
+	}
+	return dst;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending on a socket: its routes, and the outer headers of its datagrams.
+
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*, //
+};
+
+use crate::linux::{
+    bindings,
+    bottom_half::BhGuard,
+    ip::Version,
+    netdevice::NetDevice,
+    rcu,
+    route::{
+        Flow,
+        Route, //
+    },
+    skbuff::SkBuff, //
+};
+
+/// A socket to send on.
+///
+/// # Invariants
+///
+/// * During `'g`, `sk` is open, its namespace is not torn down, RCU is read-locked, and bottom
+///   halves are off on this CPU.
+/// * `family` is the address family of `sk`.
+#[derive(Clone, Copy)]
+pub(crate) struct LiveSocket<'g> {
+    pub(super) sk: NonNull<bindings::sock>,
+    pub(super) family: u16,
+    pub(super) port: u16,
+    pub(super) _p: PhantomData<(&'g rcu::Guard, &'g BhGuard)>,
+}
+
+impl LiveSocket<'_> {
+    /// The port it is bound to, in host byte order.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn sk(&self) -> *mut bindings::sock {
+        self.sk.as_ptr()
+    }
+
+    fn net(&self) -> *mut bindings::net {
+        // SAFETY: By the type invariant the socket is open. Its namespace never changes.
+        unsafe { (*self.sk()).__sk_common.skc_net.net }
+    }
+
+    /// `EAFNOSUPPORT` if the socket is not of IP version `V`.
+    #[inline]
+    fn check<V: Version>(&self) -> Result {
+        if self.family == V::FAMILY {
+            Ok(())
+        } else {
+            Err(EAFNOSUPPORT)
+        }
+    }
+
+    /// `security_sk_classify_flow()`: has the security modules mark the flow as one of this socket.
+    pub(crate) fn classify<V: Version>(&self, flow: &mut Flow<V>) {
+        // SAFETY: By the type invariant the socket is open; the flow is borrowed for the call.
+        unsafe { bindings::security_sk_classify_flow(self.sk(), flow.common()) };
+    }
+
+    /// Whether the source address of the flow is a usable address of some interface
+    /// (`inet_confirm_addr()`, `ipv6_chk_addr()`).
+    pub(crate) fn has_saddr<V: Version>(&self, flow: &Flow<V>) -> bool {
+        // SAFETY: By the type invariant the namespace is usable, and RCU read-locked.
+        unsafe { V::has_addr(self.net(), V::to_raw(flow.saddr())) }
+    }
+
+    /// `ip_route_output_flow()`, `ip6_dst_lookup_flow()`: looks up a route. Sets the source address
+    /// of the flow if it has none.
+    ///
+    /// Fails with `EAFNOSUPPORT` if the socket is not of the flow's IP version, or with the error
+    /// of the routing table; with IPv4 that is `EINVAL` if the source address is not one of this
+    /// machine.
+    pub(crate) fn route<V: Version>(&self, flow: &mut Flow<V>) -> Result<Route<V>> {
+        self.check::<V>()?;
+        // SAFETY: By the type invariant socket and namespace are usable, and by the check the
+        // socket is of that version.
+        let dst = from_err_ptr(unsafe { V::lookup(self.net(), self.sk(), flow.as_raw()) })?;
+        // SAFETY: The result is a route of that version, with a reference for us.
+        unsafe { Route::from_raw(dst) }.ok_or(ENETUNREACH)
+    }
+
+    /// `udp_tunnel_xmit_skb()`, `udp_tunnel6_xmit_skb()`: sends `skb` as a datagram by `route`.
+    ///
+    /// The datagram may be fragmented. A loss on the way through the stack is counted in the
+    /// statistics of the device. An error means that the packet was dropped before that: `ENOMEM`,
+    /// `ENODEV` if the device is not registered, or `EAFNOSUPPORT` if the route is not of the
+    /// socket's IP version.
+    #[inline]
+    pub(crate) fn xmit<V: Version>(
+        &self,
+        route: &Route<V>,
+        skb: SkBuff,
+        outer: &Outer<'_, V::Addr>,
+    ) -> Result {
+        self.check::<V>()?;
+        // SAFETY: The packet is ours and goes to the function. The socket is open, the route is
+        // valid, and by the check both are of that version. By the type invariant RCU is
+        // read-locked and bottom halves are off, as the recursion count requires.
+        to_result(unsafe { V::xmit(self.sk(), route.as_dst(), skb.into_raw(), outer) })
+    }
+}
+
+/// The outer headers of a datagram, with addresses of type `A` in network byte order.
+pub(crate) struct Outer<'a, A> {
+    /// The tunnel's device, whose statistics count the datagram.
+    pub(crate) dev: &'a NetDevice,
+    /// The firewall mark, 0 for none.
+    pub(crate) mark: u32,
+    /// TOS or traffic class.
+    pub(crate) ds: u8,
+    /// The source address.
+    pub(crate) saddr: A,
+    /// The destination address.
+    pub(crate) daddr: A,
+    /// The destination port, in host byte order.
+    pub(crate) dport: u16,
+}
