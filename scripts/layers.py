@@ -93,7 +93,7 @@ class Source:
                 if indent and path[0] == "super":
                     path = ["self", *path[1:]]
                 path = self.absolute(path)
-                if path and public and not indent:
+                if path and public and not indent and path[-1] != "*":
                     self.exports[path[-1]] = path
                 elif path:
                     self.uses.append(path)
