@@ -291,6 +291,12 @@ void helper_cond_resched(void)
 	cond_resched();
 }
 
+/* warn_on!() of the kernel crate includes files of the kernel's build that header packages lack. */
+void helper_warn(void)
+{
+	WARN_ON(1);
+}
+
 /* The key of all tables. Each bucket table mixes a seed of its own into it. */
 static siphash_key_t helper_rhashtable_key __read_mostly;
 

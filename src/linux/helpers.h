@@ -58,6 +58,9 @@ void helper_smp_mb(void);
 /* sched.rs */
 void helper_cond_resched(void);
 
+/* timer.rs */
+void helper_warn(void);
+
 /* rhashtable.rs */
 
 /* The beginning of an entry; the key follows. */
