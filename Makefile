@@ -5,7 +5,7 @@
 export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
 .PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
-	shell install clean distclean help
+	shell install deb test-deb clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -52,6 +52,12 @@ shell: ## boot Debian's kernel with the module and give a shell in it
 
 install: ## install the module on this machine, for the kernel it was built for
 	@scripts/install.sh
+
+deb: ## make Debian packages, for each flavour in FLAVOURS="…" (default: FLAVOUR); see docs/installing.md
+	@for flavour in $(or $(FLAVOURS),$(FLAVOUR),cloud-amd64); do FLAVOUR=$$flavour scripts/deb.sh || exit; done
+
+test-deb: ## make them and try them: install, boot, remove, with dkms, where it cannot work
+	@scripts/test-deb.sh $(TESTS)
 
 clean: ## remove what was built from this source; keep the build environment and the kernel
 	@scripts/clean.sh

@@ -13,6 +13,7 @@
 #                         rust). Ours is /root/wireguard.ko in the guest; the kernel's own is where
 #                         Debian has it
 #     --ko FILE           put FILE there instead of the module built from this tree
+#     --add FILE          put FILE into /root in the guest, too; may be given several times
 #     --memory MB         memory of the guest (default: 1024)
 #     --cpus N            processors of the guest (default: 2)
 #     --timeout SECONDS   time it may take from power-on to power-off (default: 600)
@@ -50,11 +51,12 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-role=rust ko='' memory=1024 cpus=2 timeout=600 clock=host processor='' append='' link='' plugin='' console=''
+role=rust ko='' add=() memory=1024 cpus=2 timeout=600 clock=host processor='' append='' link='' plugin='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) role=$2 ;;
 	--ko) ko=$2 ;;
+	--add) add+=("$2") ;;
 	--memory) memory=$2 ;;
 	--cpus) cpus=$2 ;;
 	--timeout) timeout=$2 ;;
@@ -110,6 +112,7 @@ mkdir -p "$overlay/root"
 cp "$scripts/guest-init.sh" "$overlay/init"
 [[ ! -d $tree/selftests ]] || cp -a "$tree/selftests" "$overlay/"
 [[ -z $ko ]] || cp "$ko" "$overlay/root/wireguard.ko"
+[[ ${#add[@]} -eq 0 ]] || cp "${add[@]}" "$overlay/root/"
 token=$(tr -d - </proc/sys/kernel/random/uuid)
 echo "$token" >"$overlay/run-token"
 {

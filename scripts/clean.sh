@@ -10,8 +10,8 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-names=(module-\* lint-\* host)
-[[ ${1:-} == --all ]] && names+=(buildenv cargo guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
+names=(module-\* lint-\* host deb-\* packages)
+[[ ${1:-} == --all ]] && names+=(buildenv packer machine cargo guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
 
 # Removes the files that a build with M=<this tree> leaves in the tree.
 in_tree() {

@@ -95,12 +95,12 @@ ended() {
 
 # The scripts for guests split words on purpose, so only errors count there.
 scripts_are_sound() {
-	in_env "$tree" bash -c 'shellcheck -x -S style scripts/*.sh .ci/run && shellcheck -s bash -x -S error selftests/*.sh'
+	in_env "$tree" bash -c 'shellcheck -x -S style scripts/*.sh .ci/run packaging/*/{build,installed,load-own,*.postrm,post*.in} && shellcheck -s bash -x -S error selftests/*.sh'
 }
 
 licensed() {
 	local found
-	found=$(cd "$tree" && find src scripts selftests tests-host Kbuild Makefile -type f \
+	found=$(cd "$tree" && find src scripts selftests tests-host packaging Kbuild Makefile -type f \
 		\( -name '*.rs' -o -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name Kbuild -o -name Makefile -o -name Cargo.toml \) \
 		! -name '*_generated.rs' ! -name bindings_static.c |
 		while read -r file; do head -n 2 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0' || echo "$file has no licence line"; done)
@@ -121,7 +121,7 @@ never_panics() {
 # together.
 worded() {
 	local found
-	found=$(cd "$tree" && find src scripts selftests tests-host docs Kbuild Makefile ./*.md -type f \
+	found=$(cd "$tree" && find src scripts selftests tests-host packaging docs Kbuild Makefile ./*.md -type f \
 		! -path '*/mutants/*' ! -name '*_generated.rs' ! -name bindings_static.c ! -name CONTRIBUTING.md \
 		! -path scripts/lint.sh ! -path '*/target/*' -print0 |
 		LC_ALL=C.UTF-8 xargs -0 grep -niE '\bat once\b|^[[:space:]]*(#|//|\* ).{100}' |

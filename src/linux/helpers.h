@@ -47,6 +47,9 @@ void helper_napi_gro_flush(struct napi_struct *napi);
 /* sched.rs */
 void helper_cond_resched(void);
 
+/* timer.rs */
+void helper_warn(void);
+
 /* rhashtable.rs */
 
 /* The beginning of an entry; the key follows. */

@@ -236,7 +236,8 @@ pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
         return;
     }
     let Some(offset) = timer.offset_in(&this) else {
-        kernel::warn_on!(true);
+        // SAFETY: Any context.
+        unsafe { bindings::helper_warn() };
         return;
     };
     // The value is the same every time, and the timer's lock, taken below, orders it before
@@ -286,7 +287,8 @@ fn cancel_with<T: TimerCallback<ID>, const ID: usize>(
 ) -> bool {
     let timer = T::timer(&this);
     if timer.offset_in(&this).is_none() {
-        kernel::warn_on!(true);
+        // SAFETY: Any context.
+        unsafe { bindings::helper_warn() };
         return false;
     }
     // SAFETY: The timer is initialised, and stays valid during the call.

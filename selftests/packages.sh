@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The packages of the module, in a guest that has them as /root/*.deb: the kernel loads the module
+# by itself, and its own one where it does not accept ours or has it no more. scripts/test-deb.sh
+# runs it.
+
+. "$(dirname "$0")/lib.sh"
+
+UPDATES=/usr/lib/modules/$(uname -r)/updates
+
+# The guest's kernel is there, but not as a package.
+packages_installed() {
+	WG_MODULE=rust
+	[[ ! -d $UPDATES ]] || return 0
+	dpkg -i --force-depends /root/*.deb > /tmp/dpkg.log 2>&1 || { cat /tmp/dpkg.log; return 1; }
+	# The module in memory is compared with this file.
+	python3 -c 'import lzma, sys; open(sys.argv[2], "wb").write(lzma.open(sys.argv[1]).read())' \
+		$UPDATES/wireguard.ko.xz $KO || return
+	ip link add wg-first type wireguard && ip link del wg-first
+}
+
+t preferred 'the kernel loads the module of the package, with its types, when an interface is made'
+preferred() {
+	[[ $(modinfo -n wireguard) == */updates/wireguard.ko.xz ]]
+	[[ -n $(modinfo -F implementation_version wireguard) ]]
+	[[ -e /sys/kernel/btf/wireguard ]]
+	# The guest's dpkg installs no documents.
+	[[ -z $(dpkg --verify | grep wireguard | grep -v ' /usr/share/doc/') ]]
+}
+
+t carries 'it carries traffic'
+carries() {
+	pair 4
+	ping_both
+}
+
+t refused 'where the kernel accepts signed modules only, it has its own, and the log says why'
+refused() {
+	rmmod wireguard
+	echo Y > /sys/module/module/parameters/sig_enforce
+	must_fail insmod $KO
+	ip link add wg0 type wireguard
+	[[ $(< /sys/module/wireguard/taint) != *O* ]]
+	dmesg | grep 'wireguard-rust: .*/updates/wireguard.ko.xz cannot be loaded (.*): loading the'
+	ip link del wg0
+}
+
+t removed 'without the package the kernel has its own module'
+removed() {
+	rmmod wireguard
+	dpkg -P $(dpkg-query -W -f '${Package}\n' 'wireguard-rust*')
+	[[ ! -e $UPDATES && ! -e /usr/lib/modprobe.d/wireguard-rust.conf ]]
+	[[ $(modinfo -n wireguard) == */kernel/drivers/net/wireguard/wireguard.ko.xz ]]
+	ip link add wg0 type wireguard
+	[[ $(< /sys/module/wireguard/taint) != *O* ]]
+	ip link del wg0
+}
+
+[[ " $* " == *' --'* ]] || packages_installed || exit
+run "$@"
