@@ -61,6 +61,7 @@ use crate::{
         messages::{
             message_data_len,
             DataHeader,
+            HandshakeResponse,
             Macs,
             HANDSHAKE_DSCP,
             MESSAGE_MINIMUM_LENGTH, //
@@ -358,28 +359,22 @@ impl Peer {
         self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
     }
 
-    /// Answers a handshake initiation that has just been consumed. Process context.
-    pub(crate) fn send_handshake_response(self: &Arc<Self>) {
-        self.handshake_is_sent();
+    /// Sends the answer to a handshake initiation that has just been consumed. Process context.
+    pub(crate) fn send_handshake_response(self: &Arc<Self>, mut message: HandshakeResponse) {
         dev_dbg_ratelimited!(
             self.device,
             "Sending handshake response to peer {} ({})\n",
             self.id,
             self.endpoint.shown()
         );
-        let Some(mut message) = self.create_response() else {
-            return;
-        };
         self.cookie
             .lock()
             .add_macs(&mut message, ktime::coarse_boottime_ns());
-        if self.begin_session() {
-            self.timers_session_derived();
-            self.timers_any_authenticated_packet_traversal();
-            self.timers_any_authenticated_packet_sent();
-            self.handshake_is_sent();
-            self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
-        }
+        self.timers_session_derived();
+        self.timers_any_authenticated_packet_traversal();
+        self.timers_any_authenticated_packet_sent();
+        self.handshake_is_sent();
+        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
     }
 
     /// Sends the encrypted batches in order, on the transmit CPU: inline if this is that CPU,

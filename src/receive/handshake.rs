@@ -255,7 +255,7 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
             if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
                 return;
             }
-            let Some(peer) = Peer::consume_initiation(device, message) else {
+            let Some((peer, response)) = Peer::consume_initiation(device, message) else {
                 dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
                 return;
             };
@@ -266,7 +266,7 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
                 peer.id,
                 endpoint
             );
-            peer.send_handshake_response();
+            peer.send_handshake_response(response);
             peer
         }
         MessageType::HandshakeResponse => {
@@ -276,18 +276,17 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
             if !device.admit(message, message.sender_index.get(), &source, &endpoint) {
                 return;
             }
-            let Some(peer) = Peer::consume_response(device, message) else {
+            let Some((peer, begins)) = Peer::consume_response(device, message, &endpoint) else {
                 dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
                 return;
             };
-            peer.endpoint.set(&endpoint);
             dev_dbg_ratelimited!(
                 device,
                 "Receiving handshake response from peer {} ({})\n",
                 peer.id,
                 endpoint
             );
-            if peer.begin_session() {
+            if begins {
                 peer.timers_session_derived();
                 peer.timers_handshake_complete();
                 // The first message that is sent confirms the session to the other side.
