@@ -309,9 +309,9 @@ impl Peer {
         let guard = rcu::Guard::new();
         if !self.handshake_may_be_sent() {
             if is_retry {
-                // A response was sent meanwhile, or the clocks differ by a tick. Arm the timer
-                // again: nothing else would retry.
-                self.timers_handshake_initiated();
+                // A response was sent meanwhile, or the clocks differ by a tick. Nothing else would
+                // retry.
+                self.timers_handshake_put_off();
             }
             return;
         }
@@ -327,6 +327,9 @@ impl Peer {
 
     fn send_handshake_initiation(self: &Arc<Self>) {
         if !self.handshake_may_be_sent() {
+            // A response was sent since the handshake was asked for. The session that it begins may
+            // never be confirmed.
+            self.timers_handshake_put_off();
             return;
         }
         self.handshake_is_sent();
