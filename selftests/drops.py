@@ -585,12 +585,18 @@ def sessions(key):
     taken("a late one of the session before it", first)
     sent_with(second)
     third = again(confirm=False)
-    taken("one of the session before that is not, and one of the last", second, instead_of=first)
+    # The C module forgets it too early: its peer may still send with it.
+    if os.environ["WG_MODULE"] == "rust":
+        taken("one of the session before that, until the new one is confirmed", first)
+    else:
+        taken("one of the session before that is not, and one of the last", second,
+              instead_of=first)
     # A session under which nothing has come is replaced by the next one.
     fourth = again(confirm=False)
     taken("one of the replaced session is not, and one of the last", second, instead_of=third)
     sent_with(second)
     taken("the first message of the newest", fourth)
+    taken("one of the oldest is not, and a late one of the last", second, instead_of=first)
     sent_with(fourth)
     silent(far)
 

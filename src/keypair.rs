@@ -34,7 +34,10 @@ use crate::{
     machine::Era,
     peerlookup::IndexTable,
     protocol::{
-        keypairs::Slots,
+        keypairs::{
+            Ordered,
+            Slots, //
+        },
         noise,
         replay::ReplayWindow,
         timers::{
@@ -93,6 +96,12 @@ pub(crate) struct Keypair<P: Owner> {
 
 impl<P: Owner> AtomicDrop for Keypair<P> {}
 
+impl<P: Owner> Ordered for RcuArc<Keypair<P>> {
+    fn order(&self) -> u64 {
+        self.session.order
+    }
+}
+
 /// Logs the end of a keypair.
 struct Obituary {
     id: u64,
@@ -118,7 +127,7 @@ impl<P: Owner> Keypair<P> {
         peer: &Arc<P>,
         index: u32,
         era: Era,
-        handshake: &mut noise::Handshake,
+        handshake: &mut noise::Finished,
         now_ns: u64,
     ) -> Result<RcuArc<Self>> {
         let id = KEYPAIR_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64;
@@ -287,12 +296,27 @@ impl<P: Owner> Keypairs<P> {
         }
     }
 
-    /// Installs a keypair that was just made. Those that have no slot any more leave `table`.
-    pub(crate) fn insert(&self, table: &IndexTable<IndexEntry<P>>, keypair: RcuArc<Keypair<P>>) {
+    /// Whether a response to an initiation of this order comes too late to begin a session.
+    pub(crate) fn have_overtaken(&self, order: u64) -> bool {
+        self.slots.lock().have_overtaken(order)
+    }
+
+    /// Takes in a keypair that a handshake has just made. `wins` says whether this side wins an
+    /// election.
+    pub(crate) fn insert(
+        &self,
+        table: &IndexTable<IndexEntry<P>>,
+        keypair: RcuArc<Keypair<P>>,
+        wins: bool,
+    ) {
         let displaced = {
             let mut slots = self.slots.lock();
-            let initiator = keypair.i_am_the_initiator();
-            let displaced = slots.insert(keypair, initiator);
+            let displaced = if keypair.i_am_the_initiator() {
+                slots.insert_as_initiator(keypair, wins)
+            } else {
+                let [next] = slots.insert_as_responder(keypair);
+                [next, None]
+            };
             self.publish(&slots);
             displaced
         };
@@ -300,9 +324,9 @@ impl<P: Owner> Keypairs<P> {
     }
 
     /// To be called for each authentic message. The first one with the next keypair makes that the
-    /// current one.
+    /// current one, or the previous one if it has lost an election.
     ///
-    /// Returns whether it did: the handshake is confirmed.
+    /// Returns whether it is the current one now: the handshake is confirmed.
     pub(crate) fn received_with(
         &self,
         table: &IndexTable<IndexEntry<P>>,
@@ -311,16 +335,16 @@ impl<P: Owner> Keypairs<P> {
         if !self.next.holds(keypair) {
             return false;
         }
-        let displaced = {
+        let confirmed = {
             let mut slots = self.slots.lock();
-            let Some(displaced) = slots.confirm(|next| RcuArc::ptr_eq(next, keypair)) else {
+            let Some(confirmed) = slots.confirm(|next| RcuArc::ptr_eq(next, keypair)) else {
                 return false;
             };
             self.publish(&slots);
-            displaced
+            confirmed
         };
-        retire(table, displaced);
-        true
+        retire(table, confirmed.displaced);
+        confirmed.is_current
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
         ktime, random,
         rcu::{
             Guard,
+            RcuArc,
             RcuPtr, //
         },
     },
@@ -26,6 +27,7 @@ use crate::{
     },
     protocol::{
         identity::StaticIdentity,
+        keypairs::Ordered,
         messages::{
             HandshakeInitiation,
             HandshakeResponse, //
@@ -33,6 +35,7 @@ use crate::{
         noise,
         tai64n::Tai64n, //
     },
+    socket::Endpoint,
     state::{
         device::Device,
         handshake::HandshakeState,
@@ -45,41 +48,27 @@ use crate::{
 };
 
 impl HandshakeState {
-    fn drop_index(&mut self, device: &Device) {
-        if let Some(index) = self.index.take() {
-            device
-                .index_table
-                .remove_if(index, |entry| entry.keypair.is_none());
-        }
-    }
-
-    /// Whether the secrets that this side has drawn for the handshake may be used: no other machine
-    /// has them, and none will.
-    fn may_become_session(&self) -> bool {
-        self.era.lasts() && machine::is_awake()
-    }
-
-    /// Forgets the handshake.
+    /// Forgets the pending initiation.
     fn clear(&mut self, device: &Device) {
-        self.drop_index(device);
+        if let Some(index) = self.noise.pending_index() {
+            free_index(device, index);
+        }
         self.noise.clear();
     }
 
-    /// Takes a new index for the peer, for keys whose secrets are drawn from here on.
+    /// Takes a new index for the peer.
     ///
     /// `ENOENT`: the peer is being removed, or the device is down. `ENOMEM`: there is no room for
     /// an index right now. `EAGAIN`: the machine is about to sleep.
-    fn new_index(&mut self, peer: &Arc<Peer>) -> Result<u32> {
-        self.drop_index(&peer.device);
+    fn new_index(&self, peer: &Arc<Peer>) -> Result<u32> {
         // After `is_awake()` has changed, all handshakes and keypairs are cleared, under the lock
         // that is held here: a handshake that still sees `true` is among them.
         if !machine::is_awake() {
             return Err(EAGAIN);
         }
-        self.era = Era::now();
         // Once the peer is dead or its device down, nothing gives back an index that is taken, nor
-        // the index's reference to the peer. An index that is taken before goes with the handshake:
-        // clearing that needs the lock that is held here.
+        // the index's reference to the peer. An index that is taken before goes with the handshake
+        // or the keypair: clearing them comes after a wait for the lock that is held here.
         if !peer.may_begin(&Guard::new()) {
             return Err(ENOENT);
         }
@@ -87,24 +76,28 @@ impl HandshakeState {
             peer: peer.clone(),
             keypair: RcuPtr::none(),
         };
-        let index = peer
-            .device
+        peer.device
             .index_table
             .insert_random(entry, GFP_KERNEL)
-            .map_err(|_| ENOMEM)?;
-        self.index = Some(index);
-        Ok(index)
+            .map_err(|_| ENOMEM)
     }
 }
 
+/// Gives back an index that has no keypair.
+fn free_index(device: &Device, index: u32) {
+    device
+        .index_table
+        .remove_if(index, |entry| entry.keypair.is_none());
+}
+
 impl Peer {
-    /// Forgets the handshake under way. Process context.
+    /// Forgets the pending initiation. Process context.
     pub(crate) fn clear_handshake(&self) {
         self.handshake.lock().clear(&self.device);
     }
 
-    /// Begins anew: clears the handshake, ends sending with the present keypairs, and lets the next
-    /// initiation be sent immediately.
+    /// Begins anew: forgets the pending initiation, ends sending with the present keypairs, and
+    /// lets the next initiation be sent immediately.
     pub(crate) fn expire_current_keypairs(&self) {
         self.clear_handshake();
         self.reset_last_sent_handshake();
@@ -121,7 +114,11 @@ impl Peer {
         let mut handshake = self.handshake.lock();
         let identity = self.device.identity.get().ok_or(EINVAL)?;
         identity.public_key().ok_or(EINVAL)?;
+        // Before the secrets are drawn.
+        let era = Era::now();
         let index = handshake.new_index(self)?;
+        // Nothing but the new initiation may end the pending one, so that one goes only now.
+        handshake.clear(&self.device);
         let (seconds, nanoseconds) = ktime::real();
         let message = handshake.noise.create_initiation(
             &identity,
@@ -129,16 +126,21 @@ impl Peer {
             index,
         );
         if message.is_none() {
-            handshake.drop_index(&self.device);
+            free_index(&self.device, index);
         }
+        handshake.era = era;
         message.ok_or(EINVAL)
     }
 
-    /// Reads the first message of a handshake and returns the peer that sent it. Process context.
+    /// Reads the first message of a handshake, and returns the peer that sent it and the answer to
+    /// it. The session that the answer begins waits for the peer's first message. Process context.
+    ///
+    /// Until the message is known to be the peer's, only copies of secrets are worked on, and the
+    /// lock of the handshake is held for no longer than copying takes.
     pub(crate) fn consume_initiation(
         device: &Device,
         message: &HandshakeInitiation,
-    ) -> Option<Arc<Peer>> {
+    ) -> Option<(Arc<Peer>, HandshakeResponse)> {
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedInitiation::new(message);
         let peer = {
@@ -149,41 +151,53 @@ impl Peer {
                 .lookup(public_key.as_bytes(), &guard)?
                 .clone()
         };
-        let now_ns = ktime::coarse_boottime_ns();
-        let mut handshake = peer.handshake.lock();
-        // The handshakes are cleared after the identity has changed, the device has gone down or
-        // the machine is about to sleep: this handshake would come too late for that.
-        if !device.identity.holds(&identity)
-            || !machine::is_awake()
-            || !peer.may_begin(&Guard::new())
-        {
+        peer.handshake.lock().noise.lend_static_static(&mut opened);
+        if !opened.authenticate() {
             return None;
         }
-        handshake
-            .noise
-            .consume_initiation(&mut opened, now_ns)
-            .ok()?;
-        drop(handshake);
-        Some(peer)
-    }
-
-    /// Makes the answer to the first message. Process context.
-    pub(crate) fn create_response(self: &Arc<Self>) -> Option<HandshakeResponse> {
         random::wait_for_random_bytes().ok()?;
-        let mut handshake = self.handshake.lock();
-        let index = handshake.new_index(self).ok()?;
-        let message = handshake.noise.create_response(index);
-        if message.is_none() {
-            handshake.drop_index(&self.device);
+
+        let mut handshake = peer.handshake.lock();
+        // After a change of the identity the keypairs stop sending: this one would come too late
+        // for that.
+        if !device.identity.holds(&identity) {
+            return None;
         }
-        message
+        let now_ns = ktime::coarse_boottime_ns();
+        handshake.noise.check_initiation(&opened, now_ns).ok()?;
+        // Before the secrets are drawn.
+        let era = Era::now();
+        let index = handshake.new_index(&peer).ok()?;
+        let mut finished = noise::Finished::zeroed();
+        let answer = handshake
+            .noise
+            .answer(&mut opened, index, now_ns, &mut finished);
+        // No other machine may have the secrets that were just drawn.
+        let keypair = answer.ok().filter(|_| era.lasts()).and_then(|response| {
+            let keypair = Keypair::new(&peer, index, era, &mut finished, now_ns).ok()?;
+            Some((response, keypair))
+        });
+        let Some((response, keypair)) = keypair else {
+            free_index(device, index);
+            return None;
+        };
+        let installed = peer.install(keypair, |keypair| {
+            peer.keypairs.insert(&device.index_table, keypair, false);
+        });
+        drop(handshake);
+        installed.then_some((peer, response))
     }
 
-    /// Reads the answer to the first message and returns the peer that sent it. Process context.
+    /// Reads the answer to the pending initiation, which came from `endpoint`. Returns the peer
+    /// that sent it, and whether a session has begun. Process context.
+    ///
+    /// As in [`Peer::consume_initiation`], only copies are worked on before the message is known to
+    /// be the peer's.
     pub(crate) fn consume_response(
         device: &Device,
         message: &HandshakeResponse,
-    ) -> Option<Arc<Peer>> {
+        endpoint: &Endpoint,
+    ) -> Option<(Arc<Peer>, bool)> {
         let peer = {
             let guard = Guard::new();
             let entry = device
@@ -194,48 +208,55 @@ impl Peer {
             }
             entry.peer.clone()
         };
-        let mut handshake = peer.handshake.lock();
-        // The peer may have taken another index since.
-        if handshake.index != Some(message.receiver_index.get()) {
+        let identity = device.identity.get()?;
+        let mut opened = noise::OpenedResponse::new(message);
+        if !peer.handshake.lock().noise.lend_pending(&mut opened) || !opened.authenticate(&identity)
+        {
             return None;
         }
-        if !handshake.may_become_session() {
+
+        let mut handshake = peer.handshake.lock();
+        // No other machine may have the secrets that this side has drawn, and none ever.
+        if !handshake.era.lasts() || !machine::is_awake() {
             handshake.clear(device);
             return None;
         }
-        let identity = device.identity.get()?;
-        let valid = handshake.noise.consume_response(&identity, message);
+        let mut finished = noise::Finished::zeroed();
+        // The peer may have another pending initiation by now, or none.
+        if !handshake.noise.take_response(&opened, &mut finished) {
+            return None;
+        }
+        // From here on the index belongs to the keypair.
+        let index = message.receiver_index.get();
+        let now_ns = ktime::coarse_boottime_ns();
+        let keypair = match Keypair::new(&peer, index, handshake.era, &mut finished, now_ns) {
+            Ok(keypair) if !peer.keypairs.have_overtaken(keypair.order()) => keypair,
+            _ => {
+                free_index(device, index);
+                drop(handshake);
+                return Some((peer, false));
+            }
+        };
+        let wins = handshake.noise.wins_crossing(&identity);
+        let installed = peer.install(keypair, |keypair| {
+            // Before the session is used: its first message goes there.
+            peer.endpoint.set(endpoint);
+            peer.keypairs.insert(&device.index_table, keypair, wins);
+        });
         drop(handshake);
-        valid.then_some(peer)
+        Some((peer, installed))
     }
 
-    /// Derives the keypair of a finished handshake and installs it. Returns whether that was
-    /// possible. Process context.
-    pub(crate) fn begin_session(self: &Arc<Self>) -> bool {
-        let mut handshake = self.handshake.lock();
-        let Some(index) = handshake.index else {
-            return false;
-        };
-        if !handshake.may_become_session() {
-            handshake.clear(&self.device);
-            return false;
-        }
-        let now_ns = ktime::coarse_boottime_ns();
-        let era = handshake.era;
-        let Ok(keypair) = Keypair::new(self, index, era, &mut handshake.noise, now_ns) else {
-            return false;
-        };
-        // From here on the index belongs to the keypair.
-        handshake.index = None;
-
+    /// Has the index table name a new keypair, and calls `insert` to give the keypair a slot.
+    /// Returns whether that was possible. Process context, with the handshake locked.
+    fn install(&self, keypair: RcuArc<Keypair>, insert: impl FnOnce(RcuArc<Keypair>)) -> bool {
+        let index = keypair.index;
         let guard = Guard::new();
         // A peer that is being removed, or whose device is down, gets no new keypairs. The thread
         // that removes the peer or takes the device down waits for this guard before it clears the
         // keypairs.
         if !self.may_begin(&guard) {
-            self.device
-                .index_table
-                .remove_if(index, |entry| entry.keypair.is_none());
+            free_index(&self.device, index);
             return false;
         }
         let Some(entry) = self.device.index_table.lookup(index, &guard) else {
@@ -248,7 +269,7 @@ impl Peer {
             keypair.id,
             self.id
         );
-        self.keypairs.insert(&self.device.index_table, keypair);
+        insert(keypair);
         true
     }
 

@@ -17,6 +17,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod cookie;
+#[cfg(CONFIG_KUNIT = "y")]
+mod crossing;
 pub(crate) mod identity;
 mod kdf;
 pub(crate) mod keypairs;

@@ -5,15 +5,34 @@
 //! ```text
 //! <- s                       the initiator knows the responder's public key beforehand
 //! ...
-//! -> e, es, s, ss, {t}       create_initiation()  ~>  OpenedInitiation::open()
-//!                                                     consume_initiation()
-//! <- e, ee, se, psk, {}      consume_response()   <~  create_response()
-//!    begin_session()                                  begin_session()
+//! -> e, es, s, ss, {t}       create_initiation()   ~>  OpenedInitiation::open(), authenticate()
+//!                                                      Handshake::answer()
+//! <- e, ee, se, psk, {}      OpenedResponse::authenticate()   <~
+//!                            Handshake::take_response()
+//!    Finished::begin_session()                         Finished::begin_session()
 //! ```
 //!
 //! A [`Handshake`] belongs to a peer but has no reference to it. The caller finds the peer of an
 //! initiation by its public key and the peer of a response by its index, and it allocates the
 //! indices. Each step below names the tokens of the pattern that it goes through.
+//!
+//! # Initiations that cross
+//!
+//! Both sides may begin at the same time, so neither role may disturb the other. The only state
+//! that lasts is the *pending initiation*: this side's own, which waits for its response. The
+//! responder's side has none: [`Handshake::answer`] goes from the initiation to the keys of the
+//! session on local values. Only five events end the pending initiation: a valid response to it, a
+//! newer initiation, giving up, the zeroing of all keys, and a change of either identity.
+//!
+//! So one crossing makes two sessions. [`Slots`](super::keypairs::Slots) elects one of them by the
+//! *order* of the messages that this side made, and by the public keys.
+//!
+//! # Locks
+//!
+//! A stranger may cause the Diffie-Hellman operations of [`OpenedInitiation::open`] and of
+//! [`OpenedResponse::authenticate`]. Both work on values of the caller, which needs no lock for
+//! them. The secrets that they need are copied by [`Handshake::lend_static_static`] and
+//! [`Handshake::lend_pending`].
 
 use kernel::prelude::*;
 
@@ -44,23 +63,15 @@ use crate::linux::crypto::{
     Secret, //
 };
 
+mod session;
+
+pub(crate) use session::{
+    Finished,
+    Session, //
+};
+
 /// A preshared or session key.
 pub(crate) type SymmetricKey = Secret<NOISE_SYMMETRIC_KEY_LEN>;
-
-/// How far a handshake has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// No handshake is going on.
-    Zeroed,
-    /// As initiator: waiting for the response.
-    CreatedInitiation,
-    /// As responder: the response is yet to be made.
-    ConsumedInitiation,
-    /// As responder: the session may begin.
-    CreatedResponse,
-    /// As initiator: the session may begin.
-    ConsumedResponse,
-}
 
 /// Why an initiation was not taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,52 +84,48 @@ pub(crate) enum InitiationError {
     Flood,
 }
 
-/// The result of a handshake: the session's keys and the data that go with them. Section 5.4.5 of
-/// the paper.
-#[derive(Zeroable)]
-pub(crate) struct Session {
-    /// The key of messages to the peer.
-    pub(crate) sending: SymmetricKey,
-    /// The key of messages from the peer.
-    pub(crate) receiving: SymmetricKey,
-    /// The clock reading when the session began, in nanoseconds.
-    pub(crate) birthdate: u64,
-    /// The other side's index of this session: `key_idx` of the messages to it.
-    pub(crate) remote_index: u32,
-    /// Whether this side sent the initiation.
-    pub(crate) i_am_the_initiator: bool,
+/// An initiation of this side that waits for its response.
+struct Pending {
+    /// The order of the initiation; 0 if none waits.
+    order: u64,
+    /// The index that the response is sent to.
+    index: u32,
+    ephemeral_private: PrivateKey,
+    symmetric: SymmetricState,
 }
 
-impl Session {
-    /// A place for [`Handshake::begin_session`] to write to.
-    pub(crate) const fn zeroed() -> Self {
+impl Pending {
+    const fn zeroed() -> Self {
         Self {
-            sending: Secret::zeroed(),
-            receiving: Secret::zeroed(),
-            birthdate: 0,
-            remote_index: 0,
-            i_am_the_initiator: false,
+            order: 0,
+            index: 0,
+            ephemeral_private: Secret::zeroed(),
+            symmetric: SymmetricState::zeroed(),
         }
+    }
+
+    fn clear(&mut self) {
+        self.order = 0;
+        self.index = 0;
+        self.ephemeral_private.clear();
+        self.symmetric.clear();
     }
 }
 
-/// The handshake of one peer.
+/// The handshakes of one peer: what is kept from one message to the next.
 ///
-/// A failed step leaves the handshake unchanged, or ends it. A forged message cannot disturb a
-/// handshake that is going on.
+/// A failed step changes nothing. Neither a forged message nor an initiation of the peer disturbs
+/// the initiation that is pending.
 pub(crate) struct Handshake {
-    state: State,
-    /// The peer's index for the handshake or session, once known.
-    remote_index: u32,
     remote_static: PublicKey,
-    remote_ephemeral: PublicKey,
-    ephemeral_private: PrivateKey,
-    symmetric: SymmetricState,
     /// The product of this side's private key and `remote_static`; zero if there is none.
     static_static: Secret<NOISE_PUBLIC_KEY_LEN>,
     /// Zero if there is none.
     preshared_key: SymmetricKey,
-    /// The timestamp of the latest initiation taken. It outlives the handshake.
+    pending: Pending,
+    /// The order of the initiation or response that was made last.
+    order: u64,
+    /// The timestamp of the latest initiation taken.
     latest_timestamp: Tai64n,
     /// The clock reading when that initiation was taken, in nanoseconds.
     last_initiation_consumption: Option<u64>,
@@ -132,14 +139,11 @@ impl Handshake {
     /// [`Handshake::set_preshared_key`].
     pub(crate) const fn zeroed() -> Self {
         Self {
-            state: State::Zeroed,
-            remote_index: 0,
             remote_static: PublicKey::zeroed(),
-            remote_ephemeral: PublicKey::zeroed(),
-            ephemeral_private: Secret::zeroed(),
-            symmetric: SymmetricState::zeroed(),
             static_static: Secret::zeroed(),
             preshared_key: Secret::zeroed(),
+            pending: Pending::zeroed(),
+            order: 0,
             latest_timestamp: Tai64n::ZERO,
             last_initiation_consumption: None,
         }
@@ -180,24 +184,32 @@ impl Handshake {
         }
     }
 
-    /// Forgets the handshake that is going on, if any. The record of initiations that were taken
-    /// stays.
+    /// Forgets the pending initiation, if any. The record of initiations that were taken stays.
     pub(crate) fn clear(&mut self) {
-        self.ephemeral_private.clear();
-        self.remote_ephemeral.clear();
-        self.symmetric.clear();
-        self.remote_index = 0;
-        self.state = State::Zeroed;
+        self.pending.clear();
+    }
+
+    /// The index that the response to the pending initiation is sent to; `None` if no initiation is
+    /// pending.
+    pub(crate) fn pending_index(&self) -> Option<u32> {
+        (self.pending.order != 0).then_some(self.pending.index)
+    }
+
+    /// The order of a message that is made now.
+    fn next_order(&mut self) -> u64 {
+        // A message a nanosecond does not reach the end in 500 years.
+        self.order = self.order.wrapping_add(1);
+        self.order
     }
 
     /// Begins a handshake: `e`, `es`, `s`, `ss`, `{t}`. The MACs of the message are still to be
     /// added.
     ///
-    /// The response will find this handshake by `sender_index`. A handshake that was going on is
-    /// forgotten.
+    /// The response will name `sender_index`. The initiation takes the place of one that is
+    /// pending, so the caller frees the [index](Handshake::pending_index) of that one.
     ///
-    /// Returns `None` without an identity, or if the peer's key is unusable. The random number
-    /// generator must be seeded.
+    /// Returns `None` without an identity, or if the peer's key is unusable; then no initiation is
+    /// pending. The random number generator must be seeded.
     pub(crate) fn create_initiation(
         &mut self,
         identity: &StaticIdentity,
@@ -216,13 +228,15 @@ impl Handshake {
         timestamp: Tai64n,
         sender_index: u32,
     ) -> Option<HandshakeInitiation> {
+        self.pending.clear();
         let static_public = identity.public_key()?;
         let mut message = HandshakeInitiation::new(sender_index);
         if !self.write_initiation(ephemeral, static_public, timestamp, &mut message) {
-            self.clear();
+            self.pending.clear();
             return None;
         }
-        self.state = State::CreatedInitiation;
+        self.pending.index = sender_index;
+        self.pending.order = self.next_order();
         Some(message)
     }
 
@@ -233,128 +247,122 @@ impl Handshake {
         timestamp: Tai64n,
         message: &mut HandshakeInitiation,
     ) -> bool {
+        let Pending {
+            ephemeral_private,
+            symmetric,
+            ..
+        } = &mut self.pending;
         let mut key = Secret::zeroed();
 
-        self.symmetric.start(&self.remote_static);
+        symmetric.start(&self.remote_static);
 
         // e
         let public = &mut message.unencrypted_ephemeral;
         if !crypto::curve25519_generate_public(public, ephemeral) {
             return false;
         }
-        self.ephemeral_private.copy_from(ephemeral);
-        self.symmetric.mix_ephemeral(public);
+        ephemeral_private.copy_from(ephemeral);
+        symmetric.mix_ephemeral(public);
 
         // es
-        self.symmetric.mix_dh_key(
-            &self.ephemeral_private,
-            self.remote_static.as_bytes(),
-            &mut key,
-        )
+        symmetric.mix_dh_key(ephemeral_private, self.remote_static.as_bytes(), &mut key)
         // s
-        && self
-            .symmetric
+        && symmetric
             .encrypt(&mut message.encrypted_static, static_public.as_bytes(), &key)
         // ss
-        && self
-            .symmetric
-            .mix_static_static(&self.static_static, &mut key)
+        && symmetric.mix_static_static(&self.static_static, &mut key)
         // {t}
-        && self
-            .symmetric
+        && symmetric
             .encrypt(&mut message.encrypted_timestamp, timestamp.as_bytes(), &key)
     }
 
-    /// Takes an initiation, whose public key has led to this handshake: `ss`, `{t}`.
-    ///
-    /// `now_ns` is the clock reading. On success the initiation replaces a handshake that was going
-    /// on.
+    /// Copies the product of both static keys, which `opened` is
+    /// [authenticated](OpenedInitiation::authenticate) with.
+    pub(crate) fn lend_static_static(&self, opened: &mut OpenedInitiation<'_>) {
+        opened.static_static.copy_from(&self.static_static);
+    }
+
+    /// Whether an initiation may be answered when the clock reads `now_ns`.
     ///
     /// # Errors
     ///
     /// See [`InitiationError`].
-    pub(crate) fn consume_initiation(
-        &mut self,
-        opened: &mut OpenedInitiation<'_>,
+    pub(crate) fn check_initiation(
+        &self,
+        opened: &OpenedInitiation<'_>,
         now_ns: u64,
     ) -> Result<(), InitiationError> {
-        let mut key = Secret::zeroed();
-        let mut timestamp = Secret::<NOISE_TIMESTAMP_LEN>::zeroed();
-
-        if !opened.is_open || opened.remote_static != self.remote_static {
+        const INTERVAL: u64 = NSEC_PER_SEC / INITIATIONS_PER_SECOND;
+        if !opened.is_authentic || opened.remote_static != self.remote_static {
             return Err(InitiationError::Invalid);
         }
-        // One attempt only: mixing again would spoil the state.
-        opened.is_open = false;
-
-        // ss
-        if !opened
-            .symmetric
-            .mix_static_static(&self.static_static, &mut key)
-        {
-            return Err(InitiationError::Invalid);
-        }
-
-        // {t}
-        if !opened.symmetric.decrypt(
-            timestamp.as_mut_bytes(),
-            &opened.message.encrypted_timestamp,
-            &key,
-        ) {
-            return Err(InitiationError::Invalid);
-        }
-
-        if timestamp.as_bytes() <= self.latest_timestamp.as_bytes() {
+        if opened.timestamp.as_bytes() <= self.latest_timestamp.as_bytes() {
             return Err(InitiationError::Replay);
         }
-        const INTERVAL: u64 = NSEC_PER_SEC / INITIATIONS_PER_SECOND;
         if self
             .last_initiation_consumption
             .is_some_and(|last| last.saturating_add(INTERVAL) > now_ns)
         {
             return Err(InitiationError::Flood);
         }
-
-        *self.remote_ephemeral.as_mut_bytes() = opened.message.unencrypted_ephemeral;
-        self.latest_timestamp = Tai64n::from_bytes(*timestamp.as_bytes());
-        self.last_initiation_consumption = Some(now_ns);
-        self.symmetric.copy_from(&opened.symmetric);
-        self.remote_index = opened.message.sender_index.get();
-        self.state = State::ConsumedInitiation;
         Ok(())
     }
 
-    /// Answers the initiation that was taken last: `e`, `ee`, `se`, `psk`, `{}`. The MACs are still
-    /// to be added.
+    /// Takes an authentic initiation and answers it: `e`, `ee`, `se`, `psk`, `{}`. The MACs are
+    /// still to be added.
     ///
-    /// The peer's data messages will find the session by `sender_index`.
+    /// `now_ns` is the clock reading. The peer's data messages will name `sender_index`. On success
+    /// the session may begin from `finished`. The initiation that is pending, if any, stays
+    /// pending. The random number generator must be seeded.
     ///
-    /// Returns `None` if there is no initiation to answer, or if the peer's keys are unusable. The
-    /// random number generator must be seeded.
-    pub(crate) fn create_response(&mut self, sender_index: u32) -> Option<HandshakeResponse> {
+    /// # Errors
+    ///
+    /// See [`InitiationError`].
+    pub(crate) fn answer(
+        &mut self,
+        opened: &mut OpenedInitiation<'_>,
+        sender_index: u32,
+        now_ns: u64,
+        finished: &mut Finished,
+    ) -> Result<HandshakeResponse, InitiationError> {
         let mut ephemeral = Secret::zeroed();
         crypto::curve25519_generate_secret(&mut ephemeral);
-        self.create_response_with(&ephemeral, sender_index)
+        self.answer_with(&ephemeral, opened, sender_index, now_ns, finished)
     }
 
-    fn create_response_with(
+    fn answer_with(
         &mut self,
         ephemeral: &PrivateKey,
+        opened: &mut OpenedInitiation<'_>,
         sender_index: u32,
-    ) -> Option<HandshakeResponse> {
-        if self.state != State::ConsumedInitiation {
-            return None;
+        now_ns: u64,
+        finished: &mut Finished,
+    ) -> Result<HandshakeResponse, InitiationError> {
+        self.check_initiation(opened, now_ns)?;
+        // One attempt only: mixing again would spoil the state.
+        opened.is_authentic = false;
+        self.latest_timestamp = Tai64n::from_bytes(*opened.timestamp.as_bytes());
+        self.last_initiation_consumption = Some(now_ns);
+
+        let remote_index = opened.message.sender_index.get();
+        let mut message = HandshakeResponse::new(sender_index, remote_index);
+        if !self.write_response(ephemeral, opened, &mut message) {
+            return Err(InitiationError::Invalid);
         }
-        let mut message = HandshakeResponse::new(sender_index, self.remote_index);
-        if !self.write_response(ephemeral, &mut message) {
-            self.clear();
-            return None;
-        }
-        self.state = State::CreatedResponse;
-        Some(message)
+        finished.symmetric.copy_from(&opened.symmetric);
+        finished.remote_index = remote_index;
+        finished.i_am_the_initiator = false;
+        finished.order = self.next_order();
+        Ok(message)
     }
 
-    fn write_response(&mut self, ephemeral: &PrivateKey, message: &mut HandshakeResponse) -> bool {
+    fn write_response(
+        &self,
+        ephemeral: &PrivateKey,
+        opened: &mut OpenedInitiation<'_>,
+        message: &mut HandshakeResponse,
+    ) -> bool {
+        let symmetric = &mut opened.symmetric;
         let mut key = Secret::zeroed();
 
         // e
@@ -362,56 +370,11 @@ impl Handshake {
         if !crypto::curve25519_generate_public(public, ephemeral) {
             return false;
         }
-        self.symmetric.mix_ephemeral(public);
-
-        // ee, se
-        if !self
-            .symmetric
-            .mix_dh(ephemeral, self.remote_ephemeral.as_bytes())
-            || !self
-                .symmetric
-                .mix_dh(ephemeral, self.remote_static.as_bytes())
-        {
-            return false;
-        }
-
-        // psk
-        self.symmetric.mix_psk(&self.preshared_key, &mut key);
-
-        // {}
-        self.symmetric
-            .encrypt(&mut message.encrypted_nothing, &[], &key)
-    }
-
-    /// Takes a response, whose `receiver_index` has led to this handshake: `e`, `ee`, `se`, `psk`,
-    /// `{}`.
-    ///
-    /// Returns whether the response answers the latest initiation. If not, that initiation still
-    /// waits for its response.
-    #[must_use]
-    pub(crate) fn consume_response(
-        &mut self,
-        identity: &StaticIdentity,
-        message: &HandshakeResponse,
-    ) -> bool {
-        let Some(static_private) = identity.private_key() else {
-            return false;
-        };
-        if self.state != State::CreatedInitiation {
-            return false;
-        }
-
-        let mut key = Secret::zeroed();
-        let mut symmetric = SymmetricState::zeroed();
-        symmetric.copy_from(&self.symmetric);
-
-        // e
-        let public = &message.unencrypted_ephemeral;
         symmetric.mix_ephemeral(public);
 
         // ee, se
-        if !symmetric.mix_dh(&self.ephemeral_private, public)
-            || !symmetric.mix_dh(static_private, public)
+        if !symmetric.mix_dh(ephemeral, &opened.message.unencrypted_ephemeral)
+            || !symmetric.mix_dh(ephemeral, self.remote_static.as_bytes())
         {
             return false;
         }
@@ -420,51 +383,74 @@ impl Handshake {
         symmetric.mix_psk(&self.preshared_key, &mut key);
 
         // {}
-        if !symmetric.decrypt(&mut [], &message.encrypted_nothing, &key) {
+        symmetric.encrypt(&mut message.encrypted_nothing, &[], &key)
+    }
+
+    /// Copies the pending initiation and the preshared key, which `opened` is
+    /// [authenticated](OpenedResponse::authenticate) with.
+    ///
+    /// Returns whether the response names the initiation that is pending. If not, `opened` is
+    /// unchanged.
+    #[must_use]
+    pub(crate) fn lend_pending(&self, opened: &mut OpenedResponse<'_>) -> bool {
+        if self.pending_index() != Some(opened.message.receiver_index.get()) {
             return false;
         }
-
-        *self.remote_ephemeral.as_mut_bytes() = *public;
-        self.symmetric.copy_from(&symmetric);
-        self.remote_index = message.sender_index.get();
-        self.state = State::ConsumedResponse;
+        opened.order = self.pending.order;
+        opened
+            .ephemeral_private
+            .copy_from(&self.pending.ephemeral_private);
+        opened.symmetric.copy_from(&self.pending.symmetric);
+        opened.preshared_key.copy_from(&self.preshared_key);
         true
     }
 
-    /// Derives the keys of the session into `session` and ends the handshake.
+    /// Takes an authentic response, which ends the pending initiation. The session may begin from
+    /// `finished`.
     ///
-    /// `now_ns` is the clock reading. Returns whether there was a handshake that had come far
-    /// enough. If not, `session` and the handshake are unchanged.
+    /// Returns whether the response answers the initiation that is pending now. If not, nothing
+    /// changes.
     #[must_use]
-    pub(crate) fn begin_session(&mut self, session: &mut Session, now_ns: u64) -> bool {
-        session.i_am_the_initiator = match self.state {
-            State::CreatedResponse => false,
-            State::ConsumedResponse => true,
-            _ => return false,
-        };
-        let keys = if session.i_am_the_initiator {
-            [&mut session.sending, &mut session.receiving]
-        } else {
-            [&mut session.receiving, &mut session.sending]
-        };
-        self.symmetric.split(keys);
-        session.remote_index = self.remote_index;
-        session.birthdate = now_ns;
-        self.clear();
+    pub(crate) fn take_response(
+        &mut self,
+        opened: &OpenedResponse<'_>,
+        finished: &mut Finished,
+    ) -> bool {
+        if !opened.is_authentic || opened.order != self.pending.order {
+            return false;
+        }
+        finished.symmetric.copy_from(&opened.symmetric);
+        finished.remote_index = opened.message.sender_index.get();
+        finished.i_am_the_initiator = true;
+        finished.order = self.pending.order;
+        self.pending.clear();
         true
+    }
+
+    /// Whether this side wins the election if its initiation has crossed one of the peer: the
+    /// public key of the winner is the greater one, bytewise.
+    pub(crate) fn wins_crossing(&self, identity: &StaticIdentity) -> bool {
+        identity
+            .public_key()
+            .is_some_and(|public| public.as_bytes() > self.remote_static.as_bytes())
     }
 }
 
 /// An initiation on its way to the handshake of its sender.
 ///
-/// This part of reading an initiation needs no peer. It reveals which peer the initiation claims to
+/// Reading it needs no lock: see the head of this file. It first reveals the peer that it claims to
 /// be from.
 pub(crate) struct OpenedInitiation<'a> {
     message: &'a HandshakeInitiation,
     symmetric: SymmetricState,
     remote_static: PublicKey,
-    /// Whether `remote_static` is decrypted.
+    /// The product of the static keys; zero until it is lent.
+    static_static: Secret<NOISE_PUBLIC_KEY_LEN>,
+    timestamp: Secret<NOISE_TIMESTAMP_LEN>,
+    /// Whether `remote_static` is decrypted and `timestamp` is not.
     is_open: bool,
+    /// Whether `timestamp` is decrypted, and the initiation not answered.
+    is_authentic: bool,
 }
 
 impl<'a> OpenedInitiation<'a> {
@@ -474,21 +460,24 @@ impl<'a> OpenedInitiation<'a> {
             message,
             symmetric: SymmetricState::zeroed(),
             remote_static: PublicKey::zeroed(),
+            static_static: Secret::zeroed(),
+            timestamp: Secret::zeroed(),
             is_open: false,
+            is_authentic: false,
         }
     }
 
     /// Decrypts the sender's public key: `e`, `es`, `s`.
     ///
     /// Returns `None` if the message is not for `identity`. The key is only a claim so far: any
-    /// sender can name any peer. The sender is authentic when [`Handshake::consume_initiation`]
-    /// succeeds.
+    /// sender can name any peer.
     pub(crate) fn open(&mut self, identity: &StaticIdentity) -> Option<&PublicKey> {
         let mut key = Secret::zeroed();
         let static_public = identity.public_key()?;
         let static_private = identity.private_key()?;
 
         self.is_open = false;
+        self.is_authentic = false;
         self.symmetric.start(static_public);
 
         // e
@@ -507,6 +496,93 @@ impl<'a> OpenedInitiation<'a> {
             &key,
         );
         self.is_open.then_some(&self.remote_static)
+    }
+
+    /// Decrypts the timestamp with what [`Handshake::lend_static_static`] has copied: `ss`, `{t}`.
+    ///
+    /// Returns whether the sender is the peer.
+    #[must_use]
+    pub(crate) fn authenticate(&mut self) -> bool {
+        let mut key = Secret::zeroed();
+
+        // One attempt only: mixing again would spoil the state.
+        if !core::mem::replace(&mut self.is_open, false) {
+            return false;
+        }
+
+        // ss, {t}
+        self.is_authentic = self
+            .symmetric
+            .mix_static_static(&self.static_static, &mut key)
+            && self.symmetric.decrypt(
+                self.timestamp.as_mut_bytes(),
+                &self.message.encrypted_timestamp,
+                &key,
+            );
+        self.is_authentic
+    }
+}
+
+/// A response on its way to the initiation that it answers.
+///
+/// Reading it needs no lock: see the head of this file.
+pub(crate) struct OpenedResponse<'a> {
+    message: &'a HandshakeResponse,
+    /// The order of the initiation; 0 until the initiation is lent.
+    order: u64,
+    ephemeral_private: PrivateKey,
+    symmetric: SymmetricState,
+    preshared_key: SymmetricKey,
+    is_authentic: bool,
+}
+
+impl<'a> OpenedResponse<'a> {
+    /// A response still to be read.
+    pub(crate) const fn new(message: &'a HandshakeResponse) -> Self {
+        Self {
+            message,
+            order: 0,
+            ephemeral_private: Secret::zeroed(),
+            symmetric: SymmetricState::zeroed(),
+            preshared_key: Secret::zeroed(),
+            is_authentic: false,
+        }
+    }
+
+    /// Checks the response with what [`Handshake::lend_pending`] has copied: `e`, `ee`, `se`,
+    /// `psk`, `{}`.
+    ///
+    /// Returns whether it answers that initiation.
+    #[must_use]
+    pub(crate) fn authenticate(&mut self, identity: &StaticIdentity) -> bool {
+        let Some(static_private) = identity.private_key() else {
+            return false;
+        };
+        // One attempt only: mixing again would spoil the state.
+        if self.order == 0 || self.is_authentic {
+            return false;
+        }
+        let mut key = Secret::zeroed();
+
+        // e
+        let public = &self.message.unencrypted_ephemeral;
+        self.symmetric.mix_ephemeral(public);
+
+        // ee, se
+        if !self.symmetric.mix_dh(&self.ephemeral_private, public)
+            || !self.symmetric.mix_dh(static_private, public)
+        {
+            return false;
+        }
+
+        // psk
+        self.symmetric.mix_psk(&self.preshared_key, &mut key);
+
+        // {}
+        self.is_authentic = self
+            .symmetric
+            .decrypt(&mut [], &self.message.encrypted_nothing, &key);
+        self.is_authentic
     }
 }
 

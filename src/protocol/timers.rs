@@ -213,6 +213,24 @@ pub(crate) const fn handshake_initiated(jitter_msecs: u32) -> Change {
     )
 }
 
+/// An initiation that is due may not be sent: the last initiation or response was sent at
+/// `last_sent_ns`, too short a time ago. It is sent as soon as it may be. `jitter_msecs` as for
+/// [`data_sent`].
+///
+/// Waiting for a whole period from now on would keep the distance between the attempts of both
+/// sides as it is, and so would doing without the jitter.
+pub(crate) fn handshake_put_off(last_sent_ns: u64, now_ns: u64, jitter_msecs: u32) -> Change {
+    const PERIOD: u64 = REKEY_TIMEOUT.saturating_mul(NSEC_PER_SEC);
+    const NSEC_PER_MSEC: u64 = NSEC_PER_SEC / 1000;
+    // As in has_expired(): the last message may have been sent before boot.
+    let left = last_sent_ns.wrapping_add(PERIOD).wrapping_sub(now_ns) as i64;
+    let left = (left.max(0) as u64).min(PERIOD).div_ceil(NSEC_PER_MSEC) as u32;
+    Change::Arm(
+        Timer::RetransmitHandshake,
+        left.saturating_add(jitter_msecs),
+    )
+}
+
 /// The keys of a session were made, on either side.
 pub(crate) const fn session_derived() -> Change {
     Change::Arm(

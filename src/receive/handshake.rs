@@ -276,7 +276,7 @@ fn receive_initiation(
     ) {
         return None;
     }
-    let Some(peer) = Peer::consume_initiation(device, message) else {
+    let Some((peer, response)) = Peer::consume_initiation(device, message) else {
         dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
         return None;
     };
@@ -287,7 +287,7 @@ fn receive_initiation(
         peer.id,
         endpoint
     );
-    peer.send_handshake_response();
+    peer.send_handshake_response(response);
     Some(peer)
 }
 
@@ -310,18 +310,17 @@ fn receive_response(
     ) {
         return None;
     }
-    let Some(peer) = Peer::consume_response(device, message) else {
+    let Some((peer, begins)) = Peer::consume_response(device, message, endpoint) else {
         dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
         return None;
     };
-    peer.endpoint.set(endpoint);
     dev_dbg_ratelimited!(
         device,
         "Receiving handshake response from peer {} ({})\n",
         peer.id,
         endpoint
     );
-    if peer.begin_session() {
+    if begins {
         peer.timers_session_derived();
         peer.timers_handshake_complete();
         // The first message that is sent confirms the session to the other side.

@@ -21,6 +21,7 @@ use crate::{
             Source, //
         },
         messages::{
+            HandshakeResponse,
             Macs,
             HANDSHAKE_DSCP, //
         }, //
@@ -60,9 +61,9 @@ impl Peer {
         let guard = rcu::Guard::new();
         if !self.handshake_may_be_sent() {
             if is_retry {
-                // A response was sent meanwhile, or the clocks differ by a tick. Arm the timer
-                // again: nothing else would retry.
-                self.timers_handshake_initiated();
+                // A response was sent meanwhile, or the clocks differ by a tick. Nothing else would
+                // retry.
+                self.timers_handshake_put_off();
             }
             return;
         }
@@ -78,6 +79,9 @@ impl Peer {
 
     fn send_handshake_initiation(self: &Arc<Self>) {
         if !self.handshake_may_be_sent() {
+            // A response was sent since the handshake was asked for. The session that it begins may
+            // never be confirmed.
+            self.timers_handshake_put_off();
             return;
         }
         self.handshake_is_sent();
@@ -110,28 +114,22 @@ impl Peer {
         self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
     }
 
-    /// Answers a handshake initiation that has just been consumed. Process context.
-    pub(crate) fn send_handshake_response(self: &Arc<Self>) {
-        self.handshake_is_sent();
+    /// Sends the answer to a handshake initiation that has just been consumed. Process context.
+    pub(crate) fn send_handshake_response(self: &Arc<Self>, mut message: HandshakeResponse) {
         dev_dbg_ratelimited!(
             self.device,
             "Sending handshake response to peer {} ({})\n",
             self.id,
             self.endpoint.shown()
         );
-        let Some(mut message) = self.create_response() else {
-            return;
-        };
         self.cookie
             .lock()
             .add_macs(&mut message, ktime::coarse_boottime_ns());
-        if self.begin_session() {
-            self.timers_session_derived();
-            self.timers_any_authenticated_packet_traversal();
-            self.timers_any_authenticated_packet_sent();
-            self.handshake_is_sent();
-            self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
-        }
+        self.timers_session_derived();
+        self.timers_any_authenticated_packet_traversal();
+        self.timers_any_authenticated_packet_sent();
+        self.handshake_is_sent();
+        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
     }
 }
 

@@ -17,22 +17,20 @@ use crate::{
     },
 };
 
-/// The handshake of a peer and the index that the other side answers to.
+/// The handshakes of a peer. The [protocol's part](noise::Handshake) says what lasts: only the
+/// initiation that waits for its response, which has an index of the device's table.
 pub(crate) struct HandshakeState {
-    /// The handshake.
+    /// The handshakes.
     pub(crate) noise: noise::Handshake,
-    /// The index, from the message that names it until the session begins.
-    pub(crate) index: Option<u32>,
-    /// The era in which the index was taken. This side draws its secrets for the keys afterwards.
+    /// The era in which this side drew the secrets of the pending initiation.
     pub(crate) era: Era,
 }
 
 impl HandshakeState {
-    /// A handshake that is not begun, with the peer that has this public key.
+    /// No handshake, with the peer that has this public key.
     pub(crate) fn new(public_key: &PublicKey) -> impl PinInit<Mutex<Wiped<Self>>> + '_ {
         let empty = Self {
             noise: noise::Handshake::zeroed(),
-            index: None,
             era: Era::now(),
         };
         let state = Init::<Self>::chain(empty, |state| {

@@ -308,10 +308,12 @@ impl Peer {
 
     /// Whether enough time has passed since the last handshake message to send an initiation.
     pub(crate) fn handshake_may_be_sent(&self) -> bool {
-        handshake_may_be_sent(
-            self.last_sent_handshake.load(Relaxed) as u64,
-            ktime::coarse_boottime_ns(),
-        )
+        handshake_may_be_sent(self.last_sent_handshake_ns(), ktime::coarse_boottime_ns())
+    }
+
+    /// When a handshake message was last sent: `ktime_get_coarse_boottime_ns()`.
+    pub(crate) fn last_sent_handshake_ns(&self) -> u64 {
+        self.last_sent_handshake.load(Relaxed) as u64
     }
 
     /// Notes that a handshake message is being sent.

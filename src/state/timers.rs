@@ -176,6 +176,18 @@ impl Peer {
         self.apply(decisions::handshake_initiated(jitter_msecs()));
     }
 
+    /// An initiation that is due has to wait, because a handshake message was sent lately. If
+    /// another try is due already, it stays.
+    pub(crate) fn timers_handshake_put_off(self: &Arc<Self>) {
+        if !self.timers.retransmit_handshake.is_pending() {
+            self.apply(decisions::handshake_put_off(
+                self.last_sent_handshake_ns(),
+                ktime::coarse_boottime_ns(),
+                jitter_msecs(),
+            ));
+        }
+    }
+
     /// Both sides are known to have the keys.
     pub(crate) fn timers_handshake_complete(self: &Arc<Self>) {
         self.apply(self.timers.state.handshake_complete());

@@ -109,36 +109,65 @@ fn timestamp(now: u64) -> Tai64n {
     Tai64n::from_unix((now / SECOND) as i64, (now % SECOND) as u32)
 }
 
-/// Lets `responder` take an initiation.
+/// An initiation of `side`, whose response names the index 1.
+fn initiate(side: &mut Side, now: u64) -> Option<HandshakeInitiation> {
+    side.handshake
+        .create_initiation(&side.identity, timestamp(now), 1)
+}
+
+/// Lets `responder` read an initiation, as far as that needs no answer.
+fn open<'a>(responder: &Side, message: &'a HandshakeInitiation) -> OpenedInitiation<'a> {
+    let mut opened = OpenedInitiation::new(message);
+    if opened.open(&responder.identity).is_some() {
+        responder.handshake.lend_static_static(&mut opened);
+        let _ = opened.authenticate();
+    }
+    opened
+}
+
+/// Lets `responder` answer an initiation with the index 2.
+fn answer(
+    responder: &mut Side,
+    message: &HandshakeInitiation,
+    now: u64,
+    finished: &mut Finished,
+) -> Result<HandshakeResponse, InitiationError> {
+    let mut opened = open(responder, message);
+    responder.handshake.answer(&mut opened, 2, now, finished)
+}
+
+/// [`answer`] for tests that need no session.
 fn consume(
     responder: &mut Side,
     message: &HandshakeInitiation,
     now: u64,
-) -> Result<(), InitiationError> {
-    let mut opened = OpenedInitiation::new(message);
-    if opened.open(&responder.identity).is_none() {
-        return Err(InitiationError::Invalid);
-    }
-    responder.handshake.consume_initiation(&mut opened, now)
+) -> Result<HandshakeResponse, InitiationError> {
+    answer(responder, message, now, &mut Finished::zeroed())
+}
+
+/// Lets `initiator` read and take a response.
+fn take(initiator: &mut Side, message: &HandshakeResponse, finished: &mut Finished) -> bool {
+    let mut opened = OpenedResponse::new(message);
+    initiator.handshake.lend_pending(&mut opened)
+        && opened.authenticate(&initiator.identity)
+        && initiator.handshake.take_response(&opened, finished)
+}
+
+/// [`take`] for tests that need no session.
+fn is_taken(initiator: &mut Side, message: &HandshakeResponse) -> bool {
+    take(initiator, message, &mut Finished::zeroed())
 }
 
 /// A whole handshake with the present keys. Returns the sessions of both ends if it succeeds.
 fn exchange(initiator: &mut Side, responder: &mut Side, now: u64) -> Option<[Session; 2]> {
-    let initiation =
-        initiator
-            .handshake
-            .create_initiation(&initiator.identity, timestamp(now), 1)?;
-    consume(responder, &initiation, now).ok()?;
-    let response = responder.handshake.create_response(2)?;
-    if !initiator
-        .handshake
-        .consume_response(&initiator.identity, &response)
-    {
+    let [mut ours, mut theirs] = [Finished::zeroed(), Finished::zeroed()];
+    let initiation = initiate(initiator, now)?;
+    let response = answer(responder, &initiation, now, &mut theirs).ok()?;
+    if !take(initiator, &response, &mut ours) {
         return None;
     }
     let mut sessions = [Session::zeroed(), Session::zeroed()];
-    let [ours, theirs] = &mut sessions;
-    (initiator.handshake.begin_session(ours, now) && responder.handshake.begin_session(theirs, now))
+    (ours.begin_session(&mut sessions[0], now) && theirs.begin_session(&mut sessions[1], now))
         .then_some(sessions)
 }
 
@@ -153,12 +182,12 @@ fn sessions_agree([ours, theirs]: &[Session; 2]) -> bool {
         && (ours.remote_index, theirs.remote_index) == (2, 1)
 }
 
-/// Whether nothing of a handshake is left.
+/// Whether no initiation is pending, and nothing of one is left.
 fn is_zeroed(handshake: &Handshake) -> bool {
-    handshake.state == State::Zeroed
-        && handshake.ephemeral_private.is_zero()
-        && handshake.symmetric.is_zero()
-        && handshake.remote_index == 0
+    handshake.pending_index().is_none()
+        && handshake.pending.index == 0
+        && handshake.pending.ephemeral_private.is_zero()
+        && handshake.pending.symmetric.is_zero()
 }
 
 /// `message` with one bit of byte `i` flipped.
@@ -216,25 +245,29 @@ mod cases {
 
             let mut opened = OpenedInitiation::new(&initiation);
             assert!(opened.open(&responder.identity) == Some(&PublicKey::new(INITIATOR_PUBLIC)));
-            assert!(responder
-                .handshake
-                .consume_initiation(&mut opened, START)
-                .is_ok());
+            responder.handshake.lend_static_static(&mut opened);
+            assert!(opened.authenticate());
+            assert!(responder.handshake.check_initiation(&opened, START).is_ok());
 
+            let [mut initiated, mut answered] = [Finished::zeroed(), Finished::zeroed()];
             let mut response = responder
                 .handshake
-                .create_response_with(&Secret::from_bytes(&RESPONDER_EPHEMERAL), 0x5566_7788)
-                .ok_or(EINVAL)?;
+                .answer_with(
+                    &Secret::from_bytes(&RESPONDER_EPHEMERAL),
+                    &mut opened,
+                    0x5566_7788,
+                    START,
+                    &mut answered,
+                )
+                .map_err(|_| EINVAL)?;
             Cookie::by_value(responder.handshake.remote_static()).add_macs(&mut response, START);
             assert!(response.as_bytes() == transcript.response);
 
-            assert!(initiator
-                .handshake
-                .consume_response(&initiator.identity, &response));
+            assert!(take(&mut initiator, &response, &mut initiated));
 
             let [mut ours, mut theirs] = [Session::zeroed(), Session::zeroed()];
-            assert!(initiator.handshake.begin_session(&mut ours, START));
-            assert!(responder.handshake.begin_session(&mut theirs, START));
+            assert!(initiated.begin_session(&mut ours, START));
+            assert!(answered.begin_session(&mut theirs, START));
             assert!(data_message(&ours, b"sixteen bytes it") == transcript.data);
             assert!(data_message(&theirs, b"") == transcript.keepalive);
         }
@@ -286,43 +319,32 @@ mod cases {
 
         // Changed on both sides while the initiation is under way: the new one counts.
         let now = START + 3 * SECOND;
-        let initiation = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(now), 1)
-            .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &initiation, now).is_ok());
+        let initiation = initiate(&mut a, now).ok_or(EINVAL)?;
         let other = Secret::from_bytes(&[9; 32]);
         a.handshake.set_preshared_key(&other);
         b.handshake.set_preshared_key(&other);
-        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
-        assert!(a.handshake.consume_response(&a.identity, &response));
+        let response = consume(&mut b, &initiation, now).map_err(|_| EINVAL)?;
+        assert!(is_taken(&mut a, &response));
         Ok(())
     }
 
     #[test]
     fn initiation_replay_is_refused() -> Result {
         let [mut a, mut b] = sides();
-        let old = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
-        let new = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START + SECOND), 1)
-            .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &new, START + SECOND).is_ok());
+        let old = initiate(&mut a, START).ok_or(EINVAL)?;
+        let new = initiate(&mut a, START + SECOND).ok_or(EINVAL)?;
+        let response = consume(&mut b, &new, START + SECOND).map_err(|_| EINVAL)?;
         for (replayed, now) in [(&new, 2), (&old, 3), (&new, 1_000_000)] {
             assert!(
-                consume(&mut b, replayed, START + now * SECOND) == Err(InitiationError::Replay)
+                consume(&mut b, replayed, START + now * SECOND).err()
+                    == Some(InitiationError::Replay)
             );
         }
-        // The initiation that was taken can still be answered.
-        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
-        assert!(a.handshake.consume_response(&a.identity, &response));
+        assert!(is_taken(&mut a, &response));
 
         // The end of a handshake does not make old ones good again.
         b.handshake.clear();
-        assert!(consume(&mut b, &new, START + 9 * SECOND) == Err(InitiationError::Replay));
+        assert!(consume(&mut b, &new, START + 9 * SECOND).err() == Some(InitiationError::Replay));
         Ok(())
     }
 
@@ -330,17 +352,13 @@ mod cases {
     fn initiation_flood_is_refused() -> Result {
         let [mut a, mut b] = sides();
         let interval = SECOND / INITIATIONS_PER_SECOND;
-        let first = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
+        let first = initiate(&mut a, START).ok_or(EINVAL)?;
         assert!(consume(&mut b, &first, START).is_ok());
-        let second = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START + SECOND), 1)
-            .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &second, START) == Err(InitiationError::Flood));
-        assert!(consume(&mut b, &second, START + interval - 1) == Err(InitiationError::Flood));
+        let second = initiate(&mut a, START + SECOND).ok_or(EINVAL)?;
+        assert!(consume(&mut b, &second, START).err() == Some(InitiationError::Flood));
+        assert!(
+            consume(&mut b, &second, START + interval - 1).err() == Some(InitiationError::Flood)
+        );
         // The refusal used up neither its timestamp nor the interval.
         assert!(consume(&mut b, &second, START + interval).is_ok());
         Ok(())
@@ -349,13 +367,13 @@ mod cases {
     #[test]
     fn forged_initiation_changes_nothing() -> Result {
         let [mut a, mut b] = sides();
-        let genuine = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
+        let genuine = initiate(&mut a, START).ok_or(EINVAL)?;
         // Every byte but the header and the index, which `mac1` alone covers, and the MACs.
         for i in 8..116 {
-            assert!(consume(&mut b, &flipped(&genuine, i), START) == Err(InitiationError::Invalid));
+            assert!(
+                consume(&mut b, &flipped(&genuine, i), START).err()
+                    == Some(InitiationError::Invalid)
+            );
             assert!(is_zeroed(&b.handshake));
         }
         assert!(consume(&mut b, &genuine, START).is_ok());
@@ -365,51 +383,52 @@ mod cases {
     #[test]
     fn forged_response_leaves_the_initiator_waiting() -> Result {
         let [mut a, mut b] = sides();
-        let initiation = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &initiation, START).is_ok());
-        let genuine = b.handshake.create_response(2).ok_or(EINVAL)?;
+        let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
+        let genuine = consume(&mut b, &initiation, START).map_err(|_| EINVAL)?;
         for i in 12..60 {
-            assert!(!a
-                .handshake
-                .consume_response(&a.identity, &flipped(&genuine, i)));
+            assert!(!is_taken(&mut a, &flipped(&genuine, i)));
         }
-        assert!(a.handshake.consume_response(&a.identity, &genuine));
+        assert!(is_taken(&mut a, &genuine));
         Ok(())
     }
 
     #[test]
     fn response_is_taken_once_and_for_the_latest_initiation() -> Result {
         let [mut a, mut b] = sides();
-        let older = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &older, START).is_ok());
-        let response_to_older = b.handshake.create_response(2).ok_or(EINVAL)?;
-        let newer = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START + SECOND), 1)
-            .ok_or(EINVAL)?;
-        assert!(!a
-            .handshake
-            .consume_response(&a.identity, &response_to_older));
-        assert!(consume(&mut b, &newer, START + SECOND).is_ok());
-        let response = b.handshake.create_response(3).ok_or(EINVAL)?;
-        assert!(a.handshake.consume_response(&a.identity, &response));
-        assert!(!a.handshake.consume_response(&a.identity, &response));
+        let older = initiate(&mut a, START).ok_or(EINVAL)?;
+        let response_to_older = consume(&mut b, &older, START).map_err(|_| EINVAL)?;
+        let newer = initiate(&mut a, START + SECOND).ok_or(EINVAL)?;
+        assert!(!is_taken(&mut a, &response_to_older));
+        let response = consume(&mut b, &newer, START + SECOND).map_err(|_| EINVAL)?;
+
+        // Read twice before it is taken: two workers may have a copy each.
+        let [mut first, mut second] = [&response; 2].map(OpenedResponse::new);
+        for opened in [&mut first, &mut second] {
+            assert!(a.handshake.lend_pending(opened));
+            assert!(opened.authenticate(&a.identity));
+            assert!(!opened.authenticate(&a.identity));
+        }
+        let mut finished = Finished::zeroed();
+        assert!(a.handshake.take_response(&first, &mut finished));
+        assert!(!a.handshake.take_response(&second, &mut Finished::zeroed()));
+        assert!(!is_taken(&mut a, &response));
+        assert!(is_zeroed(&a.handshake));
+
+        // Read before the initiation is replaced, and taken afterwards.
+        let older = initiate(&mut a, START + 2 * SECOND).ok_or(EINVAL)?;
+        let response = consume(&mut b, &older, START + 2 * SECOND).map_err(|_| EINVAL)?;
+        let mut opened = OpenedResponse::new(&response);
+        assert!(a.handshake.lend_pending(&mut opened) && opened.authenticate(&a.identity));
+        assert!(initiate(&mut a, START + 3 * SECOND).is_some());
+        assert!(!a.handshake.take_response(&opened, &mut finished));
+        assert_eq!(a.handshake.pending_index(), Some(1));
         Ok(())
     }
 
     #[test]
     fn initiation_is_for_its_responder_and_from_its_peer() -> Result {
         let [mut a, mut b] = sides();
-        let initiation = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
+        let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
 
         // Another responder cannot open it.
         let mut other = StaticIdentity::none();
@@ -418,7 +437,7 @@ mod cases {
 
         // Another peer's handshake does not take it.
         let mut wrong = side(&RESPONDER, other.public_key().ok_or(EINVAL)?.as_bytes());
-        assert!(consume(&mut wrong, &initiation, START) == Err(InitiationError::Invalid));
+        assert!(consume(&mut wrong, &initiation, START).err() == Some(InitiationError::Invalid));
 
         // Knowing the peer's public key is not enough: the impostor has another private key.
         let mut impostor = side(&[3; 32], &RESPONDER_PUBLIC);
@@ -428,15 +447,21 @@ mod cases {
             .handshake
             .create_initiation(&claimed, timestamp(START), 1)
             .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &forged, START) == Err(InitiationError::Invalid));
+        assert!(consume(&mut b, &forged, START).err() == Some(InitiationError::Invalid));
 
         // An opened initiation is good for one attempt.
-        let mut opened = OpenedInitiation::new(&initiation);
-        assert!(opened.open(&b.identity).is_some());
-        assert!(b.handshake.consume_initiation(&mut opened, START).is_ok());
+        let mut opened = open(&b, &initiation);
+        let mut finished = Finished::zeroed();
+        assert!(!opened.authenticate());
+        assert!(b
+            .handshake
+            .answer(&mut opened, 2, START, &mut finished)
+            .is_ok());
         assert!(
-            b.handshake.consume_initiation(&mut opened, START + SECOND)
-                == Err(InitiationError::Invalid)
+            b.handshake
+                .answer(&mut opened, 2, START + SECOND, &mut finished)
+                .err()
+                == Some(InitiationError::Invalid)
         );
         Ok(())
     }
@@ -444,19 +469,15 @@ mod cases {
     #[test]
     fn points_of_low_order_are_refused() -> Result {
         let [mut a, mut b] = sides();
-        let mut initiation = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
-        assert!(consume(&mut b, &initiation, START).is_ok());
-        let mut response = b.handshake.create_response(2).ok_or(EINVAL)?;
+        let mut initiation = initiate(&mut a, START).ok_or(EINVAL)?;
+        let mut response = consume(&mut b, &initiation, START).map_err(|_| EINVAL)?;
 
         initiation.unencrypted_ephemeral = LOW_ORDER;
         assert!(OpenedInitiation::new(&initiation)
             .open(&b.identity)
             .is_none());
         response.unencrypted_ephemeral = LOW_ORDER;
-        assert!(!a.handshake.consume_response(&a.identity, &response));
+        assert!(!is_taken(&mut a, &response));
 
         let mut to_low_order = side(&INITIATOR, &LOW_ORDER);
         assert!(to_low_order
@@ -470,16 +491,14 @@ mod cases {
     #[test]
     fn nothing_works_without_keys() -> Result {
         let [mut a, mut b] = sides();
-        let initiation = a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
+        let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
         let none = StaticIdentity::none();
 
         assert!(OpenedInitiation::new(&initiation).open(&none).is_none());
-        assert!(consume(&mut b, &initiation, START).is_ok());
-        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
-        assert!(!a.handshake.consume_response(&none, &response));
+        let response = consume(&mut b, &initiation, START).map_err(|_| EINVAL)?;
+        let mut opened = OpenedResponse::new(&response);
+        assert!(a.handshake.lend_pending(&mut opened));
+        assert!(!opened.authenticate(&none));
         assert!(a
             .handshake
             .create_initiation(&none, timestamp(START), 1)
@@ -488,12 +507,9 @@ mod cases {
         // Without the product of the static keys, neither side gets anywhere.
         let [mut a, mut b] = sides();
         b.handshake.precompute_static_static(&none);
-        assert!(consume(&mut b, &initiation, START) == Err(InitiationError::Invalid));
+        assert!(consume(&mut b, &initiation, START).err() == Some(InitiationError::Invalid));
         a.handshake.precompute_static_static(&none);
-        assert!(a
-            .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .is_none());
+        assert!(initiate(&mut a, START).is_none());
         Ok(())
     }
 
@@ -501,28 +517,76 @@ mod cases {
     fn steps_out_of_order_do_nothing() -> Result {
         let [mut a, mut b] = sides();
         let mut session = Session::zeroed();
-        assert!(!a.handshake.begin_session(&mut session, START));
-        assert!(b.handshake.create_response(2).is_none());
+        let mut finished = Finished::zeroed();
+        assert!(!finished.begin_session(&mut session, START));
 
-        let initiation = a
+        let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
+        assert!(!is_zeroed(&a.handshake) && !a.handshake.pending.symmetric.is_zero());
+
+        // Not opened, or opened without the product of the static keys.
+        let mut opened = OpenedInitiation::new(&initiation);
+        b.handshake.lend_static_static(&mut opened);
+        assert!(!opened.authenticate());
+        assert!(b
             .handshake
-            .create_initiation(&a.identity, timestamp(START), 1)
-            .ok_or(EINVAL)?;
-        assert!(!is_zeroed(&a.handshake) && !a.handshake.symmetric.is_zero());
-        assert!(!a.handshake.begin_session(&mut session, START));
-        assert!(a.handshake.create_response(2).is_none());
-        assert!(consume(&mut b, &initiation, START).is_ok());
-        assert!(!b.handshake.begin_session(&mut session, START));
-        let response = b.handshake.create_response(2).ok_or(EINVAL)?;
-        assert!(b.handshake.create_response(3).is_none());
-        assert!(session.sending.is_zero() && session.receiving.is_zero());
+            .answer(&mut opened, 2, START, &mut finished)
+            .is_err());
+        let mut opened = OpenedInitiation::new(&initiation);
+        assert!(opened.open(&b.identity).is_some());
+        assert!(b
+            .handshake
+            .answer(&mut opened, 2, START, &mut finished)
+            .is_err());
+        assert!(!opened.authenticate());
+        assert!(!finished.begin_session(&mut session, START));
 
-        assert!(b.handshake.begin_session(&mut session, START));
-        assert!(!b.handshake.begin_session(&mut session, START));
+        let response = answer(&mut b, &initiation, START, &mut finished).map_err(|_| EINVAL)?;
+        assert!(session.sending.is_zero() && session.receiving.is_zero());
+        assert!(finished.begin_session(&mut session, START));
+        assert!(!finished.begin_session(&mut Session::zeroed(), START));
+        assert!(finished.symmetric.is_zero());
+
+        // Not authenticated, or without the initiation.
+        let mut unread = OpenedResponse::new(&response);
+        assert!(!unread.authenticate(&a.identity));
+        assert!(a.handshake.lend_pending(&mut unread));
+        assert!(!a.handshake.take_response(&unread, &mut finished));
 
         a.handshake.clear();
         assert!(is_zeroed(&a.handshake));
-        assert!(!a.handshake.consume_response(&a.identity, &response));
+        assert!(!is_taken(&mut a, &response));
+        Ok(())
+    }
+
+    #[test]
+    fn initiations_that_cross_do_not_disturb_each_other() -> Result {
+        let [mut a, mut b] = sides();
+        let (from_a, from_b) = (initiate(&mut a, START), initiate(&mut b, START));
+        let (from_a, from_b) = (from_a.ok_or(EINVAL)?, from_b.ok_or(EINVAL)?);
+        let [mut answered_a, mut answered_b, mut initiated_a, mut initiated_b] =
+            [const { Finished::zeroed() }; 4];
+        let to_b = answer(&mut a, &from_b, START, &mut answered_a).map_err(|_| EINVAL)?;
+        let to_a = answer(&mut b, &from_a, START, &mut answered_b).map_err(|_| EINVAL)?;
+        assert!(!is_zeroed(&a.handshake) && !is_zeroed(&b.handshake));
+        assert!(take(&mut a, &to_a, &mut initiated_a) && take(&mut b, &to_b, &mut initiated_b));
+
+        for (ours, theirs) in [
+            (&mut initiated_a, &mut answered_b),
+            (&mut initiated_b, &mut answered_a),
+        ] {
+            let mut sessions = [Session::zeroed(), Session::zeroed()];
+            assert!(ours.begin_session(&mut sessions[0], START));
+            assert!(theirs.begin_session(&mut sessions[1], START));
+            assert!(sessions_agree(&sessions));
+            assert_eq!((sessions[0].order, sessions[1].order), (1, 2));
+        }
+
+        // Exactly one side wins.
+        assert!(a.handshake.wins_crossing(&a.identity) != b.handshake.wins_crossing(&b.identity));
+        assert_eq!(
+            a.handshake.wins_crossing(&a.identity),
+            INITIATOR_PUBLIC > RESPONDER_PUBLIC
+        );
         Ok(())
     }
 }

@@ -415,6 +415,30 @@ mod cases {
     }
 
     #[test]
+    fn initiation_that_is_put_off_is_sent_when_it_may_be() {
+        let armed = |last, now, jitter| match handshake_put_off(last, now, jitter) {
+            Change::Arm(Timer::RetransmitHandshake, msecs) => msecs,
+            _ => u32::MAX,
+        };
+        let last = 7 * SECOND;
+        assert_eq!(armed(last, last, 0), 5_000);
+        assert_eq!(armed(last, last + 3 * SECOND, 0), 2_000);
+        assert_eq!(armed(last, last + 3 * SECOND, 300), 2_300);
+        // Rounded up: the timer must not expire before the initiation may be sent.
+        assert_eq!(armed(last, last + 5 * SECOND - 1, 0), 1);
+        assert_eq!(armed(last, last + 5 * SECOND, 9), 9);
+        assert_eq!(armed(last, last + 60 * SECOND, 0), 0);
+        for now in (last..last + 6 * SECOND).step_by(77_777_777) {
+            let due = now + u64::from(armed(last, now, 0)) * (SECOND / 1000);
+            assert!(handshake_may_be_sent(last, due));
+        }
+        // Another clock of the same machine may be behind.
+        assert_eq!(armed(last, last - 1, 0), 5_000);
+        // Right after boot, "long ago" lies before it.
+        assert_eq!(armed(last_sent_long_ago(0), 0, 0), 0);
+    }
+
+    #[test]
     fn load_is_remembered_for_a_second() {
         assert!(is_still_under_load(SECOND, SECOND));
         assert!(is_still_under_load(SECOND, 2 * SECOND - 1));

@@ -25,8 +25,10 @@ use crate::{
             MessageType, //
         },
         noise::{
+            Finished,
             Handshake,
-            OpenedInitiation, //
+            OpenedInitiation,
+            OpenedResponse, //
         },
         tai64n::Tai64n, //
     }, //
@@ -83,7 +85,11 @@ pub fn messages(bytes: &[u8]) {
             assert!(!secret.has_valid_mac2(&message, &source));
             let mut opened = OpenedInitiation::new(&message);
             assert!(opened.open(&identity).is_none());
-            assert!(handshake.consume_initiation(&mut opened, NOW).is_err());
+            handshake.lend_static_static(&mut opened);
+            assert!(!opened.authenticate());
+            assert!(handshake
+                .answer(&mut opened, 2, NOW, &mut Finished::zeroed())
+                .is_err());
             let reply =
                 secret.create_reply(keys, message.sender_index.get(), &message.macs, &source);
             assert!(peer.consume_reply(&reply.unwrap(), NOW) == with_mac);
@@ -91,7 +97,12 @@ pub fn messages(bytes: &[u8]) {
         Some(MessageType::HandshakeResponse) => {
             let message: HandshakeResponse = parse(message, &mut peer, with_mac);
             assert!(keys.has_valid_mac1(&message) == with_mac);
-            assert!(!handshake.consume_response(&identity, &message));
+            let mut opened = OpenedResponse::new(&message);
+            let named = handshake.lend_pending(&mut opened);
+            assert_eq!(named, message.receiver_index.get() == 1);
+            assert!(!opened.authenticate(&identity));
+            assert!(!handshake.take_response(&opened, &mut Finished::zeroed()));
+            assert_eq!(handshake.pending_index(), Some(1));
         }
         Some(MessageType::HandshakeCookie) => {
             let reply = CookieReply::ref_from_bytes(message).unwrap();

@@ -18,7 +18,10 @@ use crate::{
             PublicKey,
             StaticIdentity, //
         },
-        keypairs::Slots,
+        keypairs::{
+            Ordered,
+            Slots, //
+        },
         limits::{
             NSEC_PER_SEC,
             REJECT_AFTER_TIME, //
@@ -32,8 +35,10 @@ use crate::{
             MessageType, //
         },
         noise::{
+            Finished,
             Handshake,
             OpenedInitiation,
+            OpenedResponse,
             Session, //
         },
         replay::ReplayWindow,
@@ -61,6 +66,12 @@ struct Keypair {
     window: RefCell<ReplayWindow>,
 }
 
+impl Ordered for Rc<Keypair> {
+    fn order(&self) -> u64 {
+        self.session.order
+    }
+}
+
 /// The object that has an index.
 enum Named {
     Handshake,
@@ -75,7 +86,6 @@ struct Side {
     cookie: Cookie,
     slots: Slots<Rc<Keypair>>,
     names: BTreeMap<u32, Named>,
-    handshake_index: Option<u32>,
     under_load: bool,
 }
 
@@ -88,7 +98,6 @@ impl Side {
             cookie: Cookie::zeroed(),
             slots: Slots::new(),
             names: BTreeMap::new(),
-            handshake_index: None,
             under_load: false,
             identity,
         };
@@ -104,6 +113,13 @@ impl Side {
             addr: [192, 0, 2, self.number as u8],
             port: [1, 2],
         }
+    }
+
+    fn clear_handshake(&mut self) {
+        if let Some(index) = self.handshake.pending_index() {
+            self.names.remove(&index);
+        }
+        self.handshake.clear();
     }
 
     fn forget(&mut self, displaced: impl IntoIterator<Item = Option<Rc<Keypair>>>) {
@@ -183,9 +199,7 @@ impl World {
             (self.now % NSEC_PER_SEC) as u32,
         );
         let side = &mut self.sides[from];
-        if let Some(old) = side.handshake_index.replace(index) {
-            side.names.remove(&old);
-        }
+        side.clear_handshake();
         side.names.insert(index, Named::Handshake);
         let Side {
             handshake,
@@ -199,12 +213,12 @@ impl World {
     }
 
     /// Begins the session of a finished handshake.
-    fn begin_session(&mut self, number: usize, local_index: u32) {
+    fn begin_session(&mut self, number: usize, local_index: u32, mut finished: Finished) {
         let now = self.now;
         let side = &mut self.sides[number];
         let mut session = Session::zeroed();
-        assert!(side.handshake.begin_session(&mut session, now));
-        assert!(!side.handshake.begin_session(&mut Session::zeroed(), now));
+        assert!(finished.begin_session(&mut session, now));
+        assert!(!finished.begin_session(&mut Session::zeroed(), now));
         let keys = [*session.sending.as_bytes(), *session.receiving.as_bytes()];
         assert_ne!(keys[0], keys[1]);
         if session.i_am_the_initiator {
@@ -222,9 +236,16 @@ impl World {
             counter: Cell::new(0),
             window: RefCell::new(ReplayWindow::new()),
         });
-        let displaced = side.slots.insert(keypair.clone(), initiator);
+        side.names
+            .insert(local_index, Named::Keypair(keypair.clone()));
+        let displaced = if initiator {
+            let wins = side.handshake.wins_crossing(&side.identity);
+            side.slots.insert_as_initiator(keypair, wins)
+        } else {
+            let [next] = side.slots.insert_as_responder(keypair);
+            [next, None]
+        };
         side.forget(displaced);
-        side.names.insert(local_index, Named::Keypair(keypair));
     }
 
     fn send_data(&mut self, from: usize, text: &[u8]) {
@@ -302,30 +323,26 @@ impl World {
         if !self.passes(datagram, &message, message.sender_index.get()) {
             return;
         }
+        let index = self.new_index();
         let side = &mut self.sides[datagram.to];
+        let pending = side.handshake.pending_index();
         let mut opened = OpenedInitiation::new(&message);
         assert!(opened.open(&side.identity) == Some(side.handshake.remote_static()));
-        if side
+        side.handshake.lend_static_static(&mut opened);
+        assert!(opened.authenticate());
+        let mut finished = Finished::zeroed();
+        let Ok(response) = side
             .handshake
-            .consume_initiation(&mut opened, self.now)
-            .is_err()
-        {
+            .answer(&mut opened, index, self.now, &mut finished)
+        else {
             return;
-        }
+        };
         assert!(
             self.taken.insert(datagram.bytes[..116].to_vec()),
             "a replay was taken"
         );
-        // It replaces the handshake that this side had begun itself.
-        if let Some(index) = side.handshake_index.take() {
-            side.names.remove(&index);
-        }
-        let index = self.new_index();
-        let response = self.sides[datagram.to]
-            .handshake
-            .create_response(index)
-            .unwrap();
-        self.begin_session(datagram.to, index);
+        assert_eq!(side.handshake.pending_index(), pending);
+        self.begin_session(datagram.to, index, finished);
         self.send(datagram.to, response);
     }
 
@@ -336,13 +353,17 @@ impl World {
         }
         let index = message.receiver_index.get();
         let side = &mut self.sides[datagram.to];
-        if !matches!(side.names.get(&index), Some(Named::Handshake))
-            || !side.handshake.consume_response(&side.identity, &message)
+        let mut opened = OpenedResponse::new(&message);
+        let mut finished = Finished::zeroed();
+        if !side.handshake.lend_pending(&mut opened)
+            || !opened.authenticate(&side.identity)
+            || !side.handshake.take_response(&opened, &mut finished)
         {
             return;
         }
-        assert_eq!(side.handshake_index.take(), Some(index));
-        self.begin_session(datagram.to, index);
+        assert!(matches!(side.names.get(&index), Some(Named::Handshake)));
+        assert!(side.handshake.pending_index().is_none());
+        self.begin_session(datagram.to, index, finished);
     }
 
     fn receive_cookie(&mut self, datagram: &Datagram) {
@@ -380,8 +401,8 @@ impl World {
             "not what was sent"
         );
         self.received += 1;
-        if let Some(displaced) = side.slots.confirm(|next| Rc::ptr_eq(next, &keypair)) {
-            side.forget(displaced);
+        if let Some(confirmed) = side.slots.confirm(|next| Rc::ptr_eq(next, &keypair)) {
+            side.forget(confirmed.displaced);
         }
     }
 
@@ -393,11 +414,12 @@ impl World {
                 side.slots.current(),
                 side.slots.next(),
             ];
-            let named = side
-                .names
-                .values()
-                .filter(|name| matches!(name, Named::Keypair(_)));
-            assert_eq!(slots.into_iter().flatten().count(), named.count());
+            let pending = side.handshake.pending_index();
+            let named = slots.into_iter().flatten().count() + pending.iter().count();
+            assert_eq!(side.names.len(), named);
+            if let Some(index) = pending {
+                assert!(matches!(side.names.get(&index), Some(Named::Handshake)));
+            }
             for keypair in slots.into_iter().flatten() {
                 let name = side.names.get(&keypair.local_index);
                 assert!(matches!(name, Some(Named::Keypair(named)) if Rc::ptr_eq(named, keypair)));
@@ -499,12 +521,9 @@ pub fn peers(bytes: &[u8]) {
                 }
                 4 => {
                     let side = &mut world.sides[side];
-                    side.handshake.clear();
+                    side.clear_handshake();
                     let displaced = side.slots.clear();
                     side.forget(displaced);
-                    if let Some(index) = side.handshake_index.take() {
-                        side.names.remove(&index);
-                    }
                 }
                 5 => world.now += REJECT_AFTER_TIME * NSEC_PER_SEC,
                 _ => world.now += (2 + at as u64) * NSEC_PER_SEC,
