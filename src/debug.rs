@@ -5,7 +5,7 @@
 /// A message about a device, if debug messages are on. Any context.
 ///
 /// The device is anything that has a `name()`, such as the
-/// [`Handle`](crate::linux::netdevice::Handle) of a network device. A handle keeps nothing alive:
+/// [`Handle`](crate::linux::engine::link::Handle) of a network device. A handle keeps nothing alive:
 /// once the device is gone, it has the last name.
 macro_rules! dev_dbg {
     ($device:expr, $($arg:tt)+) => {

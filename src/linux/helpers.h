@@ -82,7 +82,7 @@ u32 helper_cpumask_nth_online(u32 n);
 /* Returns whether debug messages are on. If so, prints args, a fmt::Arguments, if not null. */
 bool helper_debug(const void *args, bool ratelimited);
 
-/* route.rs, dst_cache.rs, udp_tunnel.rs */
+/* route.rs, ip.rs, udp_tunnel.rs */
 int helper_dst_ifindex(const struct dst_entry *dst);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);

@@ -88,7 +88,8 @@ pub(crate) trait Version: sealed::Sealed + Sized + 'static {
     ///
     /// # Safety
     ///
-    /// `net` must be alive, and RCU read-locked.
+    /// `net` must be alive, and RCU read-locked. The kernel must have this IP version: IPv6 may be
+    /// switched off at boot.
     unsafe fn has_addr(net: *mut bindings::net, addr: Self::RawAddr) -> bool;
 
     /// `ip_route_output_flow()` or `ip6_dst_lookup_flow()`: a route with a reference for the

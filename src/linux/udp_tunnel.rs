@@ -339,7 +339,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         slot.sk.store(sk, Release);
         // INVARIANT: The slot is for this socket, whose user data is about to be set to the pointer
         // that the receiver holds. The namespace is alive for the time of this function, and the
-        // slot is in `OPEN` on a successful return.
+        // slot is in `OPEN` on a successful return. `new_sock::<V>()` made a socket of the family
+        // `V::FAMILY`.
         let this = Self {
             slot,
             family: V::FAMILY,
@@ -391,7 +392,8 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ) -> Option<LiveSocket<'g>> {
         // INVARIANT: By the invariant of `Slot` the socket is open. If its namespace goes away, the
         // socket and the namespace stay until the end of this critical section. `self`, whose drop
-        // closes the socket, is borrowed for `'g`.
+        // closes the socket, is borrowed for `'g`. `family` is the socket's, by the invariant of
+        // `self`.
         NonNull::new(self.slot.sk.load(Acquire)).map(|sk| LiveSocket {
             sk,
             family: self.family,

@@ -144,6 +144,7 @@ impl<R: EncapReceive> Sockets<R> {
         }
         Some(Closing(Some(old)))
     }
+
     /// Runs `f` with the means to send from the device `netdev` with `fwmark`, in an RCU read-side
     /// critical section. `ENODEV` if the device is gone.
     pub(crate) fn with_sender<T>(

@@ -175,6 +175,7 @@ impl Segments {
             .copy_from_slice(header);
 
         // SAFETY: `len` bytes behind the data were unused, and a datagram has been written there.
+        // `len` was checked against `room()` above.
         unsafe { self.append(len) };
         Ok(())
     }
@@ -187,12 +188,13 @@ impl Segments {
     /// longer than [`Self::room`].
     unsafe fn append(&mut self, len: usize) {
         if self.linear {
-            // SAFETY: The buffer is ours. By the type invariant there is room for `len` bytes right
-            // behind its linear data.
+            // SAFETY: The buffer is ours. By the safety requirement there is room for `len` bytes
+            // right behind its linear data.
             unsafe { bindings::skb_put(self.skb.as_raw(), len as u32) };
         } else {
-            // SAFETY: The buffer is ours. By the type invariant the new datagram lies right behind
-            // the last fragment, in memory that the buffer already accounts for.
+            // SAFETY: The buffer is ours. By the type invariant the unused bytes lie right behind
+            // the last fragment, in memory that the buffer already accounts for. By the safety
+            // requirement there are `len` of them.
             unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
         }
         // INVARIANT: The new datagram is behind the others. If it is shorter, no other follows.

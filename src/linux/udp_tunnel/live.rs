@@ -74,9 +74,13 @@ impl LiveSocket<'_> {
     }
 
     /// Whether the source address of the flow is a usable address of some interface
-    /// (`inet_confirm_addr()`, `ipv6_chk_addr()`).
+    /// (`inet_confirm_addr()`, `ipv6_chk_addr()`). `false` if the socket has the other IP version.
     pub(crate) fn has_saddr<V: Version>(&self, flow: &Flow<V>) -> bool {
-        // SAFETY: By the type invariant the namespace is usable, and RCU read-locked.
+        if self.check::<V>().is_err() {
+            return false;
+        }
+        // SAFETY: By the type invariant the namespace is usable, and RCU read-locked. There is a
+        // socket of this IP version, so the kernel has it.
         unsafe { V::has_addr(self.net(), V::to_raw(flow.saddr())) }
     }
 
