@@ -99,19 +99,29 @@ impl Peer {
     /// Begins anew: forgets the pending initiation, ends sending with the present keypairs, and
     /// lets the next initiation be sent immediately.
     pub(crate) fn expire_current_keypairs(&self) {
-        self.clear_handshake();
+        {
+            // Under the lock, so that no keypair of a handshake that begins anew is among them.
+            let mut handshake = self.handshake.lock();
+            handshake.clear(&self.device);
+            self.keypairs.expire();
+        }
         self.reset_last_sent_handshake();
-        self.keypairs.expire();
     }
 
     /// Makes the first message of a handshake. Process context.
     ///
-    /// `ENOMEM`: there was no memory. `EAGAIN`: the machine is about to sleep. Both may pass by
-    /// themselves; other errors do not.
+    /// `EBUSY`: a handshake message was sent lately. `ENOMEM`: there was no memory. `EAGAIN`: the
+    /// machine is about to sleep. All three may pass by themselves; other errors do not.
     pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<HandshakeInitiation> {
         // Before the lock is taken: it may have to wait.
         random::wait_for_random_bytes()?;
         let mut handshake = self.handshake.lock();
+        // Under the lock, under which answers are made, too: an initiation that leaves right after
+        // an answer may arrive before it. Both sides would then elect different sessions.
+        if !self.handshake_may_be_sent() {
+            return Err(EBUSY);
+        }
+        self.handshake_is_sent();
         let identity = self.device.identity.get().ok_or(EINVAL)?;
         identity.public_key().ok_or(EINVAL)?;
         // Before the secrets are drawn.
@@ -184,6 +194,10 @@ impl Peer {
         let installed = peer.install(keypair, |keypair| {
             peer.keypairs.insert(&device.index_table, keypair, false);
         });
+        if installed {
+            // Under the lock: see `create_initiation()`.
+            peer.handshake_is_sent();
+        }
         drop(handshake);
         installed.then_some((peer, response))
     }
@@ -276,13 +290,14 @@ impl Peer {
     /// Begins anew with the new keys of the device. Process context.
     pub(crate) fn change_identity(&self, identity: &StaticIdentity) {
         {
-            // Under one lock, so that no handshake is begun with keys that do not belong together.
+            // Under one lock: a session that is made with the new keys is not among those that
+            // expire.
             let mut handshake = self.handshake.lock();
             handshake.noise.precompute_static_static(identity);
             handshake.clear(&self.device);
+            self.keypairs.expire();
         }
         self.reset_last_sent_handshake();
-        self.keypairs.expire();
     }
 
     /// Computes the shared secret of both sides' static keys anew. Process context.

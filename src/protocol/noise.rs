@@ -21,8 +21,9 @@
 //! Both sides may begin at the same time, so neither role may disturb the other. The only state
 //! that lasts is the *pending initiation*: this side's own, which waits for its response. The
 //! responder's side has none: [`Handshake::answer`] goes from the initiation to the keys of the
-//! session on local values. Only five events end the pending initiation: a valid response to it, a
-//! newer initiation, giving up, the zeroing of all keys, and a change of either identity.
+//! session on local values. No message of the peer ends the pending initiation but a valid response
+//! to it. Otherwise it lasts until this side makes a newer one or begins anew: its keys are zeroed,
+//! its identity has changed, its device is down, or the machine sleeps or was copied.
 //!
 //! So one crossing makes two sessions. [`Slots`](super::keypairs::Slots) elects one of them by the
 //! *order* of the messages that this side made, and by the public keys.
@@ -114,7 +115,7 @@ impl Pending {
 
 /// The handshakes of one peer: what is kept from one message to the next.
 ///
-/// A failed step changes nothing. Neither a forged message nor an initiation of the peer disturbs
+/// A message that is not authentic changes nothing. Neither does an initiation of the peer disturb
 /// the initiation that is pending.
 pub(crate) struct Handshake {
     remote_static: PublicKey,
@@ -408,15 +409,18 @@ impl Handshake {
     /// Takes an authentic response, which ends the pending initiation. The session may begin from
     /// `finished`.
     ///
-    /// Returns whether the response answers the initiation that is pending now. If not, nothing
-    /// changes.
+    /// Returns whether the response answers the initiation that is pending now, with the preshared
+    /// key of now. If not, nothing changes.
     #[must_use]
     pub(crate) fn take_response(
         &mut self,
         opened: &OpenedResponse<'_>,
         finished: &mut Finished,
     ) -> bool {
-        if !opened.is_authentic || opened.order != self.pending.order {
+        if !opened.is_authentic
+            || opened.order != self.pending.order
+            || !opened.preshared_key.ct_eq(&self.preshared_key)
+        {
             return false;
         }
         finished.symmetric.copy_from(&opened.symmetric);

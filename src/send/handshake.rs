@@ -78,30 +78,29 @@ impl Peer {
     }
 
     fn send_handshake_initiation(self: &Arc<Self>) {
-        if !self.handshake_may_be_sent() {
-            // A response was sent since the handshake was asked for. The session that it begins may
-            // never be confirmed.
-            self.timers_handshake_put_off();
-            return;
-        }
-        self.handshake_is_sent();
+        let mut message = match self.create_initiation() {
+            Ok(message) => message,
+            Err(error) => {
+                if error == EBUSY {
+                    // A response was sent since the handshake was asked for. The session that it
+                    // begins may never be confirmed.
+                    if !self.has_key() {
+                        self.timers_handshake_put_off();
+                    }
+                } else if error == ENOMEM || error == EAGAIN {
+                    // Treat it as an initiation that got lost: nothing else would retry for the
+                    // packets that wait.
+                    self.timers_handshake_initiated();
+                }
+                return;
+            }
+        };
         dev_dbg_ratelimited!(
             self.device,
             "Sending handshake initiation to peer {} ({})\n",
             self.id,
             self.endpoint.shown()
         );
-        let mut message = match self.create_initiation() {
-            Ok(message) => message,
-            Err(error) => {
-                // Treat it as an initiation that got lost: nothing else would retry for the packets
-                // that wait.
-                if error == ENOMEM || error == EAGAIN {
-                    self.timers_handshake_initiated();
-                }
-                return;
-            }
-        };
         self.cookie
             .lock()
             .add_macs(&mut message, ktime::coarse_boottime_ns());

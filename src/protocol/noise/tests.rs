@@ -414,9 +414,20 @@ mod cases {
         assert!(!is_taken(&mut a, &response));
         assert!(is_zeroed(&a.handshake));
 
+        // Read before the preshared key is changed, and taken afterwards.
+        let initiation = initiate(&mut a, START + 2 * SECOND).ok_or(EINVAL)?;
+        let response = consume(&mut b, &initiation, START + 2 * SECOND).map_err(|_| EINVAL)?;
+        let mut opened = OpenedResponse::new(&response);
+        assert!(a.handshake.lend_pending(&mut opened));
+        assert!(opened.authenticate(&a.identity));
+        a.handshake.set_preshared_key(&Secret::from_bytes(&[7; 32]));
+        assert!(!a.handshake.take_response(&opened, &mut Finished::zeroed()));
+        a.handshake.set_preshared_key(&Secret::zeroed());
+        assert!(a.handshake.take_response(&opened, &mut Finished::zeroed()));
+
         // Read before the initiation is replaced, and taken afterwards.
-        let older = initiate(&mut a, START + 2 * SECOND).ok_or(EINVAL)?;
-        let response = consume(&mut b, &older, START + 2 * SECOND).map_err(|_| EINVAL)?;
+        let older = initiate(&mut a, START + 3 * SECOND).ok_or(EINVAL)?;
+        let response = consume(&mut b, &older, START + 3 * SECOND).map_err(|_| EINVAL)?;
         let mut opened = OpenedResponse::new(&response);
         assert!(a.handshake.lend_pending(&mut opened) && opened.authenticate(&a.identity));
         assert!(initiate(&mut a, START + 3 * SECOND).is_some());
