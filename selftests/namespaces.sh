@@ -399,7 +399,7 @@ late_answer() {
 	counters a
 	# The case `nothing` shows that a response does come, and is taken from its new source.
 	for way in nothing down sleep; do
-		for ((i = 0; i < 20; i++)); do
+		for ((i = 0; i < 6; i++)); do
 			result=$(late_answer_after $way | tail -n 1)
 			[[ $result == unclear ]] || break
 		done
