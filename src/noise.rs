@@ -99,9 +99,16 @@ impl Peer {
     /// Begins anew: forgets the pending initiation, ends sending with the present keypairs, and
     /// lets the next initiation be sent immediately.
     pub(crate) fn expire_current_keypairs(&self) {
+        self.begin_anew(|_| {});
+    }
+
+    /// As [`Peer::expire_current_keypairs`], after `change`.
+    fn begin_anew(&self, change: impl FnOnce(&mut noise::Handshake)) {
         {
-            // Under the lock, so that no keypair of a handshake that begins anew is among them.
+            // Under one lock: a session that is made after the change is not among those that
+            // expire.
             let mut handshake = self.handshake.lock();
+            change(&mut handshake.noise);
             handshake.clear(&self.device);
             self.keypairs.expire();
         }
@@ -289,15 +296,7 @@ impl Peer {
 
     /// Begins anew with the new keys of the device. Process context.
     pub(crate) fn change_identity(&self, identity: &StaticIdentity) {
-        {
-            // Under one lock: a session that is made with the new keys is not among those that
-            // expire.
-            let mut handshake = self.handshake.lock();
-            handshake.noise.precompute_static_static(identity);
-            handshake.clear(&self.device);
-            self.keypairs.expire();
-        }
-        self.reset_last_sent_handshake();
+        self.begin_anew(|handshake| handshake.precompute_static_static(identity));
     }
 
     /// Computes the shared secret of both sides' static keys anew. Process context.
