@@ -9,6 +9,7 @@
 # drops.py has the reasons, and is the far end of the tunnel as well.
 #
 # guests: 1
+# clock: instructions
 # kernels: stock kasan
 # kasan: datagrams handshakes data window inner overflow removed
 

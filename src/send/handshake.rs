@@ -78,16 +78,26 @@ impl Peer {
     }
 
     fn send_handshake_initiation(self: &Arc<Self>) {
-        let mut message = match self.create_initiation() {
+        let made = self.create_initiation();
+        if made.as_ref().is_err_and(|error| *error == EBUSY) {
+            // A response was sent since the handshake was asked for. The session that it begins
+            // may never be confirmed.
+            if !self.has_key() {
+                self.timers_handshake_put_off();
+            }
+            return;
+        }
+        // The attempt is logged even if it fails, as one with an unusable public key does.
+        dev_dbg_ratelimited!(
+            self.device,
+            "Sending handshake initiation to peer {} ({})\n",
+            self.id,
+            self.endpoint.shown()
+        );
+        let mut message = match made {
             Ok(message) => message,
             Err(error) => {
-                if error == EBUSY {
-                    // A response was sent since the handshake was asked for. The session that it
-                    // begins may never be confirmed.
-                    if !self.has_key() {
-                        self.timers_handshake_put_off();
-                    }
-                } else if error == ENOMEM || error == EAGAIN {
+                if error == ENOMEM || error == EAGAIN {
                     // Treat it as an initiation that got lost: nothing else would retry for the
                     // packets that wait.
                     self.timers_handshake_initiated();
@@ -95,12 +105,6 @@ impl Peer {
                 return;
             }
         };
-        dev_dbg_ratelimited!(
-            self.device,
-            "Sending handshake initiation to peer {} ({})\n",
-            self.id,
-            self.endpoint.shown()
-        );
         self.cookie
             .lock()
             .add_macs(&mut message, ktime::coarse_boottime_ns());
