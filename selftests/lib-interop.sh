@@ -451,8 +451,8 @@ interop_tests() {
 				words+='side initiates'
 				# How much makes no difference to what is combined here: much is sent twice.
 				case $family$key$who in
-				4nonenear | 6pskfar) megabytes=20 ;;
-				*) megabytes=4 ;;
+				4nonenear | 6pskfar) megabytes=4 ;;
+				*) megabytes=2 ;;
 				esac
 				eval "combination_${family}_${key}_$who() {
 					combination $family $key $who $megabytes
