@@ -550,7 +550,7 @@ def queues():
     # A queueing discipline of the interface's own.
     flow = Flow("a", size=1000)
     ns("a", "tc", "qdisc", "add", "dev", "wg0", "root",
-       "tbf", "rate", "4mbit", "burst", "3000", "limit", "4000")
+       "tbf", "rate", "400kbit", "burst", "3000", "limit", "4000")
     flow.send(500)
 
     def lost(device):
@@ -570,7 +570,7 @@ def queues():
     flow.carries()
     counted = statistic("a", "tx_dropped")
     ns("a", "tc", "qdisc", "add", "dev", "eth0", "root",
-       "tbf", "rate", "4mbit", "burst", "3000", "limit", "5000")
+       "tbf", "rate", "1mbit", "burst", "3000", "limit", "5000")
     flow.send(500)
     flow.passes()
     dropped, outside = statistic("a", "tx_dropped") - counted, lost("eth0")
