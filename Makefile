@@ -36,7 +36,7 @@ test-debug: ## run the tests on kernels that look for mistakes: kasan and kcsan,
 		KERNEL=$$kernel scripts/test.sh $(TESTS) || status=1; done; exit $$status
 
 races: ## change everything under traffic for ten minutes, on a kernel that looks for mistakes
-	@KERNEL=kasan scripts/boot.sh --timeout 9000 -- env RACES=150 /selftests/races.sh
+	@KERNEL=kasan scripts/boot.sh --timeout 9000 -- env RACES=150 /selftests/robustness/races.sh
 
 mutants: ## break the module in one place at a time and see that the tests notice, or MUTANTS="NAME…"
 	@scripts/mutants.sh $(MUTANTS)

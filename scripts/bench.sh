@@ -131,14 +131,14 @@ rounds=${ROUNDS:-c rust go none rust c}
 [[ ${#count[@]} -eq 0 ]] ||
 	run_job measure --cpus 1 --clock instructions --append nokaslr \
 		--plugin "$plugin,out=$run/counts" \
-		-- env ROUNDS="$rounds" /selftests/bench.sh count "${count[@]}"
+		-- env ROUNDS="$rounds" /selftests/bench/bench.sh count "${count[@]}"
 # On an idle machine, which this needs, the kernel can measure the rate of the TSC, whose reading
 # costs next to nothing.
 for processor in max:avx2 qemu64:plain; do
 	[[ ${#time[@]} -eq 0 ]] ||
 		run_job measure --cpus 2 --processor "${processor%:*}" --append clocksource=tsc \
 			-- env ROUNDS="$rounds" PROCESSOR="${processor#*:}" \
-			/selftests/bench.sh time "${time[@]}"
+			/selftests/bench/bench.sh time "${time[@]}"
 done
 program report collect "$scripts/bench/classes" results.json messages counts "$(<"$kernel/version")"
 results=$cache/bench/$(date -u +%Y%m%d-%H%M%S).json

@@ -436,6 +436,18 @@ in_cargo() {
 		CARGO_HTTP_CAINFO="$cache/cargo/certificates" CARGO_TERM_COLOR=never "$@"
 }
 
+# selftest NAME: prints the path of the program NAME.sh, which is in selftests/ or in one of its
+# folders.
+selftest() {
+	local found
+	found=$(find "$tree/selftests" -maxdepth 2 -name "$1.sh" -perm -u+x)
+	[[ -n $found ]] || die "selftests/ has no program $1.sh"
+	printf '%s\n' "$found"
+}
+
+# in_guest FILE: prints the path that a program in selftests/ has in a guest.
+in_guest() { printf '/%s\n' "${1#"$tree/"}"; }
+
 # declared FILE NAME [DEFAULT]: prints the VALUE that a program in selftests/ declares in a comment
 # `# NAME: VALUE` at its top, or DEFAULT.
 declared() {

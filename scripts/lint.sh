@@ -95,7 +95,7 @@ ended() {
 
 # The scripts for guests split words on purpose, so only errors count there.
 scripts_are_sound() {
-	in_env "$tree" bash -c 'shellcheck -x -S style scripts/*.sh .ci/run packaging/*/{build,installed,load-own,*.postrm,post*.in} && shellcheck -s bash -x -S error selftests/*.sh'
+	in_env "$tree" bash -c 'shellcheck -x -S style scripts/*.sh .ci/run packaging/*/{build,installed,load-own,*.postrm,post*.in} && shellcheck -s bash -x -S error selftests/*.sh selftests/*/*.sh'
 }
 
 licensed() {

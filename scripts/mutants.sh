@@ -9,8 +9,8 @@
 #
 # A patch begins with a description of the mistake, and with lines that name the result:
 #
-#     Killed-by: FILE TEST…   these tests of selftests/FILE.sh have to fail, every one of them.
-#                             Several such lines name tests of several files
+#     Killed-by: FILE TEST…   these tests of the program FILE.sh in selftests/ have to fail,
+#                             every one of them. Several such lines name tests of several files
 #     Explained: WHY          no test can notice, for this reason: the mutant is only built
 #
 # A mutant is killed if it is loaded and all of its tests fail, or if its guest ends before they
@@ -53,16 +53,17 @@ pairs() {
 # Checks the words of a patch, so that a mistake in them is reported before anything is built.
 declare -A known=()
 check_words() {
-	local name=$1 file tests test
+	local name=$1 file path tests test
 	[[ -e $patches/$name.patch ]] || die "there is no $patches/$name.patch"
 	[[ -n $(said "$name" Killed-by)$(said "$name" Explained) ]] ||
 		die "$name.patch has neither a line \`Killed-by:\` nor a line \`Explained:\`"
 	while read -r file tests; do
 		[[ -n $file ]] || continue
-		[[ $(declared "$tree/selftests/$file.sh" guests) == 1 ]] ||
-			die "$name.patch: selftests/$file.sh is no test for a single guest"
+		path=$(selftest "$file")
+		[[ $(declared "$path" guests) == 1 ]] ||
+			die "$name.patch: $file.sh is no test for a single guest"
 		[[ -n ${known[$file]:-} ]] ||
-			known[$file]=" $("$tree/selftests/$file.sh" --list | cut -f 1 | xargs) "
+			known[$file]=" $("$path" --list | cut -f 1 | xargs) "
 		[[ -n $tests ]] || die "$name.patch names no test of $file"
 		for test in $tests; do
 			[[ ${known[$file]} == *" $test "* ]] ||
@@ -92,20 +93,21 @@ build() {
 # boot NAME FILE=TEST…: runs tests with $run/NAME.ko, in one guest for all files that need the same
 # kind of guest, and writes `FILE TEST ok|failed|missing` for each of them to $run/NAME.results.
 boot() {
-	local name=$1 pair file kind clock processors append status output=$cache/log/mutant-$1.log kinds=()
+	local name=$1 pair file path kind clock processors append status output=$cache/log/mutant-$1.log kinds=()
 	local -A tests=() memory=() commands=()
 	shift
 	for pair; do
 		tests[${pair%%=*}]+=" ${pair#*=}"
 	done
 	for file in "${!tests[@]}"; do
-		kind=$(declared "$tree/selftests/$file.sh" clock host)
-		kind+=" $(declared "$tree/selftests/$file.sh" processors 2)"
-		kind+=" $(declared "$tree/selftests/$file.sh" append)"
+		path=$(selftest "$file")
+		kind=$(declared "$path" clock host)
+		kind+=" $(declared "$path" processors 2)"
+		kind+=" $(declared "$path" append)"
 		[[ -n ${commands[$kind]:-} ]] || kinds+=("$kind")
-		commands[$kind]+="echo '# file $file'; /selftests/$file.sh${tests[$file]}; "
-		[[ $(declared "$tree/selftests/$file.sh" memory 1024) -le ${memory[$kind]:-0} ]] ||
-			memory[$kind]=$(declared "$tree/selftests/$file.sh" memory 1024)
+		commands[$kind]+="echo '# file $file'; $(in_guest "$path")${tests[$file]}; "
+		[[ $(declared "$path" memory 1024) -le ${memory[$kind]:-0} ]] ||
+			memory[$kind]=$(declared "$path" memory 1024)
 	done
 	: >"$output"
 	for kind in "${kinds[@]}"; do

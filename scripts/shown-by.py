@@ -9,9 +9,9 @@ A table whose last column is called "shown by" names tests there, in plain words
 
     netlink: family, permission; KUnit: wireguard_noise; `make lint`
 
-that is the tests `family` and `permission` of the program netlink.sh in selftests/, a KUnit suite,
-and a target of the Makefile. "netlink: all" names every test of a program. This script makes links
-of the names of programs and of suites. A name that does not exist is an error.
+that is the tests `family` and `permission` of the program netlink.sh in a folder of selftests/, a
+KUnit suite, and a target of the Makefile. "netlink: all" names every test of a program. This script
+makes links of the names of programs and of suites. A name that does not exist is an error.
 
 Tests that no row names are listed in docs/testing.md, between the comments "other tests" and "end
 of other tests". So a new test is always in the documents, and a document never names one that is

@@ -9,7 +9,8 @@
 #     lint        scripts/lint.sh
 #     test-host   scripts/test-host.sh
 #     demo        selftests/demo.sh, which passes or fails as a whole
-#     and every program in selftests/ that has a line `# guests: …`, by its name without .sh
+#     and every program in selftests/ and its folders that has a line `# guests: …`, by its name
+#     without its folder and without .sh
 #
 # A selftest runs in a guest of its own. It prints KTAP, and exits with 0 if it passes. Comments at
 # its top declare its needs:
@@ -46,9 +47,9 @@ begin "$@"
 declare -A files=()
 names=(build)
 [[ $KERNEL != stock ]] || names+=(lint test-host)
-for file in "$tree"/selftests/*; do
+for file in "$tree"/selftests/{,*/}*.sh; do
 	name=$(basename "$file" .sh)
-	[[ $name == demo || (-f $file && -x $file && -n $(declared "$file" guests)) ]] || continue
+	[[ $name == demo || (-x $file && -n $(declared "$file" guests)) ]] || continue
 	[[ " $(declared "$file" kernels stock) " == *" $KERNEL "* ]] || continue
 	names+=("$name")
 	files[$name]=$file
@@ -108,7 +109,7 @@ count() {
 # Prints the lines of a console with which the kernel reports a mistake. Stalls are left out: on a
 # busy machine they mean nothing, and a guest that does stall is not done in time.
 complaints() {
-	awk -f "$tree/selftests/kcsan.awk" "$1" |
+	awk -f "$tree/selftests/lib/kcsan.awk" "$1" |
 		grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: |kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|panicked at' |
 		grep -av 'soft lockup' | head -n 5
 }
@@ -187,7 +188,7 @@ guest() {
 	*) module=${MODULE:-$(declared "$file" module rust)} ;;
 	esac
 	[[ -z $side ]] || link=(--link "$run/$name-link:$side")
-	command=("/selftests/${file##*/}" ${side:+"$side"})
+	command=("$(in_guest "$file")" ${side:+"$side"})
 	read -ra some <<<"$(declared "$file" "$KERNEL")"
 	command+=("${some[@]}")
 	# The demonstration prints text for people: wrap it in KTAP.

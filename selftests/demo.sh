@@ -5,7 +5,7 @@
 # shows that it carries traffic. Exits non-zero if a check fails. (`make demo` boots a guest and
 # runs it there.)
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib/lib.sh"
 NS=demo-
 export WG_HIDE_KEYS=always
 trap ns_del_all EXIT

@@ -9,7 +9,7 @@
 # append: kunit.enable=1 kunit.autorun=1
 # timeout: 120
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib/lib.sh"
 
 dmesg -C
 if ! insmod "$KO"; then

@@ -5,7 +5,7 @@
 # by itself, and its own one where it does not accept ours or has it no more. scripts/test-deb.sh
 # runs it.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/lib/lib.sh"
 
 UPDATES=/usr/lib/modules/$(uname -r)/updates
 

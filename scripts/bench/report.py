@@ -2,7 +2,7 @@
 """Makes tables of the measurements of a guest.
 
     report.py collect CLASSES OUT MESSAGES COUNTS KERNEL
-                                    joins the output of selftests/bench.sh (MESSAGES) with the
+                                    joins the output of selftests/bench/bench.sh (MESSAGES) with the
                                     plugin's COUNTS, and writes the results to OUT, as JSON
     report.py join OUT FILE…        joins several files of results
     report.py table FILE [profile]  prints a file of results as tables

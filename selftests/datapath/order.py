@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Sends one flow through a tunnel from one CPU after another, and counts packets that arrive late.
+
+order.py flow COUNT     sends UDP packets from namespace a to 10.8.0.2 in b, in bursts of all sizes
+                        and with pauses; fails if one arrives after a later one
+order.py outside FILE   fails if a data message comes after a later one in FILE, the capture outside
+                        at the receiver
+"""
+
+import os
+import random
+import select
+import socket
+import struct
+import sys
+import time
+
+from wgtest import wire
+from wgtest.tunnel import inside
+
+SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
+SIZE = 100
+# The packets under way at most, so that no queue is full.
+WINDOW = 500
+
+
+class Receiver:
+    def __init__(self):
+        with inside("b"):
+            self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.setsockopt(socket.SOL_SOCKET, wire.SO_RCVBUFFORCE, 1 << 25)
+        self.sock.setsockopt(SOL_UDP, UDP_GRO, 1)
+        self.sock.bind(("10.8.0.2", 5555))
+        self.sock.setblocking(False)
+        self.last, self.count, self.late = -1, 0, 0
+
+    def receive(self):
+        """Reads and counts all packets that have come."""
+        try:
+            while True:
+                data = self.sock.recv(1 << 16)
+                for number, in struct.iter_unpack(f">I{SIZE - 4}x", data):
+                    self.late += number < self.last
+                    self.last = max(self.last, number)
+                    self.count += 1
+        except BlockingIOError:
+            pass
+
+    def wait(self, expected):
+        """Waits until `expected` packets have come, or none has for 2 s. Returns how many are
+        lost."""
+        self.receive()
+        while self.count < expected:
+            if not select.select([self.sock], [], [], 2)[0]:
+                return expected - self.count
+            self.receive()
+        return 0
+
+
+def flow(total):
+    choice = random.Random(1)
+    cpus = sorted(os.sched_getaffinity(0))
+    receiver = Receiver()
+    with inside("a"):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # Not connected: a connected socket keeps to one queue by itself.
+    sender.bind(("10.8.0.1", 5555))
+    sender.setsockopt(SOL_UDP, UDP_SEGMENT, SIZE)
+    sender.setsockopt(socket.SOL_SOCKET, wire.SO_SNDBUFFORCE, 1 << 24)
+    to, sent, lost, moves = ("10.8.0.2", 5555), 0, 0, 0
+    while sent < total:
+        os.sched_setaffinity(0, [choice.choice(cpus)])
+        moves += 1
+        kind, count = choice.random(), 1
+        if kind < 0.35:
+            count = choice.randint(1, 2)
+        elif kind < 0.7:
+            count = choice.randint(3, 31)
+        for _ in range(count):
+            together = 1 if kind < 0.7 else choice.randint(32, 60)
+            numbers = range(sent, sent + together)
+            sender.sendto(b"".join(struct.pack(f">I{SIZE - 4}x", number) for number in numbers), to)
+            sent += together
+        pause = choice.random()
+        if pause < 0.4:
+            time.sleep(0.15 if pause < 0.01 else 0.03 if pause < 0.05 else
+                       0.005 if pause < 0.2 else 0.001)
+        lost += receiver.wait(sent - lost - WINDOW)
+    lost += receiver.wait(sent - lost)
+    print(f"NOTE: of {sent} packets, sent from one CPU after another with {moves} moves, "
+          f"{receiver.count} arrived inside, {receiver.late} late")
+    assert receiver.count >= 0.9 * sent
+    assert receiver.late == 0
+
+
+def outside(name):
+    # The counters of a session begin with 0, and those of an aggregate are consecutive.
+    last, count, late, sessions = -1, 0, 0, []
+    for packet in wire.packets(name):
+        payload = wire.split(packet)[4]
+        if payload[8:12] != b"\4\0\0\0":
+            continue
+        index, counter = struct.unpack_from("<IQ", payload, 12)
+        if index not in sessions:
+            sessions.append(index)
+            last = -1
+        count += 1
+        late += index != sessions[-1] or counter < last
+        last = max(last, counter)
+    print(f"NOTE: outside {count} packets were seen, {late} of them late")
+    assert count > 100
+    assert late == 0
+
+
+if __name__ == "__main__":
+    {"flow": lambda count: flow(int(count)), "outside": outside}[sys.argv[1]](*sys.argv[2:])

@@ -1,0 +1,74 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The datagrams of one flow leave a tunnel in the order in which they were sent, whichever CPUs the
+# sender runs on. The device outside has a queue for each CPU, and so keeps only the order of
+# packets that one CPU sends.
+#
+# order.py sends from one CPU after another, and counts the datagrams that arrive late. $DATAGRAMS
+# is the number sent (default: 20,000).
+#
+# guests: 1
+# processors: 8
+# clock: instructions
+# timeout: 300
+# memory: 1024
+
+. "$(dirname "$0")/../lib/lib.sh"
+
+: "${DATAGRAMS:=20000}"
+CPUS=$(nproc)
+
+# pair_queues: makes a tunnel over devices that have a queue for each CPU. The interfaces are wg0
+# (a) and wg1 (b).
+pair_queues() {
+	local n o i
+	declare -A device=([a]=wg0 [b]=wg1)
+	ns_add a b
+	ip link add eth0 netns ${NS}a numtxqueues $CPUS numrxqueues $CPUS type veth \
+		peer name eth0 netns ${NS}b numtxqueues $CPUS numrxqueues $CPUS
+	keys a b
+	for n in a b; do
+		o=${OTHER[$n]}
+		ipn $n addr add 10.9.0.${NUM[$n]}/24 dev eth0
+		ipn $n link set eth0 up
+		# On a device with a single queue there is nothing to choose, and this write would
+		# fail.
+		for ((i = 0; i < CPUS; i++)); do
+			ns $n bash -c \
+				"printf '%x' $((1 << i)) > /sys/class/net/eth0/queues/tx-$i/xps_cpus"
+		done
+		ipn $n link add ${device[$n]} type wireguard
+		ipn $n addr add 10.8.0.${NUM[$n]}/24 dev ${device[$n]}
+		ns $n wg set ${device[$n]} private-key <(echo "${KEY[$n]}") listen-port $PORT \
+			peer "${PUB[$o]}" allowed-ips 10.8.0.${NUM[$o]}/32 \
+			endpoint 10.9.0.${NUM[$o]}:$PORT
+		ipn $n link set ${device[$n]} up
+	done
+	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.0.2
+}
+
+# in_order: sends, and checks two orders: first that of the messages outside, which the sender
+# makes, then that of the datagrams inside.
+in_order() {
+	local status=0
+	capture b /tmp/outside -s 80 -B 65536 "udp dst port $PORT and src 10.9.0.1"
+	python3 "$HERE/order.py" flow $DATAGRAMS || status=$?
+	capture_end
+	python3 "$HERE/order.py" outside /tmp/outside
+	return $status
+}
+
+t queues 'datagrams stay in order when each CPU has a queue outside with another delay'
+queues() {
+	local i
+	pair_queues
+	ns a tc qdisc replace dev eth0 root handle 1: mq
+	for ((i = 0; i < CPUS; i++)); do
+		ns a tc qdisc replace dev eth0 parent 1:$(printf %x $((i + 1))) \
+			netem limit 100000 delay $((i * 2))ms
+	done
+	in_order
+}
+
+run "$@"
