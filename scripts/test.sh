@@ -63,8 +63,10 @@ done
 export SAY='# '
 # A test may take this many times as long as on a quick machine. A kernel that looks for mistakes is
 # slow.
+# shellcheck source=selftests/lib/slow.sh
+. "$tree/selftests/lib/slow.sh"
 patience=3
-[[ $KERNEL == stock ]] || patience=10
+[[ $KERNEL == stock ]] || patience=$((patience * DEBUG_SLOW))
 scratch run
 passed=0 failed=0 number=0
 
@@ -106,13 +108,8 @@ count() {
 	}' "$1"
 }
 
-# Prints the lines of a console with which the kernel reports a mistake. Stalls are left out: on a
-# busy machine they mean nothing, and a guest that does stall is not done in time.
-complaints() {
-	awk -f "$tree/selftests/lib/kcsan.awk" "$1" |
-		grep -aE 'BUG: |WARNING: |Oops|refcount_t: |UBSAN: |KASAN: |KCSAN: |KFENCE: |ODEBUG: |kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|panicked at' |
-		grep -av 'soft lockup' | head -n 5
-}
+# Prints the first lines of a console with which the kernel reports a mistake.
+complaints() { awk -f "$tree/selftests/lib/complaints.awk" "$1" | head -n 5; }
 
 # report FILE COMMAND…: runs COMMAND, keeps its output in FILE and shows it as the inner part of a
 # KTAP report.

@@ -15,17 +15,20 @@
 set -u
 export LANG=C LC_ALL=C WG_HIDE_KEYS=never
 : "${WG_MODULE:=c}"
-# How many times slower than the stock kernel a debug kernel is (KCSAN, kmemleak).
-SLOW=1
 KCSAN=/sys/kernel/debug/kcsan
 LEAKS=/sys/kernel/debug/kmemleak
-[[ ! -e $KCSAN && ! -e $LEAKS ]] || SLOW=5
 SELF=$(realpath "${BASH_SOURCE[-1]}")
 HERE=$(dirname "$SELF")	# where the test and its own files are
 LIB=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 export PYTHONPATH=$LIB	# has the package wgtest
+. "$LIB/slow.sh"
+# How many times slower than the stock kernel this kernel is.
+export SLOW=1
+[[ ! -e $KCSAN && ! -e $LEAKS ]] || SLOW=$DEBUG_SLOW
 KO=/root/wireguard.ko
-KTAP_HELPERS=${KTAP_HELPERS:-/selftests-upstream/kselftest/ktap_helpers.sh}
+# Those of the kselftest that this was installed with, or those that a guest of the lab has.
+KTAP_HELPERS=$LIB/../../kselftest/ktap_helpers.sh
+[[ -e $KTAP_HELPERS ]] || KTAP_HELPERS=/selftests-upstream/kselftest/ktap_helpers.sh
 NS=wgt-
 LIMIT=$((${LIMIT:-600} * SLOW))	# seconds that one test may take
 
@@ -111,7 +114,7 @@ module_debug() {
 
 # Fails if the kernel has complained about anything since boot, and shows the complaint.
 kernel_silent() {
-	! dmesg | awk -f "$LIB/kcsan.awk" | grep -E 'WARNING:|BUG:|BUG |Oops|Call Trace|UBSAN:|ODEBUG:|kmemleak: [0-9]|INFO: trying|rust_kernel: panicked|unregister_netdevice: waiting|refcount_t|detected stall|self-detected|soft lockup|hung_task|blocked for more than' -A 25
+	! dmesg | awk -f "$LIB/complaints.awk" -v stalls=1 -v after=25 | grep .
 }
 
 # For a kernel with kmemleak: unloads the module, and fails if memory is left that nothing points
