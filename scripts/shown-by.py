@@ -47,7 +47,8 @@ class Tests:
         # Program -> its file, and its tests with their descriptions.
         self.files, self.programs, self.suites = {}, {}, {}
         for file in sorted((TREE / "selftests").rglob("*.sh")):
-            if not os.access(file, os.X_OK) or not re.search(r'\brun "\$@"', file.read_text()):
+            if not os.access(file, os.X_OK) or not re.search(r'\b(run|with_partner .*) "\$@"',
+                                                             file.read_text()):
                 continue
             done = subprocess.run([file, "--list"], capture_output=True, text=True, timeout=60,
                                   stdin=subprocess.DEVNULL)

@@ -14,27 +14,12 @@
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/guests.sh"
 
-OTHER_PORT=17
 DISK=/dev/ram0
 
-# up ADDRESS OUTER-ADDRESS: sets the network card up.
-up() {
-	local dev
-	dev=$(link $1) && ip addr add $2/24 dev "$dev"
+partner() {
+	ip route add 10.7.0.0/24 via 10.9.0.1 &&
+		python3 $HERE/hibernation.py peer $CONTROL_B $OTHER_PORT
 }
-
-if [[ ${1:-} == b ]]; then
-	echo 'KTAP version 1'
-	echo '1..1'
-	if up $CONTROL_B 10.9.0.2 && ip route add 10.7.0.0/24 via 10.9.0.1 &&
-		python3 $HERE/hibernation.py peer $CONTROL_B $OTHER_PORT > /tmp/peer.log 2>&1; then
-		echo 'ok 1 the other guest has been the peer'
-		exit 0
-	fi
-	tail -n 40 /tmp/peer.log | sed 's/^/# /'
-	echo 'not ok 1 the other guest has been the peer'
-	exit 1
-fi
 
 ask() { python3 $HERE/hibernation.py ask $CONTROL_B $OTHER_PORT "$@"; }
 # arrived messages|sessions|doubled: how many messages, sessions or doubled counters the peer has
@@ -71,15 +56,6 @@ counters() {
 	ip link del wg0
 }
 
-case ${1:-} in
-a)	shift
-	up $CONTROL_A 10.9.0.1 || { echo 'Bail out! no link to the other guest'; exit 1; }
-	WAIT=300 wait_for 'the other guest is ready' eval ": > /dev/tcp/$CONTROL_B/$OTHER_PORT" ||
-		{ echo 'Bail out! the other guest does not answer'; exit 1; }
-	status=0
-	(run "$@") || status=$?
-	ask quit
-	exit $status ;;
---one | --list)	run "$@" ;;
-*)	echo "usage: $0 a|b" >&2; exit 2 ;;
-esac
+dismiss() { ask quit; }
+
+with_partner 'the other guest has been the peer' "$@"

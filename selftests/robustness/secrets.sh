@@ -13,26 +13,8 @@
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/guests.sh"
 
-OTHER_PORT=17
-
-# up ADDRESS OUTER-ADDRESS: sets the network card up.
-up() {
-	local dev
-	dev=$(link $1) && ip addr add $2/24 dev "$dev"
-}
-
-if [[ ${1:-} == b ]]; then
-	echo 'KTAP version 1'
-	echo '1..1'
-	if up $CONTROL_B 10.9.0.2 &&
-		python3 $HERE/keysearch.py far $CONTROL_B > /tmp/far.log 2>&1; then
-		echo 'ok 1 the other guest has been all the peers'
-		exit 0
-	fi
-	tail -n 40 /tmp/far.log | sed 's/^/# /'
-	echo 'not ok 1 the other guest has been all the peers'
-	exit 1
-fi
+partner() { python3 $HERE/keysearch.py far $CONTROL_B; }
+dismiss() { printf q > /dev/tcp/$CONTROL_B/$OTHER_PORT; }
 
 # searched: does all the searches, once: while the objects exist, after some have gone, and after
 # the module has been unloaded.
@@ -63,15 +45,4 @@ traces() { show trace; }
 t devices 'so are private keys of interfaces'
 devices() { show device; }
 
-case ${1:-} in
-a)	shift
-	up $CONTROL_A 10.9.0.1 || { echo 'Bail out! no link to the other guest'; exit 1; }
-	WAIT=300 wait_for 'the other guest is ready' eval ": > /dev/tcp/$CONTROL_B/$OTHER_PORT" ||
-		{ echo 'Bail out! the other guest does not answer'; exit 1; }
-	status=0
-	(run "$@") || status=$?
-	printf q > /dev/tcp/$CONTROL_B/$OTHER_PORT
-	exit $status ;;
---one | --list)	run "$@" ;;
-*)	echo "usage: $0 a|b" >&2; exit 2 ;;
-esac
+with_partner 'the other guest has been all the peers' "$@"
