@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What the kernel calls: the operations of the network device. This folder names the way in and
-//! out. What happens on the way is in [`send`](crate::send) and [`receive`](crate::receive).
+//! out. What happens on the way is in [`send`](crate::send) and [`receive`].
 
 use kernel::{
     list::ListArc,

@@ -3,7 +3,7 @@
 //! Resizable hash tables that are read under RCU.
 //!
 //! [`RhashTable`] maps keys of a fixed size to values. It allocates and owns its entries. Readers
-//! find a value under [`rcu::Guard`](Guard) without a lock or a reference; a removed value is
+//! find a value under [`rcu::Guard`] without a lock or a reference; a removed value is
 //! dropped one grace period later. When an entry is freed, its key and its value are wiped.
 //!
 //! Keys are hashed with SipHash, so an attacker may choose them: without the secret key of the hash

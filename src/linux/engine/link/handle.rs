@@ -39,7 +39,7 @@ struct Link {
     napis: NapiSet,
 }
 
-/// A revocable reference to a device of a [`Driver`], and to the device's NAPIs.
+/// A revocable reference to a device of a [`Driver`](super::Driver), and to its NAPIs.
 ///
 /// It does not keep the device alive. The device may go away at any time; [`Handle::get`] returns
 /// `None` from then on.
@@ -96,8 +96,8 @@ impl Handle {
 
     /// Whether the device still exists and is running: [`NetDevice::is_running`]. Any context.
     ///
-    /// When [`Driver::stop`] is called, every read-side critical section in which this returned
-    /// true has ended.
+    /// When [`stop`](super::Driver::stop) is called, every read-side critical section in which this
+    /// returned true has ended.
     #[inline]
     pub(crate) fn is_running(&self, guard: &rcu::Guard) -> bool {
         self.get(guard).is_some_and(NetDevice::is_running)
@@ -121,7 +121,7 @@ impl Handle {
         Some(unsafe { NetDevice::from_raw(dev) })
     }
 
-    /// `napi_schedule()`: has [`Driver::poll`] called for the current CPU's NAPI.
+    /// `napi_schedule()`: has [`poll`](super::Driver::poll) called for the current CPU's NAPI.
     ///
     /// If the NAPI is already running, on any CPU, it runs once more afterwards. Does nothing if
     /// the device is not registered yet or is gone. The NAPI runs no later than when bottom halves
