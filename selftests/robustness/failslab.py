@@ -26,13 +26,13 @@ from wgtest import wgnl
 from wgtest.failing import DEBUG, EVERYTHING, NO_MEMORY, Faults, Nth, each, symbol
 from wgtest.loopback import Log
 from wgtest.machine import until
+from wgtest.rtnl import (IFF_UP, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINKINFO, IFLA_NET_NS_FD,
+                         RTM_DELLINK, RTM_NEWLINK)
 from wgtest.tunnel import PORT, inside, run
 from wgtest.wgnl import attr, nest, u16, u32
 
 KO = "/root/wireguard.ko"
-RTM_NEWLINK, RTM_DELLINK, NLM_F_CREATE, NLM_F_EXCL = 16, 17, 0x400, 0x200
-IFLA_IFNAME, IFLA_LINKINFO, IFLA_INFO_KIND, IFLA_NET_NS_FD = 3, 18, 1, 28
-IFF_UP = 1
+NLM_F_CREATE, NLM_F_EXCL = 0x400, 0x200
 
 
 def key(number):
