@@ -3,10 +3,11 @@
 # Usage: scripts/lint.sh
 #
 # Checks this source tree with the tools of the build environment, and prints the results in KTAP:
-# rustfmt and clippy with the kernel's settings, the C compiler's warnings, checkpatch on the C
-# files, that nothing in the module can panic, where `unsafe` is, that the files of src/ keep to
-# their layers, how the module ends, licence lines, what shellcheck says of the scripts, the width
-# and the words of comments, that the documents name the tests and files that are there, and the
+# rustfmt and clippy with the kernel's settings, the C compiler's warnings, checkpatch and sparse on
+# the C files, rustdoc, that nothing in the module can panic, where `unsafe` is, that the files of
+# src/ keep to their layers, how the module ends, licence lines, what shellcheck says of the
+# scripts, the spelling, the width and the words of comments, that the tests share lib/ alone and
+# that kselftest installs them, that the documents name the tests and files that are there, and the
 # version.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
@@ -20,7 +21,23 @@ call env buildenv.sh
 use_part "$env"
 use_part "$kernel"
 
+# Not in the build environment, because every part that is made with it is made anew when it changes:
+# the debug kernels, too.
+unpack_checkers() {
+	in_env "$part" apt-get download codespell sparse || return
+	local deb
+	for deb in "$part"/*.deb; do
+		in_env "$part" dpkg-deb -x "$deb" "$part" || return
+	done
+	rm -f "$part"/*.deb
+}
+
 start_log "lint-$target"
+if part_begin checkers trixie "$(mirror) $(declare -f unpack_checkers)"; then
+	step "unpacking codespell and sparse" unpack_checkers
+	part_end
+fi
+checkers=$part
 work_begin "lint-$target" "$kernel"
 mapfile -t rust < <(cd "$work" && find src -name '*.rs' ! -name '*_generated.rs' | sort)
 mapfile -t host < <(cd "$work" && find tests-host -name '*.rs' | sort)
@@ -64,6 +81,35 @@ checkpatched() {
 	in_env "$work" perl "$kernel/source/scripts/checkpatch.pl" --no-tree --root="$kernel/source" \
 		--quiet --show-types --strict --max-line-length=100 \
 		--ignore VSPRINTF_POINTER_EXTENSION --file "${files[@]}"
+}
+
+# sparse, with the flags that the build has written down for each file. `make C=2` refuses a sparse
+# that does not know __typeof_unqual__. Of version.c it says only that it cannot evaluate the macros
+# of MODULE_INFO().
+sparse_is_silent() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	in_env "$work" env sparse="$checkers/usr/bin/sparse" bash -c '
+		for file in $(find src -name "*.c" ! -name bindings_static.c ! -path src/version.c | sort); do
+			command=${file%/*}/.${file##*/}
+			flags=$(sed -n "1{s/^[^=]*:= *[^ ]* //; s/-Wp,[^ ]*//; s/ -c -o .*//; p}" "${command%.c}.o.cmd") || exit
+			eval "$sparse --arch=x86 -m64 -mlittle-endian -D__linux__ -D__x86_64__ -D__STDC__ \
+				-D__typeof_unqual__=__typeof__ -Wbitwise -Wno-return-void \
+				-Wno-unknown-attribute $flags $file" || exit
+			echo "looked at $file"
+		done' || return
+	! grep -v '^looked at ' "$work/.output" >/dev/null && grep -q '^looked at ' "$work/.output"
+}
+
+# rustdoc, with the flags that the build has written down for the crate. Nobody reads its pages: the
+# links in comments have to lead somewhere.
+documents_itself() {
+	# shellcheck disable=SC2016 # expanded by the inner shell
+	in_env "$work" env RUSTC_BOOTSTRAP=1 bash -c '
+		call=$(sed -n "1s/^[^=]*:= //p" src/.wireguard_main.o.cmd) || exit
+		call=$(sed -E "s/;.*//; s/ (clippy-driver|rustc) / rustdoc /; s/ --emit=[^ ]*//g
+			s/ --out-dir [^ ]*//; s/ -Zbinary_dep_depinfo=y//; s/ -[AW]clippy::[^ ]*//g" <<<"$call")
+		eval "$call --document-private-items -Drustdoc::broken_intra_doc_links -o .doc"' || return
+	! grep -E '^(warning|error)' "$work/.output" >/dev/null
 }
 
 # `unsafe` belongs in src/linux/, and what is outside must say that the compiler is to see to it.
@@ -129,6 +175,36 @@ worded() {
 	[[ -z $found ]] || { echo "$found"; return 1; }
 }
 
+# The words of scripts/codespell.ignored are names, and no mistakes.
+spelt() {
+	in_env "$tree" env PYTHONPATH="$checkers/usr/lib/python3/dist-packages" \
+		python3 "$checkers/usr/bin/codespell" --ignore-words scripts/codespell.ignored \
+		--skip './.git,./tests-host/fuzz/corpus,./tests-host/target,*/Cargo.lock,__pycache__' .
+}
+
+# scripts/imports.py says what a program may import.
+share_a_library() {
+	in_env "$tree" scripts/imports.py
+}
+
+# A copy of selftests/ in the kernel's tree of tests, installed by its Makefile, has the programs
+# and what they share.
+kselftest_installs() {
+	local tests=tools/testing/selftests program
+	rm -rf "$work/.kselftest"
+	mkdir -p "$work/.kselftest"
+	(cd "$kernel/source" && cp -a --parents scripts/subarch.include "$tests"/{Makefile,lib.mk,run_kselftest.sh,kselftest} \
+		"$work/.kselftest/")
+	cp -a "$tree/selftests" "$work/.kselftest/$tests/wireguard-rust"
+	in_env "$work" make -s -C ".kselftest/$tests" TARGETS=wireguard-rust INSTALL_DEP_TARGETS= \
+		KSFT_INSTALL_PATH="$work/.kselftest/installed" install || return
+	cd "$work/.kselftest/installed/wireguard-rust" || return
+	[[ $(wc -l <../kselftest-list.txt) -gt 5 ]] || { echo 'few programs are listed'; return 1; }
+	while IFS=: read -r _ program; do
+		[[ -n $("./$program" --list) ]] || { echo "$program is not whole"; return 1; }
+	done <../kselftest-list.txt
+}
+
 # The documents name the tests that there are, their links lead somewhere, their picture is not
 # stale.
 documented() {
@@ -146,16 +222,21 @@ versioned() {
 }
 
 echo 'KTAP version 1'
-echo '1..12'
+echo '1..17'
 check 'rustfmt has nothing to change' formatted
 check 'clippy and the C compiler have nothing to say' quiet_build
 check 'checkpatch has nothing to say of the C files' checkpatched
+check 'sparse has nothing to say of the C files' sparse_is_silent
+check 'rustdoc has nothing to say, and every link leads somewhere' documents_itself
 check 'nothing in the module can panic' never_panics
 check 'unsafe is in src/linux/ alone' confined
 check 'the files of src/ keep to their layers' layered
 check 'the module ends with the wait for its callbacks' ended
 check 'every file names its licence' licensed
 check 'shellcheck has nothing to say' scripts_are_sound
+check 'codespell has nothing to say' spelt
+check 'programs in selftests/ share lib/ alone' share_a_library
+check 'kselftest installs the tests' kselftest_installs
 check 'comments keep to 100 columns and to the words of the project' worded
 check 'the documents name the tests and files that are there' documented
 check 'the module says the version that CHANGELOG.md begins with' versioned
