@@ -159,9 +159,9 @@ impl Peer {
         message: &HandshakeInitiation,
     ) -> Option<(Arc<Peer>, HandshakeResponse)> {
         let identity = device.identity.get()?;
-        let mut opened = noise::OpenedInitiation::new(message);
+        let mut opened = noise::OpenedInitiation::new(message, &identity);
         let peer = {
-            let public_key = opened.open(&identity)?;
+            let public_key = opened.open()?;
             let guard = Guard::new();
             device
                 .peers_by_key
@@ -299,7 +299,7 @@ impl Peer {
         self.begin_anew(|handshake| handshake.precompute_static_static(identity));
     }
 
-    /// Computes the shared secret of both sides' static keys anew. Process context.
+    /// Computes the shared secret of both sides' static keys. Process context.
     pub(crate) fn precompute_static_static(&self, identity: &StaticIdentity) {
         self.handshake
             .lock()

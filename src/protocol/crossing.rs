@@ -213,8 +213,8 @@ impl World {
         match message {
             Message::Initiation(message) => {
                 peer.may_begin = false;
-                let mut opened = OpenedInitiation::new(&message);
-                assert!(opened.open(&peer.identity).is_some());
+                let mut opened = OpenedInitiation::new(&message, &peer.identity);
+                assert!(opened.open().is_some());
                 peer.handshake.lend_static_static(&mut opened);
                 assert!(opened.authenticate());
                 let response = peer

@@ -85,9 +85,9 @@ impl StaticIdentity {
     /// Returns whether there is an identity now. A key of zeros counts as none, and removes the old
     /// one.
     ///
-    /// Afterwards the caller must call
+    /// Afterwards the caller should call
     /// [`Handshake::precompute_static_static`](super::noise::Handshake::precompute_static_static)
-    /// for each peer, whose product still comes from the old keys.
+    /// for each peer, whose product still comes from the old keys and is of no use any more.
     pub(crate) fn set_private_key(&mut self, private: &PrivateKey) -> bool {
         self.has_identity = crypto::curve25519_generate_public(self.public.as_mut_bytes(), private);
         if self.has_identity {

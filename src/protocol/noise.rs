@@ -50,7 +50,6 @@ use super::{
     messages::{
         HandshakeInitiation,
         HandshakeResponse,
-        NOISE_PUBLIC_KEY_LEN,
         NOISE_SYMMETRIC_KEY_LEN, //
     },
     symmetric::SymmetricState,
@@ -65,6 +64,9 @@ use crate::linux::crypto::{
 };
 
 mod session;
+mod static_static;
+
+use static_static::StaticStatic;
 
 pub(crate) use session::{
     Finished,
@@ -119,8 +121,7 @@ impl Pending {
 /// the initiation that is pending.
 pub(crate) struct Handshake {
     remote_static: PublicKey,
-    /// The product of this side's private key and `remote_static`; zero if there is none.
-    static_static: Secret<NOISE_PUBLIC_KEY_LEN>,
+    static_static: StaticStatic,
     /// Zero if there is none.
     preshared_key: SymmetricKey,
     pending: Pending,
@@ -141,7 +142,7 @@ impl Handshake {
     pub(crate) const fn zeroed() -> Self {
         Self {
             remote_static: PublicKey::zeroed(),
-            static_static: Secret::zeroed(),
+            static_static: StaticStatic::zeroed(),
             preshared_key: Secret::zeroed(),
             pending: Pending::zeroed(),
             order: 0,
@@ -170,19 +171,12 @@ impl Handshake {
         self.preshared_key.copy_from(key);
     }
 
-    /// Computes the product of both static keys. Must be called once `identity` is set, and
-    /// whenever it changes.
+    /// Computes the product of both static keys, unless it is that of `identity` already.
+    ///
+    /// To be called once `identity` is set, and whenever it changes: initiations that are read
+    /// before that have to compute it each.
     pub(crate) fn precompute_static_static(&mut self, identity: &StaticIdentity) {
-        let usable = identity.private_key().is_some_and(|private| {
-            crypto::curve25519(
-                &mut self.static_static,
-                private,
-                self.remote_static.as_bytes(),
-            )
-        });
-        if !usable {
-            self.static_static.clear();
-        }
+        self.static_static.compute(identity, &self.remote_static);
     }
 
     /// Forgets the pending initiation, if any. The record of initiations that were taken stays.
@@ -231,6 +225,7 @@ impl Handshake {
     ) -> Option<HandshakeInitiation> {
         self.pending.clear();
         let static_public = identity.public_key()?;
+        self.precompute_static_static(identity);
         let mut message = HandshakeInitiation::new(sender_index);
         if !self.write_initiation(ephemeral, static_public, timestamp, &mut message) {
             self.pending.clear();
@@ -271,16 +266,18 @@ impl Handshake {
         && symmetric
             .encrypt(&mut message.encrypted_static, static_public.as_bytes(), &key)
         // ss
-        && symmetric.mix_static_static(&self.static_static, &mut key)
+        && symmetric.mix_static_static(&self.static_static.product, &mut key)
         // {t}
         && symmetric
             .encrypt(&mut message.encrypted_timestamp, timestamp.as_bytes(), &key)
     }
 
-    /// Copies the product of both static keys, which `opened` is
-    /// [authenticated](OpenedInitiation::authenticate) with.
+    /// Copies the product of both static keys, which [`OpenedInitiation::authenticate`] needs, if
+    /// it is that of the identity that `opened` is read with.
     pub(crate) fn lend_static_static(&self, opened: &mut OpenedInitiation<'_>) {
-        opened.static_static.copy_from(&self.static_static);
+        if self.static_static.is_of(opened.identity) {
+            opened.static_static.copy_from(&self.static_static);
+        }
     }
 
     /// Whether an initiation may be answered when the clock reads `now_ns`.
@@ -446,10 +443,12 @@ impl Handshake {
 /// be from.
 pub(crate) struct OpenedInitiation<'a> {
     message: &'a HandshakeInitiation,
+    /// The identity that the message is read with.
+    identity: &'a StaticIdentity,
     symmetric: SymmetricState,
     remote_static: PublicKey,
-    /// The product of the static keys; zero until it is lent.
-    static_static: Secret<NOISE_PUBLIC_KEY_LEN>,
+    /// Zero until it is lent or computed.
+    static_static: StaticStatic,
     timestamp: Secret<NOISE_TIMESTAMP_LEN>,
     /// Whether `remote_static` is decrypted and `timestamp` is not.
     is_open: bool,
@@ -458,13 +457,17 @@ pub(crate) struct OpenedInitiation<'a> {
 }
 
 impl<'a> OpenedInitiation<'a> {
-    /// An initiation still to be opened.
-    pub(crate) const fn new(message: &'a HandshakeInitiation) -> Self {
+    /// An initiation to `identity`, still to be opened.
+    pub(crate) const fn new(
+        message: &'a HandshakeInitiation,
+        identity: &'a StaticIdentity,
+    ) -> Self {
         Self {
             message,
+            identity,
             symmetric: SymmetricState::zeroed(),
             remote_static: PublicKey::zeroed(),
-            static_static: Secret::zeroed(),
+            static_static: StaticStatic::zeroed(),
             timestamp: Secret::zeroed(),
             is_open: false,
             is_authentic: false,
@@ -473,12 +476,12 @@ impl<'a> OpenedInitiation<'a> {
 
     /// Decrypts the sender's public key: `e`, `es`, `s`.
     ///
-    /// Returns `None` if the message is not for `identity`. The key is only a claim so far: any
+    /// Returns `None` if the message is not for the identity. The key is only a claim so far: any
     /// sender can name any peer.
-    pub(crate) fn open(&mut self, identity: &StaticIdentity) -> Option<&PublicKey> {
+    pub(crate) fn open(&mut self) -> Option<&PublicKey> {
         let mut key = Secret::zeroed();
-        let static_public = identity.public_key()?;
-        let static_private = identity.private_key()?;
+        let static_public = self.identity.public_key()?;
+        let static_private = self.identity.private_key()?;
 
         self.is_open = false;
         self.is_authentic = false;
@@ -503,6 +506,7 @@ impl<'a> OpenedInitiation<'a> {
     }
 
     /// Decrypts the timestamp with what [`Handshake::lend_static_static`] has copied: `ss`, `{t}`.
+    /// If there was nothing to copy, the product is computed first.
     ///
     /// Returns whether the sender is the peer.
     #[must_use]
@@ -515,9 +519,11 @@ impl<'a> OpenedInitiation<'a> {
         }
 
         // ss, {t}
+        self.static_static
+            .compute(self.identity, &self.remote_static);
         self.is_authentic = self
             .symmetric
-            .mix_static_static(&self.static_static, &mut key)
+            .mix_static_static(&self.static_static.product, &mut key)
             && self.symmetric.decrypt(
                 self.timestamp.as_mut_bytes(),
                 &self.message.encrypted_timestamp,

@@ -70,10 +70,14 @@ fn initiate(side: &mut Side, now: u64) -> Option<HandshakeInitiation> {
 }
 
 /// Lets `responder` read an initiation, as far as that needs no answer.
-fn open<'a>(responder: &Side, message: &'a HandshakeInitiation) -> OpenedInitiation<'a> {
-    let mut opened = OpenedInitiation::new(message);
-    if opened.open(&responder.identity).is_some() {
-        responder.handshake.lend_static_static(&mut opened);
+fn open<'a>(
+    identity: &'a StaticIdentity,
+    responder: &Handshake,
+    message: &'a HandshakeInitiation,
+) -> OpenedInitiation<'a> {
+    let mut opened = OpenedInitiation::new(message, identity);
+    if opened.open().is_some() {
+        responder.lend_static_static(&mut opened);
         let _ = opened.authenticate();
     }
     opened
@@ -86,7 +90,7 @@ fn answer(
     now: u64,
     finished: &mut Finished,
 ) -> Result<HandshakeResponse, InitiationError> {
-    let mut opened = open(responder, message);
+    let mut opened = open(&responder.identity, &responder.handshake, message);
     responder.handshake.answer(&mut opened, 2, now, finished)
 }
 
@@ -197,8 +201,8 @@ mod cases {
             Cookie::by_value(initiator.handshake.remote_static()).add_macs(&mut initiation, START);
             assert!(initiation.as_bytes() == INITIATION);
 
-            let mut opened = OpenedInitiation::new(&initiation);
-            assert!(opened.open(&responder.identity) == Some(&PublicKey::new(INITIATOR_PUBLIC)));
+            let mut opened = OpenedInitiation::new(&initiation, &responder.identity);
+            assert!(opened.open() == Some(&PublicKey::new(INITIATOR_PUBLIC)));
             responder.handshake.lend_static_static(&mut opened);
             assert!(opened.authenticate());
             assert!(responder.handshake.check_initiation(&opened, START).is_ok());
@@ -398,24 +402,22 @@ mod cases {
         // Another responder cannot open it.
         let mut other = StaticIdentity::none();
         assert!(other.set_private_key(&Secret::from_bytes(&[3; 32])));
-        assert!(OpenedInitiation::new(&initiation).open(&other).is_none());
+        assert!(OpenedInitiation::new(&initiation, &other).open().is_none());
 
         // Another peer's handshake does not take it.
         let mut wrong = side(&RESPONDER, other.public_key().ok_or(EINVAL)?.as_bytes());
         assert!(consume(&mut wrong, &initiation, START).err() == Some(InitiationError::Invalid));
 
-        // Knowing the peer's public key is not enough: the impostor has another private key.
-        let mut impostor = side(&[3; 32], &RESPONDER_PUBLIC);
-        let mut claimed = StaticIdentity::none();
-        claimed.set_private_key(&Secret::from_bytes(&INITIATOR));
-        let forged = impostor
-            .handshake
-            .create_initiation(&claimed, timestamp(START), 1)
-            .ok_or(EINVAL)?;
+        // Knowing the peer's public key is not enough: without the private key there is no product
+        // of the static keys.
+        let mut impostor = side(&INITIATOR, &RESPONDER_PUBLIC);
+        let product = &mut impostor.handshake.static_static.product;
+        product.copy_from(&Secret::from_bytes(&[3; 32]));
+        let forged = initiate(&mut impostor, START).ok_or(EINVAL)?;
         assert!(consume(&mut b, &forged, START).err() == Some(InitiationError::Invalid));
 
         // An opened initiation is good for one attempt.
-        let mut opened = open(&b, &initiation);
+        let mut opened = open(&b.identity, &b.handshake, &initiation);
         let mut finished = Finished::zeroed();
         assert!(!opened.authenticate());
         assert!(b
@@ -438,8 +440,8 @@ mod cases {
         let mut response = consume(&mut b, &initiation, START).map_err(|_| EINVAL)?;
 
         initiation.unencrypted_ephemeral = LOW_ORDER;
-        assert!(OpenedInitiation::new(&initiation)
-            .open(&b.identity)
+        assert!(OpenedInitiation::new(&initiation, &b.identity)
+            .open()
             .is_none());
         response.unencrypted_ephemeral = LOW_ORDER;
         assert!(!is_taken(&mut a, &response));
@@ -459,7 +461,7 @@ mod cases {
         let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
         let none = StaticIdentity::none();
 
-        assert!(OpenedInitiation::new(&initiation).open(&none).is_none());
+        assert!(OpenedInitiation::new(&initiation, &none).open().is_none());
         let response = consume(&mut b, &initiation, START).map_err(|_| EINVAL)?;
         let mut opened = OpenedResponse::new(&response);
         assert!(a.handshake.lend_pending(&mut opened));
@@ -468,13 +470,38 @@ mod cases {
             .handshake
             .create_initiation(&none, timestamp(START), 1)
             .is_none());
+        Ok(())
+    }
 
-        // Without the product of the static keys, neither side gets anywhere.
+    #[test]
+    fn the_product_of_another_identity_is_not_used() -> Result {
+        let mut new = StaticIdentity::none();
+        assert!(new.set_private_key(&Secret::from_bytes(&[3; 32])));
+        let none = StaticIdentity::none();
+        let [_, old] = sides().map(|side| side.identity);
+        for before in [&none, &old] {
+            // The device of `b` has new keys, of which this handshake has not been told.
+            let changed = || {
+                let mut b = side(&[3; 32], &INITIATOR_PUBLIC);
+                b.handshake.precompute_static_static(before);
+                b
+            };
+            let public = new.public_key().ok_or(EINVAL)?.as_bytes();
+            let [mut a, mut b] = [side(&INITIATOR, public), changed()];
+            let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
+            assert!(consume(&mut b, &initiation, START).is_ok());
+
+            let [mut a, mut b] = [side(&INITIATOR, public), changed()];
+            let initiation = initiate(&mut b, START).ok_or(EINVAL)?;
+            assert!(consume(&mut a, &initiation, START).is_ok());
+        }
+
+        // Nor does an initiation to the old keys get in with the new ones, or the other way round.
         let [mut a, mut b] = sides();
-        b.handshake.precompute_static_static(&none);
-        assert!(consume(&mut b, &initiation, START).err() == Some(InitiationError::Invalid));
-        a.handshake.precompute_static_static(&none);
-        assert!(initiate(&mut a, START).is_none());
+        let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
+        b.handshake.precompute_static_static(&new);
+        assert!(OpenedInitiation::new(&initiation, &new).open().is_none());
+        assert!(consume(&mut b, &initiation, START).is_ok());
         Ok(())
     }
 
@@ -488,21 +515,20 @@ mod cases {
         let initiation = initiate(&mut a, START).ok_or(EINVAL)?;
         assert!(!is_zeroed(&a.handshake) && !a.handshake.pending.symmetric.is_zero());
 
-        // Not opened, or opened without the product of the static keys.
-        let mut opened = OpenedInitiation::new(&initiation);
+        // Not opened, or not authenticated.
+        let mut opened = OpenedInitiation::new(&initiation, &b.identity);
         b.handshake.lend_static_static(&mut opened);
         assert!(!opened.authenticate());
         assert!(b
             .handshake
             .answer(&mut opened, 2, START, &mut finished)
             .is_err());
-        let mut opened = OpenedInitiation::new(&initiation);
-        assert!(opened.open(&b.identity).is_some());
+        let mut opened = OpenedInitiation::new(&initiation, &b.identity);
+        assert!(opened.open().is_some());
         assert!(b
             .handshake
             .answer(&mut opened, 2, START, &mut finished)
             .is_err());
-        assert!(!opened.authenticate());
         assert!(!finished.begin_session(&mut session, START));
 
         let response = answer(&mut b, &initiation, START, &mut finished).map_err(|_| EINVAL)?;

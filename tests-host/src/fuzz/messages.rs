@@ -83,8 +83,8 @@ pub fn messages(bytes: &[u8]) {
             let message: HandshakeInitiation = parse(message, &mut peer, with_mac);
             assert!(keys.has_valid_mac1(&message) == with_mac);
             assert!(!secret.has_valid_mac2(&message, &source));
-            let mut opened = OpenedInitiation::new(&message);
-            assert!(opened.open(&identity).is_none());
+            let mut opened = OpenedInitiation::new(&message, &identity);
+            assert!(opened.open().is_none());
             handshake.lend_static_static(&mut opened);
             assert!(!opened.authenticate());
             assert!(handshake

@@ -326,8 +326,8 @@ impl World {
         let index = self.new_index();
         let side = &mut self.sides[datagram.to];
         let pending = side.handshake.pending_index();
-        let mut opened = OpenedInitiation::new(&message);
-        assert!(opened.open(&side.identity) == Some(side.handshake.remote_static()));
+        let mut opened = OpenedInitiation::new(&message, &side.identity);
+        assert!(opened.open() == Some(side.handshake.remote_static()));
         side.handshake.lend_static_static(&mut opened);
         assert!(opened.authenticate());
         let mut finished = Finished::zeroed();
