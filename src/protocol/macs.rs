@@ -19,12 +19,17 @@ use crate::linux::crypto::{
 };
 
 /// A message that ends with [`Macs`].
-pub(crate) trait MessageWithMacs: FromBytes + IntoBytes + zerocopy::Immutable {
+pub(crate) trait MessageWithMacs:
+    FromBytes + IntoBytes + zerocopy::Immutable + zerocopy::KnownLayout
+{
     /// Its MACs.
     fn macs(&self) -> &Macs;
 
     /// Its MACs, for writing.
     fn macs_mut(&mut self) -> &mut Macs;
+
+    /// The index that the sender has chosen for the answer.
+    fn sender_index(&self) -> u32;
 }
 
 impl MessageWithMacs for HandshakeInitiation {
@@ -35,6 +40,10 @@ impl MessageWithMacs for HandshakeInitiation {
     fn macs_mut(&mut self) -> &mut Macs {
         &mut self.macs
     }
+
+    fn sender_index(&self) -> u32 {
+        self.sender_index.get()
+    }
 }
 
 impl MessageWithMacs for HandshakeResponse {
@@ -44,6 +53,10 @@ impl MessageWithMacs for HandshakeResponse {
 
     fn macs_mut(&mut self) -> &mut Macs {
         &mut self.macs
+    }
+
+    fn sender_index(&self) -> u32 {
+        self.sender_index.get()
     }
 }
 

@@ -132,24 +132,22 @@ fn is_addressee(device: &Device, kind: MessageType, skb: &SkBuff) -> bool {
     }
 }
 
-/// Whether a handshake message whose `mac1` is right is to be processed.
+/// The handshake message in `skb`, whose `mac1` is right, if it is to be processed.
 ///
 /// Under load the sender must have shown with a cookie that it receives at its address, and
 /// must not exceed the rate limit. A sender without a valid cookie is sent one.
-fn admit<M: MessageWithMacs>(
+fn admit<'a, M: MessageWithMacs>(
     device: &Device,
-    message: &M,
-    sender_index: u32,
+    skb: &'a SkBuff,
     source: &Source,
     endpoint: &Endpoint,
-) -> bool {
+) -> Option<&'a M> {
+    let (message, _) = M::ref_from_prefix(skb.head()).ok()?;
     let now_ns = ktime::coarse_boottime_ns();
     if !is_under_load(device, now_ns) {
-        return true;
+        return Some(message);
     }
-    let Some(secret) = cookie_secret(device, now_ns) else {
-        return false;
-    };
+    let secret = cookie_secret(device, now_ns)?;
     if !secret.has_valid_mac2(message, source) {
         send_handshake_cookie(
             device,
@@ -157,9 +155,9 @@ fn admit<M: MessageWithMacs>(
             endpoint,
             source,
             message.macs(),
-            sender_index,
+            message.sender_index(),
         );
-        return false;
+        return None;
     }
     let allowed = device.allow_handshake(source, now_ns);
     if !allowed {
@@ -169,7 +167,7 @@ fn admit<M: MessageWithMacs>(
             endpoint
         );
     }
-    allowed
+    allowed.then_some(message)
 }
 
 /// The secret to make and check cookies with: a new one if there is none or it is too old.
@@ -264,18 +262,7 @@ fn receive_initiation(
     source: &Source,
     endpoint: &Endpoint,
 ) -> Option<Arc<Peer>> {
-    let Ok((message, _)) = HandshakeInitiation::ref_from_prefix(skb.head()) else {
-        return None;
-    };
-    if !admit(
-        device,
-        message,
-        message.sender_index.get(),
-        source,
-        endpoint,
-    ) {
-        return None;
-    }
+    let message = admit::<HandshakeInitiation>(device, skb, source, endpoint)?;
     let Some((peer, response)) = Peer::consume_initiation(device, message) else {
         dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
         return None;
@@ -298,18 +285,7 @@ fn receive_response(
     source: &Source,
     endpoint: &Endpoint,
 ) -> Option<Arc<Peer>> {
-    let Ok((message, _)) = HandshakeResponse::ref_from_prefix(skb.head()) else {
-        return None;
-    };
-    if !admit(
-        device,
-        message,
-        message.sender_index.get(),
-        source,
-        endpoint,
-    ) {
-        return None;
-    }
+    let message = admit::<HandshakeResponse>(device, skb, source, endpoint)?;
     let Some((peer, begins)) = Peer::consume_response(device, message, endpoint) else {
         dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
         return None;
