@@ -32,8 +32,13 @@ mod handshake;
 mod sort;
 
 /// Sorts the messages that have arrived, and delivers the decrypted packets of the peers on the
-/// list of the NAPI `cpu`. Returns how many packets were handled, at most `budget`. Softirq
+/// list of the NAPI `cpu`. Returns `budget` if there is more to deliver, otherwise less. Softirq
 /// context.
+///
+/// Decrypts at most `budget` messages. The rest of those that have arrived, of which there are
+/// [`MAX_QUEUED_PACKETS`](crate::protocol::limits::MAX_QUEUED_PACKETS) at most, is left to workers.
+/// Delivers at most as many packets inline, and then about `budget` of those that workers have
+/// decrypted: the last batch may go beyond it.
 pub(crate) fn poll(
     device: &Device,
     dev: &NetDevice,
@@ -45,6 +50,9 @@ pub(crate) fn poll(
         return 0;
     };
     let mut served = List::new();
-    let done = sort::sort(device, queue.take_arrived(), dev, napi, &mut served);
+    let done = sort::sort(device, queue.take_arrived(), budget, dev, napi, &mut served);
+    // Half of the budget is for the packets that workers have decrypted: messages that arrive all
+    // the time must not keep them waiting.
+    let done = done.min(budget / 2);
     deliver::deliver_listed(queue, served, done, dev, napi, budget)
 }

@@ -41,19 +41,54 @@ use crate::{
     }, //
 };
 
+/// Decides which messages are decrypted inline, and which are left to workers.
+///
+/// A sender can cause rows of single messages, each too short to be worth a worker, by alternating
+/// two keys. A thousand of them would keep softirqs off for as long as they take.
+struct Inline {
+    /// Few messages have arrived. More are worth the help of other CPUs.
+    few: bool,
+    /// How many messages may still be decrypted inline.
+    left: usize,
+}
+
+impl Inline {
+    /// Decides for `arrived` messages, of which at most `most` are decrypted inline.
+    fn new(arrived: usize, most: usize) -> Self {
+        Self {
+            few: arrived <= MAX_DECRYPTED_INLINE,
+            left: most,
+        }
+    }
+
+    /// Whether the next row is decrypted inline, which has that many messages and bytes.
+    fn takes(&mut self, messages: usize, bytes: usize) -> bool {
+        if !self.few && bytes > MAX_BYTES_INLINE {
+            return false;
+        }
+        match self.left.checked_sub(messages) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 /// Makes batches of data messages that arrived together, one of each row that belongs to one
-/// keypair. Returns how many packets were handled inline. Their peers are added to `served`,
-/// for the caller to release. Softirq context.
+/// keypair. Decrypts at most `most` messages inline. Returns how many packets were delivered
+/// inline. Their peers are added to `served`, for the caller to release. Softirq context.
 pub(super) fn sort(
     device: &Device,
     mut arrived: SkbList,
+    most: usize,
     dev: &NetDevice,
     napi: &NapiContext<'_>,
     served: &mut List<Peer>,
 ) -> usize {
     let mut done: usize = 0;
-    // A few messages are decrypted inline. More are worth the help of other CPUs.
-    let few = arrived.len() <= MAX_DECRYPTED_INLINE;
+    let mut inline = Inline::new(arrived.len(), most);
     let guard = rcu::Guard::new();
     while let Some(first) = arrived.pop_front() {
         let (receiver, bytes, packets) = take_row(first, &mut arrived);
@@ -71,7 +106,7 @@ pub(super) fn sort(
         if peer.is_dead() {
             continue;
         }
-        let inline = few || bytes <= MAX_BYTES_INLINE;
+        let inline = inline.takes(packets.messages(), bytes);
         if inline {
             if let Some(claimed) = claim_idle(peer) {
                 let packets = decrypt_packets(&keypair, packets.into_packets());
@@ -113,4 +148,45 @@ fn take_row(mut first: SkBuff, arrived: &mut SkbList) -> (u32, usize, Staged) {
         }
     }
     (receiver, bytes, packets)
+}
+
+#[kernel::macros::kunit_tests(wireguard_sort)]
+mod tests {
+    use super::*;
+
+    /// How many of 1,024 messages are decrypted inline that come in rows of `messages` messages and
+    /// `bytes` bytes.
+    fn taken(messages: usize, bytes: usize, most: usize) -> usize {
+        let mut inline = Inline::new(1024, most);
+        (0..1024 / messages)
+            .filter(|_| inline.takes(messages, bytes))
+            .count()
+            * messages
+    }
+
+    #[test]
+    fn a_poll_decrypts_no_more_than_its_budget() {
+        for most in [0, 1, 32, 64, 2000] {
+            for messages in [1, 2, 5, 16] {
+                let count = taken(messages, 32 * messages, most);
+                assert!(count <= most);
+                // As many rows as go into it.
+                assert_eq!(count, (most / messages).min(1024 / messages) * messages);
+            }
+        }
+    }
+
+    #[test]
+    fn long_rows_are_left_to_workers_unless_little_has_arrived() {
+        assert_eq!(taken(1, 513, 64), 0);
+        assert_eq!(taken(1, 512, 64), 64);
+        let mut inline = Inline::new(2, 64);
+        assert!(inline.takes(2, 3000));
+        let mut inline = Inline::new(3, 64);
+        assert!(!inline.takes(3, 3000));
+        // A row that is too long for the rest of the budget leaves it to shorter ones.
+        let mut inline = Inline::new(64, 3);
+        assert!(inline.takes(2, 64) && !inline.takes(2, 64) && inline.takes(1, 64));
+        assert!(!inline.takes(1, 64));
+    }
 }

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The far ends of the tunnels of wg0, which send it more than it can handle.
+
+overload.py NAME KEY     runs the function NAME below; KEY is the private key of wg0. Both wg0 and
+                         the far ends are in this namespace, which has the loopback only
+
+While no worker of the kernel runs, wg0 delivers what softirqs decrypt, and nothing else.
+"""
+
+import base64
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+from wgtest import peer
+from wgtest.loopback import PORT, established, new_peer, statistics, wg
+from wgtest.machine import NoWorkers, until
+from wgtest.peer import COOKIE, INITIATION, RESPONSE, UDP_SEGMENT, Peer
+from wgtest.wire import ipv4, udp
+
+RUST = os.environ.get("WG_MODULE") == "rust"
+# The budget of a poll (NAPI_POLL_WEIGHT), the most messages of one batch, and the most that wait.
+BUDGET, BATCH, ROOM = 64, 64, 1024
+PEERS = 4
+SO_SNDBUFFORCE = 32
+
+
+def tunnels(key):
+    """Far ends with a session each, and the inner address of each."""
+    addresses = [f"10.8.0.{number}" for number in range(2, PEERS + 2)]
+    ends = [new_peer(key, f"{address}/32", endpoint=True) for address in addresses]
+    return [(far, established(far), address) for far, address in zip(ends, addresses)]
+
+
+def packet(source, size):
+    return ipv4(source, "10.8.0.1", 17, udp(9, 9, bytes(size)))
+
+
+def sent_together(far, messages):
+    """Sends messages of one length with one system call: they all arrive before wg0 reads one."""
+    sock = far.new_socket()
+    sock.setsockopt(socket.SOL_UDP, UDP_SEGMENT, len(messages[0]))
+    far.send(b"".join(messages), sock)
+
+
+def count(before, name):
+    return statistics()[name] - before[name]
+
+
+def busy(seconds):
+    """Lets softirqs go on, and no worker: in a sleep, workers would have their turn."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def settled(before, name):
+    """The final change of a counter."""
+    last = -1
+    while (now := count(before, name)) != last:
+        last = now
+        time.sleep(0.2)
+    return now
+
+
+def one_poll(key):
+    (far, one, source), (_, two, other) = tunnels(key)[:2]
+    # The messages of two keys alternate, so that each is a batch of its own.
+    messages = [session.seal(packet(address, 4))
+                for _ in range(BUDGET) for session, address in ((one, source), (two, other))]
+    before = statistics()
+    with NoWorkers():
+        sent_together(far, messages)
+        busy(0.02)
+        decrypted = count(before, "rx_packets")
+    until("all to be received", lambda: count(before, "rx_packets") == len(messages))
+    print(f"NOTE: of {len(messages)} messages, {decrypted} were received before a worker ran")
+    assert decrypted <= BUDGET, decrypted
+    assert decrypted or not RUST, "none was decrypted in softirq: the test shows nothing"
+
+
+if __name__ == "__main__":
+    name, key = sys.argv[1:]
+    {function.__name__: function for function in (one_poll,)}[name](key)

@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# More messages in a moment than a machine can handle: how many of them softirqs decrypt before
+# other work has its turn, how many wait, and who is asked for a cookie.
+#
+# overload.py has the far ends of the tunnels as well.
+#
+# guests: 1
+# clock: instructions
+# timeout: 200
+
+. "$(dirname "$0")/../lib/lib.sh"
+
+# overload NAME: makes a namespace with a wg0, and runs that part of overload.py in it.
+overload() {
+	module_debug
+	sysctl -q net.core.message_cost=0	# the log limits no message
+	ns_add a
+	keys a
+	wg_new a
+	ns a timeout 300 python3 "$HERE/overload.py" "$1" "${KEY[a]}"
+}
+
+t one_poll 'one poll decrypts at most 64 messages, however short they are, and workers the rest'
+one_poll() { overload one_poll; }
+
+run "$@"
