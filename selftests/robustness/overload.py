@@ -82,6 +82,44 @@ def one_poll(key):
     assert decrypted or not RUST, "none was decrypted in softirq: the test shows nothing"
 
 
+def room_in(key):
+    size, train = 1000, 40
+    trains = [(far, [session.seal(packet(source, size)) for _ in range(train)])
+              for far, session, source in tunnels(key) for _ in range(1000 // train)]
+    before = statistics()
+    with NoWorkers():
+        for far, messages in trains:
+            sent_together(far, messages)
+        busy(0.02)
+        assert count(before, "rx_packets") == 0, "these were not left to workers"
+    received = settled(before, "rx_packets")
+    print(f"NOTE: of {train * len(trains)} messages, {received} were received")
+    # The last batch may go beyond the bound.
+    assert ROOM - BATCH <= received < ROOM + BATCH, received
+
+
+def room_out(key):
+    size, train = 1000, 50
+    addresses = [address for _, _, address in tunnels(key)]
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 27)
+    sock.setsockopt(socket.SOL_UDP, UDP_SEGMENT, size)
+    sent = 0
+    before = statistics()
+    with NoWorkers():
+        for _ in range(1000 // train):
+            for address in addresses:
+                sock.sendto(bytes(train * size), (address, 9))
+                sent += train
+    # wg0 may send keepalives, too.
+    left = settled(before, "tx_packets")
+    dropped = count(before, "tx_dropped")
+    print(f"NOTE: of {sent} packets, {left} were sent and {dropped} were counted as dropped")
+    # Up to 128 packets of each peer may wait with the peer, besides.
+    assert ROOM - BATCH <= left < ROOM + BATCH + PEERS * 128, left
+    assert sent <= left + dropped <= sent + PEERS or not RUST, (sent, left, dropped)
+
+
 if __name__ == "__main__":
     name, key = sys.argv[1:]
-    {function.__name__: function for function in (one_poll,)}[name](key)
+    {function.__name__: function for function in (one_poll, room_in, room_out)}[name](key)

@@ -25,4 +25,10 @@ overload() {
 t one_poll 'one poll decrypts at most 64 messages, however short they are, and workers the rest'
 one_poll() { overload one_poll; }
 
+t room_in 'a device keeps about 1,024 messages to be decrypted, whatever the number of its peers'
+room_in() { overload room_in; }
+
+t room_out 'a device keeps about 1,024 packets to be encrypted, and counts those that it drops'
+room_out() { overload room_out; }
+
 run "$@"

@@ -5,7 +5,13 @@
 use kernel::{
     list::ListArc,
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Arc, //
+    },
     workqueue::{
         impl_has_work,
         new_work,
@@ -43,6 +49,33 @@ pub(crate) struct CryptQueue<J: Job> {
 struct CryptRing<J: Job> {
     #[pin]
     ring: PtrRing<Arc<Batch<J>>>,
+    /// Messages in the batches of the ring. Bounds what a device can hold, whatever the size of its
+    /// batches.
+    messages: Atomic<i32>,
+}
+
+impl<J: Job> CryptRing<J> {
+    /// Appends a batch. Fails with `ENOSPC` if [`MAX_QUEUED_PACKETS`] messages are in the ring.
+    fn produce(&self, batch: &ListArc<Batch<J>>) -> Result {
+        // Producers that look concurrently may go beyond the bound by a batch each. A ring with
+        // fewer messages than places has room.
+        if self.messages.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
+            return Err(ENOSPC);
+        }
+        // Count before publishing: a worker may take the batch immediately.
+        self.messages.add(batch.len, Relaxed);
+        self.ring.produce(batch.clone_arc()).map_err(|_| {
+            self.messages.add(batch.len.wrapping_neg(), Relaxed);
+            ENOSPC
+        })
+    }
+
+    /// Takes the oldest batch.
+    fn consume(&self) -> Option<Arc<Batch<J>>> {
+        let batch = self.ring.consume()?;
+        self.messages.add(batch.len.wrapping_neg(), Relaxed);
+        Some(batch)
+    }
 }
 
 #[pin_data]
@@ -61,7 +94,7 @@ impl<J: Job> WorkItem for CryptWorker<J> {
 
     fn run(this: Arc<Self>) {
         let mut left = MAX_CRYPT_IN_TURN;
-        while let Some(batch) = this.ring.ring.consume() {
+        while let Some(batch) = this.ring.consume() {
             J::run(&batch);
             left = left.saturating_sub(1);
             if left == 0 {
@@ -83,6 +116,7 @@ impl<J: Job> CryptQueue<J> {
         let ring = Arc::pin_init(
             try_pin_init!(CryptRing {
                 ring <- PtrRing::new(MAX_QUEUED_PACKETS as usize),
+                messages: Atomic::new(0),
             }),
             GFP_KERNEL,
         )?;
@@ -102,8 +136,8 @@ impl<J: Job> CryptQueue<J> {
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
     ///
     /// May be called from any context. If one of the queues is full it fails with `ENOSPC` and
-    /// drops the packets. The peer's queue is full from [`MAX_QUEUED_PACKETS`] messages on, whatever
-    /// the size of the batch that comes on top.
+    /// drops the packets. Each is full from [`MAX_QUEUED_PACKETS`] messages on, whatever the size of
+    /// the batch that comes on top.
     pub(crate) fn enqueue(
         &self,
         order: &OrderQueue<J>,
@@ -113,12 +147,7 @@ impl<J: Job> CryptQueue<J> {
         // Both under the lock of the peer's queue: the ring gets the batches in the queue's order,
         // and a worker that is done with the batch immediately has to wait for the lock before it
         // looks for the batch in the queue.
-        order.push(batch, |batch| {
-            self.ring
-                .ring
-                .produce(batch.clone_arc())
-                .map_err(|_| ENOSPC)
-        })?;
+        order.push(batch, |batch| self.ring.produce(batch))?;
         self.workers.wake(wq);
         Ok(())
     }
