@@ -120,6 +120,31 @@ def room_out(key):
     assert sent <= left + dropped <= sent + PEERS or not RUST, (sent, left, dropped)
 
 
+def load(key):
+    far = new_peer(key, "10.8.0.2/32")
+    private = base64.b64encode(os.urandom(32)).decode()
+    subprocess.run("ip link add wg1 type wireguard".split(), check=True)
+    subprocess.run(["wg", "set", "wg1", "private-key", "/dev/stdin", "listen-port", str(PORT + 1)],
+                   input=private, text=True, check=True)
+    subprocess.run("ip link set wg1 up".split(), check=True)
+    other = Peer(os.urandom(32), peer.public_of(base64.b64decode(private)),
+                 ("127.0.0.1", PORT + 1))
+    wg("set", "wg1", "peer", base64.b64encode(other.public).decode())
+    # The first MACs are right: without them a message gets no place in the queue.
+    junk, filler = far.new_socket(), far.macs(struct.pack("<I", INITIATION) + bytes(112))
+    with NoWorkers():
+        for _ in range(700):
+            far.send(filler, junk)
+    answers = []
+    for end in far, other:
+        end.send(end.initiation())
+        answers.append(end.receive(RESPONSE, COOKIE)[0])
+    print(f"NOTE: the device under load answers with message type {answers[0]}, the other one "
+          f"with {answers[1]}")
+    # The C module asks for cookies on all devices while one is under load.
+    assert answers == [COOKIE, RESPONSE if RUST else COOKIE], answers
+
+
 if __name__ == "__main__":
     name, key = sys.argv[1:]
-    {function.__name__: function for function in (one_poll, room_in, room_out)}[name](key)
+    {function.__name__: function for function in (one_poll, room_in, room_out, load)}[name](key)

@@ -31,4 +31,7 @@ room_in() { overload room_in; }
 t room_out 'a device keeps about 1,024 packets to be encrypted, and counts those that it drops'
 room_out() { overload room_out; }
 
+t load 'a device under load sends cookies, and another one of the same machine needs none'
+load() { overload load; }
+
 run "$@"

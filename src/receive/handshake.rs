@@ -55,6 +55,11 @@ use crate::{
 
 /// Whether the device is under load: so many handshake messages wait that their senders have to
 /// show that they receive at their address.
+///
+/// Each device is under load by itself, unlike in the C module. A flooded device asks for cookies,
+/// which already bounds what the flood can cost the processors. A round with a cookie takes 5 s,
+/// and the peers of other devices need not pay for that flood. The owner of a container may even
+/// flood a device of that container on purpose.
 fn is_under_load(device: &Device, now_ns: u64) -> bool {
     if device.handshakes.len() >= MAX_QUEUED_INCOMING_HANDSHAKES / 8 {
         device.last_under_load.store(now_ns as i64, Relaxed);
