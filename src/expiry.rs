@@ -88,8 +88,10 @@ impl TimerCallback<SEND_KEEPALIVE> for Peer {
     }
 
     fn expired(this: Arc<Self>) {
-        this.send_keepalive();
+        // Before the keepalive is sent, which stops the timer again: another one is only due if
+        // this one cannot be sent.
         this.apply(this.timers.state.send_keepalive_expired());
+        this.send_keepalive();
     }
 }
 

@@ -58,6 +58,37 @@ def keepalive(key):
     assert listener.recv(100) == b"hello"
 
 
+def burst(key):
+    """Data that come together, or a little apart, without a reply."""
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    session = established(far)
+    # Without a listener the kernel would reply.
+    listener = inside()
+    listener.bind(("10.8.0.1", 5555))
+    packet = ipv4("10.8.0.2", "10.8.0.1", 17, udp(9, 5555, b"hello"))
+    for title, count, gap in (("several messages together", 5, 0),
+                              ("several messages in two seconds", 5, 0.5),
+                              ("one message", 1, 0)):
+        silence(far, 12)
+        messages = [session.seal(packet) for _ in range(count)]
+        train = far.new_socket()
+        train.setsockopt(socket.SOL_UDP, peer.UDP_SEGMENT, len(messages[0]))
+        begun = time.monotonic()
+        if gap:
+            for message in messages:
+                far.send(message)
+                time.sleep(gap)
+        else:
+            # One system call: all of them are read in one softirq.
+            far.send(b"".join(messages), train)
+            far.send(session.seal())  # so that the keepalive comes to the usual socket
+        message, _, now = arrival(far, 20)
+        between(f"a keepalive after {title}", 10, now - begun, 10 + LATE)
+        assert session.open(message)[1] == b""
+        # There is no second one, although data came when the first was due already.
+        silence(far, 22)
+
+
 def persistent(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     session = established(far)
@@ -385,5 +416,5 @@ def initiations(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        keepalive, persistent, unanswered, given_up, initiator, responder, receiver, initiations,
-        rate, sources, cookies, cookie_sent)}[name](key)
+        keepalive, burst, persistent, unanswered, given_up, initiator, responder, receiver,
+        initiations, rate, sources, cookies, cookie_sent)}[name](key)

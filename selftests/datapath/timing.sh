@@ -26,6 +26,9 @@ timing() {
 t keepalive 'a keepalive follows ten seconds after data; unanswered, it causes no initiation'
 keepalive() { timing keepalive; }
 
+t burst 'one keepalive, and no more, follows ten seconds after the first of several data messages'
+burst() { timing burst; }
+
 t persistent 'a persistent keepalive follows silence in both directions'
 persistent() { timing persistent; }
 

@@ -137,7 +137,8 @@ impl State {
         Retransmit::Retry(attempts)
     }
 
-    /// [`Timer::SendKeepalive`] has expired: send a keepalive, then apply this change.
+    /// [`Timer::SendKeepalive`] has expired: apply this change, then send a keepalive. A keepalive
+    /// that is sent stops the timer, as any message does.
     pub(crate) fn send_keepalive_expired(&self) -> Change {
         if !self.need_another_keepalive.load(Relaxed) {
             return Change::Keep;

@@ -142,7 +142,7 @@ pub(super) fn deliver(
         napi,
         guard: &guard,
         is_authentic: false,
-        has_data: false,
+        with_data: 0,
         source: None,
         messages: 0,
         bytes: 0,
@@ -188,8 +188,8 @@ struct Delivery<'a> {
     guard: &'a rcu::Guard,
     /// Set once there was an authentic message.
     is_authentic: bool,
-    /// Set once there was a message with contents.
-    has_data: bool,
+    /// How many messages with contents there were, counted up to two.
+    with_data: u8,
     /// The last inner source address that was found to be the peer's.
     source: Option<IpAddr>,
     /// Messages to be counted as received, and their bytes.
@@ -225,9 +225,13 @@ impl Delivery<'_> {
 
     /// Notes a message that has contents.
     fn data(&mut self) {
-        if !core::mem::replace(&mut self.has_data, true) {
-            self.peer.timers_data_received();
+        if self.with_data == 0 {
             self.peer.pace.answered();
+        }
+        // The timer distinguishes between one and several, as if they had come one by one.
+        if self.with_data < 2 {
+            self.with_data = self.with_data.wrapping_add(1);
+            self.peer.timers_data_received();
         }
     }
 
