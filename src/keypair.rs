@@ -21,6 +21,7 @@ use crate::{
     linux::{
         engine::link::Handle,
         rcu::{
+            self,
             AtomicDrop,
             RcuArc,
             RcuPtr, //
@@ -83,6 +84,8 @@ pub(crate) struct Keypair<P: Owner> {
     era: Era,
     sending_valid: Atomic<bool>,
     receiving_valid: Atomic<bool>,
+    /// Whether an authentic message has been received with it.
+    is_heard: Atomic<bool>,
     /// The counter of the next message to send.
     sending_counter: Atomic<i64>,
     /// Covers the counters of authentic messages.
@@ -138,6 +141,7 @@ impl<P: Owner> Keypair<P> {
             era,
             sending_valid: Atomic::new(true),
             receiving_valid: Atomic::new(true),
+            is_heard: Atomic::new(false),
             sending_counter: Atomic::new(0),
             replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
             _obituary: Obituary {
@@ -345,6 +349,20 @@ impl<P: Owner> Keypairs<P> {
         };
         retire(table, confirmed.displaced);
         confirmed.is_current
+    }
+
+    /// Notes a message that was received with `keypair`, after [`Keypairs::received_with`]. Returns
+    /// whether the peer may still send with it: nothing was received yet with the keypair that has
+    /// taken its place.
+    pub(crate) fn is_latest(&self, keypair: &RcuArc<Keypair<P>>, guard: &rcu::Guard) -> bool {
+        if !keypair.is_heard.load(Relaxed) {
+            keypair.is_heard.store(true, Relaxed);
+        }
+        self.current.holds(keypair)
+            || self
+                .current
+                .load(guard)
+                .is_none_or(|current| !current.is_heard.load(Relaxed))
     }
 }
 
