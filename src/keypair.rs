@@ -330,25 +330,24 @@ impl<P: Owner> Keypairs<P> {
     /// To be called for each authentic message. The first one with the next keypair makes that the
     /// current one, or the previous one if it has lost an election.
     ///
-    /// Returns whether it is the current one now: the handshake is confirmed.
+    /// Returns the order of the keypair if this was that message, and whether it is the current one
+    /// now: the handshake is confirmed.
     pub(crate) fn received_with(
         &self,
         table: &IndexTable<IndexEntry<P>>,
         keypair: &RcuArc<Keypair<P>>,
-    ) -> bool {
+    ) -> Option<(u64, bool)> {
         if !self.next.holds(keypair) {
-            return false;
+            return None;
         }
         let confirmed = {
             let mut slots = self.slots.lock();
-            let Some(confirmed) = slots.confirm(|next| RcuArc::ptr_eq(next, keypair)) else {
-                return false;
-            };
+            let confirmed = slots.confirm(|next| RcuArc::ptr_eq(next, keypair))?;
             self.publish(&slots);
             confirmed
         };
         retire(table, confirmed.displaced);
-        confirmed.is_current
+        Some((keypair.order(), confirmed.is_current))
     }
 
     /// Notes a message that was received with `keypair`, after [`Keypairs::received_with`]. Returns

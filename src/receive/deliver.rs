@@ -168,6 +168,7 @@ pub(super) fn deliver(
         delivery.consume_data_done(&endpoint, &cb, skb);
     }
     count_received(dev, peer, delivery.messages, delivery.bytes);
+    peer.probe_if_due();
     // Messages of which none is authentic are work, too.
     count.max(1)
 }
@@ -191,8 +192,8 @@ struct Delivery<'a> {
     guard: &'a rcu::Guard,
     /// Set once there was an authentic message.
     is_authentic: bool,
-    /// Whether the newest of these messages may move the endpoint: nothing was received with a newer
-    /// keypair.
+    /// Whether the newest of these messages may move the endpoint: nothing was received with a
+    /// newer keypair.
     may_move: bool,
     /// Set once there was a message with contents.
     has_data: bool,
@@ -204,21 +205,24 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Notes an authentic message, which came from `endpoint`. It moves the endpoint if it is the
-    /// newest that the peer has sent.
-    fn authentic(&mut self, endpoint: &Endpoint, newest: bool) {
+    /// Notes an authentic message, which came from `endpoint` with `len` bytes of contents. It
+    /// moves the endpoint if it is the newest that the peer has sent.
+    fn authentic(&mut self, endpoint: &Endpoint, newest: bool, len: usize) {
         let peer = self.peer;
         let is_first = !core::mem::replace(&mut self.is_authentic, true);
         let mut complete = false;
         if is_first {
-            complete = peer
+            let begun = peer
                 .keypairs
                 .received_with(&peer.device.index_table, self.keypair);
+            if let Some((order, is_current)) = begun {
+                peer.endpoint.confirmed(order, endpoint);
+                complete = is_current;
+            }
             self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
         }
-        if newest && self.may_move {
-            peer.endpoint.set(endpoint);
-        }
+        let newest = newest && self.may_move;
+        peer.endpoint.heard(endpoint, newest, message_data_len(len));
         if !is_first {
             return;
         }
@@ -255,9 +259,9 @@ impl Delivery<'_> {
 
     fn consume_data_done(&mut self, endpoint: &Endpoint, cb: &PacketCb, mut skb: SkBuff) {
         let peer = self.peer;
-        self.authentic(endpoint, cb.newest != 0);
-
         let len = skb.len();
+        self.authentic(endpoint, cb.newest != 0, len);
+
         if len == 0 {
             self.count(len);
             dev_dbg_ratelimited!(
