@@ -48,6 +48,11 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
 
     fn expired(this: Arc<Self>) {
         let timers = &this.timers;
+        if !timers.state.handshake_wanted() {
+            // Only a probe was not answered.
+            this.send_queued_probe();
+            return;
+        }
         match timers
             .state
             .retransmit_handshake_expired(timers.zero_key_material.is_pending())

@@ -21,6 +21,7 @@ use crate::{
     linux::{
         engine::link::Handle,
         rcu::{
+            self,
             AtomicDrop,
             RcuArc,
             RcuPtr, //
@@ -83,6 +84,8 @@ pub(crate) struct Keypair<P: Owner> {
     era: Era,
     sending_valid: Atomic<bool>,
     receiving_valid: Atomic<bool>,
+    /// Whether an authentic message has been received with it.
+    is_heard: Atomic<bool>,
     /// The counter of the next message to send.
     sending_counter: Atomic<i64>,
     /// Covers the counters of authentic messages.
@@ -138,6 +141,7 @@ impl<P: Owner> Keypair<P> {
             era,
             sending_valid: Atomic::new(true),
             receiving_valid: Atomic::new(true),
+            is_heard: Atomic::new(false),
             sending_counter: Atomic::new(0),
             replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
             _obituary: Obituary {
@@ -326,25 +330,38 @@ impl<P: Owner> Keypairs<P> {
     /// To be called for each authentic message. The first one with the next keypair makes that the
     /// current one, or the previous one if it has lost an election.
     ///
-    /// Returns whether it is the current one now: the handshake is confirmed.
+    /// Returns the order of the keypair if this was that message, and whether it is the current one
+    /// now: the handshake is confirmed.
     pub(crate) fn received_with(
         &self,
         table: &IndexTable<IndexEntry<P>>,
         keypair: &RcuArc<Keypair<P>>,
-    ) -> bool {
+    ) -> Option<(u64, bool)> {
         if !self.next.holds(keypair) {
-            return false;
+            return None;
         }
         let confirmed = {
             let mut slots = self.slots.lock();
-            let Some(confirmed) = slots.confirm(|next| RcuArc::ptr_eq(next, keypair)) else {
-                return false;
-            };
+            let confirmed = slots.confirm(|next| RcuArc::ptr_eq(next, keypair))?;
             self.publish(&slots);
             confirmed
         };
         retire(table, confirmed.displaced);
-        confirmed.is_current
+        Some((keypair.order(), confirmed.is_current))
+    }
+
+    /// Notes a message that was received with `keypair`, after [`Keypairs::received_with`]. Returns
+    /// whether the peer may still send with it: nothing was received yet with the keypair that has
+    /// taken its place.
+    pub(crate) fn is_latest(&self, keypair: &RcuArc<Keypair<P>>, guard: &rcu::Guard) -> bool {
+        if !keypair.is_heard.load(Relaxed) {
+            keypair.is_heard.store(true, Relaxed);
+        }
+        self.current.holds(keypair)
+            || self
+                .current
+                .load(guard)
+                .is_none_or(|current| !current.is_heard.load(Relaxed))
     }
 }
 

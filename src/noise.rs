@@ -32,6 +32,7 @@ use crate::{
             HandshakeInitiation,
             HandshakeResponse, //
         },
+        moving::Attempt,
         noise,
         tai64n::Tai64n, //
     },
@@ -47,12 +48,23 @@ use crate::{
     },
 };
 
+/// An initiation that is to be sent.
+pub(crate) struct Initiation {
+    /// The message, without its MACs.
+    pub(crate) message: HandshakeInitiation,
+    /// Where to send it, and only there; `None` if no endpoint is known.
+    pub(crate) to: Option<Endpoint>,
+    /// Whether it probes an endpoint at which the peer may not be.
+    pub(crate) is_probe: bool,
+}
+
 impl HandshakeState {
     /// Forgets the pending initiation.
     fn clear(&mut self, device: &Device) {
         if let Some(index) = self.noise.pending_index() {
             free_index(device, index);
         }
+        self.sent_to = None;
         self.noise.clear();
     }
 
@@ -117,17 +129,22 @@ impl Peer {
 
     /// Makes the first message of a handshake. Process context.
     ///
-    /// `EBUSY`: a handshake message was sent lately. `ENOMEM`: there was no memory. `EAGAIN`: the
-    /// machine is about to sleep. All three may pass by themselves; other errors do not.
-    pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<HandshakeInitiation> {
+    /// `EBUSY`: a handshake message was sent lately, or no handshake is wanted and no probe is due
+    /// any more. `ENOMEM`: there was no memory. `EAGAIN`: the machine is about to sleep. All three
+    /// may pass by themselves; other errors do not.
+    pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<Initiation> {
         // Before the lock is taken: it may have to wait.
         random::wait_for_random_bytes()?;
         let mut handshake = self.handshake.lock();
         // Under the lock, under which answers are made, too: an initiation that leaves right after
         // an answer may arrive before it. Both sides would then elect different sessions.
-        if !self.handshake_may_be_sent() {
-            return Err(EBUSY);
-        }
+        let wanted = self.timers.state.handshake_wanted();
+        let last_sent_ns = self.last_sent_handshake_ns();
+        let (to, is_probe) = match self.endpoint.begin(wanted, last_sent_ns) {
+            Attempt::Ordinary(endpoint) => (endpoint, false),
+            Attempt::Probe(endpoint) => (Some(endpoint), true),
+            Attempt::NotNow => return Err(EBUSY),
+        };
         self.handshake_is_sent();
         let identity = self.device.identity.get().ok_or(EINVAL)?;
         identity.public_key().ok_or(EINVAL)?;
@@ -146,17 +163,24 @@ impl Peer {
             free_index(&self.device, index);
         }
         handshake.era = era;
-        message.ok_or(EINVAL)
+        handshake.sent_to = to;
+        Ok(Initiation {
+            message: message.ok_or(EINVAL)?,
+            to,
+            is_probe,
+        })
     }
 
-    /// Reads the first message of a handshake, and returns the peer that sent it and the answer to
-    /// it. The session that the answer begins waits for the peer's first message. Process context.
+    /// Reads the first message of a handshake, which came from `endpoint`. Returns the peer that
+    /// sent it and the answer to it, which is to be sent there. The session that the answer begins
+    /// waits for the peer's first message. Process context.
     ///
     /// Until the message is known to be the peer's, only copies of secrets are worked on, and the
     /// lock of the handshake is held for no longer than copying takes.
     pub(crate) fn consume_initiation(
         device: &Device,
         message: &HandshakeInitiation,
+        endpoint: &Endpoint,
     ) -> Option<(Arc<Peer>, HandshakeResponse)> {
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedInitiation::new(message, &identity);
@@ -199,6 +223,10 @@ impl Peer {
             return None;
         };
         let installed = peer.install(keypair, |keypair| {
+            peer.endpoint.heard(endpoint, true, size_of_val(message));
+            // Before the session can begin: its first message shows that the peer receives there.
+            peer.endpoint
+                .answers(endpoint, keypair.order(), size_of_val(&response));
             peer.keypairs.insert(&device.index_table, keypair, false);
         });
         if installed {
@@ -243,6 +271,7 @@ impl Peer {
             return None;
         }
         let mut finished = noise::Finished::zeroed();
+        let sent_to = handshake.sent_to;
         // The peer may have another pending initiation by now, or none.
         if !handshake.noise.take_response(&opened, &mut finished) {
             return None;
@@ -261,11 +290,24 @@ impl Peer {
         let wins = handshake.noise.wins_crossing(&identity);
         let installed = peer.install(keypair, |keypair| {
             // Before the session is used: its first message goes there.
-            peer.endpoint.set(endpoint);
+            if let Some(sent_to) = &sent_to {
+                peer.endpoint.proven(sent_to, endpoint);
+            }
+            peer.endpoint.heard(endpoint, true, size_of_val(message));
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });
         drop(handshake);
         Some((peer, installed))
+    }
+
+    /// Notes a valid cookie reply to the initiation with the index `receiver`. Process context.
+    pub(crate) fn cookie_received(&self, receiver: u32) {
+        let handshake = self.handshake.lock();
+        if let (Some(index), Some(sent_to)) = (handshake.noise.pending_index(), handshake.sent_to) {
+            if index == receiver {
+                self.endpoint.cookie_received(&sent_to);
+            }
+        }
     }
 
     /// Has the index table name a new keypair, and calls `insert` to give the keypair a slot.

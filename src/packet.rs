@@ -39,7 +39,9 @@ pub(crate) struct PacketCb {
     pub(crate) ds: u8,
     /// Not zero: the message is authentic, but the replay window refuses its counter.
     pub(crate) replayed: u8,
-    reserved: u32,
+    /// Not zero: when the message arrived, its counter was the highest of its keypair.
+    pub(crate) newest: u8,
+    reserved: [u8; 3],
 }
 
 impl PacketCb {

@@ -75,6 +75,11 @@ linux::moduleparam::bool_param! {
         "Let GRO join datagrams that arrive for a tunnel (default: Y)";
 }
 
+linux::moduleparam::choice_param! {
+    crate::parameters::ROAMING: roaming,
+        "Data to a peer's new address before its proof: 0 all, 1 a little, 2 none (default: 1)";
+}
+
 /// The module. Fields are dropped in this order: no request configures devices that are being
 /// deleted.
 #[pin_data]

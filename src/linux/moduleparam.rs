@@ -11,9 +11,16 @@ use kernel::{
         __this_module,
         kernel_param,
         kernel_param__bindgen_ty_1,
-        param_ops_bool, //
+        kernel_param_ops,
+        param_get_uint,
+        param_ops_bool,
+        param_set_uint_minmax, //
     },
-    ffi::c_void,
+    ffi::{
+        c_char,
+        c_int,
+        c_void, //
+    },
     prelude::*,
     str::as_char_ptr_in_const_context,
     sync::atomic::{
@@ -44,7 +51,47 @@ impl BoolParam {
     }
 }
 
-/// An entry of the table of parameters, which is a section of the object file: see [`bool_param!`].
+/// The value of a parameter that is one of the numbers from 0 to `MAX`: see [`choice_param!`].
+#[repr(transparent)]
+pub(crate) struct ChoiceParam<const MAX: u32>(Atomic<u32>);
+
+impl<const MAX: u32> ChoiceParam<MAX> {
+    /// How C reads and writes the value.
+    const OPS: &'static kernel_param_ops = &kernel_param_ops {
+        flags: 0,
+        set: Some(set_at_most::<MAX>),
+        get: Some(param_get_uint),
+        free: None,
+    };
+
+    /// A parameter that has the value `default` until another one is written.
+    pub(crate) const fn new(default: u32) -> Self {
+        Self(Atomic::new(default))
+    }
+
+    /// The current value. A write to the file may change it concurrently.
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Writes the number in the text `val` to the parameter. `EINVAL` if it is none, or above `MAX`.
+///
+/// # Safety
+///
+/// - `val` is null or a string that ends with a null byte.
+/// - `kp` is valid, and its argument points to a `u32`.
+unsafe extern "C" fn set_at_most<const MAX: u32>(
+    val: *const c_char,
+    kp: *const kernel_param,
+) -> c_int {
+    // SAFETY: By the safety requirements, which are those of this call.
+    unsafe { param_set_uint_minmax(val, kp, 0, MAX) }
+}
+
+/// An entry of the table of parameters, which is a section of the object file: see [`bool_param!`]
+/// and [`choice_param!`].
 #[repr(transparent)]
 pub(crate) struct Entry(kernel_param);
 
@@ -53,13 +100,25 @@ pub(crate) struct Entry(kernel_param);
 unsafe impl Sync for Entry {}
 
 impl Entry {
-    /// Makes the entry of `value` under `name`, which has to end with a null byte. Every user may
-    /// read the file; root may write it.
+    /// Makes the entry of `value` under `name`, which has to end with a null byte.
     ///
     /// C reads and writes the one byte of the value with plain accesses, and takes a lock for both.
     /// C only ever stores one of the two values of a `bool`, and [`BoolParam::get`] reads the byte
     /// atomically.
-    pub(crate) const fn new(name: &'static str, value: &'static BoolParam) -> Self {
+    pub(crate) const fn of_bool(name: &'static str, value: &'static BoolParam) -> Self {
+        Self::new(name, &raw const param_ops_bool, value.as_void_ptr())
+    }
+
+    /// As [`Entry::of_bool`], of a number. C accesses its four bytes in the same way.
+    pub(crate) const fn of_choice<const MAX: u32>(
+        name: &'static str,
+        value: &'static ChoiceParam<MAX>,
+    ) -> Self {
+        Self::new(name, ChoiceParam::<MAX>::OPS, value.0.as_ptr().cast())
+    }
+
+    /// Every user may read the file; root may write it.
+    const fn new(name: &'static str, ops: *const kernel_param_ops, arg: *mut c_void) -> Self {
         let Ok(name) = CStr::from_bytes_with_nul(name.as_bytes()) else {
             panic!("no null byte, or more than one");
         };
@@ -67,13 +126,11 @@ impl Entry {
             name: as_char_ptr_in_const_context(name),
             // The module's structure exists for as long as the module.
             mod_: (&raw const __this_module).cast_mut(),
-            ops: &raw const param_ops_bool,
+            ops,
             perm: 0o644,
             level: -1,
             flags: 0,
-            __bindgen_anon_1: kernel_param__bindgen_ty_1 {
-                arg: value.as_void_ptr(),
-            },
+            __bindgen_anon_1: kernel_param__bindgen_ty_1 { arg },
         })
     }
 }
@@ -107,8 +164,25 @@ pub(crate) const fn line<const LEN: usize>(line: &str) -> [u8; LEN] {
 /// ```
 macro_rules! bool_param {
     ($value:path: $name:ident, $description:literal;) => {
+        $crate::linux::moduleparam::param! { of_bool, "bool", $value: $name, $description }
+    };
+}
+pub(crate) use bool_param;
+
+/// As [`bool_param!`], for a static [`ChoiceParam`].
+macro_rules! choice_param {
+    ($value:path: $name:ident, $description:literal;) => {
+        $crate::linux::moduleparam::param! { of_choice, "uint", $value: $name, $description }
+    };
+}
+pub(crate) use choice_param;
+
+/// The common part of [`bool_param!`] and [`choice_param!`].
+macro_rules! param {
+    ($entry:ident, $type:literal, $value:path: $name:ident, $description:literal) => {
         const _: () = {
-            const TYPE: &str = ::core::concat!("parmtype=", ::core::stringify!($name), ":bool\0");
+            const TYPE: &str =
+                ::core::concat!("parmtype=", ::core::stringify!($name), ":", $type, "\0");
             const TEXT: &str =
                 ::core::concat!("parm=", ::core::stringify!($name), ":", $description, "\0");
 
@@ -123,11 +197,11 @@ macro_rules! bool_param {
             #[link_section = "__param"]
             #[used(compiler)]
             static ENTRY: $crate::linux::moduleparam::Entry =
-                $crate::linux::moduleparam::Entry::new(
+                $crate::linux::moduleparam::Entry::$entry(
                     ::core::concat!(::core::stringify!($name), "\0"),
                     &$value,
                 );
         };
     };
 }
-pub(crate) use bool_param;
+pub(crate) use param;

@@ -344,7 +344,7 @@ impl Change<'_> {
         if let Some(bytes) = attrs.get::<&[u8]>(WGPEER_A_ENDPOINT)? {
             // An endpoint that is neither IPv4 nor IPv6 is ignored, as it always was.
             if let Some(endpoint) = Endpoint::from_sockaddr(bytes) {
-                peer.endpoint.set(&endpoint);
+                peer.endpoint.configure(&endpoint);
             }
         }
         let replace = flags & WGPEER_F_REPLACE_ALLOWEDIPS != 0;

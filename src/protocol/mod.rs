@@ -25,6 +25,7 @@ pub(crate) mod keypairs;
 pub(crate) mod limits;
 pub(crate) mod macs;
 pub(crate) mod messages;
+pub(crate) mod moving;
 pub(crate) mod noise;
 pub(crate) mod replay;
 mod symmetric;

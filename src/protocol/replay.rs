@@ -71,6 +71,11 @@ impl ReplayWindow {
         }
     }
 
+    /// Whether no higher counter has been seen than this one, which was.
+    pub(crate) fn is_highest(&self, counter: u64) -> bool {
+        counter.wrapping_add(1) == self.next
+    }
+
     /// One more than the highest counter seen.
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -243,6 +248,7 @@ mod tests {
                 if expected {
                     *seen = true;
                     highest = highest.max(Some(counter));
+                    assert_eq!(window.is_highest(counter), highest == Some(counter));
                 }
             }
             assert!(highest.is_some());

@@ -78,6 +78,7 @@ pub(crate) struct State {
     handshake_attempts: Atomic<u32>,
     need_another_keepalive: Atomic<bool>,
     sent_lastminute_handshake: Atomic<bool>,
+    handshake_wanted: Atomic<bool>,
 }
 
 impl State {
@@ -87,6 +88,7 @@ impl State {
             handshake_attempts: Atomic::new(0),
             need_another_keepalive: Atomic::new(false),
             sent_lastminute_handshake: Atomic::new(false),
+            handshake_wanted: Atomic::new(false),
         }
     }
 
@@ -107,6 +109,18 @@ impl State {
         if !is_retry {
             self.handshake_attempts.store(0, Relaxed);
         }
+        if !self.handshake_wanted.load(Relaxed) {
+            self.handshake_wanted.store(true, Relaxed);
+        }
+    }
+
+    /// Whether a handshake was requested and neither complete nor given up since. A probe alone is
+    /// no request: see [`moving`](super::moving).
+    ///
+    /// A request that races with the end of a handshake may be remembered. Then one more handshake
+    /// is made with the next probe.
+    pub(crate) fn handshake_wanted(&self) -> bool {
+        self.handshake_wanted.load(Relaxed)
     }
 
     /// A response was received, or, as responder, the first message of the session. So both sides
@@ -114,6 +128,7 @@ impl State {
     pub(crate) fn handshake_complete(&self) -> Change {
         self.handshake_attempts.store(0, Relaxed);
         self.sent_lastminute_handshake.store(false, Relaxed);
+        self.handshake_wanted.store(false, Relaxed);
         Change::Cancel(Timer::RetransmitHandshake)
     }
 
@@ -124,6 +139,7 @@ impl State {
     ) -> Retransmit {
         let attempts = self.handshake_attempts.load(Relaxed);
         if attempts > MAX_TIMER_HANDSHAKES {
+            self.handshake_wanted.store(false, Relaxed);
             // Secrets of the handshake may be left, which no session will clear away.
             let zero = if zero_key_material_pending {
                 Change::Keep

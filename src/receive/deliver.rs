@@ -129,7 +129,9 @@ pub(super) fn deliver(
         let mut replay = keypair.replay();
         for mut skb in packets.iter_mut() {
             let cb: &mut PacketCb = skb.cb();
-            cb.replayed = (!replay.validate(cb.nonce)).into();
+            let taken = replay.validate(cb.nonce);
+            cb.replayed = (!taken).into();
+            cb.newest = (taken && replay.is_highest(cb.nonce)).into();
         }
         if replay.is_exhausted() {
             keypair.expire_receiving();
@@ -142,6 +144,7 @@ pub(super) fn deliver(
         napi,
         guard: &guard,
         is_authentic: false,
+        may_move: false,
         with_data: 0,
         source: None,
         messages: 0,
@@ -162,9 +165,10 @@ pub(super) fn deliver(
             continue;
         };
         skb.reset(false);
-        delivery.consume_data_done(&endpoint, cb.ds, skb);
+        delivery.consume_data_done(&endpoint, &cb, skb);
     }
     count_received(dev, peer, delivery.messages, delivery.bytes);
+    peer.probe_if_due();
     // Messages of which none is authentic are work, too.
     count.max(1)
 }
@@ -188,6 +192,9 @@ struct Delivery<'a> {
     guard: &'a rcu::Guard,
     /// Set once there was an authentic message.
     is_authentic: bool,
+    /// Whether the newest of these messages may move the endpoint: nothing was received with a
+    /// newer keypair.
+    may_move: bool,
     /// How many messages with contents there were, counted up to two.
     with_data: u8,
     /// The last inner source address that was found to be the peer's.
@@ -198,17 +205,30 @@ struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Notes an authentic message.
-    fn authentic(&mut self) {
-        if core::mem::replace(&mut self.is_authentic, true) {
+    /// Notes an authentic message, which came from `endpoint` with `len` bytes of contents. It
+    /// moves the endpoint if it is the newest that the peer has sent.
+    fn authentic(&mut self, endpoint: &Endpoint, newest: bool, len: usize) {
+        let peer = self.peer;
+        let is_first = !core::mem::replace(&mut self.is_authentic, true);
+        let mut complete = false;
+        if is_first {
+            let begun = peer
+                .keypairs
+                .received_with(&peer.device.index_table, self.keypair);
+            if let Some((order, is_current)) = begun {
+                peer.endpoint.confirmed(order, endpoint);
+                complete = is_current;
+            }
+            self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
+        }
+        let newest = newest && self.may_move;
+        peer.endpoint.heard(endpoint, newest, message_data_len(len));
+        if !is_first {
             return;
         }
-        let peer = self.peer;
-        if peer
-            .keypairs
-            .received_with(&peer.device.index_table, self.keypair)
-        {
+        if complete {
             peer.timers_handshake_complete();
+            // Not before the endpoint has moved: they go there.
             peer.send_staged_packets();
         }
         // In time, so that a flow that only comes in is not cut off.
@@ -241,12 +261,11 @@ impl Delivery<'_> {
         self.bytes = self.bytes.wrapping_add(message_data_len(len));
     }
 
-    fn consume_data_done(&mut self, endpoint: &Endpoint, ds: u8, mut skb: SkBuff) {
+    fn consume_data_done(&mut self, endpoint: &Endpoint, cb: &PacketCb, mut skb: SkBuff) {
         let peer = self.peer;
-        peer.endpoint.set(endpoint);
-        self.authentic();
-
         let len = skb.len();
+        self.authentic(endpoint, cb.newest != 0, len);
+
         if len == 0 {
             self.count(len);
             dev_dbg_ratelimited!(
@@ -260,7 +279,7 @@ impl Delivery<'_> {
         }
         self.data();
 
-        match self.check_inner(&mut skb, ds) {
+        match self.check_inner(&mut skb, cb.ds) {
             Ok(()) => {
                 self.napi.gro_receive(skb);
                 self.count(len);

@@ -268,18 +268,17 @@ fn receive_initiation(
     endpoint: &Endpoint,
 ) -> Option<Arc<Peer>> {
     let message = admit::<HandshakeInitiation>(device, skb, source, endpoint)?;
-    let Some((peer, response)) = Peer::consume_initiation(device, message) else {
+    let Some((peer, response)) = Peer::consume_initiation(device, message, endpoint) else {
         dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
         return None;
     };
-    peer.endpoint.set(endpoint);
     dev_dbg_ratelimited!(
         device,
         "Receiving handshake initiation from peer {} ({})\n",
         peer.id,
         endpoint
     );
-    peer.send_handshake_response(response);
+    peer.send_handshake_response(response, endpoint);
     Some(peer)
 }
 
@@ -318,11 +317,20 @@ fn consume_cookie(device: &Device, reply: &CookieReply) {
             .lookup(reply.receiver_index.get(), &guard)
             .map(|entry| entry.peer.clone())
     };
-    if let Some(peer) = peer {
-        let now_ns = ktime::coarse_boottime_ns();
+    let Some(peer) = peer else {
+        return;
+    };
+    let now_ns = ktime::coarse_boottime_ns();
+    {
         let mut cookie = peer.cookie.lock();
-        if cookie.is_expected() && !cookie.consume_reply(reply, now_ns) {
+        if !cookie.is_expected() {
+            return;
+        }
+        if !cookie.consume_reply(reply, now_ns) {
             dev_dbg_ratelimited!(device, "Could not decrypt invalid cookie response\n");
+            return;
         }
     }
+    peer.cookie_received(reply.receiver_index.get());
+    peer.probe_if_due();
 }

@@ -15,6 +15,7 @@ use crate::{
         ktime,
         rcu, //
     },
+    noise::Initiation,
     protocol::{
         cookie::{
             CookieSecret,
@@ -26,7 +27,10 @@ use crate::{
             HANDSHAKE_DSCP, //
         }, //
     },
-    socket::Endpoint,
+    socket::{
+        Endpoint,
+        Shown, //
+    },
     state::{
         device::Device,
         peer::{
@@ -77,12 +81,36 @@ impl Peer {
             .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
     }
 
+    /// Has the candidate of the endpoint probed if that is due. Any context.
+    #[inline]
+    pub(crate) fn probe_if_due(self: &Arc<Self>) {
+        let wanted = self.timers.state.handshake_wanted();
+        if self
+            .endpoint
+            .probe_is_due(wanted, self.last_sent_handshake_ns())
+        {
+            self.send_queued_probe();
+        }
+    }
+
+    /// Asks for a probe. None is sent if none is due by then. Any context.
+    pub(crate) fn send_queued_probe(self: &Arc<Self>) {
+        let guard = rcu::Guard::new();
+        if self.may_begin(&guard) {
+            // A work item that is queued already will do.
+            let _ = self
+                .device
+                .handshake_send_wq
+                .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
+        }
+    }
+
     fn send_handshake_initiation(self: &Arc<Self>) {
         let made = self.create_initiation();
         if made.as_ref().is_err_and(|error| *error == EBUSY) {
             // A response was sent since the handshake was asked for. The session that it begins
             // may never be confirmed.
-            if !self.has_key() {
+            if self.timers.state.handshake_wanted() && !self.has_key() {
                 self.timers_handshake_put_off();
             }
             return;
@@ -92,10 +120,17 @@ impl Peer {
             self.device,
             "Sending handshake initiation to peer {} ({})\n",
             self.id,
-            self.endpoint.shown()
+            Shown(
+                made.as_ref()
+                    .map_or_else(|_| self.endpoint.get(), |made| made.to)
+            )
         );
-        let mut message = match made {
-            Ok(message) => message,
+        let Initiation {
+            mut message,
+            to,
+            is_probe,
+        } = match made {
+            Ok(made) => made,
             Err(error) => {
                 if error == ENOMEM || error == EAGAIN {
                     // Treat it as an initiation that got lost: nothing else would retry for the
@@ -108,22 +143,32 @@ impl Peer {
         self.cookie
             .lock()
             .add_macs(&mut message, ktime::coarse_boottime_ns());
-        self.timers_any_authenticated_packet_traversal();
-        self.timers_any_authenticated_packet_sent();
+        // Where a probe goes, the peer may not be: it is to get its keepalive all the same.
+        if !is_probe {
+            self.timers_any_authenticated_packet_traversal();
+            self.timers_any_authenticated_packet_sent();
+        }
         self.handshake_is_sent();
         // Before the message leaves: the response, which stops the timer, may be here before this
         // function goes on.
         self.timers_handshake_initiated();
-        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
+        if let Some(to) = &to {
+            self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP, to);
+        }
     }
 
-    /// Sends the answer to a handshake initiation that has just been consumed. Process context.
-    pub(crate) fn send_handshake_response(self: &Arc<Self>, mut message: HandshakeResponse) {
+    /// Sends the answer to a handshake initiation that has just been consumed, to where that came
+    /// from. Process context.
+    pub(crate) fn send_handshake_response(
+        self: &Arc<Self>,
+        mut message: HandshakeResponse,
+        endpoint: &Endpoint,
+    ) {
         dev_dbg_ratelimited!(
             self.device,
             "Sending handshake response to peer {} ({})\n",
             self.id,
-            self.endpoint.shown()
+            endpoint
         );
         self.cookie
             .lock()
@@ -132,7 +177,7 @@ impl Peer {
         self.timers_any_authenticated_packet_traversal();
         self.timers_any_authenticated_packet_sent();
         self.handshake_is_sent();
-        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP);
+        self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP, endpoint);
     }
 }
 

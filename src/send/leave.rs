@@ -25,6 +25,7 @@ use crate::{
     },
     socket::{
         skb_from_bytes,
+        Course,
         Endpoint,
         Sender, //
     },
@@ -110,32 +111,49 @@ impl Peer {
                 }
                 return Err(ENOENT);
             }
-            let path = self.endpoint.path(sender)?;
+            let course = self.endpoint.course(sender)?;
             // Before they leave: the answer stops the timer, and may be here before this returns.
             if packets.iter_mut().any(|skb| !is_keepalive(skb.len())) {
                 self.timers_data_sent();
             }
             while let Some(mut skb) = packets.pop_front() {
                 let (len, ds) = (skb.len(), skb.cb::<PacketCb>().ds);
-                if sender.xmit(&path, skb, ds).is_ok() {
+                let next_path;
+                let path = match &course {
+                    Course::Settled(path) => path,
+                    Course::Open => {
+                        next_path = match self.endpoint.next_path(sender, len, skb.segments()) {
+                            Ok(path) => path,
+                            Err(error) => {
+                                if error == EDQUOT {
+                                    sender.dev().stats_add(Stat::TxDropped, skb.segments());
+                                }
+                                continue;
+                            }
+                        };
+                        &next_path
+                    }
+                };
+                if sender.xmit(path, skb, ds).is_ok() {
                     self.tx_bytes.add(len as u64, Relaxed);
                 }
             }
             Ok(())
         });
+        self.probe_if_due();
     }
 
-    /// Sends a handshake message to the peer, with TOS byte or traffic class `ds`.
+    /// Sends a handshake message to the peer at `endpoint`, with TOS byte or traffic class `ds`.
     ///
     /// Any context but hard interrupts. A loss is not reported.
-    pub(crate) fn send_buffer(&self, message: &[u8], ds: u8) {
+    pub(crate) fn send_buffer(&self, message: &[u8], ds: u8, endpoint: &Endpoint) {
         // Errors are in the log already.
         let _ = with_sender(&self.device, |sender| {
             if self.is_dead() {
                 return Err(ENOENT);
             }
             let skb = skb_from_bytes(message)?;
-            sender.xmit(&self.endpoint.path(sender)?, skb, ds)?;
+            sender.xmit(&self.endpoint.path_to(sender, endpoint)?, skb, ds)?;
             self.tx_bytes.add(message.len() as u64, Relaxed);
             Ok(())
         });

@@ -11,23 +11,28 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::linux::{
-    ip::{
-        ipv6_iface_scope_id,
-        AF_INET,
-        AF_INET6, //
-    }, //
-    skbuff::{
-        SkBuff,
-        ETH_P_IP,
-        ETH_P_IPV6, //
+use crate::{
+    linux::{
+        ip::{
+            ipv6_iface_scope_id,
+            AF_INET,
+            AF_INET6, //
+        }, //
+        skbuff::{
+            SkBuff,
+            ETH_P_IP,
+            ETH_P_IPV6, //
+        },
     },
+    protocol::moving::Address,
 };
 
 /// Bytes of a `struct sockaddr_in`.
 const SOCKADDR_IN_LEN: usize = 16;
 /// Bytes of a `struct sockaddr_in6`.
 const SOCKADDR_IN6_LEN: usize = 28;
+/// Bytes of the IP and UDP headers of a datagram, by IPv4 and by IPv6.
+const HEADERS_LEN: [u64; 2] = [20 + 8, 40 + 8];
 
 /// The outer address of a peer, as it was last heard or configured, with the address of ours that
 /// the peer talks to.
@@ -199,7 +204,20 @@ impl Endpoint {
         }
     }
 
-    /// Everything that tells endpoints apart, as numbers. The first is never 0.
+    /// Bytes of `count` datagrams to or from here that have `len` bytes in all, with their IP and
+    /// UDP headers.
+    pub(crate) fn datagrams_len(&self, len: usize, count: usize) -> u64 {
+        let [v4, v6] = HEADERS_LEN;
+        let headers = match self {
+            Self::V4 { .. } => v4,
+            Self::V6 { .. } => v6,
+        };
+        headers
+            .saturating_mul(count as u64)
+            .saturating_add(len as u64)
+    }
+
+    /// Everything that tells endpoints apart, as numbers. The first is neither 0 nor [`u64::MAX`].
     pub(crate) fn words(&self) -> [u64; Self::WORDS] {
         let first = |family: u16, port: u16, interface: u32| {
             u64::from(family) | u64::from(port) << 16 | u64::from(interface) << 32
@@ -236,6 +254,64 @@ impl Endpoint {
                     src.1,
                 ]
             }
+        }
+    }
+}
+
+impl Address for Endpoint {
+    fn is_place(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (
+                Self::V4 { addr, port, .. },
+                Self::V4 {
+                    addr: other_addr,
+                    port: other_port,
+                    ..
+                },
+            ) => addr == other_addr && port == other_port,
+            (
+                Self::V6 {
+                    addr,
+                    port,
+                    scope_id,
+                    ..
+                },
+                Self::V6 {
+                    addr: other_addr,
+                    port: other_port,
+                    scope_id: other_scope,
+                    ..
+                },
+            ) => addr == other_addr && port == other_port && scope_id == other_scope,
+            _ => false,
+        }
+    }
+
+    /// The same IPv4 address, or the same IPv6 network of 64 bits. All hosts of a link have
+    /// link-local addresses in one network: of those, the same address.
+    fn is_neighbour(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (
+                Self::V4 { addr, .. },
+                Self::V4 {
+                    addr: other_addr, ..
+                },
+            ) => addr == other_addr,
+            (
+                Self::V6 { addr, scope_id, .. },
+                Self::V6 {
+                    addr: other_addr,
+                    scope_id: other_scope,
+                    ..
+                },
+            ) => {
+                let network = |addr| (u128::from_be_bytes(addr) >> 64) as u64;
+                scope_id == other_scope
+                    && (addr == other_addr
+                        || network(addr) == network(other_addr)
+                            && !Ipv6Addr::from(addr).is_unicast_link_local())
+            }
+            _ => false,
         }
     }
 }
@@ -444,6 +520,46 @@ mod tests {
         assert!(v4([0; 4], 0, [0; 4], 0).words()[0] != 0);
         assert!(v6([0; 16], 0, 0, [0; 16]).words()[0] != 0);
         assert!(v4([0; 4], 0, [0; 4], 0) != v6([0; 16], 0, 0, [0; 16]));
+    }
+
+    #[test]
+    fn places_and_neighbours() {
+        let v4 = |addr, port, src_if| Endpoint::V4 {
+            addr,
+            port,
+            src: [198, 51, 100, 7],
+            src_if,
+            padding: [0; 8],
+        };
+        let (addr, other) = ([192, 0, 2, 1], [192, 0, 2, 2]);
+        assert!(v4(addr, 51820, 4).is_place(&V4) && v4(addr, 51820, 4).is_neighbour(&V4));
+        assert!(!v4(addr, 51821, 3).is_place(&V4) && v4(addr, 51821, 3).is_neighbour(&V4));
+        assert!(!v4(other, 51820, 3).is_place(&V4) && !v4(other, 51820, 3).is_neighbour(&V4));
+        assert!(!V6.is_place(&V4) && !V6.is_neighbour(&V4) && !V4.is_neighbour(&V6));
+
+        let v6 = |addr, port, scope_id| Endpoint::V6 {
+            addr,
+            port,
+            scope_id,
+            flowinfo: 0,
+            src: LINK_LOCAL,
+        };
+        assert!(v6(LINK_LOCAL, 0xca6c, 5).is_place(&V6));
+        assert!(!v6(LINK_LOCAL, 0xca6c, 6).is_place(&V6));
+        assert!(!v6(LINK_LOCAL, 0xca6c, 6).is_neighbour(&V6));
+        assert!(!v6(LINK_LOCAL, 1, 5).is_place(&V6) && v6(LINK_LOCAL, 1, 5).is_neighbour(&V6));
+        let mut host = LINK_LOCAL;
+        host[15] = 2;
+        assert!(!v6(host, 0xca6c, 5).is_neighbour(&V6));
+        let global = v6(GLOBAL, 1, 0);
+        for i in 0..16 {
+            let mut other = GLOBAL;
+            other[i] ^= 1;
+            assert!(!v6(other, 1, 0).is_place(&global));
+            assert!(v6(other, 2, 0).is_neighbour(&global) == (i >= 8));
+        }
+        assert_eq!(V4.datagrams_len(1000, 2), 1056);
+        assert_eq!(V6.datagrams_len(1000, 2), 1096);
     }
 
     #[test]

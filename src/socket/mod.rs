@@ -38,7 +38,11 @@ mod peer_endpoint;
 mod sender;
 
 pub(crate) use endpoint::Endpoint;
-pub(crate) use peer_endpoint::PeerEndpoint;
+pub(crate) use peer_endpoint::{
+    Course,
+    PeerEndpoint,
+    Shown, //
+};
 pub(crate) use sender::Sender;
 
 /// Bytes in front of a message for the outer IP and UDP headers, and for the networking core.

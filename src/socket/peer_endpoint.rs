@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The far end of a peer: its endpoint, and the routes to it.
+//! The far end of a peer: its endpoints, and the routes to it.
+//! [`protocol::moving`](crate::protocol::moving) decides which of them is used.
 
 use kernel::{
     fmt::{
@@ -26,27 +27,39 @@ use crate::{
     linux::{
         dst_cache::DstCache,
         engine::link::Handle,
+        ktime,
         spinlock::{
             new_spinlock_bh,
-            SpinLockBh, //
+            SpinLockBh,
+            SpinLockBhGuard, //
         }, //
+    },
+    parameters::roaming_policy,
+    protocol::moving::{
+        Attempt,
+        Way,
+        Whereabouts, //
     }, //
 };
 
-/// The outer address of a peer, and the routes to it.
+/// The outer addresses of a peer, and the routes to it.
 ///
 /// The lock is taken in process and softirq context; below it are only locks of the routing core.
 #[pin_data]
 pub(crate) struct PeerEndpoint {
     #[pin]
     inner: SpinLockBh<Inner>,
-    /// The endpoint as it is now or lately was, to be read without the lock: see
-    /// [`Endpoint::words`].
+    /// The primary as it is now or lately was, to be read without the lock: see
+    /// [`Endpoint::words`]. If there is a candidate, the first one is [`CANDIDATE`].
     published: [Atomic<u64>; Endpoint::WORDS],
 }
 
+/// No first word of an endpoint.
+const CANDIDATE: u64 = u64::MAX;
+
 struct Inner {
-    endpoint: Option<Endpoint>,
+    whereabouts: Whereabouts<Endpoint>,
+    /// The routes to the primary. A candidate has none: they are looked up for each aggregate.
     cache: DstCache,
     /// The device of the peer, for the last message.
     device: Handle,
@@ -60,9 +73,17 @@ impl Drop for Inner {
             self.device,
             "Peer {} ({}) destroyed\n",
             self.peer_id,
-            Shown(self.endpoint)
+            Shown(self.whereabouts.latest().copied())
         );
     }
+}
+
+/// The route to the primary, if no datagram goes elsewhere.
+pub(crate) enum Course {
+    /// All datagrams go this way.
+    Settled(Path),
+    /// There is a candidate: ask [`PeerEndpoint::next_path`] for each datagram.
+    Open,
 }
 
 impl PeerEndpoint {
@@ -71,7 +92,7 @@ impl PeerEndpoint {
     pub(crate) fn new(device: Handle, peer_id: u64) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let inner = Inner {
-                endpoint: None,
+                whereabouts: Whereabouts::new(),
                 cache: DstCache::new()?,
                 device,
                 peer_id,
@@ -83,85 +104,203 @@ impl PeerEndpoint {
         })
     }
 
-    /// Whether the endpoint is known.
+    /// Whether an endpoint is known.
     pub(crate) fn is_set(&self) -> bool {
-        // The first word holds the family, which is not 0.
-        self.published
-            .first()
-            .is_some_and(|word| word.load(Relaxed) != 0)
+        self.first_word() != 0
     }
 
-    /// The endpoint, if it is known.
+    fn first_word(&self) -> u64 {
+        self.published.first().map_or(0, |word| word.load(Relaxed))
+    }
+
+    /// Where the peer was heard or configured last, if that is known.
     pub(crate) fn get(&self) -> Option<Endpoint> {
-        self.inner.lock().endpoint
+        self.inner.lock().whereabouts.latest().copied()
     }
 
-    /// The endpoint for log messages. It is read here, not where the message is put together: that
+    /// That endpoint for log messages. It is read here, not where the message is put together: that
     /// is done with interrupts off.
     pub(crate) fn shown(&self) -> impl Display {
         Shown(self.get())
     }
 
-    /// Sets the endpoint, if it differs from the present one.
+    /// Changes the addresses. `change` returns whether the routes to the primary are of no use any
+    /// more.
+    fn change(&self, change: impl FnOnce(&mut Whereabouts<Endpoint>) -> bool) {
+        let mut inner = self.inner.lock();
+        if change(&mut inner.whereabouts) {
+            inner.cache.reset();
+        }
+        self.publish(&mut inner.whereabouts);
+    }
+
+    /// Sets the endpoint that the user wants.
+    pub(crate) fn configure(&self, endpoint: &Endpoint) {
+        self.change(|whereabouts| whereabouts.configure(*endpoint));
+    }
+
+    /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
+    /// its headers. `is_newest`: the peer has made no later one that is known.
     ///
-    /// It seldom differs, so the two are compared without the lock. If another CPU is just changing
-    /// the endpoint, either change may come first: it does not matter which.
-    pub(crate) fn set(&self, endpoint: &Endpoint) {
-        let words = endpoint.words();
-        if self
+    /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
+    /// the lock. If another CPU is just changing the endpoint, either change may come first: it
+    /// does not matter which.
+    #[inline]
+    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) {
+        let words = from.words();
+        let is_primary = self
             .published
             .iter()
             .zip(&words)
-            .all(|(published, word)| published.load(Relaxed) == *word)
-        {
-            return;
+            .all(|(published, word)| published.load(Relaxed) == *word);
+        if !is_primary {
+            self.heard_elsewhere(from, is_newest, len);
         }
-        let mut inner = self.inner.lock();
-        inner.endpoint = Some(*endpoint);
-        inner.cache.reset();
-        self.publish(endpoint);
     }
 
-    /// Forgets the sticky source address, and the routes that go with it.
+    #[cold]
+    fn heard_elsewhere(&self, from: &Endpoint, is_newest: bool, len: usize) {
+        let bytes = from.datagrams_len(len, 1);
+        if is_newest {
+            self.change(|whereabouts| whereabouts.heard(from, bytes, roaming_policy()));
+        } else if self.first_word() == CANDIDATE {
+            self.inner.lock().whereabouts.heard_late(from, bytes);
+        }
+    }
+
+    /// Notes that a response with this order is sent here: see [`Whereabouts::answer`]. `len` as
+    /// for [`PeerEndpoint::heard`].
+    pub(crate) fn answers(&self, to: &Endpoint, order: u64, len: usize) {
+        let (bytes, now_ns) = (to.datagrams_len(len, 1), ktime::coarse_boottime_ns());
+        let mut inner = self.inner.lock();
+        inner.whereabouts.answer(to, order, bytes, now_ns);
+    }
+
+    /// The first message of the session whose response had this order came from `from`. To be
+    /// followed by [`PeerEndpoint::heard`].
+    pub(crate) fn confirmed(&self, order: u64, from: &Endpoint) {
+        self.change(|whereabouts| whereabouts.confirmed(order, from));
+    }
+
+    /// A response came from `from`, to an initiation that was sent only to `at`. To be followed by
+    /// [`PeerEndpoint::heard`].
+    pub(crate) fn proven(&self, at: &Endpoint, from: &Endpoint) {
+        self.change(|whereabouts| whereabouts.proven(at, from));
+    }
+
+    /// A cookie has come for an initiation that was sent only to `at`.
+    pub(crate) fn cookie_received(&self, at: &Endpoint) {
+        self.inner.lock().whereabouts.cookie_received(at);
+    }
+
+    /// Whether a probe is to be sent now: see [`Whereabouts::probe_is_due`].
+    pub(crate) fn probe_is_due(&self, wanted: bool, last_sent_ns: u64) -> bool {
+        if self.first_word() != CANDIDATE {
+            return false;
+        }
+        let now_ns = ktime::coarse_boottime_ns();
+        let inner = self.inner.lock();
+        inner.whereabouts.probe_is_due(wanted, last_sent_ns, now_ns)
+    }
+
+    /// Where an initiation goes that is sent now: see [`Whereabouts::begin`].
+    pub(crate) fn begin(&self, wanted: bool, last_sent_ns: u64) -> Attempt<Endpoint> {
+        let now_ns = ktime::coarse_boottime_ns();
+        let mut inner = self.inner.lock();
+        inner.whereabouts.begin(wanted, last_sent_ns, now_ns)
+    }
+
+    /// Forgets the sticky source addresses, and the routes that go with them.
     pub(crate) fn clear_src(&self) {
         let mut inner = self.inner.lock();
         let Inner {
-            endpoint, cache, ..
+            whereabouts, cache, ..
         } = &mut *inner;
         cache.reset_now();
-        if let Some(endpoint) = endpoint {
-            endpoint.clear_src();
-            self.publish(endpoint);
+        if let Some(candidate) = whereabouts.candidate() {
+            candidate.clear_src();
         }
+        if let Some(primary) = whereabouts.primary() {
+            primary.clear_src();
+        }
+        self.publish(whereabouts);
     }
 
     /// To be called with the lock held.
-    fn publish(&self, endpoint: &Endpoint) {
-        for (published, word) in self.published.iter().zip(endpoint.words()) {
+    fn publish(&self, whereabouts: &mut Whereabouts<Endpoint>) {
+        let words = if whereabouts.candidate().is_some() {
+            [CANDIDATE; Endpoint::WORDS]
+        } else {
+            match whereabouts.primary() {
+                Some(primary) => primary.words(),
+                None => return,
+            }
+        };
+        for (published, word) in self.published.iter().zip(words) {
             published.store(word, Relaxed);
         }
     }
 
-    /// Looks up the route to the endpoint.
-    pub(crate) fn path(&self, sender: &Sender<'_>) -> Result<Path> {
+    /// Looks up the route for datagrams with data. `EAFNOSUPPORT` if no endpoint is known.
+    pub(crate) fn course(&self, sender: &Sender<'_>) -> Result<Course> {
         let mut inner = self.inner.lock();
-        let Inner {
-            endpoint, cache, ..
-        } = &mut *inner;
-        let endpoint = endpoint.as_mut().ok_or(EAFNOSUPPORT)?;
-        let before = endpoint.words();
-        let path = sender.path(endpoint, Some(cache));
-        if endpoint.words() != before {
-            self.publish(endpoint);
+        if inner.whereabouts.candidate().is_some() {
+            return Ok(Course::Open);
         }
-        let endpoint = *endpoint;
+        self.primary_path(sender, inner).map(Course::Settled)
+    }
+
+    /// Looks up the route for the next datagrams with data: an aggregate of `count` datagrams that
+    /// have `len` bytes in all, without their headers. `EDQUOT` if nothing may be sent to the only
+    /// address that is known.
+    pub(crate) fn next_path(&self, sender: &Sender<'_>, len: usize, count: usize) -> Result<Path> {
+        let now_ns = ktime::coarse_boottime_ns();
+        let mut inner = self.inner.lock();
+        let candidate = inner.whereabouts.candidate().copied();
+        let bytes = candidate.map_or(0, |candidate| candidate.datagrams_len(len, count));
+        match inner.whereabouts.choose(bytes, roaming_policy(), now_ns) {
+            Way::Primary => self.primary_path(sender, inner),
+            Way::Candidate => {
+                drop(inner);
+                sender.path_to(&candidate.ok_or(EAFNOSUPPORT)?)
+            }
+            Way::Nowhere => Err(EDQUOT),
+        }
+    }
+
+    /// Looks up the route to `endpoint`.
+    pub(crate) fn path_to(&self, sender: &Sender<'_>, endpoint: &Endpoint) -> Result<Path> {
+        let mut inner = self.inner.lock();
+        let primary = inner.whereabouts.primary();
+        if primary.is_some_and(|primary| primary == endpoint) {
+            return self.primary_path(sender, inner);
+        }
         drop(inner);
-        path.inspect_err(|error| sender.no_route(&endpoint, error))
+        sender.path_to(endpoint)
+    }
+
+    fn primary_path(
+        &self,
+        sender: &Sender<'_>,
+        mut inner: SpinLockBhGuard<'_, Inner>,
+    ) -> Result<Path> {
+        let Inner {
+            whereabouts, cache, ..
+        } = &mut *inner;
+        let primary = whereabouts.primary().ok_or(EAFNOSUPPORT)?;
+        let before = primary.words();
+        let path = sender.path(primary, Some(cache));
+        let primary = *primary;
+        if primary.words() != before {
+            self.publish(whereabouts);
+        }
+        drop(inner);
+        path.inspect_err(|error| sender.no_route(&primary, error))
     }
 }
 
-/// See [`PeerEndpoint::shown`].
-struct Shown(Option<Endpoint>);
+/// An endpoint for log messages, which may be unknown.
+pub(crate) struct Shown(pub(crate) Option<Endpoint>);
 
 impl Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,6 +15,7 @@ use crate::{
         identity::PublicKey,
         noise, //
     },
+    socket::Endpoint,
 };
 
 /// The handshakes of a peer. The [protocol's part](noise::Handshake) says what lasts: only the
@@ -24,6 +25,8 @@ pub(crate) struct HandshakeState {
     pub(crate) noise: noise::Handshake,
     /// The era in which this side drew the secrets of the pending initiation.
     pub(crate) era: Era,
+    /// Where the pending initiation was sent, and only there. `None` if no endpoint was known.
+    pub(crate) sent_to: Option<Endpoint>,
 }
 
 impl HandshakeState {
@@ -32,6 +35,7 @@ impl HandshakeState {
         let empty = Self {
             noise: noise::Handshake::zeroed(),
             era: Era::now(),
+            sent_to: None,
         };
         let state = Init::<Self>::chain(empty, |state| {
             state.noise.set_remote_static(public_key);
