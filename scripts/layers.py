@@ -23,7 +23,7 @@ LAYERS = {
     "helpers of tests": "testing.rs",
     "linux": "linux/",
     "protocol": "protocol/",
-    "mechanisms": "allowedips.rs allowedips/ debug.rs keypair.rs machine.rs pace.rs packet.rs "
+    "mechanisms": "allowedips.rs allowedips/ debug.rs events.rs keypair.rs machine.rs pace.rs packet.rs "
                   "parameters.rs peerlookup.rs peerlookup/ queueing/ ratelimiter.rs ratelimiter/ "
                   "socket/ tuning.rs",
     "state": "state/",

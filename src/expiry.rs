@@ -10,6 +10,7 @@ use kernel::{
 
 use crate::{
     debug::dev_dbg,
+    events::Event,
     linux::{
         rcu,
         timer::{
@@ -60,6 +61,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
                     this.endpoint.shown(),
                     MAX_TIMER_HANDSHAKES.saturating_add(2)
                 );
+                this.count(Event::HandshakeGivenUp, 1);
                 this.purge_staged_packets();
                 for change in changes {
                     this.apply(change);
@@ -140,6 +142,7 @@ impl WorkItem<{ Peer::CLEAR_WORK }> for Peer {
             this.endpoint.shown(),
             REJECT_AFTER_TIME.saturating_mul(3)
         );
+        this.count(Event::SessionExpired, 1);
         this.clear_handshake();
         this.keypairs.clear(&this.device.index_table);
     }

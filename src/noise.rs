@@ -12,6 +12,7 @@ use crate::{
     debug::{
         dev_dbg_ratelimited, //
     },
+    events::Event,
     linux::{
         crypto::Secret,
         ktime, random,
@@ -81,6 +82,48 @@ impl HandshakeState {
             .insert_random(entry, GFP_KERNEL)
             .map_err(|_| ENOMEM)
     }
+}
+
+/// The event of an initiation that is not taken.
+fn refusal(error: noise::InitiationError) -> Event {
+    match error {
+        noise::InitiationError::Invalid => Event::InitiationNotAuthentic,
+        noise::InitiationError::Replay => Event::InitiationOldTimestamp,
+        noise::InitiationError::Flood => Event::InitiationTooSoon,
+    }
+}
+
+/// The peer that an initiation claims to be from.
+fn claimed_sender(
+    device: &Device,
+    opened: &mut noise::OpenedInitiation<'_>,
+    identity: &StaticIdentity,
+) -> Option<Arc<Peer>> {
+    let Some(public_key) = opened.open(identity) else {
+        device.count(Event::InitiationUnreadable, 1);
+        return None;
+    };
+    let guard = Guard::new();
+    let peer = device.peers_by_key.lookup(public_key.as_bytes(), &guard);
+    if peer.is_none() {
+        device.count(Event::UnknownKey, 1);
+    }
+    peer.cloned()
+}
+
+/// The peer whose initiation a response claims to answer.
+fn awaiting_peer(device: &Device, message: &HandshakeResponse) -> Option<Arc<Peer>> {
+    let guard = Guard::new();
+    let index = message.receiver_index.get();
+    let Some(entry) = device.index_table.lookup(index, &guard) else {
+        device.count(Event::ResponseUnknown, 1);
+        return None;
+    };
+    if !entry.keypair.is_none() {
+        entry.peer.count(Event::ResponseNotAwaited, 1);
+        return None;
+    }
+    Some(entry.peer.clone())
 }
 
 /// Gives back an index that has no keypair.
@@ -160,16 +203,10 @@ impl Peer {
     ) -> Option<(Arc<Peer>, HandshakeResponse)> {
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedInitiation::new(message);
-        let peer = {
-            let public_key = opened.open(&identity)?;
-            let guard = Guard::new();
-            device
-                .peers_by_key
-                .lookup(public_key.as_bytes(), &guard)?
-                .clone()
-        };
+        let peer = claimed_sender(device, &mut opened, &identity)?;
         peer.handshake.lock().noise.lend_static_static(&mut opened);
         if !opened.authenticate() {
+            peer.count(Event::InitiationNotAuthentic, 1);
             return None;
         }
         random::wait_for_random_bytes().ok()?;
@@ -181,10 +218,20 @@ impl Peer {
             return None;
         }
         let now_ns = ktime::coarse_boottime_ns();
-        handshake.noise.check_initiation(&opened, now_ns).ok()?;
+        if let Err(error) = handshake.noise.check_initiation(&opened, now_ns) {
+            peer.count(refusal(error), 1);
+            return None;
+        }
         // Before the secrets are drawn.
         let era = Era::now();
-        let index = handshake.new_index(&peer).ok()?;
+        let index = handshake
+            .new_index(&peer)
+            .inspect_err(|error| {
+                if *error == ENOMEM {
+                    peer.count(Event::NoMemory, 1);
+                }
+            })
+            .ok()?;
         let mut finished = noise::Finished::zeroed();
         let answer = handshake
             .noise
@@ -219,20 +266,15 @@ impl Peer {
         message: &HandshakeResponse,
         endpoint: &Endpoint,
     ) -> Option<(Arc<Peer>, bool)> {
-        let peer = {
-            let guard = Guard::new();
-            let entry = device
-                .index_table
-                .lookup(message.receiver_index.get(), &guard)?;
-            if !entry.keypair.is_none() {
-                return None;
-            }
-            entry.peer.clone()
-        };
+        let peer = awaiting_peer(device, message)?;
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedResponse::new(message);
-        if !peer.handshake.lock().noise.lend_pending(&mut opened) || !opened.authenticate(&identity)
-        {
+        if !peer.handshake.lock().noise.lend_pending(&mut opened) {
+            peer.count(Event::ResponseNotAwaited, 1);
+            return None;
+        }
+        if !opened.authenticate(&identity) {
+            peer.count(Event::ResponseNotAuthentic, 1);
             return None;
         }
 
@@ -247,6 +289,7 @@ impl Peer {
         if !handshake.noise.take_response(&opened, &mut finished) {
             return None;
         }
+        peer.record.responded(ktime::monotonic_ns());
         // From here on the index belongs to the keypair.
         let index = message.receiver_index.get();
         let now_ns = ktime::coarse_boottime_ns();
@@ -261,7 +304,9 @@ impl Peer {
         let wins = handshake.noise.wins_crossing(&identity);
         let installed = peer.install(keypair, |keypair| {
             // Before the session is used: its first message goes there.
-            peer.endpoint.set(endpoint);
+            if peer.endpoint.set(endpoint) {
+                peer.count(Event::EndpointMoved, 1);
+            }
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });
         drop(handshake);

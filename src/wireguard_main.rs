@@ -12,6 +12,8 @@ mod allowedips;
 #[forbid(unsafe_code)]
 mod debug;
 #[forbid(unsafe_code)]
+mod events;
+#[forbid(unsafe_code)]
 mod expiry;
 #[forbid(unsafe_code)]
 mod interface;

@@ -18,6 +18,7 @@ use kernel::{
 
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         napi::NapiContext,
         netdevice::{
@@ -150,6 +151,7 @@ pub(super) fn deliver(
     while let Some(mut skb) = packets.pop_front() {
         let cb: PacketCb = *skb.cb();
         if cb.replayed != 0 {
+            peer.count(Event::RxReplayed, 1);
             dev_dbg_ratelimited!(
                 peer.device,
                 "Packet has invalid nonce {} (max {})\n",
@@ -209,6 +211,7 @@ impl Delivery<'_> {
             .received_with(&peer.device.index_table, self.keypair)
         {
             peer.timers_handshake_complete();
+            peer.count(Event::HandshakeCompleted, 1);
             peer.send_staged_packets();
         }
         // In time, so that a flow that only comes in is not cut off.
@@ -239,12 +242,15 @@ impl Delivery<'_> {
 
     fn consume_data_done(&mut self, endpoint: &Endpoint, ds: u8, mut skb: SkBuff) {
         let peer = self.peer;
-        peer.endpoint.set(endpoint);
+        if peer.endpoint.set(endpoint) {
+            peer.count(Event::EndpointMoved, 1);
+        }
         self.authentic();
 
         let len = skb.len();
         if len == 0 {
             self.count(len);
+            peer.count(Event::KeepaliveReceived, 1);
             dev_dbg_ratelimited!(
                 peer.device,
                 "Receiving keepalive packet from peer {} ({})\n",
@@ -261,8 +267,7 @@ impl Delivery<'_> {
                 self.napi.gro_receive(skb);
                 self.count(len);
             }
-            // There was no memory.
-            Err(None) => {}
+            Err(None) => peer.count(Event::NoMemory, 1),
             Err(Some(dishonest)) => self.refuse(dishonest, endpoint),
         }
     }
@@ -271,6 +276,15 @@ impl Delivery<'_> {
     fn refuse(&self, dishonest: Dishonest, endpoint: &Endpoint) {
         let (peer, dev) = (self.peer, self.dev);
         dev.stats_add(Stat::RxErrors, 1);
+        let is_peers = matches!(dishonest, Dishonest::Peer(_));
+        peer.count(
+            if is_peers {
+                Event::RxWrongSource
+            } else {
+                Event::RxMalformed
+            },
+            1,
+        );
         match dishonest {
             Dishonest::Size => {
                 dev_dbg_ratelimited!(

@@ -15,6 +15,7 @@ use zerocopy::FromBytes;
 use super::deliver::count_received;
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         bottom_half,
         ktime,
@@ -80,6 +81,7 @@ fn is_under_load(device: &Device, now_ns: u64) -> bool {
 /// under load.
 pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff) {
     if !is_addressee(device, kind, &skb) {
+        device.count(not_addressed(kind), 1);
         match (kind, Endpoint::from_skb(&skb)) {
             (_, None) => {}
             (MessageType::HandshakeCookie, Some(endpoint)) => {
@@ -102,9 +104,18 @@ pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff)
         Err(skb)
     };
     if let Err(skb) = refused {
+        device.count(Event::HandshakeQueueFull, 1);
         if let Some(endpoint) = Endpoint::from_skb(&skb) {
             dev_dbg_ratelimited!(device, "Dropping handshake packet from {}\n", endpoint);
         }
+    }
+}
+
+/// Why a handshake message is not for this device.
+fn not_addressed(kind: MessageType) -> Event {
+    match kind {
+        MessageType::HandshakeCookie => Event::ResponseUnknown,
+        _ => Event::WrongMac1,
     }
 }
 
@@ -159,10 +170,12 @@ fn admit<M: MessageWithMacs>(
             message.macs(),
             sender_index,
         );
+        device.count(Event::CookieSent, 1);
         return false;
     }
     let allowed = device.allow_handshake(source, now_ns);
     if !allowed {
+        device.count(Event::RateLimited, 1);
         dev_dbg_ratelimited!(
             device,
             "Too many handshakes, dropping packet from {}\n",
@@ -280,7 +293,9 @@ fn receive_initiation(
         dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
         return None;
     };
-    peer.endpoint.set(endpoint);
+    if peer.endpoint.set(endpoint) {
+        peer.count(Event::EndpointMoved, 1);
+    }
     dev_dbg_ratelimited!(
         device,
         "Receiving handshake initiation from peer {} ({})\n",
@@ -323,6 +338,7 @@ fn receive_response(
     if begins {
         peer.timers_session_derived();
         peer.timers_handshake_complete();
+        peer.count(Event::HandshakeCompleted, 1);
         // The first message that is sent confirms the session to the other side.
         peer.send_keepalive();
     }
@@ -340,7 +356,12 @@ fn consume_cookie(device: &Device, reply: &CookieReply) {
     if let Some(peer) = peer {
         let now_ns = ktime::coarse_boottime_ns();
         let mut cookie = peer.cookie.lock();
-        if cookie.is_expected() && !cookie.consume_reply(reply, now_ns) {
+        if !cookie.is_expected() {
+            return;
+        }
+        if cookie.consume_reply(reply, now_ns) {
+            peer.count(Event::CookieReceived, 1);
+        } else {
             dev_dbg_ratelimited!(device, "Could not decrypt invalid cookie response\n");
         }
     }

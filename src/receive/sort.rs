@@ -13,6 +13,7 @@ use super::{
     deliver::deliver, //
 };
 use crate::{
+    events::Event,
     linux::{
         napi::NapiContext,
         netdevice::NetDevice,
@@ -57,7 +58,9 @@ pub(super) fn sort(
     let guard = rcu::Guard::new();
     while let Some(first) = arrived.pop_front() {
         let (receiver, bytes, packets) = take_row(first, &mut arrived);
+        let messages = packets.messages();
         let Some(entry) = device.index_table.lookup(receiver, &guard) else {
+            device.count(Event::UnknownIndex, messages);
             continue;
         };
         let peer = &entry.peer;
@@ -66,6 +69,7 @@ pub(super) fn sort(
             .load(&guard)
             .and_then(|keypair| keypair.try_get())
         else {
+            device.count(Event::UnknownIndex, messages);
             continue;
         };
         if peer.is_dead() {
@@ -82,7 +86,7 @@ pub(super) fn sort(
         }
         // If there is no memory or no room the packets are dropped, as on any full queue of a
         // router.
-        let _ = Batch::new(Decryption { keypair }, packets).and_then(|batch| {
+        let queued = Batch::new(Decryption { keypair }, packets).and_then(|batch| {
             if inline {
                 decrypt(&*peer.rx_queue.append(batch)?);
                 return Ok(());
@@ -91,6 +95,9 @@ pub(super) fn sort(
                 .decrypt_queue
                 .enqueue(&peer.rx_queue, batch, &device.packet_crypt_wq)
         });
+        if let Err(error) = queued {
+            peer.count(Event::no_room(&error, Event::RxQueueFull), messages);
+        }
     }
     done
 }

@@ -188,6 +188,35 @@ impl Endpoint {
         SockAddr { bytes, len }
     }
 
+    /// Whether the peer is at the same address and port; the sticky source may differ.
+    pub(crate) fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::V4 { addr, port, .. },
+                Self::V4 {
+                    addr: other_addr,
+                    port: other_port,
+                    ..
+                },
+            ) => addr == other_addr && port == other_port,
+            (
+                Self::V6 {
+                    addr,
+                    port,
+                    scope_id,
+                    ..
+                },
+                Self::V6 {
+                    addr: other_addr,
+                    port: other_port,
+                    scope_id: other_scope_id,
+                    ..
+                },
+            ) => addr == other_addr && port == other_port && scope_id == other_scope_id,
+            _ => false,
+        }
+    }
+
     /// Forgets the sticky source: any address of ours will do.
     pub(crate) fn clear_src(&mut self) {
         match self {

@@ -102,11 +102,12 @@ impl PeerEndpoint {
         Shown(self.get())
     }
 
-    /// Sets the endpoint, if it differs from the present one.
+    /// Sets the endpoint, if it differs from the present one. Returns whether the peer has moved: it
+    /// had another address or port before.
     ///
     /// It seldom differs, so the two are compared without the lock. If another CPU is just changing
     /// the endpoint, either change may come first: it does not matter which.
-    pub(crate) fn set(&self, endpoint: &Endpoint) {
+    pub(crate) fn set(&self, endpoint: &Endpoint) -> bool {
         let words = endpoint.words();
         if self
             .published
@@ -114,12 +115,13 @@ impl PeerEndpoint {
             .zip(&words)
             .all(|(published, word)| published.load(Relaxed) == *word)
         {
-            return;
+            return false;
         }
         let mut inner = self.inner.lock();
-        inner.endpoint = Some(*endpoint);
+        let before = inner.endpoint.replace(*endpoint);
         inner.cache.reset();
         self.publish(endpoint);
+        before.is_some_and(|before| !before.is_same_place(endpoint))
     }
 
     /// Forgets the sticky source address, and the routes that go with it.
