@@ -26,12 +26,12 @@ static OPS: [Op; 2] = [
     Op::doing::<set::SetDevice>(),
 ];
 
-static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERSION, &OPS);
+static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERSION, &[]);
 
 /// Lets devices be configured, until the value that it returns is dropped.
 ///
 /// Process context. `EEXIST`: there is another family of this name, such as that of the kernel's
 /// own module.
 pub(crate) fn register(module: &'static ThisModule) -> Result<Registration> {
-    FAMILY.register(module)
+    FAMILY.register(module, &OPS)
 }
