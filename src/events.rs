@@ -170,6 +170,40 @@ impl<const FIRST: u8, const N: usize> Counters<FIRST, N> {
     }
 }
 
+/// Lets at most ten messages in a second pass, evenly, and counts the others.
+pub(crate) struct TellingLimit {
+    /// When the next message may pass.
+    next_ns: Atomic<i64>,
+    /// The number of messages left out since the last one that passed.
+    left_out: Atomic<u32>,
+}
+
+impl TellingLimit {
+    /// The time between two messages.
+    const INTERVAL_NS: i64 = 100_000_000;
+
+    /// No message has passed yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            next_ns: Atomic::new(0),
+            left_out: Atomic::new(0),
+        }
+    }
+
+    /// Whether a message may pass when the clock reads `now_ns`. If so, returns how many were left
+    /// out before. Any context.
+    pub(crate) fn allow(&self, now_ns: u64) -> Option<u32> {
+        let now_ns = now_ns as i64;
+        let next_ns = self.next_ns.load(Relaxed);
+        let then_ns = now_ns.saturating_add(Self::INTERVAL_NS);
+        if now_ns < next_ns || self.next_ns.cmpxchg(next_ns, then_ns, Relaxed).is_err() {
+            self.left_out.add(1, Relaxed);
+            return None;
+        }
+        Some(self.left_out.xchg(0, Relaxed))
+    }
+}
+
 /// What is remembered of a peer besides its configuration and its keys.
 pub(crate) struct PeerRecord {
     /// How often each event has happened.

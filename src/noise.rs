@@ -98,29 +98,36 @@ fn claimed_sender(
     device: &Device,
     opened: &mut noise::OpenedInitiation<'_>,
     identity: &StaticIdentity,
+    endpoint: &Endpoint,
 ) -> Option<Arc<Peer>> {
     let Some(public_key) = opened.open(identity) else {
-        device.count(Event::InitiationUnreadable, 1);
+        device.refused(Event::InitiationUnreadable, 1, Some(endpoint));
         return None;
     };
     let guard = Guard::new();
     let peer = device.peers_by_key.lookup(public_key.as_bytes(), &guard);
     if peer.is_none() {
-        device.count(Event::UnknownKey, 1);
+        device.refused(Event::UnknownKey, 1, Some(endpoint));
     }
     peer.cloned()
 }
 
 /// The peer whose initiation a response claims to answer.
-fn awaiting_peer(device: &Device, message: &HandshakeResponse) -> Option<Arc<Peer>> {
+fn awaiting_peer(
+    device: &Device,
+    message: &HandshakeResponse,
+    endpoint: &Endpoint,
+) -> Option<Arc<Peer>> {
     let guard = Guard::new();
     let index = message.receiver_index.get();
     let Some(entry) = device.index_table.lookup(index, &guard) else {
-        device.count(Event::ResponseUnknown, 1);
+        device.refused(Event::ResponseUnknown, 1, Some(endpoint));
         return None;
     };
     if !entry.keypair.is_none() {
-        entry.peer.count(Event::ResponseNotAwaited, 1);
+        entry
+            .peer
+            .refused(Event::ResponseNotAwaited, 1, Some(endpoint));
         return None;
     }
     Some(entry.peer.clone())
@@ -192,21 +199,23 @@ impl Peer {
         message.ok_or(EINVAL)
     }
 
-    /// Reads the first message of a handshake, and returns the peer that sent it and the answer to
-    /// it. The session that the answer begins waits for the peer's first message. Process context.
+    /// Reads the first message of a handshake, which came from `endpoint`, and returns the peer that
+    /// sent it and the answer to it. The session that the answer begins waits for the peer's first
+    /// message. Process context.
     ///
     /// Until the message is known to be the peer's, only copies of secrets are worked on, and the
     /// lock of the handshake is held for no longer than copying takes.
     pub(crate) fn consume_initiation(
         device: &Device,
         message: &HandshakeInitiation,
+        endpoint: &Endpoint,
     ) -> Option<(Arc<Peer>, HandshakeResponse)> {
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedInitiation::new(message);
-        let peer = claimed_sender(device, &mut opened, &identity)?;
+        let peer = claimed_sender(device, &mut opened, &identity, endpoint)?;
         peer.handshake.lock().noise.lend_static_static(&mut opened);
         if !opened.authenticate() {
-            peer.count(Event::InitiationNotAuthentic, 1);
+            peer.refused(Event::InitiationNotAuthentic, 1, Some(endpoint));
             return None;
         }
         random::wait_for_random_bytes().ok()?;
@@ -219,7 +228,7 @@ impl Peer {
         }
         let now_ns = ktime::coarse_boottime_ns();
         if let Err(error) = handshake.noise.check_initiation(&opened, now_ns) {
-            peer.count(refusal(error), 1);
+            peer.refused(refusal(error), 1, Some(endpoint));
             return None;
         }
         // Before the secrets are drawn.
@@ -266,15 +275,15 @@ impl Peer {
         message: &HandshakeResponse,
         endpoint: &Endpoint,
     ) -> Option<(Arc<Peer>, bool)> {
-        let peer = awaiting_peer(device, message)?;
+        let peer = awaiting_peer(device, message, endpoint)?;
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedResponse::new(message);
         if !peer.handshake.lock().noise.lend_pending(&mut opened) {
-            peer.count(Event::ResponseNotAwaited, 1);
+            peer.refused(Event::ResponseNotAwaited, 1, Some(endpoint));
             return None;
         }
         if !opened.authenticate(&identity) {
-            peer.count(Event::ResponseNotAuthentic, 1);
+            peer.refused(Event::ResponseNotAuthentic, 1, Some(endpoint));
             return None;
         }
 
@@ -305,7 +314,7 @@ impl Peer {
         let installed = peer.install(keypair, |keypair| {
             // Before the session is used: its first message goes there.
             if peer.endpoint.set(endpoint) {
-                peer.count(Event::EndpointMoved, 1);
+                peer.happened(Event::EndpointMoved);
             }
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });

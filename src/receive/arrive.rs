@@ -40,7 +40,7 @@ fn receive_packet(device: &Device, mut skb: SkBuff, bh: &BhGuard) {
     match prepare_header(&mut skb) {
         Some((MessageType::Data, header)) => consume_data(device, skb, &header, bh),
         Some((kind, _)) if skb.may_pull(kind.header_len()) => consume_handshake(device, kind, skb),
-        _ => device.count(Event::DatagramMalformed, 1),
+        _ => device.refused(Event::DatagramMalformed, 1, None),
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) fn decrypt(batch: &Batch<Decryption>) {
 pub(super) fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbList {
     let mut decrypted = SkbList::new();
     if !keypair.may_receive(ktime::coarse_boottime_ns()) {
-        keypair.peer.count(Event::RxExpired, packets.len());
+        keypair.peer.refused(Event::RxExpired, packets.len(), None);
         return decrypted;
     }
     while let Some(mut skb) = packets.pop_front() {
@@ -62,9 +62,11 @@ pub(super) fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbLis
         let nonce = cb.nonce;
         match skb.open(size_of::<DataHeader>(), nonce, keypair.receiving_key()) {
             Ok(skb) => decrypted.push_back(skb),
-            Err(error) => keypair
-                .peer
-                .count(Event::no_room(&error, Event::RxNotAuthentic), 1),
+            Err(error) => {
+                keypair
+                    .peer
+                    .refused(Event::no_room(&error, Event::RxNotAuthentic), 1, None)
+            }
         }
     }
     decrypted

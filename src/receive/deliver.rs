@@ -151,7 +151,7 @@ pub(super) fn deliver(
     while let Some(mut skb) = packets.pop_front() {
         let cb: PacketCb = *skb.cb();
         if cb.replayed != 0 {
-            peer.count(Event::RxReplayed, 1);
+            peer.refused(Event::RxReplayed, 1, None);
             dev_dbg_ratelimited!(
                 peer.device,
                 "Packet has invalid nonce {} (max {})\n",
@@ -211,7 +211,7 @@ impl Delivery<'_> {
             .received_with(&peer.device.index_table, self.keypair)
         {
             peer.timers_handshake_complete();
-            peer.count(Event::HandshakeCompleted, 1);
+            peer.happened(Event::HandshakeCompleted);
             peer.send_staged_packets();
         }
         // In time, so that a flow that only comes in is not cut off.
@@ -243,7 +243,7 @@ impl Delivery<'_> {
     fn consume_data_done(&mut self, endpoint: &Endpoint, ds: u8, mut skb: SkBuff) {
         let peer = self.peer;
         if peer.endpoint.set(endpoint) {
-            peer.count(Event::EndpointMoved, 1);
+            peer.happened(Event::EndpointMoved);
         }
         self.authentic();
 

@@ -81,7 +81,7 @@ fn is_under_load(device: &Device, now_ns: u64) -> bool {
 /// under load.
 pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff) {
     if !is_addressee(device, kind, &skb) {
-        device.count(not_addressed(kind), 1);
+        device.refused(not_addressed(kind), 1, Endpoint::from_skb(&skb).as_ref());
         match (kind, Endpoint::from_skb(&skb)) {
             (_, None) => {}
             (MessageType::HandshakeCookie, Some(endpoint)) => {
@@ -104,7 +104,7 @@ pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff)
         Err(skb)
     };
     if let Err(skb) = refused {
-        device.count(Event::HandshakeQueueFull, 1);
+        device.refused(Event::HandshakeQueueFull, 1, None);
         if let Some(endpoint) = Endpoint::from_skb(&skb) {
             dev_dbg_ratelimited!(device, "Dropping handshake packet from {}\n", endpoint);
         }
@@ -170,12 +170,12 @@ fn admit<M: MessageWithMacs>(
             message.macs(),
             sender_index,
         );
-        device.count(Event::CookieSent, 1);
+        device.refused(Event::CookieSent, 1, Some(endpoint));
         return false;
     }
     let allowed = device.allow_handshake(source, now_ns);
     if !allowed {
-        device.count(Event::RateLimited, 1);
+        device.refused(Event::RateLimited, 1, Some(endpoint));
         dev_dbg_ratelimited!(
             device,
             "Too many handshakes, dropping packet from {}\n",
@@ -289,12 +289,12 @@ fn receive_initiation(
     ) {
         return None;
     }
-    let Some((peer, response)) = Peer::consume_initiation(device, message) else {
+    let Some((peer, response)) = Peer::consume_initiation(device, message, endpoint) else {
         dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
         return None;
     };
     if peer.endpoint.set(endpoint) {
-        peer.count(Event::EndpointMoved, 1);
+        peer.happened(Event::EndpointMoved);
     }
     dev_dbg_ratelimited!(
         device,
@@ -338,7 +338,7 @@ fn receive_response(
     if begins {
         peer.timers_session_derived();
         peer.timers_handshake_complete();
-        peer.count(Event::HandshakeCompleted, 1);
+        peer.happened(Event::HandshakeCompleted);
         // The first message that is sent confirms the session to the other side.
         peer.send_keepalive();
     }

@@ -60,7 +60,7 @@ pub(super) fn sort(
         let (receiver, bytes, packets) = take_row(first, &mut arrived);
         let messages = packets.messages();
         let Some(entry) = device.index_table.lookup(receiver, &guard) else {
-            device.count(Event::UnknownIndex, messages);
+            device.refused(Event::UnknownIndex, messages, None);
             continue;
         };
         let peer = &entry.peer;
@@ -69,7 +69,7 @@ pub(super) fn sort(
             .load(&guard)
             .and_then(|keypair| keypair.try_get())
         else {
-            device.count(Event::UnknownIndex, messages);
+            device.refused(Event::UnknownIndex, messages, None);
             continue;
         };
         if peer.is_dead() {

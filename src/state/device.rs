@@ -54,7 +54,8 @@ use crate::{
     allowedips::AllowedIps,
     events::{
         DeviceCounters,
-        Event, //
+        Event,
+        TellingLimit, //
     },
     linux::{
         engine::link::Handle,
@@ -234,6 +235,8 @@ pub(crate) struct Device {
 
     /// What has happened that cannot be ascribed to a peer.
     pub(crate) counters: DeviceCounters,
+    /// Limits the messages about what anybody can cause.
+    pub(crate) telling: TellingLimit,
 
     /// The peers by public key.
     #[pin]
@@ -351,6 +354,7 @@ impl Device {
                 residents: Residents::new()?,
                 last_under_load: Atomic::new(0),
                 counters: DeviceCounters::new(),
+                telling: TellingLimit::new(),
                 peers_by_key <- PubkeyTable::new(),
                 index_table <- IndexTable::new(),
                 allowed_ips <- AllowedIps::new(),
