@@ -40,8 +40,8 @@
 # A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped and
 # saved. It then carries on as another virtual machine, and is told so (vmgenid). That works once.
 #
-# In the guest: /selftests, /selftests-upstream/wireguard/netns.sh, /root/wireguard.ko; the command
-# runs in /root, with WG_MODULE set.
+# In the guest: /selftests, /tools, /netlink, /selftests-upstream/wireguard/netns.sh,
+# /root/wireguard.ko; the command runs in /root, with WG_MODULE set.
 #
 # Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
 # default: as Debian ships it), or kasan or kcsan: one that looks for mistakes
@@ -106,11 +106,13 @@ console=${console:-$cache/log/console-$$.log}
 : >"$console"
 
 # The overlay: files that change from run to run, which are /init, the command, our module, the
-# tests.
+# tests and the tools.
 overlay=$run/overlay
 mkdir -p "$overlay/root"
 cp "$scripts/guest-init.sh" "$overlay/init"
-[[ ! -d $tree/selftests ]] || cp -a "$tree/selftests" "$overlay/"
+for folder in selftests tools netlink; do
+	[[ ! -d $tree/$folder ]] || cp -a "$tree/$folder" "$overlay/"
+done
 [[ -z $ko ]] || cp "$ko" "$overlay/root/wireguard.ko"
 [[ ${#add[@]} -eq 0 ]] || cp "${add[@]}" "$overlay/root/"
 token=$(tr -d - </proc/sys/kernel/random/uuid)

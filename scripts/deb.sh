@@ -9,6 +9,7 @@
 #                                      (BTF), compressed as the kernel's own modules
 #     wireguard-rust-modules-FLAVOUR   depends on the one for the newest release of the flavour
 #     wireguard-rust-common            what they share
+#     wireguard-rust-tools             wgx, which shows what the module tells
 #     wireguard-rust-dkms              the source, which dkms builds for other kernels
 #
 # The version is that of CHANGELOG.md. Two runs on the same source and for the same kernel make the
@@ -169,7 +170,7 @@ package_modules() {
 
 package_source() {
 	mkdir -p "$work/packages/dkms"
-	cp -r "$work/source/." "$tree"/{packaging,docs} "$tree"/*.md "$work/packages/dkms/" || return
+	cp -r "$work/source/." "$tree"/{packaging,docs,tools,netlink} "$tree"/*.md "$work/packages/dkms/" || return
 	package wireguard-rust dkms "$version" "Version $version."
 }
 

@@ -4,8 +4,8 @@
 
     scripts/imports.py      prints each wrong import, and fails if there is one
 
-A file may import Python's own modules, cryptography, the package wgtest in selftests/lib, and files
-beside it that are parts of a program. It may not import a program, which is a file that reads
+A file may import Python's own modules, cryptography, yaml, the package wgtest in selftests/lib, and
+files beside it that are parts of a program. It may not import a program, which is a file that reads
 sys.argv, and never with a star.
 """
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-SHARED = {"wgtest", "cryptography", *sys.stdlib_module_names}
+SHARED = {"wgtest", "cryptography", "yaml", *sys.stdlib_module_names}
 
 
 def imported(node):

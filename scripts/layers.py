@@ -23,11 +23,11 @@ LAYERS = {
     "helpers of tests": "testing.rs",
     "linux": "linux/",
     "protocol": "protocol/",
-    "mechanisms": "allowedips.rs allowedips/ debug.rs keypair.rs machine.rs pace.rs packet.rs "
+    "mechanisms": "allowedips.rs allowedips/ debug.rs events.rs extension.rs keypair.rs machine.rs pace.rs packet.rs "
                   "parameters.rs peerlookup.rs peerlookup/ queueing/ ratelimiter.rs ratelimiter/ "
                   "socket/ tuning.rs",
     "state": "state/",
-    "actions": "lifecycle.rs noise.rs prefixes.rs send/",
+    "actions": "lifecycle.rs noise.rs notify.rs prefixes.rs send/",
     "reactions": "expiry.rs receive/",
     "interface": "interface/ netlink.rs netlink/",
     "root": "wireguard_main.rs",

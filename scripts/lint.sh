@@ -146,8 +146,8 @@ scripts_are_sound() {
 
 licensed() {
 	local found
-	found=$(cd "$tree" && find src scripts selftests tests-host packaging Kbuild Makefile -type f \
-		\( -name '*.rs' -o -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name Kbuild -o -name Makefile -o -name Cargo.toml \) \
+	found=$(cd "$tree" && find src scripts selftests tests-host tools netlink packaging Kbuild Makefile -type f \
+		\( -name '*.rs' -o -name '*.[ch]' -o -name '*.sh' -o -name '*.py' -o -name Kbuild -o -name Makefile -o -name Cargo.toml -o -path 'tools/*' -o -name '*.yaml' \) \
 		! -name '*_generated.rs' ! -name bindings_static.c |
 		while read -r file; do head -n 2 "$file" | grep -q 'SPDX-License-Identifier: GPL-2.0' || echo "$file has no licence line"; done)
 	[[ -z $found ]] || { echo "$found"; return 1; }
@@ -167,7 +167,7 @@ never_panics() {
 # together.
 worded() {
 	local found
-	found=$(cd "$tree" && find src scripts selftests tests-host packaging docs Kbuild Makefile ./*.md -type f \
+	found=$(cd "$tree" && find src scripts selftests tests-host tools netlink packaging docs Kbuild Makefile ./*.md -type f \
 		! -path '*/mutants/*' ! -name '*_generated.rs' ! -name bindings_static.c ! -name CONTRIBUTING.md \
 		! -path scripts/lint.sh ! -path '*/target/*' -print0 |
 		LC_ALL=C.UTF-8 xargs -0 grep -niE '\bat once\b|^[[:space:]]*(#|//|\* ).{100}' |
@@ -206,9 +206,9 @@ kselftest_installs() {
 }
 
 # The documents name the tests that there are, their links lead somewhere, their picture is not
-# stale.
+# stale, and the specification of the netlink family has the numbers of the code.
 documented() {
-	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py &&
+	in_env "$tree" sh -c 'scripts/shown-by.py --check && scripts/links.py && scripts/spec.py &&
 		scripts/architecture-picture.py --check'
 }
 

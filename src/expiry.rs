@@ -10,6 +10,7 @@ use kernel::{
 
 use crate::{
     debug::dev_dbg,
+    events::Event,
     linux::{
         rcu,
         timer::{
@@ -65,6 +66,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
                     this.endpoint.shown(),
                     MAX_TIMER_HANDSHAKES.saturating_add(2)
                 );
+                this.happened(Event::HandshakeGivenUp);
                 this.purge_staged_packets();
                 for change in changes {
                     this.apply(change);
@@ -147,6 +149,7 @@ impl WorkItem<{ Peer::CLEAR_WORK }> for Peer {
             this.endpoint.shown(),
             REJECT_AFTER_TIME.saturating_mul(3)
         );
+        this.happened(Event::SessionExpired);
         this.clear_handshake();
         this.keypairs.clear(&this.device.index_table);
     }

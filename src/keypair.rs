@@ -248,6 +248,18 @@ impl<P: Owner> Keypair<P> {
     }
 }
 
+/// A place for a keypair. The numbers are part of the netlink interface.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Slot {
+    /// The keypair before the current one.
+    Previous = 1,
+    /// The keypair that messages are sent with.
+    Current = 2,
+    /// The keypair that waits for the initiator's first message.
+    Next = 3,
+}
+
 /// The keypairs of a peer.
 #[pin_data]
 pub(crate) struct Keypairs<P: Owner> {
@@ -290,6 +302,22 @@ impl<P: Owner> Keypairs<P> {
             displaced
         };
         retire(table, displaced);
+    }
+
+    /// Calls `f` with each keypair and its place, until `f` returns an error. `f` may not sleep.
+    pub(crate) fn try_for_each(&self, mut f: impl FnMut(Slot, &Keypair<P>) -> Result) -> Result {
+        let slots = self.slots.lock();
+        let places = [
+            (Slot::Previous, slots.previous()),
+            (Slot::Current, slots.current()),
+            (Slot::Next, slots.next()),
+        ];
+        for (slot, keypair) in places {
+            if let Some(keypair) = keypair {
+                f(slot, keypair)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends sending with the present keypairs.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The configuration interface: the generic netlink family `wireguard`.
+//! The configuration interface: the generic netlink family `wireguard`, and beside it the family
+//! `wireguard_ext`, which tells more.
 //!
 //! `WG_CMD_GET_DEVICE` is a dump ([`get`]), `WG_CMD_SET_DEVICE` a request to be carried out
 //! ([`set`]). Both take `CAP_NET_ADMIN` in the user namespace of the sender's network namespace.
@@ -11,14 +12,18 @@
 
 use kernel::prelude::*;
 
-use crate::linux::genetlink::{
-    Family,
-    Op,
-    Registration, //
+use crate::{
+    linux::genetlink::{
+        Family,
+        Op,
+        Registration, //
+    },
+    notify, //
 };
 
 mod attributes;
 mod get;
+mod get_extension;
 mod set;
 
 static OPS: [Op; 2] = [
@@ -26,12 +31,23 @@ static OPS: [Op; 2] = [
     Op::doing::<set::SetDevice>(),
 ];
 
-static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERSION, &OPS);
+static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERSION, &[]);
+
+/// The operations of the family `wireguard_ext`.
+static EXTENSION_OPS: [Op; 1] = [Op::dumping::<get_extension::GetExtension>()];
 
 /// Lets devices be configured, until the value that it returns is dropped.
 ///
 /// Process context. `EEXIST`: there is another family of this name, such as that of the kernel's
 /// own module.
 pub(crate) fn register(module: &'static ThisModule) -> Result<Registration> {
-    FAMILY.register(module)
+    FAMILY.register(module, &OPS)
+}
+
+/// Lets devices be asked for what the family `wireguard` cannot tell, and tells who listens what
+/// happens, until the value that it returns is dropped.
+///
+/// Process context. `EEXIST`: there is another family of this name.
+pub(crate) fn register_extension(module: &'static ThisModule) -> Result<Registration> {
+    notify::FAMILY.register(module, &EXTENSION_OPS)
 }

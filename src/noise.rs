@@ -12,6 +12,7 @@ use crate::{
     debug::{
         dev_dbg_ratelimited, //
     },
+    events::Event,
     linux::{
         crypto::Secret,
         ktime, random,
@@ -93,6 +94,54 @@ impl HandshakeState {
             .insert_random(entry, GFP_KERNEL)
             .map_err(|_| ENOMEM)
     }
+}
+
+/// The event of an initiation that is not taken.
+fn refusal(error: noise::InitiationError) -> Event {
+    match error {
+        noise::InitiationError::Invalid => Event::InitiationNotAuthentic,
+        noise::InitiationError::Replay => Event::InitiationOldTimestamp,
+        noise::InitiationError::Flood => Event::InitiationTooSoon,
+    }
+}
+
+/// The peer that an initiation claims to be from.
+fn claimed_sender(
+    device: &Device,
+    opened: &mut noise::OpenedInitiation<'_>,
+    endpoint: &Endpoint,
+) -> Option<Arc<Peer>> {
+    let Some(public_key) = opened.open() else {
+        device.refused(Event::InitiationUnreadable, 1, Some(endpoint));
+        return None;
+    };
+    let guard = Guard::new();
+    let peer = device.peers_by_key.lookup(public_key.as_bytes(), &guard);
+    if peer.is_none() {
+        device.refused(Event::UnknownKey, 1, Some(endpoint));
+    }
+    peer.cloned()
+}
+
+/// The peer whose initiation a response claims to answer.
+fn awaiting_peer(
+    device: &Device,
+    message: &HandshakeResponse,
+    endpoint: &Endpoint,
+) -> Option<Arc<Peer>> {
+    let guard = Guard::new();
+    let index = message.receiver_index.get();
+    let Some(entry) = device.index_table.lookup(index, &guard) else {
+        device.refused(Event::ResponseUnknown, 1, Some(endpoint));
+        return None;
+    };
+    if !entry.keypair.is_none() {
+        entry
+            .peer
+            .refused(Event::ResponseNotAwaited, 1, Some(endpoint));
+        return None;
+    }
+    Some(entry.peer.clone())
 }
 
 /// Gives back an index that has no keypair.
@@ -184,16 +233,10 @@ impl Peer {
     ) -> Option<(Arc<Peer>, HandshakeResponse)> {
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedInitiation::new(message, &identity);
-        let peer = {
-            let public_key = opened.open()?;
-            let guard = Guard::new();
-            device
-                .peers_by_key
-                .lookup(public_key.as_bytes(), &guard)?
-                .clone()
-        };
+        let peer = claimed_sender(device, &mut opened, endpoint)?;
         peer.handshake.lock().noise.lend_static_static(&mut opened);
         if !opened.authenticate() {
+            peer.refused(Event::InitiationNotAuthentic, 1, Some(endpoint));
             return None;
         }
         random::wait_for_random_bytes().ok()?;
@@ -205,10 +248,20 @@ impl Peer {
             return None;
         }
         let now_ns = ktime::coarse_boottime_ns();
-        handshake.noise.check_initiation(&opened, now_ns).ok()?;
+        if let Err(error) = handshake.noise.check_initiation(&opened, now_ns) {
+            peer.refused(refusal(error), 1, Some(endpoint));
+            return None;
+        }
         // Before the secrets are drawn.
         let era = Era::now();
-        let index = handshake.new_index(&peer).ok()?;
+        let index = handshake
+            .new_index(&peer)
+            .inspect_err(|error| {
+                if *error == ENOMEM {
+                    peer.count(Event::NoMemory, 1);
+                }
+            })
+            .ok()?;
         let mut finished = noise::Finished::zeroed();
         let answer = handshake
             .noise
@@ -223,7 +276,9 @@ impl Peer {
             return None;
         };
         let installed = peer.install(keypair, |keypair| {
-            peer.endpoint.heard(endpoint, true, size_of_val(message));
+            if peer.endpoint.heard(endpoint, true, size_of_val(message)) {
+                peer.happened(Event::EndpointMoved);
+            }
             // Before the session can begin: its first message shows that the peer receives there.
             peer.endpoint
                 .answers(endpoint, keypair.order(), size_of_val(&response));
@@ -247,20 +302,15 @@ impl Peer {
         message: &HandshakeResponse,
         endpoint: &Endpoint,
     ) -> Option<(Arc<Peer>, bool)> {
-        let peer = {
-            let guard = Guard::new();
-            let entry = device
-                .index_table
-                .lookup(message.receiver_index.get(), &guard)?;
-            if !entry.keypair.is_none() {
-                return None;
-            }
-            entry.peer.clone()
-        };
+        let peer = awaiting_peer(device, message, endpoint)?;
         let identity = device.identity.get()?;
         let mut opened = noise::OpenedResponse::new(message);
-        if !peer.handshake.lock().noise.lend_pending(&mut opened) || !opened.authenticate(&identity)
-        {
+        if !peer.handshake.lock().noise.lend_pending(&mut opened) {
+            peer.refused(Event::ResponseNotAwaited, 1, Some(endpoint));
+            return None;
+        }
+        if !opened.authenticate(&identity) {
+            peer.refused(Event::ResponseNotAuthentic, 1, Some(endpoint));
             return None;
         }
 
@@ -276,6 +326,7 @@ impl Peer {
         if !handshake.noise.take_response(&opened, &mut finished) {
             return None;
         }
+        peer.record.responded(ktime::monotonic_ns());
         // From here on the index belongs to the keypair.
         let index = message.receiver_index.get();
         let now_ns = ktime::coarse_boottime_ns();
@@ -290,10 +341,13 @@ impl Peer {
         let wins = handshake.noise.wins_crossing(&identity);
         let installed = peer.install(keypair, |keypair| {
             // Before the session is used: its first message goes there.
-            if let Some(sent_to) = &sent_to {
-                peer.endpoint.proven(sent_to, endpoint);
+            let proven = sent_to
+                .as_ref()
+                .is_some_and(|sent_to| peer.endpoint.proven(sent_to, endpoint));
+            let heard = peer.endpoint.heard(endpoint, true, size_of_val(message));
+            if proven || heard {
+                peer.happened(Event::EndpointMoved);
             }
-            peer.endpoint.heard(endpoint, true, size_of_val(message));
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });
         drop(handshake);

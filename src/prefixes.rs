@@ -9,6 +9,7 @@ use kernel::{
 
 use crate::{
     allowedips::AllowedIp,
+    extension::Change,
     linux::rcu::RcuArc,
     state::{
         device::Config,
@@ -27,7 +28,7 @@ impl Peer {
         handle: &RcuArc<Arc<Self>>,
         prefix: AllowedIp,
     ) -> Result {
-        let old = {
+        let (ours, old) = {
             let mut list = self.allowed_ips.lock();
             let room = list.reserve()?;
             let mut trie = self.device.allowed_ips.write();
@@ -37,10 +38,13 @@ impl Peer {
                 old => (false, old),
             };
             room.put(prefix, ours);
-            others
+            (ours, others)
         };
         if let Some(old) = old {
             old.allowed_ips.lock().remove(&prefix);
+            self.tell_allowed_ip(Change::AllowedIpMoved, &prefix, Some(&**old));
+        } else if !ours {
+            self.tell_allowed_ip(Change::AllowedIpAdded, &prefix, None);
         }
         Ok(())
     }
@@ -54,6 +58,7 @@ impl Peer {
             .remove(prefix, |owner| Arc::ptr_eq(owner, self));
         if removed.is_some() {
             self.allowed_ips.lock().remove(prefix);
+            self.tell_allowed_ip(Change::AllowedIpRemoved, prefix, None);
         }
     }
 

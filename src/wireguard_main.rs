@@ -12,7 +12,11 @@ mod allowedips;
 #[forbid(unsafe_code)]
 mod debug;
 #[forbid(unsafe_code)]
+mod events;
+#[forbid(unsafe_code)]
 mod expiry;
+#[forbid(unsafe_code)]
+mod extension;
 #[forbid(unsafe_code)]
 mod interface;
 #[forbid(unsafe_code)]
@@ -26,6 +30,8 @@ mod machine;
 mod netlink;
 #[forbid(unsafe_code)]
 mod noise;
+#[forbid(unsafe_code)]
+mod notify;
 #[forbid(unsafe_code)]
 mod pace;
 #[forbid(unsafe_code)]
@@ -84,6 +90,7 @@ linux::moduleparam::choice_param! {
 /// deleted.
 #[pin_data]
 struct WireGuard {
+    _extension: linux::genetlink::Registration,
     _netlink: linux::genetlink::Registration,
     #[pin]
     _devices: interface::Registration,
@@ -96,6 +103,7 @@ impl linux::module::Module for WireGuard {
             _sockets: linux::udp_tunnel::Registration::new()?,
             _devices <- interface::Registration::new(),
             _netlink: netlink::register(module)?,
+            _extension: netlink::register_extension(module)?,
         }? Error)
         .pin_chain(|_| {
             pr_info!("WireGuard 1.0.0 loaded. See www.wireguard.com for information.\n");

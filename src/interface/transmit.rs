@@ -8,6 +8,7 @@ use kernel::prelude::*;
 
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         netdevice::NetDevice,
         rcu,
@@ -32,13 +33,16 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
     let guard = rcu::Guard::new();
     let protocol = skb.protocol();
     if skb.ip_version_protocol() != Some(protocol) {
+        device.count(Event::TxNotIp, 1);
         dev_dbg_ratelimited!(device, "Invalid IP packet\n");
         return Err(EPROTONOSUPPORT);
     }
     let Some(destination) = destination_of(&skb) else {
+        device.count(Event::TxNotIp, 1);
         return Err(EPROTONOSUPPORT);
     };
     let Some(peer) = device.allowed_ips.lookup(destination, &guard) else {
+        device.count(Event::TxNoPeer, 1);
         dev_dbg_ratelimited!(
             device,
             "No peer has allowed IPs matching {}\n",
@@ -49,6 +53,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
     };
     let peer = peer.get_ref();
     if !peer.endpoint.is_set() {
+        peer.count(Event::NoEndpoint, 1);
         dev_dbg_ratelimited!(
             device,
             "No valid endpoint has been configured or discovered for peer {}\n",
@@ -58,7 +63,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
         return Err(EDESTADDRREQ);
     }
 
-    let staged = prepare(skb, dev)?;
+    let staged = prepare(skb, dev).inspect_err(|_| peer.count(Event::NoMemory, 1))?;
     peer.stage(staged);
     peer.send_staged_packets();
     Ok(())

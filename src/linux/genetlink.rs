@@ -5,7 +5,8 @@
 //! A [`Family`] is a static table of [`Op`]s. Each operation is a type that implements [`DoOp`]
 //! (one request, one answer) or [`DumpOp`] (one request, as many messages as needed). While the
 //! family's [`Registration`] exists, the core calls the operations from process context, one at a
-//! time for the whole family.
+//! time for the whole family. For the same time the family may send messages to the listeners of
+//! its [`Group`]s, from any context but a hard interrupt.
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
 
@@ -22,7 +23,11 @@ use kernel::{
     prelude::*,
     str::CStr,
     sync::atomic::{
-        ordering::Relaxed,
+        ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        },
         Atomic, //
     },
     types::Opaque, //
@@ -31,6 +36,7 @@ use kernel::{
 use super::{
     bindings,
     net_namespace::Net,
+    netdevice::NetDevice,
     netlink::{
         Attrs,
         Buffer,
@@ -39,10 +45,13 @@ use super::{
         Put,
         Stream, //
     }, //
+    rcu,
 };
 
 /// Length of the headers in front of a generic netlink message's attributes, in bytes.
 const HEADERS_LEN: usize = size_of::<bindings::nlmsghdr>() + size_of::<bindings::genlmsghdr>();
+/// Room for the attributes of a message to a group, in bytes.
+const EVENT_LEN: usize = 512;
 
 /// The privilege that an operation requires. Without it the core refuses a request with `EPERM`.
 #[derive(Clone, Copy)]
@@ -434,6 +443,27 @@ unsafe extern "C" fn done_callback<T: DumpOp>(cb: *mut bindings::netlink_callbac
     0
 }
 
+/// A multicast group of a family: an entry in the table of its groups.
+#[repr(transparent)]
+pub(crate) struct Group(bindings::genl_multicast_group);
+
+impl Group {
+    /// A group that only processes with `CAP_NET_ADMIN` in the user namespace that owns the network
+    /// namespace may join. To be evaluated at compile time.
+    pub(crate) const fn for_admins(name: &CStr) -> Self {
+        let mut raw: bindings::genl_multicast_group = pin_init::zeroed();
+        let name = name.to_bytes_with_nul();
+        assert!(name.len() <= raw.name.len());
+        let mut i = 0;
+        while i < name.len() {
+            raw.name[i] = name[i];
+            i += 1;
+        }
+        raw.flags = bindings::GENL_MCAST_CAP_NET_ADMIN;
+        Self(raw)
+    }
+}
+
 /// A generic netlink family, for use as a static.
 ///
 /// A family can be registered only once. A dump in progress may read the structure for an unlimited
@@ -443,6 +473,8 @@ pub(crate) struct Family {
     raw: Opaque<bindings::genl_family>,
     /// Set by the first attempt to register the family, and never cleared.
     claimed: Atomic<bool>,
+    /// Whether messages may be sent to groups. Read in RCU read-side critical sections.
+    open: Atomic<bool>,
 }
 
 // SAFETY: Only the first call of `register()` writes to `raw`, and afterwards the core.
@@ -450,9 +482,7 @@ unsafe impl Sync for Family {}
 
 impl Family {
     /// Makes a family that every network namespace has. To be evaluated at compile time.
-    ///
-    /// `ops` has to be sorted by command, with a command's [`DoOp`] before its [`DumpOp`].
-    pub(crate) const fn new(name: &CStr, version: u32, ops: &'static [Op]) -> Self {
+    pub(crate) const fn new(name: &CStr, version: u32, groups: &'static [Group]) -> Self {
         let mut raw: bindings::genl_family = pin_init::zeroed();
         let name = name.to_bytes_with_nul();
         assert!(name.len() <= raw.name.len());
@@ -461,24 +491,32 @@ impl Family {
             raw.name[i] = name[i];
             i += 1;
         }
-        assert!(ops.len() <= u8::MAX as usize);
+        assert!(groups.len() <= u8::MAX as usize);
         raw.version = version;
-        raw.split_ops = ops.as_ptr().cast();
-        raw.n_split_ops = ops.len() as u8;
+        raw.mcgrps = groups.as_ptr().cast();
+        raw.n_mcgrps = groups.len() as u8;
         Self {
             raw: Opaque::new(raw),
             claimed: Atomic::new(false),
+            open: Atomic::new(false),
         }
     }
 
     /// Registers the family with the core.
     ///
+    /// `ops` has to be sorted by command, with a command's [`DoOp`] before its [`DumpOp`]. The
+    /// operations are given here, so that code that only sends to groups need not know them.
     /// `module` is the module that has the operations: it is not unloaded while a dump is in
     /// progress. Process context.
     ///
     /// `EBUSY`: this was called before, even if that call has failed. `EEXIST`: another family of
-    /// that name is registered. `ENOMEM`.
-    pub(crate) fn register(&'static self, module: &'static ThisModule) -> Result<Registration> {
+    /// that name is registered. `EINVAL`: there are more than 255 operations. `ENOMEM`.
+    pub(crate) fn register(
+        &'static self,
+        module: &'static ThisModule,
+        ops: &'static [Op],
+    ) -> Result<Registration> {
+        let n_split_ops = u8::try_from(ops.len()).map_err(|_| EINVAL)?;
         if self.claimed.xchg(true, Relaxed) {
             return Err(EBUSY);
         }
@@ -488,10 +526,95 @@ impl Family {
         let family = unsafe { &mut *raw };
         family.set_netnsok(1);
         family.module = module.as_ptr();
+        family.split_ops = ops.as_ptr().cast();
+        family.n_split_ops = n_split_ops;
         // SAFETY: The family is a static with static operations, and is not registered.
         to_result(unsafe { bindings::genl_register_family(raw) })?;
+        // The core has set the numbers of the groups. Pairs with the load in `multicast()`.
+        self.open.store(true, Release);
         // INVARIANT: The family was just registered.
         Ok(Registration(self))
+    }
+
+    /// `genl_has_listeners()`: whether anybody listens to a group, in any network namespace. False
+    /// unless the family is registered. Any context.
+    pub(crate) fn has_listeners(&'static self, group: u8) -> bool {
+        let _guard = rcu::Guard::new();
+        // Pairs with the store in `register()`. The family stays registered until the end of this
+        // read-side critical section, see the drop of `Registration`.
+        if !self.open.load(Acquire) {
+            return false;
+        }
+        // SAFETY: The family is registered, and only read from then on. The function checks the
+        // number of the group.
+        unsafe { bindings::helper_genl_has_listeners(self.raw.get(), group.into()) }
+    }
+
+    /// `genlmsg_multicast_netns()`: sends a message with the command `cmd` to the listeners of a
+    /// group in the network namespace that `dev` is in now. `fill` appends its attributes, which
+    /// have room for 512 bytes.
+    ///
+    /// Without a listener in any namespace `fill` is not called, and nothing is allocated. A
+    /// listener whose buffer is full loses the message and gets `ENOBUFS`; the same happens to all
+    /// listeners if there is no memory, or `fill` fails. Does nothing unless the family is
+    /// registered. Any context but a hard interrupt.
+    pub(crate) fn multicast(
+        &'static self,
+        dev: &NetDevice,
+        group: u8,
+        cmd: u8,
+        fill: impl FnOnce(&mut Message<'_>) -> Result,
+    ) {
+        // The family stays registered until the end of this read-side critical section, see the
+        // drop of `Registration`.
+        let _guard = rcu::Guard::new();
+        if !self.has_listeners(group) {
+            return;
+        }
+        let skb = self.event(cmd, fill).unwrap_or(ptr::null_mut());
+        let family: *const bindings::genl_family = self.raw.get();
+        // SAFETY: The family is registered, the device is valid, and RCU is read-locked. The
+        // message is ours and goes to the function. Null stands for a message that is lost.
+        unsafe { bindings::helper_genl_multicast(family, dev.as_raw(), skb, group.into()) };
+    }
+
+    /// Makes a message to a group. `ENOMEM`, or an error of `fill`. The caller owns the message.
+    fn event(
+        &'static self,
+        cmd: u8,
+        fill: impl FnOnce(&mut Message<'_>) -> Result,
+    ) -> Result<*mut bindings::sk_buff> {
+        const LEN: u32 = (HEADERS_LEN + EVENT_LEN) as u32;
+        // SAFETY: The length is a small constant. Without memory the function returns null.
+        let skb = unsafe { bindings::alloc_skb(LEN, bindings::GFP_ATOMIC) };
+        if skb.is_null() {
+            return Err(ENOMEM);
+        }
+        let begin = || {
+            // SAFETY: The buffer is new: linear, and without data. Only the message uses it.
+            let mut buffer = unsafe { Buffer::from_raw(skb) };
+            // SAFETY: The buffer is valid. The family is a static, of which the function reads the
+            // number and the length of a header. The function checks for room itself.
+            let attrs = unsafe {
+                bindings::genlmsg_put(buffer.as_raw(), 0, 0, self.raw.get(), 0, cmd)
+                //
+            };
+            if attrs.is_null() {
+                return Err(EMSGSIZE);
+            }
+            Ok(Message { buffer, start: 0 })
+        };
+        let result = begin().and_then(|mut message| {
+            fill(&mut message)?;
+            message.end();
+            Ok(())
+        });
+        if let Err(error) = result {
+            // SAFETY: The buffer is ours, and no reference to it is left.
+            unsafe { bindings::helper_kfree_skb(skb) };
+            return Err(error);
+        }
+        Ok(skb)
     }
 }
 
@@ -507,6 +630,9 @@ pub(crate) struct Registration(&'static Family);
 impl Drop for Registration {
     fn drop(&mut self) {
         let raw: *const bindings::genl_family = self.0.raw.get();
+        self.0.open.store(false, Release);
+        // Whoever has seen the family open is sending now, and done a grace period later.
+        rcu::synchronize_net();
         // SAFETY: By the type invariant the family is registered. The function fails only for one
         // that is not.
         let _ = unsafe { bindings::genl_unregister_family(raw) };
@@ -525,10 +651,15 @@ mod tests {
     /// be in progress.
     #[test]
     fn once() -> Result {
-        let registration = FAMILY.register(&THIS)?;
-        assert!(FAMILY.register(&THIS).is_err_and(|errno| errno == EBUSY));
+        let again = || {
+            FAMILY
+                .register(&THIS, &[])
+                .is_err_and(|errno| errno == EBUSY)
+        };
+        let registration = FAMILY.register(&THIS, &[])?;
+        assert!(again());
         drop(registration);
-        assert!(FAMILY.register(&THIS).is_err_and(|errno| errno == EBUSY));
+        assert!(again());
         Ok(())
     }
 }

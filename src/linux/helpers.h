@@ -14,6 +14,7 @@
 
 struct dst_cache;
 struct dst_entry;
+struct genl_family;
 struct in6_addr;
 struct list_head;
 struct napi_struct;
@@ -40,6 +41,17 @@ struct net_device *helper_loopback(void);
 void helper_dev_sw_netstats_rx_add(struct net_device *dev, size_t packets, size_t bytes);
 void helper_icmp_ndo_unreachable(struct sk_buff *skb, struct net_device *dev);
 void helper_netdev_lockdep_set_classes(struct net_device *dev);
+
+/* genetlink.rs */
+
+/* Whether there is a listener in any namespace. */
+bool helper_genl_has_listeners(const struct genl_family *family, u32 group);
+/*
+ * To be called under RCU. Takes the skb. If it is null, the listeners are told that they have lost
+ * a message.
+ */
+void helper_genl_multicast(const struct genl_family *family, const struct net_device *dev,
+			   struct sk_buff *skb, u32 group);
 
 /* napi.rs */
 void helper_napi_gro_flush(struct napi_struct *napi);

@@ -25,6 +25,14 @@ pub(crate) fn coarse_boottime_ns() -> u64 {
     unsafe { bindings::ktime_get_coarse_boottime_ns() }
 }
 
+/// `ktime_get()`: nanoseconds since boot, time in suspend not included.
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    // SAFETY: The function takes no argument and may be called in any context but from an NMI, in
+    // which no code of a module runs.
+    unsafe { bindings::ktime_get() as u64 }
+}
+
 /// `ktime_get_real_ns()`: nanoseconds since 1970, by the wall clock.
 #[inline]
 pub(crate) fn real_ns() -> i64 {

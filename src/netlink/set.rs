@@ -27,6 +27,7 @@ use super::attributes::{
 };
 use crate::{
     allowedips::AllowedIp,
+    extension::Change as Told,
     linux::{
         genetlink::{
             Access,
@@ -81,6 +82,7 @@ impl Removed {
 
     /// Removes a peer.
     fn add(&mut self, config: &mut Config, peer: Arc<Peer>) {
+        peer.tell_config(Told::PeerRemoved);
         peer.detach(config);
         // There is no memory to finish the removal later, so it is finished now.
         if self
@@ -156,7 +158,13 @@ impl Change<'_> {
         if let Some(port) = port {
             self.set_port(config, port)?;
         }
+        if port.is_some() || fwmark.is_some() {
+            self.device.tell_changed();
+        }
         if flags & WGDEVICE_F_REPLACE_PEERS != 0 {
+            for peer in config.peers() {
+                peer.tell_config(Told::PeerRemoved);
+            }
             Peer::remove_all(self.device, config);
         }
         if let Some(bytes) = attrs.get::<&[u8; 32]>(WGDEVICE_A_PRIVATE_KEY)? {
@@ -232,12 +240,14 @@ impl Change<'_> {
         // Remove the peer that has the device's own public key before the key is in use.
         if let Some(public) = identity.public_key() {
             if let Some(peer) = self.lookup(public) {
+                peer.tell_config(Told::PeerRemoved);
                 Peer::remove(config, core::slice::from_ref(&peer));
             }
         }
 
         let first = old_key.is_none() && identity.public_key().is_some();
         self.device.identity.replace(Some(identity.clone()));
+        self.device.tell_changed();
         for peer in config.peers() {
             peer.change_identity(&identity);
             if first && self.running {
@@ -329,8 +339,9 @@ impl Change<'_> {
         }
         // A new peer has none to replace.
         *flags &= !WGPEER_F_REPLACE_ALLOWEDIPS;
-        self.create_peer(config, public_key, preshared_key, attr)
-            .map(Some)
+        let peer = self.create_peer(config, public_key, preshared_key, attr)?;
+        peer.tell_config(Told::PeerAdded);
+        Ok(Some(peer))
     }
 
     /// Changes a peer as the attributes say, except for its keys.
@@ -346,6 +357,16 @@ impl Change<'_> {
             if let Some(endpoint) = Endpoint::from_sockaddr(bytes) {
                 peer.endpoint.configure(&endpoint);
             }
+        }
+        if [
+            WGPEER_A_PRESHARED_KEY,
+            WGPEER_A_ENDPOINT,
+            WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
+        ]
+        .iter()
+        .any(|ty| attrs.attr(*ty).is_some())
+        {
+            peer.tell_config(Told::PeerChanged);
         }
         let replace = flags & WGPEER_F_REPLACE_ALLOWEDIPS != 0;
         self.set_allowed_ips(config, peer, attrs.attr(WGPEER_A_ALLOWEDIPS), replace)?;
@@ -421,7 +442,7 @@ impl Change<'_> {
     ) -> Result {
         let Some(attr) = attr else {
             if replace {
-                peer.remove_allowed_ips(config, |_| true);
+                take_allowed_ips(config, peer, |_| true);
             }
             return Ok(());
         };
@@ -443,14 +464,14 @@ impl Change<'_> {
                     .flatten()
                     .eq(peer.allowed_ips.lock().as_slice())
                 {
-                    peer.remove_allowed_ips(config, |prefix| !wanted.contains(&Some(*prefix)));
+                    take_allowed_ips(config, peer, |prefix| !wanted.contains(&Some(*prefix)));
                     for prefix in wanted.iter().flatten() {
                         insert(config, &attr, *prefix)?;
                     }
                 }
                 return Ok(());
             }
-            peer.remove_allowed_ips(config, |_| true);
+            take_allowed_ips(config, peer, |_| true);
         }
         for attr in attr.elements() {
             let (prefix, flags) = self.allowed_ip(&attr)?;
@@ -483,6 +504,17 @@ impl Change<'_> {
         }
         few.get(..number)
     }
+}
+
+/// Takes from a peer the allowed IPs for which `which` returns true.
+fn take_allowed_ips(config: &Config, peer: &Peer, which: impl Fn(&AllowedIp) -> bool) {
+    peer.remove_allowed_ips(config, |prefix| {
+        let take = which(prefix);
+        if take {
+            peer.tell_allowed_ip(Told::AllowedIpRemoved, prefix, None);
+        }
+        take
+    });
 }
 
 /// Clears the sticky source of all peers.

@@ -6,6 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::handshake::consume_handshake;
 use crate::{
+    events::Event,
     linux::{
         bottom_half::BhGuard,
         netdevice::Stat,
@@ -39,7 +40,7 @@ fn receive_packet(device: &Device, mut skb: SkBuff, bh: &BhGuard) {
     match prepare_header(&mut skb) {
         Some((MessageType::Data, header)) => consume_data(device, skb, &header, bh),
         Some((kind, _)) if skb.may_pull(kind.header_len()) => consume_handshake(device, kind, skb),
-        _ => {}
+        _ => device.refused(Event::DatagramMalformed, 1, None),
     }
 }
 
@@ -54,6 +55,7 @@ fn consume_data(device: &Device, mut skb: SkBuff, header: &DataHeader, bh: &BhGu
     };
     if queue.arrive(skb).is_err() {
         device.stats_add(Stat::RxDropped, 1);
+        device.count(Event::ArrivalQueueFull, 1);
     }
     device.netdev.napi_schedule_local(bh);
 }

@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use crate::{
+    events::Event,
     linux::{
         bottom_half,
         ktime,
@@ -52,12 +53,19 @@ pub(super) fn decrypt(batch: &Batch<Decryption>) {
 /// Decrypts data messages, and returns those that are authentic.
 pub(super) fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbList {
     let mut decrypted = SkbList::new();
-    if keypair.may_receive(ktime::coarse_boottime_ns()) {
-        while let Some(mut skb) = packets.pop_front() {
-            let cb: &mut PacketCb = skb.cb();
-            let nonce = cb.nonce;
-            if let Ok(skb) = skb.open(size_of::<DataHeader>(), nonce, keypair.receiving_key()) {
-                decrypted.push_back(skb);
+    if !keypair.may_receive(ktime::coarse_boottime_ns()) {
+        keypair.peer.refused(Event::RxExpired, packets.len(), None);
+        return decrypted;
+    }
+    while let Some(mut skb) = packets.pop_front() {
+        let cb: &mut PacketCb = skb.cb();
+        let nonce = cb.nonce;
+        match skb.open(size_of::<DataHeader>(), nonce, keypair.receiving_key()) {
+            Ok(skb) => decrypted.push_back(skb),
+            Err(error) => {
+                keypair
+                    .peer
+                    .refused(Event::no_room(&error, Event::RxNotAuthentic), 1, None)
             }
         }
     }

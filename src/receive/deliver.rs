@@ -18,6 +18,7 @@ use kernel::{
 
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         napi::NapiContext,
         netdevice::{
@@ -153,6 +154,7 @@ pub(super) fn deliver(
     while let Some(mut skb) = packets.pop_front() {
         let cb: PacketCb = *skb.cb();
         if cb.replayed != 0 {
+            peer.refused(Event::RxReplayed, 1, None);
             dev_dbg_ratelimited!(
                 peer.device,
                 "Packet has invalid nonce {} (max {})\n",
@@ -210,24 +212,27 @@ impl Delivery<'_> {
     fn authentic(&mut self, endpoint: &Endpoint, newest: bool, len: usize) {
         let peer = self.peer;
         let is_first = !core::mem::replace(&mut self.is_authentic, true);
-        let mut complete = false;
+        let (mut complete, mut moved) = (false, false);
         if is_first {
             let begun = peer
                 .keypairs
                 .received_with(&peer.device.index_table, self.keypair);
             if let Some((order, is_current)) = begun {
-                peer.endpoint.confirmed(order, endpoint);
+                moved = peer.endpoint.confirmed(order, endpoint);
                 complete = is_current;
             }
             self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
         }
         let newest = newest && self.may_move;
-        peer.endpoint.heard(endpoint, newest, message_data_len(len));
+        if peer.endpoint.heard(endpoint, newest, message_data_len(len)) || moved {
+            peer.happened(Event::EndpointMoved);
+        }
         if !is_first {
             return;
         }
         if complete {
             peer.timers_handshake_complete();
+            peer.happened(Event::HandshakeCompleted);
             // Not before the endpoint has moved: they go there.
             peer.send_staged_packets();
         }
@@ -268,6 +273,7 @@ impl Delivery<'_> {
 
         if len == 0 {
             self.count(len);
+            peer.count(Event::KeepaliveReceived, 1);
             dev_dbg_ratelimited!(
                 peer.device,
                 "Receiving keepalive packet from peer {} ({})\n",
@@ -284,8 +290,7 @@ impl Delivery<'_> {
                 self.napi.gro_receive(skb);
                 self.count(len);
             }
-            // There was no memory.
-            Err(None) => {}
+            Err(None) => peer.count(Event::NoMemory, 1),
             Err(Some(dishonest)) => self.refuse(dishonest, endpoint),
         }
     }
@@ -294,6 +299,15 @@ impl Delivery<'_> {
     fn refuse(&self, dishonest: Dishonest, endpoint: &Endpoint) {
         let (peer, dev) = (self.peer, self.dev);
         dev.stats_add(Stat::RxErrors, 1);
+        let is_peers = matches!(dishonest, Dishonest::Peer(_));
+        peer.count(
+            if is_peers {
+                Event::RxWrongSource
+            } else {
+                Event::RxMalformed
+            },
+            1,
+        );
         match dishonest {
             Dishonest::Size => {
                 dev_dbg_ratelimited!(

@@ -15,6 +15,7 @@ use zerocopy::FromBytes;
 use super::deliver::count_received;
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         bottom_half,
         ktime,
@@ -85,6 +86,7 @@ fn is_under_load(device: &Device, now_ns: u64) -> bool {
 /// under load.
 pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff) {
     if !is_addressee(device, kind, &skb) {
+        device.refused(not_addressed(kind), 1, Endpoint::from_skb(&skb).as_ref());
         match (kind, Endpoint::from_skb(&skb)) {
             (_, None) => {}
             (MessageType::HandshakeCookie, Some(endpoint)) => {
@@ -107,9 +109,18 @@ pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff)
         Err(skb)
     };
     if let Err(skb) = refused {
+        device.refused(Event::HandshakeQueueFull, 1, None);
         if let Some(endpoint) = Endpoint::from_skb(&skb) {
             dev_dbg_ratelimited!(device, "Dropping handshake packet from {}\n", endpoint);
         }
+    }
+}
+
+/// Why a handshake message is not for this device.
+fn not_addressed(kind: MessageType) -> Event {
+    match kind {
+        MessageType::HandshakeCookie => Event::ResponseUnknown,
+        _ => Event::WrongMac1,
     }
 }
 
@@ -162,10 +173,12 @@ fn admit<'a, M: MessageWithMacs>(
             message.macs(),
             message.sender_index(),
         );
+        device.refused(Event::CookieSent, 1, Some(endpoint));
         return None;
     }
     let allowed = device.allow_handshake(source, now_ns);
     if !allowed {
+        device.refused(Event::RateLimited, 1, Some(endpoint));
         dev_dbg_ratelimited!(
             device,
             "Too many handshakes, dropping packet from {}\n",
@@ -303,6 +316,7 @@ fn receive_response(
     if begins {
         peer.timers_session_derived();
         peer.timers_handshake_complete();
+        peer.happened(Event::HandshakeCompleted);
         // The first message that is sent confirms the session to the other side.
         peer.send_keepalive();
     }
@@ -331,6 +345,7 @@ fn consume_cookie(device: &Device, reply: &CookieReply) {
             return;
         }
     }
+    peer.count(Event::CookieReceived, 1);
     peer.cookie_received(reply.receiver_index.get());
     peer.probe_if_due();
 }

@@ -13,6 +13,7 @@ use super::{
     deliver::deliver, //
 };
 use crate::{
+    events::Event,
     linux::{
         napi::NapiContext,
         netdevice::NetDevice,
@@ -92,7 +93,9 @@ pub(super) fn sort(
     let guard = rcu::Guard::new();
     while let Some(first) = arrived.pop_front() {
         let (receiver, bytes, packets) = take_row(first, &mut arrived);
+        let messages = packets.messages();
         let Some(entry) = device.index_table.lookup(receiver, &guard) else {
+            device.refused(Event::UnknownIndex, messages, None);
             continue;
         };
         let peer = &entry.peer;
@@ -101,6 +104,7 @@ pub(super) fn sort(
             .load(&guard)
             .and_then(|keypair| keypair.try_get())
         else {
+            device.refused(Event::UnknownIndex, messages, None);
             continue;
         };
         if peer.is_dead() {
@@ -117,7 +121,7 @@ pub(super) fn sort(
         }
         // If there is no memory or no room the packets are dropped, as on any full queue of a
         // router.
-        let _ = Batch::new(Decryption { keypair }, packets).and_then(|batch| {
+        let queued = Batch::new(Decryption { keypair }, packets).and_then(|batch| {
             if inline {
                 decrypt(&*peer.rx_queue.append(batch)?);
                 return Ok(());
@@ -126,6 +130,9 @@ pub(super) fn sort(
                 .decrypt_queue
                 .enqueue(&peer.rx_queue, batch, &device.packet_crypt_wq)
         });
+        if let Err(error) = queued {
+            peer.count(Event::no_room(&error, Event::RxQueueFull), messages);
+        }
     }
     done
 }

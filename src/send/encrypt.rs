@@ -6,6 +6,7 @@ use kernel::prelude::*;
 use zerocopy::IntoBytes;
 
 use crate::{
+    events::Event,
     linux::{
         bottom_half,
         engine::{
@@ -87,6 +88,7 @@ pub(crate) fn encrypt(batch: &Batch<Encryption>) {
     }
     if dropped != 0 {
         keypair.peer.device.stats_add(Stat::TxDropped, dropped);
+        keypair.peer.count(Event::NoMemory, dropped);
     }
     batch.finish(encrypted);
     keypair.peer.transmit();

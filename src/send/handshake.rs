@@ -11,6 +11,7 @@ use zerocopy::IntoBytes;
 
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         ktime,
         rcu, //
@@ -132,6 +133,7 @@ impl Peer {
         } = match made {
             Ok(made) => made,
             Err(error) => {
+                self.count_unmade(&error);
                 if error == ENOMEM || error == EAGAIN {
                     // Treat it as an initiation that got lost: nothing else would retry for the
                     // packets that wait.
@@ -152,8 +154,20 @@ impl Peer {
         // Before the message leaves: the response, which stops the timer, may be here before this
         // function goes on.
         self.timers_handshake_initiated();
+        self.count(Event::HandshakeBegun, 1);
+        self.record.initiated(ktime::monotonic_ns());
         if let Some(to) = &to {
             self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP, to);
+        }
+    }
+
+    /// Counts an initiation that could not be made, by the error of
+    /// [`Peer::create_initiation`].
+    fn count_unmade(&self, error: &Error) {
+        if *error == EINVAL {
+            self.count(Event::NoIdentity, 1);
+        } else if *error == ENOMEM {
+            self.count(Event::NoMemory, 1);
         }
     }
 
@@ -177,6 +191,7 @@ impl Peer {
         self.timers_any_authenticated_packet_traversal();
         self.timers_any_authenticated_packet_sent();
         self.handshake_is_sent();
+        self.count(Event::HandshakeAnswered, 1);
         self.send_buffer(message.as_bytes(), HANDSHAKE_DSCP, endpoint);
     }
 }

@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use crate::{
+    events::Event,
     linux::{
         bottom_half,
         netdevice::Stat,
@@ -111,7 +112,10 @@ impl Peer {
                 }
                 return Err(ENOENT);
             }
-            let course = self.endpoint.course(sender)?;
+            let course = self.endpoint.course(sender).inspect_err(|error| {
+                let segments = packets.iter_mut().map(|skb| skb.segments());
+                self.count_unsent(error, segments.fold(0, usize::wrapping_add));
+            })?;
             // Before they leave: the answer stops the timer, and may be here before this returns.
             if packets.iter_mut().any(|skb| !is_keepalive(skb.len())) {
                 self.timers_data_sent();
@@ -128,14 +132,19 @@ impl Peer {
                                 if error == EDQUOT {
                                     sender.dev().stats_add(Stat::TxDropped, skb.segments());
                                 }
+                                self.count_unsent(&error, skb.segments());
                                 continue;
                             }
                         };
                         &next_path
                     }
                 };
-                if sender.xmit(path, skb, ds).is_ok() {
-                    self.tx_bytes.add(len as u64, Relaxed);
+                match sender.xmit(path, skb, ds) {
+                    Ok(()) => self.tx_bytes.add(len as u64, Relaxed),
+                    Err(error) => self.count(Event::no_room(&error, Event::SendFailed), 1),
+                }
+                if is_keepalive(len) {
+                    self.count(Event::KeepaliveSent, 1);
                 }
             }
             Ok(())
@@ -152,11 +161,24 @@ impl Peer {
             if self.is_dead() {
                 return Err(ENOENT);
             }
-            let skb = skb_from_bytes(message)?;
-            sender.xmit(&self.endpoint.path_to(sender, endpoint)?, skb, ds)?;
+            skb_from_bytes(message)
+                .and_then(|skb| sender.xmit(&self.endpoint.path_to(sender, endpoint)?, skb, ds))
+                .inspect_err(|error| self.count_unsent(error, 1))?;
             self.tx_bytes.add(message.len() as u64, Relaxed);
             Ok(())
         });
+    }
+
+    /// Counts `n` messages that did not leave, by the error of looking up a route or sending.
+    fn count_unsent(&self, error: &Error, n: usize) {
+        let event = if *error == EAFNOSUPPORT || *error == EDQUOT {
+            Event::NoEndpoint
+        } else if *error == ENONET || *error == ENODEV {
+            Event::SendFailed
+        } else {
+            Event::no_room(error, Event::NoRoute)
+        };
+        self.count(event, n);
     }
 }
 

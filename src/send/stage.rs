@@ -11,6 +11,7 @@ use kernel::{
 use super::encrypt::encrypt;
 use crate::{
     debug::dev_dbg_ratelimited,
+    events::Event,
     linux::{
         bottom_half,
         cpumask,
@@ -75,6 +76,14 @@ impl Peer {
         }
         if dropped != 0 {
             self.device.stats_add(Stat::TxDropped, dropped);
+            self.count(
+                if self.has_key() {
+                    Event::TxQueueFull
+                } else {
+                    Event::TxNoKey
+                },
+                dropped,
+            );
         }
     }
 
@@ -83,6 +92,7 @@ impl Peer {
         let packets = self.staged.lock().take();
         if packets.messages() != 0 {
             self.device.stats_add(Stat::TxDropped, packets.messages());
+            self.count(Event::TxNoKey, packets.messages());
         }
     }
 
@@ -158,7 +168,9 @@ impl Peer {
             }
             more = staged.messages() != 0;
             match self.number(&mut packets) {
-                Some(keypair) => self.queue(keypair, packets, here).map_err(|_| messages),
+                Some(keypair) => self
+                    .queue(keypair, packets, here)
+                    .map_err(|error| (error, messages)),
                 None => {
                     packets.append(staged.take());
                     // They must not count against their sockets during the handshake.
@@ -177,7 +189,10 @@ impl Peer {
                 self.send_queued_handshake_initiation(false);
                 return false;
             }
-            Err(dropped) => self.device.stats_add(Stat::TxDropped, dropped),
+            Err((error, dropped)) => {
+                self.device.stats_add(Stat::TxDropped, dropped);
+                self.count(Event::no_room(&error, Event::TxQueueFull), dropped);
+            }
         }
         more
     }

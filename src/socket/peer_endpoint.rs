@@ -36,6 +36,7 @@ use crate::{
     },
     parameters::roaming_policy,
     protocol::moving::{
+        Address,
         Attempt,
         Way,
         Whereabouts, //
@@ -125,18 +126,24 @@ impl PeerEndpoint {
     }
 
     /// Changes the addresses. `change` returns whether the routes to the primary are of no use any
-    /// more.
-    fn change(&self, change: impl FnOnce(&mut Whereabouts<Endpoint>) -> bool) {
+    /// more. Returns whether the peer has moved: [`PeerEndpoint::get`] was another place before.
+    fn change(&self, change: impl FnOnce(&mut Whereabouts<Endpoint>) -> bool) -> bool {
         let mut inner = self.inner.lock();
+        let before = inner.whereabouts.latest().copied();
         if change(&mut inner.whereabouts) {
             inner.cache.reset();
         }
         self.publish(&mut inner.whereabouts);
+        let now = inner.whereabouts.latest();
+        before
+            .zip(now)
+            .is_some_and(|(before, now)| !before.is_place(now))
     }
 
     /// Sets the endpoint that the user wants.
     pub(crate) fn configure(&self, endpoint: &Endpoint) {
-        self.change(|whereabouts| whereabouts.configure(*endpoint));
+        // Who configures knows.
+        let _ = self.change(|whereabouts| whereabouts.configure(*endpoint));
     }
 
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
@@ -144,28 +151,28 @@ impl PeerEndpoint {
     ///
     /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
     /// the lock. If another CPU is just changing the endpoint, either change may come first: it
-    /// does not matter which.
+    /// does not matter which. Returns whether the peer has moved.
     #[inline]
-    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) {
+    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
         let words = from.words();
         let is_primary = self
             .published
             .iter()
             .zip(&words)
             .all(|(published, word)| published.load(Relaxed) == *word);
-        if !is_primary {
-            self.heard_elsewhere(from, is_newest, len);
-        }
+        !is_primary && self.heard_elsewhere(from, is_newest, len)
     }
 
     #[cold]
-    fn heard_elsewhere(&self, from: &Endpoint, is_newest: bool, len: usize) {
+    fn heard_elsewhere(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
         let bytes = from.datagrams_len(len, 1);
         if is_newest {
-            self.change(|whereabouts| whereabouts.heard(from, bytes, roaming_policy()));
-        } else if self.first_word() == CANDIDATE {
+            return self.change(|whereabouts| whereabouts.heard(from, bytes, roaming_policy()));
+        }
+        if self.first_word() == CANDIDATE {
             self.inner.lock().whereabouts.heard_late(from, bytes);
         }
+        false
     }
 
     /// Notes that a response with this order is sent here: see [`Whereabouts::answer`]. `len` as
@@ -177,15 +184,15 @@ impl PeerEndpoint {
     }
 
     /// The first message of the session whose response had this order came from `from`. To be
-    /// followed by [`PeerEndpoint::heard`].
-    pub(crate) fn confirmed(&self, order: u64, from: &Endpoint) {
-        self.change(|whereabouts| whereabouts.confirmed(order, from));
+    /// followed by [`PeerEndpoint::heard`]. Returns whether the peer has moved.
+    pub(crate) fn confirmed(&self, order: u64, from: &Endpoint) -> bool {
+        self.change(|whereabouts| whereabouts.confirmed(order, from))
     }
 
     /// A response came from `from`, to an initiation that was sent only to `at`. To be followed by
-    /// [`PeerEndpoint::heard`].
-    pub(crate) fn proven(&self, at: &Endpoint, from: &Endpoint) {
-        self.change(|whereabouts| whereabouts.proven(at, from));
+    /// [`PeerEndpoint::heard`]. Returns whether the peer has moved.
+    pub(crate) fn proven(&self, at: &Endpoint, from: &Endpoint) -> bool {
+        self.change(|whereabouts| whereabouts.proven(at, from))
     }
 
     /// A cookie has come for an initiation that was sent only to `at`.

@@ -52,6 +52,11 @@ use super::{
 };
 use crate::{
     allowedips::AllowedIps,
+    events::{
+        DeviceCounters,
+        Event,
+        TellingLimit, //
+    },
     linux::{
         engine::link::Handle,
         net_namespace::{
@@ -228,6 +233,11 @@ pub(crate) struct Device {
     /// When the device was last seen under load, `ktime_get_coarse_boottime_ns()`; 0: not lately.
     pub(crate) last_under_load: Atomic<i64>,
 
+    /// What has happened that cannot be ascribed to a peer.
+    pub(crate) counters: DeviceCounters,
+    /// Limits the messages about what anybody can cause.
+    pub(crate) telling: TellingLimit,
+
     /// The peers by public key.
     #[pin]
     pub(crate) peers_by_key: PubkeyTable<Arc<Peer>>,
@@ -286,6 +296,11 @@ impl Device {
         }
     }
 
+    /// Counts that `event` has happened `n` times. Any context.
+    pub(crate) fn count(&self, event: Event, n: usize) {
+        self.counters.add(event, n);
+    }
+
     /// Whether the rate limit lets a handshake message of `source` be processed. To be asked once
     /// the message has proven its source with a cookie.
     pub(crate) fn allow_handshake(&self, source: &Source, now_ns: u64) -> bool {
@@ -338,6 +353,8 @@ impl Device {
                 limiter,
                 residents: Residents::new()?,
                 last_under_load: Atomic::new(0),
+                counters: DeviceCounters::new(),
+                telling: TellingLimit::new(),
                 peers_by_key <- PubkeyTable::new(),
                 index_table <- IndexTable::new(),
                 allowed_ips <- AllowedIps::new(),

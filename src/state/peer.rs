@@ -46,6 +46,10 @@ use super::{
 };
 use crate::{
     allowedips::AllowedIpList,
+    events::{
+        Event,
+        PeerRecord, //
+    },
     keypair::{
         self,
         Keypairs,
@@ -154,6 +158,8 @@ pub(crate) struct Peer {
     pub(crate) tx_bytes: Wiped<Atomic<u64>>,
     /// When the last handshake was complete, nanoseconds since 1970; zero: never.
     pub(crate) last_handshake_ns: Wiped<Atomic<i64>>,
+    /// What has happened with the peer.
+    pub(crate) record: Wiped<PeerRecord>,
 
     #[pin]
     pub(crate) timers: Timers,
@@ -252,6 +258,7 @@ impl Peer {
                 rx_bytes: Wiped::new(Atomic::new(0)),
                 tx_bytes: Wiped::new(Atomic::new(0)),
                 last_handshake_ns: Wiped::new(Atomic::new(0)),
+                record: Wiped::new(PeerRecord::new()),
                 timers <- Timers::new(),
                 persistent_keepalive_interval: Atomic::new(0),
                 handshake_work <- new_work!("wireguard::Peer::handshake_work"),
@@ -276,6 +283,14 @@ impl Peer {
     /// installs a keypair: the removal waits for a grace period after the answer has changed.
     pub(crate) fn is_dead(&self) -> bool {
         self.dead.load(Relaxed)
+    }
+
+    /// Counts that `event` has happened `n` times, and remembers the last failure. Any context.
+    pub(crate) fn count(&self, event: Event, n: usize) {
+        self.record.counters.add(event, n);
+        if event.is_failure() {
+            self.record.failed(event, ktime::coarse_boottime_ns());
+        }
     }
 
     /// The work queue for encryption and decryption. `None` once the peer is being removed. The

@@ -1,0 +1,467 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of the netlink family `wireguard_ext` that make messages themselves.
+
+extensions.py NAME KEY    runs the function NAME below; KEY is the private key of wg0. Both wg0 and
+                          the far end of its tunnel are in this namespace
+"""
+
+import base64
+import contextlib
+import errno
+import importlib.machinery
+import importlib.util
+import json
+import os
+import random
+import select
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import yaml
+
+from wgtest import peer, wgnl
+from wgtest.machine import NoWorkers, until
+from wgtest.peer import COOKIE, DATA, INITIATION, LENGTHS, RESPONSE, Peer
+from wgtest.wgnl import attr, nest, u8, u32
+from wgtest.wire import ipv4, udp
+
+PORT = 51820
+OURS = ("127.0.0.1", PORT)
+SPEC = "/netlink/specs/wireguard_ext.yaml"
+SPECIFICATION = yaml.safe_load(open(SPEC))
+EVENTS = {entry["value"]: entry["name"] for each in SPECIFICATION["definitions"]
+          if each["name"] == "event" for entry in each["entries"]}
+CHANGES = {entry["value"]: entry["name"] for each in SPECIFICATION["definitions"]
+           if each["name"] == "change" for entry in each["entries"]}
+GET, CONFIG, SESSION, UNAUTH = 1, 2, 3, 4
+
+
+def numbers(name):
+    """The numbers of the attributes of a set."""
+    found, number = {}, 0
+    for each in next(s for s in SPECIFICATION["attribute-sets"] if s["name"] == name)["attributes"]:
+        number = each.get("value", number + 1)
+        found[each["name"]] = number
+    return found
+
+
+EXT, PEER = numbers("ext"), numbers("peer")
+
+
+def run(*words):
+    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
+
+def wg(*words):
+    return run("wg", *words)
+
+
+def text_of(key):
+    return base64.b64encode(key).decode()
+
+
+def new_peer(key, *allowed):
+    far = Peer(os.urandom(32), peer.public_of(base64.b64decode(key)), OURS)
+    wg("set", "wg0", "peer", text_of(far.public), "allowed-ips", ",".join(allowed))
+    return far
+
+
+def counts_of(data):
+    return {EVENTS[number]: struct.unpack("=I", value)[0] for number, value in wgnl.parse(data)}
+
+
+def counts():
+    """What is counted now: of the interface under None, of each peer under its key."""
+    found = {}
+    for _, message in wgnl.Socket("wireguard_ext").dump(GET, attr(EXT["ifname"], "wg0")):
+        for number, value in wgnl.parse(message):
+            if number == EXT["counts"]:
+                found[None] = counts_of(value)
+            elif number == EXT["peer"]:
+                attrs = dict(wgnl.parse(value))
+                found[attrs[PEER["public-key"]]] = counts_of(attrs[PEER["counts"]])
+    return found
+
+
+class Listener:
+    """A socket that listens to groups of the family."""
+
+    def __init__(self, *groups):
+        self.netlink = wgnl.Socket("wireguard_ext")
+        answer = dict(wgnl.parse(wgnl_family()))
+        ids = {}
+        for _, group in wgnl.parse(answer[7]):
+            attrs = dict(wgnl.parse(group))
+            ids[attrs[1].rstrip(b"\0").decode()] = struct.unpack("=I", attrs[2])[0]
+        for group in groups:
+            self.netlink.sock.setsockopt(wgnl.SOL_NETLINK, 1, ids[group])
+        self.netlink.sock.setblocking(False)
+
+    def read(self):
+        """The events that have come, as (command, attributes)."""
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                for _, _, body in self.netlink.messages():
+                    found.append((body[0], dict(wgnl.parse(body[4:]))))
+        return found
+
+
+def wgnl_family():
+    """What the control family says of wireguard_ext."""
+    control = wgnl.Netlink(wgnl.NETLINK_GENERIC)
+    control.send_message(16, wgnl.NLM_F_REQUEST | wgnl.NLM_F_ACK,
+                         struct.pack("=BBH", 3, 1, 0) + attr(2, "wireguard_ext"))
+    return control.acknowledged()[0][4:]
+
+
+def named(event):
+    """An event as (name, public key of the peer or None)."""
+    command, attrs = event
+    number = attrs[EXT["change" if command == CONFIG else "event"]][0]
+    about = dict(wgnl.parse(attrs.get(EXT["peer"], b"")))
+    return (CHANGES if command == CONFIG else EVENTS)[number], about.get(PEER["public-key"])
+
+
+# ---- the tests ----------------------------------------------------------------------------------
+
+def policy(_):
+    netlink = wgnl.Socket("wireguard_ext")
+    name = attr(EXT["ifname"], "wg0")
+    for title, payload, error in (
+            ("no interface", b"", errno.EBADR),
+            ("an interface by name and by index",
+             name + attr(EXT["ifindex"], u32(1)), errno.EBADR),
+            ("no such interface", attr(EXT["ifname"], "wg7"), errno.ENODEV),
+            ("another kind of interface", attr(EXT["ifname"], "lo"), errno.EOPNOTSUPP),
+            ("an index of one byte", attr(EXT["ifindex"], u8(1)), errno.EINVAL),
+            ("a name of 16 bytes", attr(EXT["ifname"], "w" * 16), errno.EINVAL),
+            ("a name without its end", attr(EXT["ifname"], b"wg0"), errno.EINVAL),
+            ("an attribute of another message", name + attr(EXT["event"], u8(1)), errno.EINVAL),
+            ("an attribute that there is not", name + attr(99, u8(1)), errno.EINVAL),
+            ("trailing bytes", name + b"xyz", errno.EINVAL),
+            ("a nest", name + nest(EXT["peer"]), errno.EINVAL)):
+        try:
+            list(netlink.dump(GET, payload))
+        except wgnl.Error as refusal:
+            assert refusal.errno == error, (title, refusal)
+            assert refusal.text, title
+            print(f"{title}: {refusal}")
+        else:
+            raise AssertionError(f"{title}: this was answered")
+    for command in (0, CONFIG, SESSION, UNAUTH, 99):
+        for send in (netlink.do, lambda *request: list(netlink.dump(*request))):
+            try:
+                send(command, name)
+            except wgnl.Error as refusal:
+                assert refusal.errno == errno.EOPNOTSUPP, (command, refusal)
+            else:
+                raise AssertionError(f"command {command} was carried out")
+
+
+def hostile(_):
+    rng, answers = random.Random(7), {}
+    netlink = wgnl.Socket("wireguard_ext")
+    for _ in range(5000):
+        payload = b"".join(
+            attr(rng.randrange(20) | rng.choice((0, 0, wgnl.NESTED, 0x4000)),
+                 rng.choice((b"wg0\0", b"wg7\0", u32(1), rng.randbytes(rng.randrange(40)))))
+            for _ in range(rng.randrange(4))) + rng.randbytes(rng.choice((0, 0, 0, 3)))
+        command = rng.choice((GET, GET, GET, rng.randrange(256)))
+        try:
+            if rng.randrange(4):
+                list(netlink.dump(command, payload))
+            else:
+                netlink.do(command, payload)
+            answer = "done"
+        except wgnl.Error as refusal:
+            answer = errno.errorcode[refusal.errno]
+        answers[answer] = answers.get(answer, 0) + 1
+    print(answers)
+    assert set(answers) - {"ERANGE"} == {"done", "EINVAL", "EBADR", "ENODEV", "EOPNOTSUPP"}, answers
+
+
+def ynl(key):
+    client = ["python3", "-u", "/usr/src/linux/tools/net/ynl/pyynl/cli.py", "--output-json",
+              "--spec", SPEC,
+              "--schema", "/usr/src/linux/Documentation/netlink/genetlink-legacy.yaml"]
+    far = new_peer(key, "10.8.0.2/32")
+    far.connect()
+    answers = json.loads(run(*client, "--dump", "get", "--json", '{"ifname": "wg0"}'))
+    device = answers[0]
+    assert device["ifname"] == "wg0" and device["is-up"] and device["has-private-key"], device
+    about, = device["peer"]
+    assert about["counts"]["handshake-answered"] == 1, about
+    assert {session["slot"] for session in about["session"]} <= {"current", "next"}, about
+    with subprocess.Popen([*client, "--subscribe", "config"], stdout=subprocess.PIPE,
+                          text=True) as listener:
+
+        def told():
+            # The client does not say when it listens.
+            wg("set", "wg0", "fwmark", "5")
+            return select.select([listener.stdout], [], [], 0.5)[0]
+
+        until("the client hears of a change", told)
+        said = listener.stdout.readline()
+        listener.kill()
+    assert "config-ntf" in said and "device-changed" in said, said
+
+
+def dump_1000(_):
+    keys = [bytes([number >> 8, number & 255]) + os.urandom(29) + b"\x01" for number in range(1000)]
+    with open("/tmp/peers.conf", "w") as file:
+        file.writelines(f"[Peer]\nPublicKey = {text_of(key)}\n" for key in keys)
+    wg("addconf", "wg0", "/tmp/peers.conf")
+
+    def dumped(dump):
+        found, messages = [], 0
+        for flags, message in dump:
+            messages += 1
+            found += [dict(wgnl.parse(value))[PEER["public-key"]]
+                      for number, value in wgnl.parse(message) if number == EXT["peer"]]
+        return found, messages
+
+    netlink = wgnl.Socket("wireguard_ext")
+    found, messages = dumped(netlink.dump(GET, attr(EXT["ifname"], "wg0")))
+    assert messages > 10, messages
+    assert found == keys, "not each peer once, in the order in which they were added"
+    # Some go while others are read already.
+    dump = netlink.dump(GET, attr(EXT["ifname"], "wg0"))
+    first, _ = dumped([next(dump)])
+    gone = set(first[:3]) | set(keys[-3:])
+    wg("set", "wg0", *(word for key in gone for word in ("peer", text_of(key), "remove")))
+    rest, _ = dumped(dump)
+    assert first + rest == [key for key in keys if key in first or key not in gone]
+
+
+# What wg0 does of its own accord after a while.
+OF_TIMERS = {"keepalive-sent", "handshake-begun"}
+
+
+def changes(before, wanted):
+    """What was counted since, as {key: {event: number}}. Events of timers only if `wanted`."""
+    after, found = counts(), {}
+    for key, events in after.items():
+        more = {name: number - before.get(key, {}).get(name, 0) for name, number in events.items()}
+        more = {name: number for name, number in more.items()
+                if number and name not in OF_TIMERS - set(wanted)}
+        if more:
+            found[key] = more
+    return found
+
+
+class Counted:
+    """Checks what an action counts."""
+
+    def __init__(self, far):
+        self.far = far
+
+    def __call__(self, title, action, device=None, **mine):
+        before = counts()
+        action()
+        mine = {name.replace("_", "-"): number for name, number in mine.items()}
+        want = ({None: {device: 1}} if device else {}) | ({self.far.public: mine} if mine else {})
+        try:
+            until(title, lambda: changes(before, mine) == want)
+        except AssertionError:
+            print(f"{title}: {changes(before, mine)}, should be {want}")
+            raise
+        print(f"{title}: {device or mine}")
+
+
+def counts_test(key):
+    far = new_peer(key, "10.8.0.2/32")
+    stranger = Peer(os.urandom(32), far.remote, OURS)
+    check, send = Counted(far), far.send
+    good = far.initiation()
+    check("a datagram that is no message", lambda: send(b"x" * 40), "datagram-malformed")
+    check("a wrong MAC", lambda: send(good[:-17] + bytes([good[-17] ^ 1]) + good[-16:]),
+          "wrong-mac1")
+    check("a stranger", lambda: send(stranger.initiation()), "unknown-key")
+    check("nothing but a MAC", lambda: send(far.macs(struct.pack("<I", INITIATION) + bytes(112))),
+          "initiation-unreadable")
+    check("a response to nothing",
+          lambda: send(far.macs(struct.pack("<I", RESPONSE) + os.urandom(56))), "response-unknown")
+    check("a cookie for nobody", lambda: send(struct.pack("<II", COOKIE, 7) + bytes(56)),
+          "response-unknown")
+    check("data for nobody", lambda: send(struct.pack("<IIQ", DATA, 7, 0) + bytes(16)),
+          "unknown-index")
+    check("an impostor", lambda: send(far.initiation(static_static=bytes(32))),
+          initiation_not_authentic=1)
+
+    good = far.initiation()
+    check("an initiation", lambda: send(good), handshake_answered=1)
+    session = far.consume_response(far.receive(RESPONSE))
+    check("the same again", lambda: send(good), initiation_old_timestamp=1)
+    check("a keepalive", lambda: send(session.seal()), handshake_completed=1, keepalive_received=1)
+    check("a replayed message", lambda: send(session.seal(counter=0)), rx_replayed=1)
+    check("a keepalive of ours", lambda: wg("set", "wg0", "peer", text_of(far.public),
+                                            "persistent-keepalive", "600"), keepalive_sent=1)
+    text = session.seal(counter=9)
+    check("a forged message", lambda: send(text[:-1] + bytes([text[-1] ^ 1])), rx_not_authentic=1)
+    check("a wrong source",
+          lambda: send(session.seal(ipv4("10.8.0.3", "10.8.0.1", 17, udp(9, 9, b"x")))),
+          rx_wrong_source=1)
+    check("no IP", lambda: send(session.seal(b"\x00" * 32)), rx_malformed=1)
+    other = far.new_socket()
+    check("another address", lambda: far.send(session.seal(), other), endpoint_moved=1,
+          keepalive_received=1)
+    check("a packet for nobody", lambda: transmit("10.8.0.9"), "tx-no-peer")
+
+    # Now wg0 begins.
+    far = check.far = new_peer(key, "10.8.0.4/32")
+    check("no endpoint", lambda: transmit("10.8.0.4"), no_endpoint=1)
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint",
+       f"127.0.0.1:{far.sock.getsockname()[1]}")
+    check("an initiation of ours", lambda: transmit("10.8.0.4"), handshake_begun=1)
+    far.consume_initiation(far.receive(INITIATION))
+    right = far.psk
+    far.psk = os.urandom(32)
+    state = far.state.chain, far.state.hash, far.state.key
+    answer, _ = far.response()
+    check("another preshared key", lambda: far.send(answer), response_not_authentic=1)
+    far.psk = right
+    far.state.chain, far.state.hash, far.state.key = state
+    answer, _ = far.response()
+    check("the answer", lambda: far.send(answer), handshake_completed=1)
+    check("the answer again", lambda: far.send(answer), response_not_awaited=1)
+
+
+def transmit(address):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.sendto(b"x", (address, 9))
+        except OSError as refusal:
+            assert refusal.errno in (errno.ENOKEY, errno.EDESTADDRREQ), refusal
+
+
+def events(key):
+    mine = Listener("config", "session", "unauth")
+    # A listener in another namespace.
+    run("ip", "netns", "add", "wgt-b")
+    elsewhere = subprocess.Popen(
+        ["ip", "netns", "exec", "wgt-b", "/tools/wgx/wgx", "monitor", "--json"],
+        stdout=subprocess.PIPE, text=True)
+    assert json.loads(elsewhere.stdout.readline()) == {"group": "ready"}
+    far = new_peer(key, "10.8.0.2/32")
+    stranger = Peer(os.urandom(32), far.remote, OURS)
+    far.send(stranger.initiation())
+    until("the stranger is refused", lambda: counts()[None].get("unknown-key") == 1)
+    session = far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    far.send(session.seal(), far.new_socket())
+    until("the peer has moved", lambda: counts()[far.public].get("endpoint-moved") == 1)
+    wg("set", "wg0", "peer", text_of(far.public), "remove")
+    got = [named(event) for event in mine.read()]
+    want = [("peer-added", far.public), ("allowed-ip-added", far.public), ("unknown-key", None),
+            ("handshake-completed", far.public), ("endpoint-moved", far.public),
+            ("peer-removed", far.public)]
+    assert got == want, (got, want)
+    # The next event that the other namespace sees is its own.
+    run("ip", "-n", "wgt-b", "link", "add", "wg5", "type", "wireguard")
+    run("ip", "netns", "exec", "wgt-b", "wg", "set", "wg5", "fwmark", "3")
+    event = json.loads(elsewhere.stdout.readline())
+    assert (event["ifname"], event["change"]) == ("wg5", "device-changed"), event
+    assert mine.read() == []
+    elsewhere.kill()
+    elsewhere.wait()
+
+
+def moved(key):
+    first, second = new_peer(key, "10.8.0.2/32,fd08::2/128"), new_peer(key, "10.8.0.3/32")
+    listener = Listener("config")
+    wg("set", "wg0", "peer", text_of(second.public), "allowed-ips", "10.8.0.2/32,10.8.0.3/32")
+    wg("set", "wg0", "peer", text_of(second.public), "allowed-ips", "10.8.0.2/32")
+    got = listener.read()
+    assert [named(event) for event in got] == [
+        ("allowed-ip-moved", second.public), ("allowed-ip-removed", second.public)], got
+    assert got[0][1][EXT["from-public-key"]] == first.public
+
+
+def silent_listener(key):
+    far, silent = new_peer(key, "10.8.0.2/32"), Listener("unauth", "session", "config")
+    session = far.connect()
+    before = counts()[far.public].get("keepalive-received", 0)
+    # More than its buffer holds.
+    for number in range(3000):
+        wg_mark(number)
+    for _ in range(20):
+        far.send(session.seal())
+    until("all have come", lambda: counts()[far.public]["keepalive-received"] >= before + 20)
+    try:
+        silent.read()
+    except OSError as lost:
+        assert lost.errno == errno.ENOBUFS, lost
+    else:
+        raise AssertionError("the listener was not told that it had lost messages")
+    # Afterwards it gets messages again.
+    silent.read()
+    wg("set", "wg0", "fwmark", "77")
+    assert [named(event)[0] for event in silent.read()] == ["device-changed"]
+
+
+def wg_mark(number, sockets=[]):
+    """Sets the mark of wg0, by one socket for all calls."""
+    if not sockets:
+        sockets.append(wgnl.Socket())
+    sockets[0].do(wgnl.SET_DEVICE, attr(wgnl.A_IFNAME, "wg0") + attr(wgnl.A_FWMARK, u32(number)))
+
+
+def flood(key):
+    far, listener = new_peer(key, "10.8.0.2/32"), Listener("unauth")
+    count, messages = 20000, []
+    wrong = struct.pack("<I", INITIATION) + bytes(LENGTHS[INITIATION] - 4)
+    begun = time.clock_gettime(time.CLOCK_BOOTTIME)
+    for number in range(count):
+        far.send(wrong)
+        if number % 100 == 0:
+            messages += listener.read()
+    until("all are counted", lambda: counts()[None].get("wrong-mac1", 0) == count)
+    # The last one tells how many were left out before it.
+    took = time.clock_gettime(time.CLOCK_BOOTTIME) - begun
+    time.sleep(0.2)
+    far.send(wrong)
+    until("the last is told", lambda: messages.extend(listener.read()) or sum(
+        1 + struct.unpack("=I", attrs[EXT["left-out"]])[0] for _, attrs in messages) == count + 1)
+    print(f"{count} messages in {took:.2f} s were told by {len(messages)}")
+    assert len(messages) <= 10 * (took + 0.5) + 2, (len(messages), took)
+
+
+def load(key):
+    far = new_peer(key, "10.8.0.2/32")
+    message = far.macs(struct.pack("<I", INITIATION) + bytes(112))
+    with NoWorkers():
+        for _ in range(1000):
+            far.send(message)
+    until("cookies are sent", lambda: counts()[None].get("cookie-sent", 0) > 0)
+    found = json.loads(run("/tools/wgx/wgx", "why", "wg0", "--json"))
+    assert "rate-limit" in {each["code"] for each in found}, found
+
+
+def answer_why(_):
+    """Answers the name of a network namespace with the codes of `wgx why wg0` there."""
+    loader = importlib.machinery.SourceFileLoader("wgx", "/tools/wgx/wgx")
+    wgx = importlib.util.module_from_spec(importlib.util.spec_from_loader("wgx", loader))
+    loader.exec_module(wgx)
+    spec = wgx.Spec()
+    for name in sys.stdin:
+        with open(f"/run/netns/{name.strip()}") as namespace:
+            os.setns(namespace.fileno(), os.CLONE_NEWNET)
+        with wgx.Family(spec) as family:
+            device = family.device("wg0")
+        found = [code for code, _ in wgx.of_device(device)]
+        for about in device["peer"]:
+            found += [code for code, _ in wgx.of_peer(device, about)]
+        print(*sorted(found), flush=True)
+
+
+def main():
+    tests = {"counts": counts_test}
+    tests.get(sys.argv[1], globals().get(sys.argv[1]))(sys.argv[2])
+
+
+main()

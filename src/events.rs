@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can happen to a message, a packet or a session, and counters of it.
+//!
+//! Every place that drops or refuses something names its reason: an [`Event`]. What can be ascribed
+//! to a peer is counted for that peer, everything else for the device. The counters only serve
+//! events that are rare while all is well: a packet that gets through touches none of them.
+//!
+//! The names and numbers are those of `netlink/specs/wireguard_ext.yaml`, which tools read.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
+};
+
+/// What can happen. The numbers are part of the netlink interface. Those below
+/// [`DEVICE_EVENTS_BEGIN`] are counted for a peer, the others for a device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Event {
+    /// A handshake initiation was made for the peer. If it could not be sent, that is counted,
+    /// too.
+    HandshakeBegun = 1,
+    /// A handshake initiation of the peer was taken, and answered.
+    HandshakeAnswered = 2,
+    /// Both sides are known to have the keys of a new session.
+    HandshakeCompleted = 3,
+    /// No initiation was answered for 90 seconds, and no other is sent until there is something
+    /// to send.
+    HandshakeGivenUp = 4,
+    /// A data message without contents was sent.
+    KeepaliveSent = 5,
+    /// A data message without contents was received.
+    KeepaliveReceived = 6,
+    /// An authentic message of the peer came from another address or port than before.
+    EndpointMoved = 7,
+    /// The peer is under load, and has asked for a proof of this side's address.
+    CookieReceived = 8,
+    /// No new session was made in time, and all keys were zeroed.
+    SessionExpired = 9,
+    /// An initiation names the public key of the peer, but its sender does not have the private
+    /// key.
+    InitiationNotAuthentic = 10,
+    /// The timestamp of an initiation is not later than that of the last one taken: the clock
+    /// of the peer was set back, or the message is a replay.
+    InitiationOldTimestamp = 11,
+    /// An initiation came less than 20 ms after the last one taken.
+    InitiationTooSoon = 12,
+    /// A response to an initiation of this side is not authentic: the preshared keys differ, or
+    /// the sender does not have the private key.
+    ResponseNotAuthentic = 13,
+    /// A response came late or twice: no initiation of this side waits for it.
+    ResponseNotAwaited = 14,
+    /// No initiation could be made: the interface has no private key, or the peer's public key
+    /// is unusable.
+    NoIdentity = 15,
+    /// A message or packet could not be sent: no endpoint of the peer is known, or the only one is
+    /// not proven and has had its share.
+    NoEndpoint = 16,
+    /// A message could not be sent: there is no route to the endpoint.
+    NoRoute = 17,
+    /// A message could not be sent: there is no socket, or the network stack refused it.
+    SendFailed = 18,
+    /// Data messages were dropped: their keys are too old or used up.
+    RxExpired = 19,
+    /// Data messages were dropped: their counters were received before, or are too old.
+    RxReplayed = 20,
+    /// Data messages were dropped: they are not authentic.
+    RxNotAuthentic = 21,
+    /// Packets from the peer were dropped: their source address is not among the peer's allowed
+    /// IPs.
+    RxWrongSource = 22,
+    /// Packets from the peer were dropped: they are not IP, or their length is impossible.
+    RxMalformed = 23,
+    /// Data messages were dropped: a queue is full.
+    RxQueueFull = 24,
+    /// Packets to the peer were dropped: there is no session to send them with.
+    TxNoKey = 25,
+    /// Packets to the peer were dropped: a queue is full.
+    TxQueueFull = 26,
+    /// Packets or messages were dropped, or a handshake was not made, for want of memory.
+    NoMemory = 27,
+    /// A datagram is no WireGuard message.
+    DatagramMalformed = 32,
+    /// A handshake message was not made for the public key of this interface.
+    WrongMac1 = 33,
+    /// An initiation names a public key that no peer of this interface has.
+    UnknownKey = 34,
+    /// An initiation was made for this interface, but the sender's public key in it cannot be
+    /// decrypted.
+    InitiationUnreadable = 35,
+    /// A response or cookie reply names an index that is not in use.
+    ResponseUnknown = 36,
+    /// This interface is under load, and a handshake message was answered with a cookie.
+    CookieSent = 37,
+    /// This interface is under load, and the source of a handshake message has sent more than
+    /// it may.
+    RateLimited = 38,
+    /// A handshake message was dropped: too many wait, or there are no random numbers yet.
+    HandshakeQueueFull = 39,
+    /// Data messages were dropped: they name a session that this interface does not have.
+    UnknownIndex = 40,
+    /// A data message was dropped: too many have arrived.
+    ArrivalQueueFull = 41,
+    /// A packet was dropped: its destination is not among the allowed IPs of any peer.
+    TxNoPeer = 42,
+    /// A packet was dropped: it is not IP.
+    TxNotIp = 43,
+}
+
+/// The number of the first event that is counted for a peer.
+const PEER_EVENTS_BEGIN: u8 = Event::HandshakeBegun as u8;
+/// Number of the events that are counted for a peer.
+const PEER_EVENTS: usize = (Event::NoMemory as u8 - PEER_EVENTS_BEGIN + 1) as usize;
+/// The number of the first event that is counted for a device.
+const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
+/// Number of the events that are counted for a device.
+const DEVICE_EVENTS: usize = (Event::TxNotIp as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
+
+impl Event {
+    /// The event of a failure with this error: [`Event::NoMemory`] or `other`.
+    pub(crate) fn no_room(error: &Error, other: Self) -> Self {
+        if *error == ENOMEM {
+            Self::NoMemory
+        } else {
+            other
+        }
+    }
+
+    /// Whether something has failed, as opposed to the events of a tunnel that works.
+    pub(crate) const fn is_failure(self) -> bool {
+        matches!(self, Self::HandshakeGivenUp) || self as u8 >= Self::InitiationNotAuthentic as u8
+    }
+}
+
+/// Counters of the `N` events from number `FIRST` on. They wrap around.
+pub(crate) struct Counters<const FIRST: u8, const N: usize>([Atomic<u32>; N]);
+
+/// The counters of a device: what cannot be ascribed to a peer.
+pub(crate) type DeviceCounters = Counters<DEVICE_EVENTS_BEGIN, DEVICE_EVENTS>;
+
+impl<const FIRST: u8, const N: usize> Counters<FIRST, N> {
+    /// Counters that are zero.
+    pub(crate) const fn new() -> Self {
+        Self([const { Atomic::new(0) }; N])
+    }
+
+    /// Adds `n` to the counter of `event`, if it is one of these. Any context.
+    pub(crate) fn add(&self, event: Event, n: usize) {
+        let index = usize::from((event as u8).wrapping_sub(FIRST));
+        if let Some(counter) = self.0.get(index) {
+            counter.add(n as u32, Relaxed);
+        }
+    }
+
+    /// Calls `f` with the number of each event that has happened, and how often it has, until `f`
+    /// returns an error.
+    pub(crate) fn try_for_each(&self, mut f: impl FnMut(u8, u32) -> Result) -> Result {
+        let mut number = FIRST;
+        for counter in &self.0 {
+            let count = counter.load(Relaxed);
+            if count != 0 {
+                f(number, count)?;
+            }
+            number = number.wrapping_add(1);
+        }
+        Ok(())
+    }
+}
+
+/// Lets at most ten messages in a second pass, evenly, and counts the others.
+pub(crate) struct TellingLimit {
+    /// When the next message may pass.
+    next_ns: Atomic<i64>,
+    /// The number of messages left out since the last one that passed.
+    left_out: Atomic<u32>,
+}
+
+impl TellingLimit {
+    /// The time between two messages.
+    const INTERVAL_NS: i64 = 100_000_000;
+
+    /// No message has passed yet.
+    pub(crate) const fn new() -> Self {
+        Self {
+            next_ns: Atomic::new(0),
+            left_out: Atomic::new(0),
+        }
+    }
+
+    /// Whether a message may pass when the clock reads `now_ns`. If so, returns how many were left
+    /// out before. Any context.
+    pub(crate) fn allow(&self, now_ns: u64) -> Option<u32> {
+        let now_ns = now_ns as i64;
+        let next_ns = self.next_ns.load(Relaxed);
+        let then_ns = now_ns.saturating_add(Self::INTERVAL_NS);
+        if now_ns < next_ns || self.next_ns.cmpxchg(next_ns, then_ns, Relaxed).is_err() {
+            self.left_out.add(1, Relaxed);
+            return None;
+        }
+        Some(self.left_out.xchg(0, Relaxed))
+    }
+}
+
+/// What is remembered of a peer besides its configuration and its keys.
+pub(crate) struct PeerRecord {
+    /// How often each event has happened.
+    pub(crate) counters: Counters<PEER_EVENTS_BEGIN, PEER_EVENTS>,
+    /// When the last initiation was sent: the low 32 bits of a clock in microseconds.
+    initiated_us: Atomic<u32>,
+    /// Microseconds from the last initiation that was answered to its response; 0: none was.
+    round_trip_us: Atomic<u32>,
+    /// When the last failure was, `ktime_get_coarse_boottime_ns()`, with its number in place of the
+    /// low eight bits; 0: there was none.
+    last_failure: Atomic<u64>,
+}
+
+// The allocation of a peer has room for as much as this.
+const _: () = assert!(size_of::<PeerRecord>() <= 128);
+
+impl PeerRecord {
+    /// Nothing has happened.
+    pub(crate) const fn new() -> Self {
+        Self {
+            counters: Counters::new(),
+            initiated_us: Atomic::new(0),
+            round_trip_us: Atomic::new(0),
+            last_failure: Atomic::new(0),
+        }
+    }
+
+    /// Notes that an initiation leaves. `now_ns` is a reading of a clock that is never set.
+    pub(crate) fn initiated(&self, now_ns: u64) {
+        self.initiated_us.store((now_ns / 1000) as u32, Relaxed);
+    }
+
+    /// Notes that the response to the last initiation has come. `now_ns` is a reading of the same
+    /// clock.
+    pub(crate) fn responded(&self, now_ns: u64) {
+        let now_us = (now_ns / 1000) as u32;
+        let round_trip = now_us.wrapping_sub(self.initiated_us.load(Relaxed));
+        self.round_trip_us.store(round_trip.max(1), Relaxed);
+    }
+
+    /// The round trip of the last handshake that this side has begun, in microseconds.
+    pub(crate) fn round_trip_us(&self) -> Option<u32> {
+        Some(self.round_trip_us.load(Relaxed)).filter(|us| *us != 0)
+    }
+
+    /// Notes a failure when `ktime_get_coarse_boottime_ns()` is `now_ns`.
+    pub(crate) fn failed(&self, event: Event, now_ns: u64) {
+        let time = now_ns & !u64::from(u8::MAX);
+        self.last_failure
+            .store(time | u64::from(event as u8), Relaxed);
+    }
+
+    /// The number of the last failure, and when it was: `ktime_get_coarse_boottime_ns()`.
+    pub(crate) fn last_failure(&self) -> Option<(u8, u64)> {
+        match self.last_failure.load(Relaxed) {
+            0 => None,
+            failure => Some((failure as u8, failure & !u64::from(u8::MAX))),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/netdevice.h>
+#include <net/genetlink.h>
+#include <net/net_namespace.h>
+
+#include "../helpers.h"
+
+/* The core keeps one set of listeners for all namespaces. The first namespace never goes. */
+bool helper_genl_has_listeners(const struct genl_family *family, u32 group)
+{
+	return group < family->n_mcgrps && genl_has_listeners(family, &init_net, group) > 0;
+}
+
+void helper_genl_multicast(const struct genl_family *family, const struct net_device *dev,
+			   struct sk_buff *skb, u32 group)
+{
+	struct net *net = maybe_get_net(dev_net_rcu(dev));
+
+	if (!net)
+		kfree_skb(skb);
+	else if (skb)
+		genlmsg_multicast_netns(family, net, skb, 0, group, GFP_ATOMIC);
+	else
+		genl_set_err(family, net, 0, group, -ENOBUFS);
+	if (net)
+		put_net(net);
+}

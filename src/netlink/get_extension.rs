@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `get` of the family `wireguard_ext`: what has happened to the messages and packets of a device
+//! and of its peers, and the sessions of the peers.
+//!
+//! As the [dump](super::get) of the family `wireguard`, this is as many messages as it takes, holds
+//! no lock between two of them, and goes on with the next peer that there is.
+
+use core::ops::ControlFlow;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::ordering::Relaxed,
+        Arc, //
+    },
+};
+
+use super::attributes::{
+    lookup_interface,
+    GET_ATTRS,
+    GET_POLICY, //
+};
+use crate::{
+    events::Counters,
+    extension::{
+        cmd,
+        ext,
+        peer as attr,
+        session, //
+    },
+    keypair::Slot,
+    linux::{
+        genetlink::{
+            Access,
+            DumpBuffer,
+            DumpOp,
+            Message,
+            Progress,
+            Request, //
+        },
+        ktime,
+        netlink::{
+            Nest,
+            PolicyRef,
+            Put, //
+        },
+        rcu, rtnetlink,
+    },
+    protocol::timers::is_still_under_load,
+    state::{
+        device::{
+            Config,
+            Device, //
+        },
+        peer::{
+            Keypair,
+            Peer, //
+        },
+    },
+};
+
+/// Nanoseconds in a millisecond.
+const NSEC_PER_MSEC: u64 = 1_000_000;
+
+/// A dump of a device.
+pub(super) struct GetExtension {
+    device: Arc<Device>,
+    /// Set once the device's own attributes have been put.
+    begun: bool,
+    /// The number of the last peer that was put; 0: none.
+    last_peer: u64,
+}
+
+impl DumpOp for GetExtension {
+    const CMD: u8 = cmd::GET;
+    const ACCESS: Access = Access::NamespaceAdmin;
+    // The device is named by the same attributes as in the family `wireguard`.
+    const POLICY: PolicyRef = GET_POLICY.by_ref();
+
+    fn start(request: &Request<'_>) -> Result<Self> {
+        Ok(Self {
+            device: lookup_interface(request, &request.attrs::<GET_ATTRS>())?,
+            begun: false,
+            last_peer: 0,
+        })
+    }
+
+    fn dump(&mut self, request: &Request<'_>, buffer: &mut DumpBuffer<'_>) -> Result<Progress> {
+        // Under the RTNL the name is that of the index, and neither changes. It is released last,
+        // see the lock order.
+        let _rtnl = (!self.begun).then(rtnetlink::lock);
+        let device = self.device.clone();
+        let mut config = device.update.lock();
+        buffer.set_generation(config.generation);
+        let mut message = buffer.message()?;
+
+        let begun = self.begun;
+        if !begun {
+            put_device(&device, &config, &mut message).map_err(|errno| {
+                if errno == ENODEV {
+                    request
+                        .extack()
+                        .err(errno, c"the interface has been deleted meanwhile")
+                } else {
+                    errno
+                }
+            })?;
+            self.begun = true;
+        }
+        let before = self.last_peer;
+        let full = config.try_for_each_peer_after(before, |peer| {
+            if put_peer(peer, &mut message).is_err() {
+                return ControlFlow::Break(());
+            }
+            self.last_peer = peer.id;
+            ControlFlow::Continue(())
+        });
+        if full.is_break() && begun && self.last_peer == before {
+            // The buffer is too small for a single peer: it will not be larger the next time.
+            return Err(request
+                .extack()
+                .err(EMSGSIZE, c"the buffer is too small for a peer"));
+        }
+        message.end();
+        Ok(match full {
+            ControlFlow::Break(()) => Progress::More,
+            ControlFlow::Continue(()) => Progress::Done,
+        })
+    }
+}
+
+/// Puts a flag: an attribute that is there or not.
+fn put_flag(to: &mut impl Put, ty: u16, is_set: bool) -> Result {
+    if is_set {
+        to.put(ty, &[])
+    } else {
+        Ok(())
+    }
+}
+
+/// Puts the counters that are not zero.
+fn put_counters<const FIRST: u8, const N: usize>(
+    to: &mut impl Put,
+    ty: u16,
+    counters: &Counters<FIRST, N>,
+) -> Result {
+    let mut nest = to.nest(ty)?;
+    counters.try_for_each(|number, count| nest.put_u32(number.into(), count))?;
+    nest.end()
+}
+
+/// Puts the attributes of a device besides its peers.
+fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Result {
+    let (ifindex, name, is_up) = {
+        let guard = rcu::Guard::new();
+        let netdev = device.netdev.get(&guard).ok_or(ENODEV)?;
+        (netdev.ifindex(), netdev.name(), netdev.is_running())
+    };
+    message.put_u32(ext::IFINDEX, ifindex)?;
+    message.put_string(ext::IFNAME, name.as_c_str())?;
+    put_counters(message, ext::COUNTS, &device.counters)?;
+    message.put_u16(ext::LISTEN_PORT, config.incoming_port)?;
+    let identity = device.identity.get();
+    let has_key = identity.is_some_and(|identity| identity.public_key().is_some());
+    put_flag(message, ext::HAS_PRIVATE_KEY, has_key)?;
+    put_flag(message, ext::IS_UP, is_up)?;
+    let last_under_load = device.last_under_load.load(Relaxed) as u64;
+    let under_load =
+        last_under_load != 0 && is_still_under_load(last_under_load, ktime::coarse_boottime_ns());
+    put_flag(message, ext::UNDER_LOAD, under_load)
+}
+
+/// Puts a peer, or nothing.
+fn put_peer(peer: &Peer, message: &mut Message<'_>) -> Result {
+    let mut nest = message.nest(ext::PEER)?;
+    nest.put(attr::PUBLIC_KEY, peer.public_key.as_bytes())?;
+    if let Some(endpoint) = peer.endpoint.get() {
+        nest.put(attr::ENDPOINT, endpoint.to_sockaddr().as_bytes())?;
+    }
+    let last_handshake_ns = peer.last_handshake_ns.load(Relaxed) as u64;
+    if last_handshake_ns != 0 {
+        nest.put_u64_64bit(attr::LAST_HANDSHAKE_TIME, last_handshake_ns, attr::PAD)?;
+    }
+    nest.put_u64_64bit(attr::RX_BYTES, peer.rx_bytes.load(Relaxed), attr::PAD)?;
+    nest.put_u64_64bit(attr::TX_BYTES, peer.tx_bytes.load(Relaxed), attr::PAD)?;
+    nest.put_u16(
+        attr::PERSISTENT_KEEPALIVE,
+        peer.persistent_keepalive_interval(),
+    )?;
+    let waiting = peer.staged.lock().messages();
+    nest.put_u32(attr::WAITING, waiting as u32)?;
+    let (has_preshared_key, is_pending) = {
+        let handshake = peer.handshake.lock();
+        (
+            !handshake.noise.preshared_key().is_zero(),
+            handshake.noise.pending_index().is_some(),
+        )
+    };
+    put_flag(&mut nest, attr::HAS_PRESHARED_KEY, has_preshared_key)?;
+    put_flag(&mut nest, attr::HANDSHAKE_PENDING, is_pending)?;
+    put_record(peer, &mut nest)?;
+    put_sessions(peer, &mut nest)?;
+    nest.end()
+}
+
+/// Puts what has happened with a peer.
+fn put_record(peer: &Peer, nest: &mut Nest<'_>) -> Result {
+    put_counters(nest, attr::COUNTS, &peer.record.counters)?;
+    if let Some((event, time_ns)) = peer.record.last_failure() {
+        nest.put_u8(attr::LAST_FAILURE, event)?;
+        let age_ms = ktime::coarse_boottime_ns().saturating_sub(time_ns) / NSEC_PER_MSEC;
+        nest.put_u64_64bit(attr::LAST_FAILURE_AGE, age_ms, attr::PAD)?;
+    }
+    match peer.record.round_trip_us() {
+        Some(us) => nest.put_u32(attr::ROUND_TRIP, us),
+        None => Ok(()),
+    }
+}
+
+/// Puts the sessions of a peer.
+fn put_sessions(peer: &Peer, nest: &mut Nest<'_>) -> Result {
+    let now_ns = ktime::coarse_boottime_ns();
+    peer.keypairs
+        .try_for_each(|slot, keypair| put_session(slot, keypair, now_ns, nest))
+}
+
+/// Puts a session.
+fn put_session(slot: Slot, keypair: &Keypair, now_ns: u64, to: &mut Nest<'_>) -> Result {
+    let mut nest = to.nest(attr::SESSION)?;
+    nest.put_u8(session::SLOT, slot as u8)?;
+    nest.put_u32(session::LOCAL_INDEX, keypair.index)?;
+    nest.put_u32(session::REMOTE_INDEX, keypair.remote_index())?;
+    let age_ms = now_ns.saturating_sub(keypair.birthdate()) / NSEC_PER_MSEC;
+    nest.put_u32(session::AGE, age_ms as u32)?;
+    put_flag(&mut nest, session::INITIATOR, keypair.i_am_the_initiator())?;
+    nest.end()
+}

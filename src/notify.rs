@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Telling those who listen: the multicast groups of the family `wireguard_ext`.
+//!
+//! A message goes to the network namespace that the interface is in. Without a listener an event
+//! costs a look at the list of listeners. The group `config` tells what an administrator has
+//! changed, `session` what happens with peers that have authenticated themselves.
+//!
+//! A flood of messages that anybody can send must not become a flood of messages to listeners. So
+//! the group `unauth` has a limit for each device, and says how much was left out.
+
+use core::net::IpAddr;
+use kernel::prelude::*;
+
+use crate::{
+    allowedips::AllowedIp,
+    events::Event,
+    extension::{
+        self,
+        allowed_ip,
+        cmd,
+        ext,
+        peer as attr,
+        Change, //
+    },
+    linux::{
+        genetlink::{
+            Family,
+            Group,
+            Message, //
+        },
+        ip::{
+            AF_INET,
+            AF_INET6, //
+        },
+        ktime,
+        netdevice::NetDevice,
+        netlink::Put,
+        rcu,
+    },
+    socket::Endpoint,
+    state::{
+        device::Device,
+        peer::Peer, //
+    },
+};
+
+/// The groups, in the order of [`extension::Group`].
+static GROUPS: [Group; 3] = [
+    Group::for_admins(c"config"),
+    Group::for_admins(c"session"),
+    Group::for_admins(c"unauth"),
+];
+
+/// The family. [`netlink`](crate::netlink) registers it, with its operations.
+pub(crate) static FAMILY: Family = Family::new(c"wireguard_ext", extension::VERSION, &GROUPS);
+
+/// Sends a message about a device to the listeners of a group. Any context but hard interrupts.
+fn tell(
+    device: &Device,
+    group: extension::Group,
+    cmd: u8,
+    fill: impl FnOnce(&mut Message<'_>) -> Result,
+) {
+    let guard = rcu::Guard::new();
+    let Some(dev) = device.netdev.get(&guard) else {
+        return;
+    };
+    FAMILY.multicast(dev, group as u8, cmd, |message| {
+        put_interface(dev, message)?;
+        fill(message)
+    });
+}
+
+fn put_interface(dev: &NetDevice, message: &mut Message<'_>) -> Result {
+    message.put_u32(ext::IFINDEX, dev.ifindex())?;
+    message.put_string(ext::IFNAME, dev.name().as_c_str())
+}
+
+/// Puts the peer that an event is about: its key and its endpoint.
+fn put_peer(peer: &Peer, message: &mut Message<'_>) -> Result {
+    let mut nest = message.nest(ext::PEER)?;
+    nest.put(attr::PUBLIC_KEY, peer.public_key.as_bytes())?;
+    if let Some(endpoint) = peer.endpoint.get() {
+        nest.put(attr::ENDPOINT, endpoint.to_sockaddr().as_bytes())?;
+    }
+    nest.end()
+}
+
+fn put_allowed_ip(prefix: &AllowedIp, message: &mut Message<'_>) -> Result {
+    let mut nest = message.nest(ext::ALLOWED_IP)?;
+    match prefix.addr() {
+        IpAddr::V4(addr) => {
+            nest.put_u16(allowed_ip::FAMILY, AF_INET)?;
+            nest.put(allowed_ip::IPADDR, &addr.octets())?;
+        }
+        IpAddr::V6(addr) => {
+            nest.put_u16(allowed_ip::FAMILY, AF_INET6)?;
+            nest.put(allowed_ip::IPADDR, &addr.octets())?;
+        }
+    }
+    nest.put_u8(allowed_ip::CIDR_MASK, prefix.cidr())?;
+    nest.end()
+}
+
+impl Device {
+    /// Tells that the device's own configuration was changed. Process context.
+    pub(crate) fn tell_changed(&self) {
+        tell(self, extension::Group::Config, cmd::CONFIG_NTF, |message| {
+            message.put_u8(ext::CHANGE, Change::DeviceChanged as u8)
+        });
+    }
+
+    /// Counts that `n` messages were refused that cannot be ascribed to a peer, and tells it.
+    /// `from` is where they came from, if that is known. Any context but hard interrupts.
+    pub(crate) fn refused(&self, event: Event, n: usize, from: Option<&Endpoint>) {
+        self.count(event, n);
+        tell_refused(self, event, None, from);
+    }
+}
+
+impl Peer {
+    /// Tells of a change to the peer. Process context.
+    pub(crate) fn tell_config(&self, change: Change) {
+        tell(
+            &self.device,
+            extension::Group::Config,
+            cmd::CONFIG_NTF,
+            |message| {
+                message.put_u8(ext::CHANGE, change as u8)?;
+                put_peer(self, message)
+            },
+        );
+    }
+
+    /// Tells of a change to the peer's allowed IPs; `from` is the peer that had this one before.
+    /// Process context.
+    pub(crate) fn tell_allowed_ip(&self, change: Change, prefix: &AllowedIp, from: Option<&Peer>) {
+        tell(
+            &self.device,
+            extension::Group::Config,
+            cmd::CONFIG_NTF,
+            |message| {
+                message.put_u8(ext::CHANGE, change as u8)?;
+                put_peer(self, message)?;
+                put_allowed_ip(prefix, message)?;
+                match from {
+                    Some(from) => message.put(ext::FROM_PUBLIC_KEY, from.public_key.as_bytes()),
+                    None => Ok(()),
+                }
+            },
+        );
+    }
+
+    /// Counts an event of the peer, which has authenticated itself, and tells it. Any context but
+    /// hard interrupts.
+    pub(crate) fn happened(&self, event: Event) {
+        self.count(event, 1);
+        tell(
+            &self.device,
+            extension::Group::Session,
+            cmd::SESSION_NTF,
+            |message| {
+                message.put_u8(ext::EVENT, event as u8)?;
+                put_peer(self, message)
+            },
+        );
+    }
+
+    /// As [`Device::refused`], for messages that name the peer. It need not have sent them.
+    pub(crate) fn refused(&self, event: Event, n: usize, from: Option<&Endpoint>) {
+        self.count(event, n);
+        tell_refused(&self.device, event, Some(self), from);
+    }
+}
+
+/// Tells that a message was refused, unless too many were lately.
+fn tell_refused(device: &Device, event: Event, peer: Option<&Peer>, from: Option<&Endpoint>) {
+    if !FAMILY.has_listeners(extension::Group::Unauth as u8) {
+        return;
+    }
+    let Some(left_out) = device.telling.allow(ktime::coarse_boottime_ns()) else {
+        return;
+    };
+    tell(
+        device,
+        extension::Group::Unauth,
+        cmd::UNAUTH_NTF,
+        |message| {
+            message.put_u8(ext::EVENT, event as u8)?;
+            if let Some(peer) = peer {
+                put_peer(peer, message)?;
+            }
+            if let Some(from) = from {
+                message.put(ext::SOURCE, from.to_sockaddr().as_bytes())?;
+            }
+            message.put_u32(ext::LEFT_OUT, left_out)
+        },
+    );
+}
