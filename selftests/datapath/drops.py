@@ -18,16 +18,12 @@ import time
 
 from wgtest import peer, wgnl
 from wgtest.loopback import (LOG, OURS, PORT, STATISTICS, answered, at, changes, dropped,
-                             established, key_of, latest, name_of, new_peer, silent, statistics, wg)
+                             endpoint_of, established, key_of, latest, name_of, new_peer, silent,
+                             statistics, wg)
 from wgtest.machine import LIMIT, NoWorkers, until
 from wgtest.peer import (COOKIE, DATA, INITIATION, LENGTHS, LOW_ORDER, REJECT_AFTER_MESSAGES,
                          RESPONSE, UDP_SEGMENT, Peer)
 from wgtest.wire import ipv4, ipv6, udp
-
-
-def endpoint_of(far):
-    return dict(line.split("\t")
-                for line in wg("show", "wg0", "endpoints").splitlines())[key_of(far)]
 
 
 def told(error, send):

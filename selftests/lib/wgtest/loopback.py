@@ -108,6 +108,11 @@ def name_of(sock):
     return re.escape(f"127.0.0.1:{sock.getsockname()[1]}")
 
 
+def endpoint_of(far):
+    return dict(line.split("\t")
+                for line in wg("show", "wg0", "endpoints").splitlines())[key_of(far)]
+
+
 def silent(far):
     """Checks that wg0 has sent nothing to this peer."""
     far.sock.settimeout(0.2)
