@@ -124,7 +124,7 @@ def load(key):
     far = new_peer(key, "10.8.0.2/32")
     private = base64.b64encode(os.urandom(32)).decode()
     subprocess.run("ip link add wg1 type wireguard".split(), check=True)
-    subprocess.run(["wg", "set", "wg1", "private-key", "/dev/stdin", "listen-port", str(PORT + 1)],
+    subprocess.run(["wg", "set", "wg1", "private-key", "/dev/fd/0", "listen-port", str(PORT + 1)],
                    input=private, text=True, check=True)
     subprocess.run("ip link set wg1 up".split(), check=True)
     other = Peer(os.urandom(32), peer.public_of(base64.b64decode(private)),
