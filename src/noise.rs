@@ -105,6 +105,13 @@ fn refusal(error: noise::InitiationError) -> Event {
     }
 }
 
+/// Counts that there was no memory for an answer, if that is what `error` says.
+fn count_no_memory(peer: &Peer, error: &Error) {
+    if *error == ENOMEM {
+        peer.count(Event::NoMemory, 1);
+    }
+}
+
 /// The peer that an initiation claims to be from.
 fn claimed_sender(
     device: &Device,
@@ -256,11 +263,7 @@ impl Peer {
         let era = Era::now();
         let index = handshake
             .new_index(&peer)
-            .inspect_err(|error| {
-                if *error == ENOMEM {
-                    peer.count(Event::NoMemory, 1);
-                }
-            })
+            .inspect_err(|error| count_no_memory(&peer, error))
             .ok()?;
         let mut finished = noise::Finished::zeroed();
         let answer = handshake
@@ -276,9 +279,7 @@ impl Peer {
             return None;
         };
         let installed = peer.install(keypair, |keypair| {
-            if peer.endpoint.heard(endpoint, true, size_of_val(message)) {
-                peer.happened(Event::EndpointMoved);
-            }
+            peer.tell_move(peer.endpoint.heard(endpoint, true, size_of_val(message)));
             // Before the session can begin: its first message shows that the peer receives there.
             peer.endpoint
                 .answers(endpoint, keypair.order(), size_of_val(&response));
@@ -345,9 +346,7 @@ impl Peer {
                 .as_ref()
                 .is_some_and(|sent_to| peer.endpoint.proven(sent_to, endpoint));
             let heard = peer.endpoint.heard(endpoint, true, size_of_val(message));
-            if proven || heard {
-                peer.happened(Event::EndpointMoved);
-            }
+            peer.tell_move(proven || heard);
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });
         drop(handshake);

@@ -167,6 +167,14 @@ impl Peer {
         );
     }
 
+    /// Tells that the peer has moved, if it has. Any context but hard interrupts.
+    #[inline]
+    pub(crate) fn tell_move(&self, has_moved: bool) {
+        if has_moved {
+            self.happened(Event::EndpointMoved);
+        }
+    }
+
     /// As [`Device::refused`], for messages that name the peer. It need not have sent them.
     pub(crate) fn refused(&self, event: Event, n: usize, from: Option<&Endpoint>) {
         self.count(event, n);

@@ -181,7 +181,8 @@ def hostile(_):
             answer = errno.errorcode[refusal.errno]
         answers[answer] = answers.get(answer, 0) + 1
     print(answers)
-    assert set(answers) - {"ERANGE"} == {"done", "EINVAL", "EBADR", "ENODEV", "EOPNOTSUPP"}, answers
+    unknown = errno.errorcode[errno.EOPNOTSUPP]  # it has two names
+    assert set(answers) - {"ERANGE"} == {"done", "EINVAL", "EBADR", "ENODEV", unknown}, answers
 
 
 def ynl(key):
@@ -226,7 +227,7 @@ def dump_1000(_):
 
     netlink = wgnl.Socket("wireguard_ext")
     found, messages = dumped(netlink.dump(GET, attr(EXT["ifname"], "wg0")))
-    assert messages > 10, messages
+    assert messages > 1, messages
     assert found == keys, "not each peer once, in the order in which they were added"
     # Some go while others are read already.
     dump = netlink.dump(GET, attr(EXT["ifname"], "wg0"))
