@@ -280,7 +280,8 @@ rekey_run() {
 		done
 		[[ ${family[$n]} == 4 ]] && from=${OUT4[${initiator[$n]}]} ||
 			from=${OUT6[${initiator[$n]}]}
-		python3 -m wgtest.wire sessions $file $((PORT + n)) $from $since
+		python3 -m wgtest.wire sessions $file $((PORT + n)) $from $since \
+			$([[ ${initiator[$n]} == near ]] || echo other)
 		tunnel_del
 	done
 }
