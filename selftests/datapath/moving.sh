@@ -18,7 +18,7 @@ PARAMETER=/sys/module/wireguard/parameters/roaming
 # ours: skips a test of what only this module does.
 ours() { [[ $WG_MODULE == rust ]] || skip 'the C module follows each message'; }
 
-# mode NUMBER: sets the parameter, if the module has it.
+# mode NUMBER: sets the parameter, if the module has it. It holds for tests of other programs, too.
 mode() {
 	module_load
 	[[ $WG_MODULE != rust ]] || echo $1 > $PARAMETER
@@ -84,13 +84,13 @@ t old_keys 'nor does one of an old session, once something was received with a n
 old_keys() { ours; mode 1; scripted old_keys; }
 
 t old_trusting 'this holds if no proof is asked for, too'
-old_trusting() { ours; mode 0; scripted old_counter; }
+old_trusting() { ours; mode 0; scripted old_counter; mode 1; }
 
 t port 'a peer is followed to another port without a proof: no packet is lost, no probe sent'
 port() { mode 1; scripted port; }
 
 t port_strict 'if nothing is sent before a proof, too'
-port_strict() { ours; mode 2; scripted port; }
+port_strict() { ours; mode 2; scripted port; mode 1; }
 
 t elsewhere 'a peer is followed to another address when it has answered there, and a bit before'
 elsewhere() { ours; mode 1; scripted elsewhere; }
@@ -108,10 +108,10 @@ t strangers 'forged addresses get no more than three times what came from there,
 strangers() { mode 1; scripted strangers; }
 
 t trusting 'with roaming=0 they get everything, as with the C module'
-trusting() { ours; mode 0; scripted strangers 0; }
+trusting() { ours; mode 0; scripted strangers 0; mode 1; }
 
 t strict 'with roaming=2 they get no data'
-strict() { ours; mode 2; scripted strangers 2; }
+strict() { ours; mode 2; scripted strangers 2; mode 1; }
 
 t roam 'a flow to a peer that moves stalls for a round trip at most'
 roam() {
