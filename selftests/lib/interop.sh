@@ -453,8 +453,8 @@ interop_tests() {
 				words+='side initiates'
 				# How much makes no difference to what is combined here: much is sent twice.
 				case $family$key$who in
-				4nonenear | 6pskfar) megabytes=4 ;;
-				*) megabytes=2 ;;
+				4nonenear | 6pskfar) megabytes=2 ;;
+				*) megabytes=1 ;;
 				esac
 				eval "combination_${family}_${key}_$who() {
 					combination $family $key $who $megabytes

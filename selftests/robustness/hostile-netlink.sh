@@ -17,7 +17,7 @@ LIMIT=1500
 . "$(dirname "$0")/../lib/lib.sh"
 
 : "${SEED:=$RANDOM$RANDOM}"
-REQUESTS=$((51000 / SLOW))	# approximately
+REQUESTS=$((21000 / SLOW))	# approximately
 OUT=/tmp/storm
 OTHER+=([c]=e [e]=c) NUM+=([c]=1 [e]=2)
 
@@ -173,7 +173,7 @@ begin() {
 	touch /tmp/storm.done
 }
 
-t requests '50,000 random and mutated requests, from senders with and without rights, are answered'
+t requests '20,000 random and mutated requests, from senders with and without rights, are answered'
 requests() {
 	begin
 	python3 - $OUT <<-'PY'
@@ -188,7 +188,7 @@ requests() {
 	# Some requests of the senders with rights were done.
 	assert all(done[role] >= 5 for role in ("root", "links", "owner", "creator")), done
 	PY
-	(($(< /tmp/sent) >= 50000 / SLOW))
+	(($(< /tmp/sent) >= 20000 / SLOW))
 }
 
 t rights 'a sender without rights is refused each time, sees no key and changes nothing'
