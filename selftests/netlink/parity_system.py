@@ -216,8 +216,10 @@ def module(f):
     path = os.environ["MODULE_FILE"]
     for field in ("alias", "license", "description", "name", "version", "parm", "softdep"):
         done = subprocess.run(["modinfo", "-F", field, path], capture_output=True, text=True)
-        # Our module has parameters of its own: `outside: aggregate_parameters` tests them.
-        lines = [line for line in done.stdout.splitlines() if not line.startswith("aggregate_")]
+        # Our module has parameters of its own: `outside: aggregate_parameters` and `moving:
+        # parameter` test them.
+        lines = [line for line in done.stdout.splitlines()
+                 if not line.startswith(("aggregate_", "roaming:"))]
         f.write(f"modinfo {field}", sorted(lines), done.returncode)
     top = "/sys/module/wireguard"
     # Only the names: the compiler chooses the content of `sections`.

@@ -140,8 +140,12 @@ impl PeerEndpoint {
             .is_some_and(|(before, now)| !before.is_place(now))
     }
 
-    /// Sets the endpoint that the user wants.
+    /// Sets the endpoint that the user wants. Nothing changes if it is the present one but for its
+    /// flow information, as with the C module.
     pub(crate) fn configure(&self, endpoint: &Endpoint) {
+        if self.is_primary(endpoint) {
+            return;
+        }
         // Who configures knows.
         let _ = self.change(|whereabouts| whereabouts.configure(*endpoint));
     }
@@ -154,13 +158,17 @@ impl PeerEndpoint {
     /// does not matter which. Returns whether the peer has moved.
     #[inline]
     pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
-        let words = from.words();
-        let is_primary = self
-            .published
+        !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len)
+    }
+
+    /// Whether this is the primary, and there is no candidate.
+    #[inline]
+    fn is_primary(&self, endpoint: &Endpoint) -> bool {
+        let words = endpoint.words();
+        self.published
             .iter()
             .zip(&words)
-            .all(|(published, word)| published.load(Relaxed) == *word);
-        !is_primary && self.heard_elsewhere(from, is_newest, len)
+            .all(|(published, word)| published.load(Relaxed) == *word)
     }
 
     #[cold]
