@@ -9,9 +9,6 @@ use kernel::{
 };
 
 use crate::{
-    debug::{
-        dev_dbg_ratelimited, //
-    },
     events::Event,
     linux::{
         crypto::Secret,
@@ -379,12 +376,6 @@ impl Peer {
             return false;
         };
         entry.keypair.replace(Some(keypair.clone()));
-        dev_dbg_ratelimited!(
-            self.device,
-            "Keypair {} created for peer {}\n",
-            keypair.id,
-            self.id
-        );
         insert(keypair);
         true
     }
