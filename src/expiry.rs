@@ -132,7 +132,8 @@ impl TimerCallback<ZERO_KEY_MATERIAL> for Peer {
             // By a work item, as the handshake's lock sleeps. One that is queued already will do.
             let device = this.device.clone();
             let _ = device
-                .handshake_send_wq
+                .work_queues
+                .handshake_send
                 .enqueue::<_, { Peer::CLEAR_WORK }>(this);
         }
     }

@@ -58,6 +58,7 @@ mod crypt;
 mod inbox;
 mod order;
 mod rx;
+mod work_queues;
 mod workers;
 
 pub(crate) use crypt::CryptQueue;
@@ -67,6 +68,7 @@ pub(crate) use inbox::{
 };
 pub(crate) use order::OrderQueue;
 pub(crate) use rx::RxQueue;
+pub(crate) use work_queues::WorkQueues;
 
 /// The work on the packets of a batch, with all that it needs.
 pub(crate) trait Job: Sized + Send + Sync + 'static {

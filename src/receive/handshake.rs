@@ -104,7 +104,9 @@ pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff)
     }
     // Without random numbers no handshake can be answered.
     let refused = if random::rng_is_initialized() {
-        device.handshakes.enqueue(skb, &device.handshake_receive_wq)
+        device
+            .handshakes
+            .enqueue(skb, &device.work_queues.handshake_receive)
     } else {
         Err(skb)
     };

@@ -128,7 +128,7 @@ pub(super) fn sort(
             }
             device
                 .decrypt_queue
-                .enqueue(&peer.rx_queue, batch, &device.packet_crypt_wq)
+                .enqueue(&peer.rx_queue, batch, &device.work_queues.packet_crypt)
         });
         if let Err(error) = queued {
             peer.count(Event::no_room(&error, Event::RxQueueFull), messages);

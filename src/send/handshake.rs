@@ -78,7 +78,8 @@ impl Peer {
         // A work item that is queued already will do.
         let _ = self
             .device
-            .handshake_send_wq
+            .work_queues
+            .handshake_send
             .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
     }
 
@@ -101,7 +102,8 @@ impl Peer {
             // A work item that is queued already will do.
             let _ = self
                 .device
-                .handshake_send_wq
+                .work_queues
+                .handshake_send
                 .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
         }
     }

@@ -92,7 +92,8 @@ impl Peer {
         // A work item that is queued already will do.
         let _ = self
             .device
-            .transmit_wq
+            .work_queues
+            .transmit
             .enqueue_on::<_, { Peer::TRANSMIT_WORK }>(self.transmit_cpu.get(), self.clone());
         true
     }

@@ -149,7 +149,8 @@ impl Peer {
             // A work item that is queued already will do.
             let _ = self
                 .device
-                .packet_crypt_wq
+                .work_queues
+                .packet_crypt
                 .enqueue_on::<_, { Peer::TX_WORK }>(cpu, self.clone());
         }
     }
@@ -223,7 +224,7 @@ impl Peer {
         let device = &self.device;
         device
             .encrypt_queue
-            .enqueue(&self.tx_queue, batch, &device.packet_crypt_wq)?;
+            .enqueue(&self.tx_queue, batch, &device.work_queues.packet_crypt)?;
         Ok(Queued::ForWorkers)
     }
 

@@ -296,7 +296,7 @@ impl Peer {
     /// The work queue for encryption and decryption. `None` once the peer is being removed. The
     /// caller queues in the critical section of `guard`, see [`Peer::is_dead`].
     pub(crate) fn crypt_wq<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a OwnedQueue> {
-        (!self.is_dead()).then_some(&self.device.packet_crypt_wq)
+        (!self.is_dead()).then_some(&self.device.work_queues.packet_crypt)
     }
 
     /// Whether something may begin for the peer: it is not being removed, and its device is up.
