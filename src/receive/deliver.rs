@@ -39,7 +39,10 @@ use crate::{
     packet::PacketCb,
     protocol::messages::message_data_len,
     queueing::RxQueue,
-    socket::Endpoint,
+    socket::{
+        Endpoint,
+        Proof, //
+    },
     state::peer::{
         Keypair,
         Peer, //
@@ -212,20 +215,19 @@ impl Delivery<'_> {
     fn authentic(&mut self, endpoint: &Endpoint, newest: bool, len: usize) {
         let peer = self.peer;
         let is_first = !core::mem::replace(&mut self.is_authentic, true);
-        let (mut complete, mut moved) = (false, false);
+        let (mut complete, mut proof) = (false, None);
         if is_first {
             let begun = peer
                 .keypairs
                 .received_with(&peer.device.index_table, self.keypair);
             if let Some((order, is_current)) = begun {
-                moved = peer.endpoint.confirmed(order, endpoint);
+                proof = Some(Proof::FirstMessage(order));
                 complete = is_current;
             }
             self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
         }
         let newest = newest && self.may_move;
-        let heard = peer.endpoint.heard(endpoint, newest, message_data_len(len));
-        peer.tell_move(heard || moved);
+        peer.heard(endpoint, proof, newest, message_data_len(len));
         if !is_first {
             return;
         }

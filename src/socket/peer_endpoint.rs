@@ -79,6 +79,15 @@ impl Drop for Inner {
     }
 }
 
+/// What a message proves besides that it is authentic.
+pub(crate) enum Proof<'a> {
+    /// The first message of the session whose response had this order: see
+    /// [`Whereabouts::confirmed`].
+    FirstMessage(u64),
+    /// A response, to an initiation that was sent only here: see [`Whereabouts::proven`].
+    Response(&'a Endpoint),
+}
+
 /// The route to the primary, if no datagram goes elsewhere.
 pub(crate) enum Course {
     /// All datagrams go this way.
@@ -151,14 +160,30 @@ impl PeerEndpoint {
     }
 
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
-    /// its headers. `is_newest`: the peer has made no later one that is known.
+    /// its headers, and what it proves. `is_newest`: the peer has made no later one that is known.
     ///
     /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
     /// the lock. If another CPU is just changing the endpoint, either change may come first: it
     /// does not matter which. Returns whether the peer has moved.
     #[inline]
-    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
-        !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len)
+    pub(crate) fn heard(
+        &self,
+        from: &Endpoint,
+        proof: Option<Proof<'_>>,
+        is_newest: bool,
+        len: usize,
+    ) -> bool {
+        let proven = proof.is_some_and(|proof| self.proven(proof, from));
+        let elsewhere = !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len);
+        proven || elsewhere
+    }
+
+    /// Notes what a message from `from` proves. Returns whether the peer has moved.
+    fn proven(&self, proof: Proof<'_>, from: &Endpoint) -> bool {
+        self.change(|whereabouts| match proof {
+            Proof::FirstMessage(order) => whereabouts.confirmed(order, from),
+            Proof::Response(at) => whereabouts.proven(at, from),
+        })
     }
 
     /// Whether this is the primary, and there is no candidate.
@@ -189,18 +214,6 @@ impl PeerEndpoint {
         let (bytes, now_ns) = (to.datagrams_len(len, 1), ktime::coarse_boottime_ns());
         let mut inner = self.inner.lock();
         inner.whereabouts.answer(to, order, bytes, now_ns);
-    }
-
-    /// The first message of the session whose response had this order came from `from`. To be
-    /// followed by [`PeerEndpoint::heard`]. Returns whether the peer has moved.
-    pub(crate) fn confirmed(&self, order: u64, from: &Endpoint) -> bool {
-        self.change(|whereabouts| whereabouts.confirmed(order, from))
-    }
-
-    /// A response came from `from`, to an initiation that was sent only to `at`. To be followed by
-    /// [`PeerEndpoint::heard`]. Returns whether the peer has moved.
-    pub(crate) fn proven(&self, at: &Endpoint, from: &Endpoint) -> bool {
-        self.change(|whereabouts| whereabouts.proven(at, from))
     }
 
     /// A cookie has come for an initiation that was sent only to `at`.
