@@ -10,6 +10,7 @@
 
 use kernel::{
     prelude::*,
+    str::CStr,
     sync::atomic::{
         ordering::Relaxed,
         Atomic, //
@@ -128,6 +129,95 @@ impl Event {
         } else {
             other
         }
+    }
+
+    /// The name of the event, as in the specification.
+    pub(crate) const fn name(self) -> &'static CStr {
+        match self {
+            Self::HandshakeBegun => c"handshake-begun",
+            Self::HandshakeAnswered => c"handshake-answered",
+            Self::HandshakeCompleted => c"handshake-completed",
+            Self::HandshakeGivenUp => c"handshake-given-up",
+            Self::KeepaliveSent => c"keepalive-sent",
+            Self::KeepaliveReceived => c"keepalive-received",
+            Self::EndpointMoved => c"endpoint-moved",
+            Self::CookieReceived => c"cookie-received",
+            Self::SessionExpired => c"session-expired",
+            Self::InitiationNotAuthentic => c"initiation-not-authentic",
+            Self::InitiationOldTimestamp => c"initiation-old-timestamp",
+            Self::InitiationTooSoon => c"initiation-too-soon",
+            Self::ResponseNotAuthentic => c"response-not-authentic",
+            Self::ResponseNotAwaited => c"response-not-awaited",
+            Self::NoIdentity => c"no-identity",
+            Self::NoEndpoint => c"no-endpoint",
+            Self::NoRoute => c"no-route",
+            Self::SendFailed => c"send-failed",
+            Self::RxExpired => c"rx-expired",
+            Self::RxReplayed => c"rx-replayed",
+            Self::RxNotAuthentic => c"rx-not-authentic",
+            Self::RxWrongSource => c"rx-wrong-source",
+            Self::RxMalformed => c"rx-malformed",
+            Self::RxQueueFull => c"rx-queue-full",
+            Self::TxNoKey => c"tx-no-key",
+            Self::TxQueueFull => c"tx-queue-full",
+            Self::NoMemory => c"no-memory",
+            Self::DatagramMalformed => c"datagram-malformed",
+            Self::WrongMac1 => c"wrong-mac1",
+            Self::UnknownKey => c"unknown-key",
+            Self::InitiationUnreadable => c"initiation-unreadable",
+            Self::ResponseUnknown => c"response-unknown",
+            Self::CookieSent => c"cookie-sent",
+            Self::RateLimited => c"rate-limited",
+            Self::HandshakeQueueFull => c"handshake-queue-full",
+            Self::UnknownIndex => c"unknown-index",
+            Self::ArrivalQueueFull => c"arrival-queue-full",
+            Self::TxNoPeer => c"tx-no-peer",
+            Self::TxNotIp => c"tx-not-ip",
+        }
+    }
+
+    /// Whether handshake messages were not taken.
+    pub(crate) const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::InitiationNotAuthentic
+                | Self::InitiationOldTimestamp
+                | Self::InitiationTooSoon
+                | Self::ResponseNotAuthentic
+                | Self::ResponseNotAwaited
+                | Self::WrongMac1
+                | Self::UnknownKey
+                | Self::InitiationUnreadable
+                | Self::ResponseUnknown
+                | Self::CookieSent
+                | Self::RateLimited
+                | Self::HandshakeQueueFull
+        )
+    }
+
+    /// Whether packets from inside the tunnel, or messages, were dropped. Handshake messages that
+    /// have arrived are [refused](Event::is_refusal) instead.
+    pub(crate) const fn is_drop(self) -> bool {
+        matches!(
+            self,
+            Self::NoEndpoint
+                | Self::NoRoute
+                | Self::SendFailed
+                | Self::RxExpired
+                | Self::RxReplayed
+                | Self::RxNotAuthentic
+                | Self::RxWrongSource
+                | Self::RxMalformed
+                | Self::RxQueueFull
+                | Self::TxNoKey
+                | Self::TxQueueFull
+                | Self::NoMemory
+                | Self::DatagramMalformed
+                | Self::UnknownIndex
+                | Self::ArrivalQueueFull
+                | Self::TxNoPeer
+                | Self::TxNotIp
+        )
     }
 
     /// Whether something has failed, as opposed to the events of a tunnel that works.

@@ -46,6 +46,7 @@ use crate::{
         device::Device,
         peer::Peer, //
     },
+    trace, //
 };
 
 /// The groups, in the order of [`extension::Group`].
@@ -190,6 +191,9 @@ impl Peer {
         len: usize,
     ) {
         if self.endpoint.heard(from, proof, is_newest, len) {
+            trace::endpoint_changed(&self.device.netdev, self.id, Event::EndpointMoved, || {
+                self.endpoint.get()
+            });
             self.happened(Event::EndpointMoved);
         }
     }

@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import select
 import socket
 import struct
@@ -254,6 +255,50 @@ def changes(before, wanted):
     return found
 
 
+class Trace:
+    """What tracers see of the module, by tracefs."""
+
+    FOLDER = "/sys/kernel/tracing/"
+
+    def __init__(self):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            run("mount", "-t", "tracefs", "tracefs", self.FOLDER)
+        self.write("events/wireguard/enable", "1")
+        self.clear()
+
+    def write(self, file, text):
+        with open(self.FOLDER + file, "w") as to:
+            to.write(text)
+
+    def clear(self):
+        self.write("trace", "")
+
+    def read(self):
+        """The events since the last clear(), as (name, fields)."""
+        found = []
+        for line in open(self.FOLDER + "trace"):
+            match = re.search(r" (wg_\w+): (.*)$", line)
+            if match:
+                found.append((match[1], dict(word.split("=", 1) for word in match[2].split())))
+        return found
+
+    def losses(self):
+        """What was refused or dropped, as (kind, reason, count)."""
+        return [(name, fields["reason"], int(fields["count"])) for name, fields in self.read()
+                if "reason" in fields]
+
+
+# What is traced when it is counted.
+REFUSED = {"initiation-not-authentic", "initiation-old-timestamp", "initiation-too-soon",
+           "response-not-authentic", "response-not-awaited", "wrong-mac1", "unknown-key",
+           "initiation-unreadable", "response-unknown", "cookie-sent", "rate-limited",
+           "handshake-queue-full"}
+DROPPED = {"no-endpoint", "no-route", "send-failed", "rx-expired", "rx-replayed",
+           "rx-not-authentic", "rx-wrong-source", "rx-malformed", "rx-queue-full", "tx-no-key",
+           "tx-queue-full", "no-memory", "datagram-malformed", "unknown-index",
+           "arrival-queue-full", "tx-no-peer", "tx-not-ip"}
+
+
 class Counted:
     """Checks what an action counts."""
 
@@ -273,10 +318,33 @@ class Counted:
         print(f"{title}: {device or mine}")
 
 
-def counts_test(key):
+class Traced(Counted):
+    """Checks what an action counts, and what a tracer sees of it."""
+
+    def __init__(self, far):
+        super().__init__(far)
+        self.trace = Trace()
+
+    def __call__(self, title, action, device=None, **mine):
+        self.trace.clear()
+        super().__call__(title, action, device, **mine)
+        want = []
+        for name in [device, *(name.replace("_", "-") for name in mine)]:
+            if name in REFUSED | DROPPED:
+                want.append(("wg_handshake_refused" if name in REFUSED else "wg_packet_dropped",
+                             name, 1))
+        assert self.trace.losses() == want, (title, self.trace.read(), want)
+        for name, fields in self.trace.read():
+            assert fields["interface"] == "wg0", (name, fields)
+            assert int(fields["ifindex"]) == socket.if_nametoindex("wg0"), (name, fields)
+            if "reason" in fields:
+                assert (fields["peer"] == "0") == (device is not None), (name, fields)
+
+
+def counts_test(key, checker=Counted):
     far = new_peer(key, "10.8.0.2/32")
     stranger = Peer(os.urandom(32), far.remote, OURS)
-    check, send = Counted(far), far.send
+    check, send = checker(far), far.send
     good = far.initiation()
     check("a datagram that is no message", lambda: send(b"x" * 40), "datagram-malformed")
     check("a wrong MAC", lambda: send(good[:-17] + bytes([good[-17] ^ 1]) + good[-16:]),
@@ -329,6 +397,75 @@ def counts_test(key):
     answer, _ = far.response()
     check("the answer", lambda: far.send(answer), handshake_completed=1)
     check("the answer again", lambda: far.send(answer), response_not_awaited=1)
+
+
+def reasons(key):
+    counts_test(key, Traced)
+
+
+def traces(key):
+    trace, far = Trace(), new_peer(key, "10.8.0.2/32")
+
+    def of(what, *fields):
+        return [(name, *(about[field] for field in fields)) for name, about in trace.read()
+                if name in what]
+
+    at = f"127.0.0.1:{far.sock.getsockname()[1]}"
+    # The far end begins.
+    session = far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    handshakes = "wg_handshake_received", "wg_handshake_sent"
+    got = of(handshakes, "message", "address")
+    assert got == [("wg_handshake_received", "initiation", at),
+                   ("wg_handshake_sent", "response", at)], got
+    sessions = "wg_session_begun", "wg_session_ended"
+    got = of(sessions, "role", "index")
+    first = f"{session.remote:08x}"
+    assert got == [("wg_session_begun", "responder", first)], (got, first)
+    # It moves.
+    other = far.new_socket()
+    trace.clear()
+    far.send(session.seal(), other)
+    until("the peer has moved", lambda: counts()[far.public].get("endpoint-moved") == 1)
+    got = of(["wg_endpoint"], "event", "address")
+    there = f"127.0.0.1:{other.getsockname()[1]}"
+    assert got == [("wg_endpoint", "endpoint-moved", there)], (got, there)
+    # The peer goes, and its session with it.
+    trace.clear()
+    wg("set", "wg0", "peer", text_of(far.public), "remove")
+    got = of(sessions, "role", "index")
+    assert got == [("wg_session_ended", "responder", first)], (got, first)
+    # Now wg0 begins.
+    far = new_peer(key, "10.8.0.4/32")
+    at = f"127.0.0.1:{far.sock.getsockname()[1]}"
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint", at)
+    trace.clear()
+    transmit("10.8.0.4")
+    far.consume_initiation(far.receive(INITIATION))
+    answer, _ = far.response()
+    far.send(answer)
+    until("the handshake is complete",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    got = of(handshakes, "message", "address")
+    assert got == [("wg_handshake_sent", "initiation", at),
+                   ("wg_handshake_received", "response", at)], got
+    got = of(sessions, "role")
+    assert got == [("wg_session_begun", "initiator")], got
+    # A filter by the reason.
+    trace.clear()
+    trace.write("events/wireguard/wg_handshake_refused/filter", 'reason != "wrong-mac1"')
+    far.send(answer[:-17] + bytes([answer[-17] ^ 1]) + answer[-16:])
+    far.send(answer)
+    until("both are counted", lambda: counts()[None].get("wrong-mac1") == 1
+          and counts()[far.public].get("response-not-awaited") == 1)
+    assert [reason for _, reason, _ in trace.losses()] == ["response-not-awaited"], trace.read()
+    # Nothing is traced that nobody wants.
+    trace.write("events/wireguard/enable", "0")
+    trace.clear()
+    far.send(b"x" * 40)
+    until("it is counted", lambda: counts()[None].get("datagram-malformed") == 1)
+    assert trace.read() == [], trace.read()
 
 
 def transmit(address):

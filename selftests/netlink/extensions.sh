@@ -75,6 +75,12 @@ dump_1000() { ext dump_1000; }
 t counts 'each event moves its own counter'
 counts() { ext counts; }
 
+t reasons 'a tracer sees each refusal and each drop, with its reason'
+reasons() { ext reasons; }
+
+t traces 'a tracer sees handshake messages, sessions and moves'
+traces() { ext traces; }
+
 t events 'events arrive in order, in the namespace of the interface and in no other'
 events() { ext events; }
 

@@ -52,6 +52,7 @@ use crate::{
         device::Device,
         peer::Peer, //
     },
+    trace, //
 };
 
 /// Whether the device is under load: so many handshake messages wait that their senders have to
@@ -85,6 +86,7 @@ fn is_under_load(device: &Device, now_ns: u64) -> bool {
 /// woken for it, and it takes no place in the queue, whose length tells that the device is
 /// under load.
 pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff) {
+    trace::received(&device.netdev, kind, || Endpoint::from_skb(&skb));
     if !is_addressee(device, kind, &skb) {
         device.refused(not_addressed(kind), 1, Endpoint::from_skb(&skb).as_ref());
         match (kind, Endpoint::from_skb(&skb)) {

@@ -34,6 +34,7 @@ use crate::{
         device::Device,
         peer::Peer, //
     },
+    trace,
     tuning::MAX_SENT_IN_TURN, //
 };
 
@@ -165,6 +166,7 @@ impl Peer {
                 .and_then(|skb| sender.xmit(&self.endpoint.path_to(sender, endpoint)?, skb, ds))
                 .inspect_err(|error| self.count_unsent(error, 1))?;
             self.tx_bytes.add(message.len() as u64, Relaxed);
+            trace::sent(&self.device.netdev, self.id, message, endpoint);
             Ok(())
         });
     }
@@ -195,7 +197,9 @@ impl Device {
     pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
         let _ = with_sender(self, |sender| {
             let skb = skb_from_bytes(message)?;
-            sender.xmit(&sender.path_to(endpoint)?, skb, 0)
+            sender.xmit(&sender.path_to(endpoint)?, skb, 0)?;
+            trace::sent(&self.netdev, 0, message, endpoint);
+            Ok(())
         });
     }
 }
