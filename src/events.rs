@@ -17,6 +17,8 @@ use kernel::{
     }, //
 };
 
+use crate::linux::skbuff::DropReason;
+
 /// What can happen. The numbers are part of the netlink interface. Those below
 /// [`DEVICE_EVENTS_BEGIN`] are counted for a peer, the others for a device.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -122,6 +124,29 @@ const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 const DEVICE_EVENTS: usize = (Event::TxNotIp as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
 
 impl Event {
+    /// The reason in the core's list for packets that are dropped when this happens.
+    pub(crate) const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::NoEndpoint | Self::TxNoPeer => DropReason::NoTarget,
+            Self::NoRoute => DropReason::NoRoute,
+            Self::SendFailed => DropReason::NoSocket,
+            Self::RxWrongSource => DropReason::Source,
+            Self::RxMalformed => DropReason::IpHeader,
+            Self::TxNotIp | Self::DatagramMalformed => DropReason::Protocol,
+            Self::NoMemory => DropReason::NoMemory,
+            Self::TxNoKey => DropReason::Purged,
+            // Under load, a message that a cookie answers finds the queue too long.
+            Self::RxQueueFull
+            | Self::TxQueueFull
+            | Self::HandshakeQueueFull
+            | Self::ArrivalQueueFull
+            | Self::CookieSent
+            | Self::RateLimited => DropReason::QueueFull,
+            // A counter, an index, a tag: what is around the packet, not the packet.
+            _ => DropReason::DriverHeader,
+        }
+    }
+
     /// The event of a failure with this error: [`Event::NoMemory`] or `other`.
     pub(crate) fn no_room(error: &Error, other: Self) -> Self {
         if *error == ENOMEM {

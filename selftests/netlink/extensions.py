@@ -264,6 +264,7 @@ class Trace:
         with contextlib.suppress(subprocess.CalledProcessError):
             run("mount", "-t", "tracefs", "tracefs", self.FOLDER)
         self.write("events/wireguard/enable", "1")
+        self.write("events/skb/kfree_skb/enable", "1")
         self.clear()
 
     def write(self, file, text):
@@ -282,6 +283,11 @@ class Trace:
                 found.append((match[1], dict(word.split("=", 1) for word in match[2].split())))
         return found
 
+    def freed(self):
+        """The reasons for which the module has dropped packets, by the core's names."""
+        return re.findall(r"kfree_skb: .* \[wireguard\] reason: (\w+)$",
+                          open(self.FOLDER + "trace").read(), re.M)
+
     def losses(self):
         """What was refused or dropped, as (kind, reason, count)."""
         return [(name, fields["reason"], int(fields["count"])) for name, fields in self.read()
@@ -297,6 +303,12 @@ DROPPED = {"no-endpoint", "no-route", "send-failed", "rx-expired", "rx-replayed"
            "rx-not-authentic", "rx-wrong-source", "rx-malformed", "rx-queue-full", "tx-no-key",
            "tx-queue-full", "no-memory", "datagram-malformed", "unknown-index",
            "arrival-queue-full", "tx-no-peer", "tx-not-ip"}
+
+
+# The core's reasons for these; those of the others are DEV_HDR.
+CORE = {"no-endpoint": "NO_TX_TARGET", "tx-no-peer": "NO_TX_TARGET",
+        "rx-wrong-source": "IP_RPFILTER", "rx-malformed": "IP_INHDR",
+        "datagram-malformed": "UNHANDLED_PROTO"}
 
 
 class Counted:
@@ -328,11 +340,14 @@ class Traced(Counted):
     def __call__(self, title, action, device=None, **mine):
         self.trace.clear()
         super().__call__(title, action, device, **mine)
-        want = []
+        want, freed = [], []
         for name in [device, *(name.replace("_", "-") for name in mine)]:
             if name in REFUSED | DROPPED:
                 want.append(("wg_handshake_refused" if name in REFUSED else "wg_packet_dropped",
                              name, 1))
+                freed.append(CORE.get(name, "DEV_HDR"))
+        # What is taken is not dropped.
+        until(f"the core's reasons are {freed}", lambda: self.trace.freed() == freed)
         assert self.trace.losses() == want, (title, self.trace.read(), want)
         for name, fields in self.trace.read():
             assert fields["interface"] == "wg0", (name, fields)
@@ -401,6 +416,45 @@ def counts_test(key, checker=Counted):
 
 def reasons(key):
     counts_test(key, Traced)
+
+
+def drop_reasons(key):
+    trace, far = Trace(), new_peer(key, "10.8.0.2/32")
+    # More packets wait for a key than there is room for.
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint",
+       f"127.0.0.1:{far.sock.getsockname()[1]}")
+    for _ in range(200):
+        transmit("10.8.0.2")
+    found = trace.freed()
+    assert found and set(found) == {"FULL_RING"}, found
+    # The others go with the peer.
+    before = len(found)
+    trace.clear()
+    wg("set", "wg0", "peer", text_of(far.public), "remove")
+    found = trace.freed()
+    assert found == ["QUEUE_PURGE"] * (200 - before), (found, before)
+    # A session, and no route.
+    far = new_peer(key, "10.8.0.3/32")
+    far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint", "203.0.113.1:9")
+    trace.clear()
+    transmit("10.8.0.3")
+    until("there is no route", lambda: trace.freed() == ["IP_OUTNOROUTES"])
+    # A packet that is no IP.
+    trace.clear()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x" * 40, ("wg0", 0x0800))
+    until("it is dropped", lambda: trace.freed() == ["UNHANDLED_PROTO"])
+    # The interface goes down while packets wait.
+    far = new_peer(key, "10.8.0.4/32")
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint",
+       f"127.0.0.1:{far.sock.getsockname()[1]}")
+    transmit("10.8.0.4")
+    trace.clear()
+    run("ip", "link", "set", "wg0", "down")
+    assert trace.freed() == ["QUEUE_PURGE"], trace.freed()
 
 
 def traces(key):

@@ -75,8 +75,11 @@ dump_1000() { ext dump_1000; }
 t counts 'each event moves its own counter'
 counts() { ext counts; }
 
-t reasons 'a tracer sees each refusal and each drop, with its reason'
+t reasons "a tracer sees each refusal and each drop, with its reason and the core's"
 reasons() { ext reasons; }
+
+t drop_reasons "a packet that is dropped has the core's reason that says why"
+drop_reasons() { ext drop_reasons; }
 
 t traces 'a tracer sees handshake messages, sessions and moves'
 traces() { ext traces; }
