@@ -53,8 +53,8 @@ def of_code():
 
 def main():
     spec, code = of_spec(), of_code()
-    # The counters have the names and numbers of the events.
-    code["counts"] = code["event"]
+    # The counters have the names and numbers of the events that are counted.
+    code["counts"] = {name: number for name, number in code["event"].items() if number < 64}
     code["operations"] = code.pop("cmd")
     code["mcast-groups"] = {name: number + 1 for name, number in code.pop("group").items()}
     bad = 0

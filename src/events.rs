@@ -20,7 +20,8 @@ use kernel::{
 use crate::linux::skbuff::DropReason;
 
 /// What can happen. The numbers are part of the netlink interface. Those below
-/// [`DEVICE_EVENTS_BEGIN`] are counted for a peer, the others for a device.
+/// [`DEVICE_EVENTS_BEGIN`] are counted for a peer, those from [`TOLD_EVENTS_BEGIN`] on are only
+/// told, and the others are counted for a device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Event {
@@ -112,6 +113,10 @@ pub(crate) enum Event {
     TxNoPeer = 42,
     /// A packet was dropped: it is not IP.
     TxNotIp = 43,
+    /// The peer has shown that it receives at an address that it was not sent everything at before.
+    EndpointProven = 64,
+    /// Probes of the address that the newest message came from were not answered.
+    EndpointRefused = 65,
 }
 
 /// The number of the first event that is counted for a peer.
@@ -122,6 +127,9 @@ const PEER_EVENTS: usize = (Event::NoMemory as u8 - PEER_EVENTS_BEGIN + 1) as us
 const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 /// Number of the events that are counted for a device.
 const DEVICE_EVENTS: usize = (Event::TxNotIp as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
+
+/// The number of the first event that is told and not counted.
+const TOLD_EVENTS_BEGIN: u8 = Event::EndpointProven as u8;
 
 impl Event {
     /// The reason in the core's list for packets that are dropped when this happens.
@@ -198,6 +206,8 @@ impl Event {
             Self::ArrivalQueueFull => c"arrival-queue-full",
             Self::TxNoPeer => c"tx-no-peer",
             Self::TxNotIp => c"tx-not-ip",
+            Self::EndpointProven => c"endpoint-proven",
+            Self::EndpointRefused => c"endpoint-refused",
         }
     }
 
@@ -247,7 +257,9 @@ impl Event {
 
     /// Whether something has failed, as opposed to the events of a tunnel that works.
     pub(crate) const fn is_failure(self) -> bool {
-        matches!(self, Self::HandshakeGivenUp) || self as u8 >= Self::InitiationNotAuthentic as u8
+        let number = self as u8;
+        matches!(self, Self::HandshakeGivenUp)
+            || number >= Self::InitiationNotAuthentic as u8 && number < TOLD_EVENTS_BEGIN
     }
 }
 

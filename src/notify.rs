@@ -38,6 +38,7 @@ use crate::{
         netlink::Put,
         rcu,
     },
+    protocol::limits::REKEY_AFTER_TIME,
     socket::{
         Endpoint,
         Proof, //
@@ -177,11 +178,14 @@ impl Peer {
     /// hard interrupts.
     pub(crate) fn happened(&self, event: Event) {
         self.count(event, 1);
-        self.tell(News::Happened(event), |_| Ok(()));
+        self.tell(News::Happened(event), |message| match event {
+            Event::HandshakeCompleted => message.put_u32(ext::REKEY_IN, REKEY_AFTER_TIME as u32),
+            _ => Ok(()),
+        });
     }
 
-    /// As [`PeerEndpoint::heard`](crate::socket::PeerEndpoint::heard), and tells if the peer has
-    /// moved. Any context but hard interrupts.
+    /// As [`PeerEndpoint::heard`](crate::socket::PeerEndpoint::heard), and tells what has happened
+    /// to the endpoint. Any context but hard interrupts.
     #[inline]
     pub(crate) fn heard(
         &self,
@@ -190,12 +194,28 @@ impl Peer {
         is_newest: bool,
         len: usize,
     ) {
-        if self.endpoint.heard(from, proof, is_newest, len) {
-            trace::endpoint_changed(&self.device.netdev, self.id, Event::EndpointMoved, || {
-                self.endpoint.get()
-            });
-            self.happened(Event::EndpointMoved);
+        let found = self.endpoint.heard(from, proof, is_newest, len);
+        if found.has_moved {
+            self.endpoint_changed(Event::EndpointMoved);
         }
+        if found.is_proven {
+            self.endpoint_changed(Event::EndpointProven);
+        }
+    }
+
+    /// Tells if the address that the newest message came from is refused from now on. To be called
+    /// when a handshake message was not answered. Any context but hard interrupts.
+    pub(crate) fn refuse_candidate(&self) {
+        if self.endpoint.refuses() {
+            self.endpoint_changed(Event::EndpointRefused);
+        }
+    }
+
+    #[cold]
+    fn endpoint_changed(&self, event: Event) {
+        let handle = &self.device.netdev;
+        trace::endpoint_changed(handle, self.id, event, || self.endpoint.get());
+        self.happened(event);
     }
 
     /// As [`Device::refused`], for messages that name the peer. It need not have sent them.

@@ -548,10 +548,14 @@ def events(key):
     far.send(session.seal(), far.new_socket())
     until("the peer has moved", lambda: counts()[far.public].get("endpoint-moved") == 1)
     wg("set", "wg0", "peer", text_of(far.public), "remove")
-    got = [named(event) for event in mine.read()]
+    told = mine.read()
+    got = [named(event) for event in told]
+    # The time until the next handshake comes with a completed one.
+    assert [(named(event)[0], struct.unpack("=I", event[1][EXT["rekey-in"]])[0]) for event in told
+            if EXT["rekey-in"] in event[1]] == [("handshake-completed", 120)], told
     want = [("peer-added", far.public), ("allowed-ip-added", far.public), ("unknown-key", None),
-            ("handshake-completed", far.public), ("endpoint-moved", far.public),
-            ("peer-removed", far.public)]
+            ("endpoint-proven", far.public), ("handshake-completed", far.public),
+            ("endpoint-moved", far.public), ("peer-removed", far.public)]
     assert got == want, (got, want)
     # The next event that the other namespace sees is its own.
     run("ip", "-n", "wgt-b", "link", "add", "wg5", "type", "wireguard")
@@ -561,6 +565,64 @@ def events(key):
     assert mine.read() == []
     elsewhere.kill()
     elsewhere.wait()
+
+
+def endpoint_states(key):
+    far, session, listener, trace = *connected_for(key), Listener("session"), Trace()
+
+    def told():
+        return [named(event)[0] for event in listener.read()]
+
+    def is_now(endpoint, state):
+        found = json.loads(run("/tools/wgx/wgx", "show", "wg0", "--json"))[0]["peer"][0]
+        return (found["endpoint"], found["endpoint-state"]) == (endpoint, state)
+
+    at = "127.0.0.1:%d" % far.sock.getsockname()[1]
+    assert is_now(at, "proven")
+    # It speaks from another address, and answers the probe there.
+    other = far.new_socket(("127.0.0.2", 0))
+    there = "127.0.0.2:%d" % other.getsockname()[1]
+    time.sleep(1.5)  # a probe comes a second after another handshake message
+    far.send(session.seal(), other)
+    until("the address is a candidate", lambda: is_now(there, "candidate"))
+    assert "endpoint: " + there + ", not proven" in run("/tools/wgx/wgx", "show", "wg0")
+    far.sock = other
+    far.consume_initiation(far.receive(INITIATION))
+    answer, session = far.response()
+    far.send(answer)
+    until("the address is proven", lambda: is_now(there, "proven"))
+    until("the handshake is complete",
+          lambda: counts()[far.public].get("handshake-completed") == 2)
+    got = told()
+    assert got == ["endpoint-moved", "endpoint-proven", "handshake-completed"], got
+    # And from a third one, where it answers no probe.
+    time.sleep(1.5)
+    third = far.new_socket(("127.0.0.3", 0))
+    far.send(session.seal(), third)
+    elsewhere = "127.0.0.3:%d" % third.getsockname()[1]
+    until("the address is a candidate", lambda: is_now(elsewhere, "candidate"))
+    got = told()
+    assert got == ["endpoint-moved"], got
+    until("the address is refused", lambda: got.extend(told()) or "endpoint-refused" in got)
+    third.setblocking(False)
+    probes = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            probes += third.recv(70000)[0] == INITIATION
+    assert probes == 3, probes
+    got = [(fields["event"], fields["address"]) for name, fields in trace.read()
+           if name == "wg_endpoint"]
+    assert got == [("endpoint-moved", there), ("endpoint-proven", there),
+                   ("endpoint-moved", elsewhere), ("endpoint-refused", elsewhere)], got
+
+
+def connected_for(key):
+    """A peer with a confirmed session, and that session."""
+    far = new_peer(key, "10.8.0.2/32")
+    session = far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    return far, session
 
 
 def moved(key):

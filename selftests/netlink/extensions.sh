@@ -87,6 +87,9 @@ traces() { ext traces; }
 t events 'events arrive in order, in the namespace of the interface and in no other'
 events() { ext events; }
 
+t endpoint_states 'an endpoint is said to be proven, not proven yet, or refused'
+endpoint_states() { ext endpoint_states; }
+
 t moved 'an allowed IP that moves from one peer to another is told with both'
 moved() { ext moved; }
 

@@ -116,8 +116,9 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
 fn put_peer(peer: &Peer, message: &mut impl Put) -> Result {
     let mut nest = message.nest(ext::PEER)?;
     nest.put(attr::PUBLIC_KEY, peer.public_key.as_bytes())?;
-    if let Some(endpoint) = peer.endpoint.get() {
+    if let Some((endpoint, state)) = peer.endpoint.get_with_state() {
         nest.put(attr::ENDPOINT, endpoint.to_sockaddr().as_bytes())?;
+        nest.put_u8(attr::ENDPOINT_STATE, state as u8)?;
     }
     let last_handshake_ns = peer.last_handshake_ns.load(Relaxed) as u64;
     if last_handshake_ns != 0 {
