@@ -49,6 +49,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
 
     fn expired(this: Arc<Self>) {
         let timers = &this.timers;
+        this.refuse_candidate();
         if !timers.state.handshake_wanted() {
             // Only a probe was not answered.
             this.send_queued_probe();

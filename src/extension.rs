@@ -30,6 +30,7 @@ pub(crate) mod ext {
     pub(crate) const ALLOWED_IP: u16 = 12;
     pub(crate) const FROM_PUBLIC_KEY: u16 = 13;
     pub(crate) const SOURCE: u16 = 14;
+    pub(crate) const REKEY_IN: u16 = 15;
 }
 
 /// Attributes of a peer.
@@ -49,6 +50,7 @@ pub(crate) mod peer {
     pub(crate) const PERSISTENT_KEEPALIVE: u16 = 13;
     pub(crate) const WAITING: u16 = 14;
     pub(crate) const HANDSHAKE_PENDING: u16 = 15;
+    pub(crate) const ENDPOINT_STATE: u16 = 16;
 }
 
 /// Attributes of a session of a peer.
@@ -65,6 +67,16 @@ pub(crate) mod allowed_ip {
     pub(crate) const FAMILY: u16 = 1;
     pub(crate) const IPADDR: u16 = 2;
     pub(crate) const CIDR_MASK: u16 = 3;
+}
+
+/// What is known of the endpoint of a peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum EndpointState {
+    /// It was configured, or the peer has shown that it receives there.
+    Proven = 1,
+    /// The newest message came from there, and there is no proof yet.
+    Candidate = 2,
 }
 
 /// A change of the configuration.

@@ -46,6 +46,7 @@ use crate::{
             nonces_may_be_used, //
         },
     },
+    trace, //
 };
 
 /// The number of the keypair that was made last.
@@ -353,6 +354,12 @@ impl<P: Owner> Keypairs<P> {
         keypair: RcuArc<Keypair<P>>,
         wins: bool,
     ) {
+        trace::begun(
+            keypair.peer.device_handle(),
+            keypair.peer.id(),
+            keypair.i_am_the_initiator(),
+            keypair.index,
+        );
         let displaced = {
             let mut slots = self.slots.lock();
             let displaced = if keypair.i_am_the_initiator() {
@@ -416,6 +423,12 @@ fn retire<P: Owner, const N: usize>(
     displaced: [Option<RcuArc<Keypair<P>>>; N],
 ) {
     for keypair in displaced.into_iter().flatten() {
+        trace::ended(
+            keypair.peer.device_handle(),
+            keypair.peer.id(),
+            keypair.i_am_the_initiator(),
+            keypair.index,
+        );
         table.remove_if(keypair.index, |entry| {
             let found = entry.keypair.holds(&keypair);
             if found {

@@ -22,19 +22,22 @@ use crate::{
 };
 
 mod attributes;
+mod dump;
 mod get;
 mod get_extension;
 mod set;
 
+use dump::DeviceDump;
+
 static OPS: [Op; 2] = [
-    Op::dumping::<get::GetDevice>(),
+    Op::dumping::<DeviceDump<get::Configuration>>(),
     Op::doing::<set::SetDevice>(),
 ];
 
 static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERSION, &[]);
 
 /// The operations of the family `wireguard_ext`.
-static EXTENSION_OPS: [Op; 1] = [Op::dumping::<get_extension::GetExtension>()];
+static EXTENSION_OPS: [Op; 1] = [Op::dumping::<DeviceDump<get_extension::Happenings>>()];
 
 /// Lets devices be configured, until the value that it returns is dropped.
 ///

@@ -34,7 +34,10 @@ use crate::{
         noise,
         tai64n::Tai64n, //
     },
-    socket::Endpoint,
+    socket::{
+        Endpoint,
+        Proof, //
+    },
     state::{
         device::Device,
         handshake::HandshakeState,
@@ -276,7 +279,7 @@ impl Peer {
             return None;
         };
         let installed = peer.install(keypair, |keypair| {
-            peer.tell_move(peer.endpoint.heard(endpoint, true, size_of_val(message)));
+            peer.heard(endpoint, None, true, size_of_val(message));
             // Before the session can begin: its first message shows that the peer receives there.
             peer.endpoint
                 .answers(endpoint, keypair.order(), size_of_val(&response));
@@ -339,11 +342,8 @@ impl Peer {
         let wins = handshake.noise.wins_crossing(&identity);
         let installed = peer.install(keypair, |keypair| {
             // Before the session is used: its first message goes there.
-            let proven = sent_to
-                .as_ref()
-                .is_some_and(|sent_to| peer.endpoint.proven(sent_to, endpoint));
-            let heard = peer.endpoint.heard(endpoint, true, size_of_val(message));
-            peer.tell_move(proven || heard);
+            let proof = sent_to.as_ref().map(Proof::Response);
+            peer.heard(endpoint, proof, true, size_of_val(message));
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });
         drop(handshake);

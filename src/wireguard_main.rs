@@ -60,6 +60,8 @@ mod state;
 #[forbid(unsafe_code)]
 mod testing;
 #[forbid(unsafe_code)]
+mod trace;
+#[forbid(unsafe_code)]
 mod tuning;
 
 module! {

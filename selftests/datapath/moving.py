@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Peers that move, and attackers who make it look as if a peer had moved.
 
-moving.py NAME MODULE KEY [WORD]
+moving.py NAME KEY MODULE [WORD]
     runs the function NAME below; KEY is the private key of wg0, which is in this namespace. So is
     the other end of its tunnel, which is this program: its addresses are 127.0.0.1 and above
 
@@ -117,7 +117,7 @@ def send(inside, count=1, length=1372):
         inside.sendto(bytes(length), ("10.8.0.2", 9))
 
 
-def old_counter(module, key):
+def old_counter(key, module):
     far, session, _ = connected(key)
     there = at_address(9)
     before = endpoint_of(far)
@@ -129,7 +129,7 @@ def old_counter(module, key):
     assert endpoint_of(far) == name_of(there)
 
 
-def old_keys(module, key):
+def old_keys(key, module):
     far, old, _ = connected(key)
     there = at_address(9)
     # The peer may go on with the old session until it knows that wg0 has the new keys.
@@ -144,7 +144,7 @@ def old_keys(module, key):
     assert endpoint_of(far) == name_of(there)
 
 
-def port(module, key):
+def port(key, module):
     far, session, inside = connected(key)
     other = at_address(1)
     keepalive(far, session, other)
@@ -161,7 +161,7 @@ def port(module, key):
     assert not of_kind(messages, INITIATION), "the new port was probed"
 
 
-def elsewhere(module, key):
+def elsewhere(key, module):
     """The peer moves to another address, and answers there."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -186,7 +186,7 @@ def elsewhere(module, key):
     assert not drain(home), "something went to the old address"
 
 
-def strangers(module, key, mode="1"):
+def strangers(key, module, mode="1"):
     """A peer, or somebody on its path, sends from forged addresses for a minute, at which nobody
     answers."""
     sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # or ICMP errors would be sent
@@ -230,7 +230,7 @@ def strangers(module, key, mode="1"):
         wg("set", "wg0", "peer", key_of(far), "remove")
 
 
-def silent(module, key):
+def silent(key, module):
     """The peer has moved, but does not take the initiations of wg0: its clock was set back, say."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -260,7 +260,7 @@ def silent(module, key):
     assert arrived(home) == 10
 
 
-def loaded(module, key):
+def loaded(key, module):
     """The peer has moved, and answers with a cookie: it is under load."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -293,7 +293,7 @@ def loaded(module, key):
     assert not of_kind(drain(home), DATA)
 
 
-def held_back(module, key):
+def held_back(key, module):
     """Somebody holds back the answer to a probe until the peer is back."""
     far, session, inside = connected(key)
     there = at_address(9)

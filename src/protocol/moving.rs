@@ -152,6 +152,8 @@ struct Candidate<A> {
     probed_at: u64,
     /// Whether a cookie has come for the next one.
     has_cookie: bool,
+    /// Whether [`Whereabouts::refuses`] has returned it.
+    is_refused: bool,
 }
 
 impl<A: Address> Candidate<A> {
@@ -162,6 +164,7 @@ impl<A: Address> Candidate<A> {
             probes: 0,
             probed_at: 0,
             has_cookie: false,
+            is_refused: false,
         }
     }
 
@@ -170,7 +173,7 @@ impl<A: Address> Candidate<A> {
         self.address.is_place(address) || self.address.is_neighbour(address)
     }
 
-    /// Whether the last probe has not been answered in time.
+    /// Whether the last probe of all has not been answered in time.
     fn has_failed(&self, now_ns: u64) -> bool {
         self.probes >= MAX_PROBES && has_expired(self.probed_at, REKEY_TIMEOUT, now_ns)
     }
@@ -379,6 +382,14 @@ impl<A: Address> Whereabouts<A> {
         if let Some(candidate) = &mut self.candidate {
             candidate.has_cookie = candidate.is_proven_by(at);
         }
+    }
+
+    /// Whether the candidate is refused from now on: its last probe has not been answered in time.
+    /// That is said once of each candidate. To be asked after a handshake message was not answered.
+    pub(crate) fn refuses(&mut self, now_ns: u64) -> bool {
+        self.candidate.as_mut().is_some_and(|candidate| {
+            candidate.has_failed(now_ns) && !core::mem::replace(&mut candidate.is_refused, true)
+        })
     }
 
     /// Whether the number of probes, to any address, allows one more.

@@ -44,7 +44,10 @@ use kernel::{
 use crate::{
     linux::{
         rcu,
-        skbuff::SkbList,
+        skbuff::{
+            DropReason,
+            SkbList, //
+        },
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -113,16 +116,17 @@ impl<J: Job> Batch<J> {
     /// May be called from any context.
     pub(crate) fn new(job: J, packets: Staged) -> Result<ListArc<Self>> {
         let (packets, messages) = packets.into_parts();
-        let batch = UniqueArc::pin_init(
-            pin_init!(Self {
-                job,
-                len: messages as i32,
-                done: Atomic::new(false),
-                packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
-                links <- ListLinks::new(),
-            }),
-            GFP_ATOMIC,
-        )?;
+        let Ok(place) = UniqueArc::new_uninit(GFP_ATOMIC) else {
+            packets.discard(DropReason::NoMemory);
+            return Err(ENOMEM);
+        };
+        let batch = place.pin_init_with(pin_init!(Self {
+            job,
+            len: messages as i32,
+            done: Atomic::new(false),
+            packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
+            links <- ListLinks::new(),
+        }))?;
         Ok(ListArc::from(batch))
     }
 

@@ -70,6 +70,7 @@ impl Peer {
             while staged.messages() > MAX_STAGED_PACKETS as usize {
                 if let Some(mut oldest) = staged.pop_front() {
                     dropped = dropped.wrapping_add(oldest.cb::<PacketCb>().messages());
+                    oldest.discard(Event::TxQueueFull.drop_reason());
                 }
             }
             staged.append(packets);
@@ -93,6 +94,7 @@ impl Peer {
         if packets.messages() != 0 {
             self.device.stats_add(Stat::TxDropped, packets.messages());
             self.count(Event::TxNoKey, packets.messages());
+            packets.into_packets().discard(Event::TxNoKey.drop_reason());
         }
     }
 

@@ -92,7 +92,8 @@ use crate::{
     socket::{
         Closing,
         Sockets, //
-    }, //
+    },
+    trace, //
 };
 
 /// A peer in the configuration.
@@ -286,6 +287,7 @@ impl Device {
 
     /// Counts that `event` has happened `n` times. Any context.
     pub(crate) fn count(&self, event: Event, n: usize) {
+        trace::happened(&self.netdev, 0, event, n);
         self.counters.add(event, n);
     }
 

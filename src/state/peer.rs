@@ -84,7 +84,8 @@ use crate::{
         },
     },
     queueing::OrderQueue,
-    socket::PeerEndpoint, //
+    socket::PeerEndpoint,
+    trace, //
 };
 
 /// The keys of one session of a peer.
@@ -287,6 +288,7 @@ impl Peer {
 
     /// Counts that `event` has happened `n` times, and remembers the last failure. Any context.
     pub(crate) fn count(&self, event: Event, n: usize) {
+        trace::happened(&self.device.netdev, self.id, event, n);
         self.record.counters.add(event, n);
         if event.is_failure() {
             self.record.failed(event, ktime::coarse_boottime_ns());

@@ -156,8 +156,12 @@ mod cases {
             assert_eq!(engine.begin(), Attempt::Probe(VICTIM));
         }
         assert_eq!(engine.choose(1000), Way::Candidate);
+        assert!(!engine.peer.refuses(engine.now));
         engine.now += 5 * SECOND;
+        // That is said once.
+        assert!(engine.peer.refuses(engine.now) && !engine.peer.refuses(engine.now));
         engine.heard(VICTIM, 1_000_000);
+        assert!(!engine.peer.refuses(engine.now));
         // The peer is silent there, so it gets nothing any more.
         assert_eq!(engine.begin(), Attempt::NotNow);
         assert_eq!(engine.choose(1), Way::Primary);
