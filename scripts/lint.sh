@@ -15,6 +15,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
+amd64_only
 
 call kernel kernel.sh
 call env buildenv.sh

@@ -27,6 +27,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
+amd64_only
 
 [[ $KERNEL == stock ]] || die "mutants are tried on the stock kernel: leave KERNEL out"
 command -v patch >/dev/null ||

@@ -12,6 +12,7 @@
 #         /selftests/interop/netns-upstream.sh 3
 #
 # guests: 1
+# architectures: amd64 arm64
 # kernels: stock kasan
 # timeout: 1200
 # memory: 1024
