@@ -16,7 +16,10 @@
 
 use kernel::{
     ffi::c_char,
-    str::CStr, //
+    str::{
+        CStr,
+        CStrExt, //
+    },
 };
 
 use super::super::{
@@ -40,6 +43,8 @@ macro_rules! tracepoints {
 
             /// Whether somebody traces it. Any context.
             #[inline(always)]
+            // Both operations are in the macro.
+            #[allow(clippy::multiple_unsafe_ops_per_block)]
             pub(crate) fn is_on() -> bool {
                 #[cfg(CONFIG_TRACEPOINTS)]
                 kernel::macros::paste! {
@@ -83,7 +88,7 @@ macro_rules! tracepoints {
                 [<rust_do_trace_ $symbol>](
                     dev,
                     peer,
-                    what.as_ptr().cast(),
+                    what.as_char_ptr(),
                     address.as_ptr(),
                     address.len() as u32,
                 )
@@ -111,7 +116,7 @@ macro_rules! tracepoints {
             // SAFETY: The device and the string are valid. C copies what it needs of them during
             // the call.
             unsafe {
-                [<rust_do_trace_ $symbol>](dev, peer, what.as_ptr().cast(), number)
+                [<rust_do_trace_ $symbol>](dev, peer, what.as_char_ptr(), number)
             };
             #[cfg(not(CONFIG_TRACEPOINTS))]
             let _ = (dev, peer, what, number);
