@@ -6,6 +6,9 @@
 //! to a peer is counted for that peer, everything else for the device. The counters only serve
 //! events that are rare while all is well: a packet that gets through touches none of them.
 //!
+//! What only happens to peers that have [`Settings`](crate::state::settings::Settings) is counted
+//! there.
+//!
 //! The names and numbers are those of `netlink/specs/wireguard_ext.yaml`, which tools read.
 
 use kernel::{
@@ -83,6 +86,11 @@ pub(crate) enum Event {
     TxQueueFull = 26,
     /// Packets or messages were dropped, or a handshake was not made, for want of memory.
     NoMemory = 27,
+    /// Packets to the peer or handshake messages from it were dropped: the peer is disabled.
+    PeerDisabled = 28,
+    /// Packets to the peer were dropped, or a handshake was neither begun nor answered: the peer
+    /// requires a preshared key, and there is none.
+    NoPresharedKey = 29,
     /// A datagram is no WireGuard message.
     DatagramMalformed = 32,
     /// A handshake message was not made for the public key of this interface.
@@ -115,6 +123,10 @@ pub(crate) enum Event {
 const PEER_EVENTS_BEGIN: u8 = Event::HandshakeBegun as u8;
 /// Number of the events that are counted for a peer.
 const PEER_EVENTS: usize = (Event::NoMemory as u8 - PEER_EVENTS_BEGIN + 1) as usize;
+/// The number of the first event that is counted with the settings of a peer.
+const SETTINGS_EVENTS_BEGIN: u8 = Event::PeerDisabled as u8;
+/// Number of the events that are counted with the settings of a peer.
+const SETTINGS_EVENTS: usize = (Event::NoPresharedKey as u8 - SETTINGS_EVENTS_BEGIN + 1) as usize;
 /// The number of the first event that is counted for a device.
 const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 /// Number of the events that are counted for a device.
@@ -130,6 +142,11 @@ impl Event {
         }
     }
 
+    /// Whether this is counted with the settings of a peer.
+    pub(crate) const fn is_of_settings(self) -> bool {
+        self as u8 >= SETTINGS_EVENTS_BEGIN && (self as u8) < DEVICE_EVENTS_BEGIN
+    }
+
     /// Whether something has failed, as opposed to the events of a tunnel that works.
     pub(crate) const fn is_failure(self) -> bool {
         matches!(self, Self::HandshakeGivenUp) || self as u8 >= Self::InitiationNotAuthentic as u8
@@ -141,6 +158,20 @@ pub(crate) struct Counters<const FIRST: u8, const N: usize>([Atomic<u32>; N]);
 
 /// The counters of a device: what cannot be ascribed to a peer.
 pub(crate) type DeviceCounters = Counters<DEVICE_EVENTS_BEGIN, DEVICE_EVENTS>;
+
+/// The counters of what only happens to peers with settings.
+pub(crate) type SettingsCounters = Counters<SETTINGS_EVENTS_BEGIN, SETTINGS_EVENTS>;
+
+/// A copy counts for itself.
+impl<const FIRST: u8, const N: usize> Clone for Counters<FIRST, N> {
+    fn clone(&self) -> Self {
+        Self(
+            self.0
+                .each_ref()
+                .map(|counter| Atomic::new(counter.load(Relaxed))),
+        )
+    }
+}
 
 impl<const FIRST: u8, const N: usize> Counters<FIRST, N> {
     /// Counters that are zero.

@@ -12,6 +12,8 @@ pub(crate) mod cmd {
     pub(crate) const CONFIG_NTF: u8 = 2;
     pub(crate) const SESSION_NTF: u8 = 3;
     pub(crate) const UNAUTH_NTF: u8 = 4;
+    pub(crate) const DEV_SET: u8 = 5;
+    pub(crate) const PEER_SET: u8 = 6;
 }
 
 /// Attributes of an interface, or of an event of an interface.
@@ -30,6 +32,7 @@ pub(crate) mod ext {
     pub(crate) const ALLOWED_IP: u16 = 12;
     pub(crate) const FROM_PUBLIC_KEY: u16 = 13;
     pub(crate) const SOURCE: u16 = 14;
+    pub(crate) const SEALED: u16 = 32;
 }
 
 /// Attributes of a peer.
@@ -49,6 +52,10 @@ pub(crate) mod peer {
     pub(crate) const PERSISTENT_KEEPALIVE: u16 = 13;
     pub(crate) const WAITING: u16 = 14;
     pub(crate) const HANDSHAKE_PENDING: u16 = 15;
+    pub(crate) const LABEL: u16 = 32;
+    pub(crate) const DISABLED: u16 = 33;
+    pub(crate) const REQUIRE_PRESHARED_KEY: u16 = 34;
+    pub(crate) const SEALED: u16 = 35;
 }
 
 /// Attributes of a session of a peer.
@@ -71,11 +78,12 @@ pub(crate) mod allowed_ip {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Change {
-    /// The private key, the port or the mark of the interface was set.
+    /// The private key, the port, the mark or a setting of the interface was set.
     DeviceChanged = 1,
     /// The interface has a new peer.
     PeerAdded = 2,
-    /// The preshared key, the endpoint or the persistent keepalive interval of a peer was set.
+    /// The preshared key, the endpoint, the persistent keepalive interval or a setting of a peer
+    /// was set.
     PeerChanged = 3,
     /// A peer was removed. Its allowed IPs went with it.
     PeerRemoved = 4,

@@ -107,7 +107,7 @@ pub(super) fn sort(
             device.refused(Event::UnknownIndex, messages, None);
             continue;
         };
-        if peer.is_dead() {
+        if peer.is_stopped() {
             continue;
         }
         let inline = inline.takes(packets.messages(), bytes);

@@ -106,9 +106,12 @@ impl Peer {
     fn send_packets(self: &Arc<Self>, mut packets: SkbList) {
         // Errors are in the log already.
         let _ = with_sender(&self.device, |sender| {
-            if self.is_dead() {
+            if self.is_stopped() {
                 while let Some(skb) = packets.pop_front() {
                     sender.dev().stats_add(Stat::TxDropped, skb.segments());
+                    if self.is_disabled() {
+                        self.count(Event::PeerDisabled, skb.segments());
+                    }
                 }
                 return Err(ENOENT);
             }
@@ -158,7 +161,7 @@ impl Peer {
     pub(crate) fn send_buffer(&self, message: &[u8], ds: u8, endpoint: &Endpoint) {
         // Errors are in the log already.
         let _ = with_sender(&self.device, |sender| {
-            if self.is_dead() {
+            if self.is_stopped() {
                 return Err(ENOENT);
             }
             skb_from_bytes(message)
@@ -201,7 +204,8 @@ impl Device {
 }
 
 /// Runs `f` with the means to send, in an RCU read-side critical section. If `f` finds that a peer
-/// is not [dead](Peer::is_dead), its sending is over before the removal of the peer is.
+/// is not [stopped](Peer::is_stopped), its sending is over before the removal of the peer is, or
+/// before [`Peer::disable`] returns.
 fn with_sender<T>(device: &Device, f: impl FnOnce(&Sender<'_>) -> Result<T>) -> Result<T> {
     let fwmark = device.fwmark.load(Relaxed);
     device.sockets.with_sender(&device.netdev, fwmark, f)

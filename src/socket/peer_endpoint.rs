@@ -51,8 +51,12 @@ pub(crate) struct PeerEndpoint {
     #[pin]
     inner: SpinLockBh<Inner>,
     /// The primary as it is now or lately was, to be read without the lock: see
-    /// [`Endpoint::words`]. If there is a candidate, the first one is [`CANDIDATE`].
+    /// [`Endpoint::words`]. If there is a candidate, the first one is [`CANDIDATE`]. If the peer is
+    /// barred, all are 0.
     published: [Atomic<u64>; Endpoint::WORDS],
+    /// Whether nothing may be sent to the peer, even if an endpoint is known. Written with the lock
+    /// held.
+    barred: Atomic<bool>,
 }
 
 /// No first word of an endpoint.
@@ -101,13 +105,22 @@ impl PeerEndpoint {
             Ok(try_pin_init!(Self {
                 inner <- new_spinlock_bh!(inner, "wireguard::PeerEndpoint::inner"),
                 published: [const { Atomic::new(0) }; Endpoint::WORDS],
+                barred: Atomic::new(false),
             }? Error))
         })
     }
 
-    /// Whether an endpoint is known.
+    /// Whether an endpoint is known, and the peer is not barred.
     pub(crate) fn is_set(&self) -> bool {
         self.first_word() != 0
+    }
+
+    /// Bars the peer, or lets packets through again: [`PeerEndpoint::is_set`] then says so, without
+    /// a cost for other peers.
+    pub(crate) fn set_barred(&self, barred: bool) {
+        let mut inner = self.inner.lock();
+        self.barred.store(barred, Relaxed);
+        self.publish(&mut inner.whereabouts);
     }
 
     fn first_word(&self) -> u64 {
@@ -243,7 +256,9 @@ impl PeerEndpoint {
 
     /// To be called with the lock held.
     fn publish(&self, whereabouts: &mut Whereabouts<Endpoint>) {
-        let words = if whereabouts.candidate().is_some() {
+        let words = if self.barred.load(Relaxed) {
+            [0; Endpoint::WORDS]
+        } else if whereabouts.candidate().is_some() {
             [CANDIDATE; Endpoint::WORDS]
         } else {
             match whereabouts.primary() {

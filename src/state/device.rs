@@ -35,7 +35,10 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
         Arc,
         Mutex, //
     },
@@ -223,6 +226,9 @@ pub(crate) struct Device {
     /// The mark of outgoing datagrams; 0 is none.
     pub(crate) fwmark: Atomic<u32>,
 
+    /// Whether private and preshared keys are not given out.
+    sealed: Atomic<bool>,
+
     /// The static keys of the device.
     pub(crate) identity: RcuPtr<StaticIdentity>,
     /// The secret from which cookies are made. `None` until the device first needs it.
@@ -288,6 +294,16 @@ impl Device {
         self.netdev.name()
     }
 
+    /// Whether private and preshared keys are not given out.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Relaxed)
+    }
+
+    /// Has the private key and the preshared keys of all peers never given out again.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Relaxed);
+    }
+
     /// Adds to a counter of `ip -s link`.
     pub(crate) fn stats_add(&self, stat: Stat, n: usize) {
         let guard = rcu::Guard::new();
@@ -348,6 +364,7 @@ impl Device {
                 net_cookie: net.cookie(),
                 sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
+                sealed: Atomic::new(false),
                 identity: RcuPtr::new(Some(identity)),
                 cookie_secret: RcuPtr::none(),
                 limiter,

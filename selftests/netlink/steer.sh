@@ -1,0 +1,194 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the netlink family `wireguard_ext` and `wgx set` set: settings of an interface and of a peer
+# that the family `wireguard` does not have.
+#
+# steer.py has the tests that make requests themselves.
+#
+# guests: 1
+# clock: instructions
+# kernels: stock kasan
+# kasan: policy hostile disabled preshared_key sealed
+# timeout: 900
+
+. "$(dirname "$0")/../lib/lib.sh"
+
+WGX=/tools/wgx/wgx
+RESTRICTED='setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all'
+
+need_ours() { [[ $WG_MODULE == rust ]] || skip 'the C module does not have this family'; }
+
+# tunnel: makes a tunnel, and A and B the public keys of its ends.
+tunnel() {
+	need_ours
+	pair
+	A=${PUB[a]} B=${PUB[b]}
+}
+# one TEST: makes a namespace with a wg0 that has a peer, and runs that part of steer.py in it.
+one() {
+	need_ours
+	ns_add a
+	keys a b
+	wg_new a
+	wg_peer a
+	ns a timeout 300 python3 "$HERE/steer.py" "$1" "${PUB[b]}"
+}
+# set_peer NAMESPACE WORD…: sets something of the only peer there.
+set_peer() { ns $1 $WGX set wg0 peer "${PUB[${OTHER[$1]}]}" "${@:2}"; }
+# field NAMESPACE NAME: what `wgx show` says of the only peer there, as JSON; or nothing.
+field() {
+	ns $1 $WGX show wg0 --json | python3 -c "
+import json, sys
+peer = json.load(sys.stdin)[0]['peer'][0]
+value = {**peer, **peer.get('counts', {})}.get('$2')
+print('' if value is None else json.dumps(value))"
+}
+# refused ERROR COMMAND…: succeeds if COMMAND fails and says ERROR.
+refused() {
+	must_fail "${@:2}" 2> /tmp/said
+	grep -q "$1" /tmp/said || { cat /tmp/said; false; }
+}
+# sends NAMESPACE ADDRESS: sends a datagram into the tunnel, and prints the error if there is one.
+sends() {
+	ns $1 python3 -c "
+import errno, socket, sys
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('$2', 9))
+except OSError as error:
+    print(errno.errorcode[error.errno])"
+}
+# sessions NAMESPACE: the number of sessions with the only peer there.
+sessions() { ns $1 $WGX show wg0 | grep -c '^  session: ' || true; }
+
+t policy 'requests that are wrong are refused with a reason, and change nothing'
+policy() {
+	one policy
+	refused 'Operation not permitted' ns a $RESTRICTED $WGX set wg0 peer "${PUB[b]}" label x
+	refused 'Operation not permitted' ns a $RESTRICTED $WGX set wg0 sealed yes
+	refused 'the interface has no such peer' ns a $WGX set wg0 peer "${PUB[a]}" label x
+	refused 'this cannot be set' ns a $WGX set wg0 nonsense 1
+	refused 'this is no public key' ns a $WGX set wg0 peer nonsense label x
+	refused 'takes one of these: no, yes' ns a $WGX set wg0 peer "${PUB[b]}" disabled maybe
+	refused 'a value is missing' ns a $WGX set wg0 peer "${PUB[b]}" disabled
+	[[ -z $(field a label)$(field a disabled) ]]
+	ns_add b
+	refused 'No such device' ns b $WGX set wg0 peer "${PUB[b]}" label x
+}
+
+t hostile 'random requests are carried out or refused, and nothing else happens'
+hostile() { one hostile; }
+
+t ynl "the kernel's own client sets and reads all of it by the specification alone"
+ynl() { one ynl; }
+
+t label 'a peer has the label that it was given, until it is taken away'
+label() {
+	tunnel
+	set_peer a label 'Büro 7'
+	[[ $(field a label) == '"B\u00fcro 7"' ]]
+	ns a $WGX show wg0 | grep -q '^  label: Büro 7$'
+	# Bytes that are not UTF-8, and bytes that a terminal would carry out.
+	set_peer a label $'\xff\e[31m'
+	ns a $WGX show wg0 | grep -qF '  label: \xff\x1b[31m'
+	set_peer a label "$(printf '%.0sx' {1..64})"
+	[[ $(field a label) == "\"$(printf '%.0sx' {1..64})\"" ]]
+	must_fail set_peer a label "$(printf '%.0sx' {1..65})"
+	set_peer a label ''
+	[[ -z $(field a label) ]]
+	ping_both
+}
+
+t disabled 'a disabled peer is sent nothing, and nothing of it is taken'
+disabled() {
+	tunnel
+	ping_ok a 10.8.0.2
+	ns a wg set wg0 peer "$B" persistent-keepalive 1
+	set_peer a disabled yes
+	[[ $(sessions a) == 0 && $(field a disabled) == 1 ]]
+	local tx=$(wg_tx a) rx=$(wg_rx a)
+	capture b /tmp/disabled.pcap "src host 10.9.0.1 and udp"
+	[[ $(sends a 10.8.0.2) == EACCES && $(stat a tx_errors) -gt 0 ]]
+	# The other side still has the session, and then begins a handshake.
+	wait_for 'its handshake is refused' refusals
+	[[ $(sessions a) == 0 ]]
+	ns a $WGX why wg0 | grep -q 'The peer is disabled'
+	# It stays so when the interface goes down and up.
+	ipn a link set wg0 down
+	ipn a link set wg0 up
+	[[ $(sends a 10.8.0.2) == EACCES ]]
+	capture_end
+	[[ $(wg_tx a) == "$tx" && $(wg_rx a) == "$rx" ]]
+	[[ -z $(tcpdump -n -r /tmp/disabled.pcap 2> /dev/null) ]]
+	set_peer a disabled no
+	[[ -z $(field a disabled) ]]
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	ping_both
+}
+# refusals: succeeds once a has refused the peer, twenty seconds of which may be b's timers.
+refusals() { sends b 10.8.0.1; [[ $(field a peer-disabled) -gt 1 ]]; }
+
+t preshared_key 'no handshake is begun or answered without a preshared key that is required'
+preshared_key() {
+	tunnel
+	ping_ok a 10.8.0.2
+	set_peer a require-preshared-key yes
+	[[ $(sessions a) == 0 && $(field a require-preshared-key) == 1 ]]
+	local tx=$(wg_tx a)
+	[[ $(sends a 10.8.0.2) == ENOKEY ]]
+	[[ $(field a no-preshared-key) == 1 ]]
+	# The other side begins.
+	ns b wg set wg0 peer "$A" remove
+	wg_peer b endpoint 10.9.0.1:$PORT
+	refused_twice() { sends b 10.8.0.1; [[ $(field a no-preshared-key) -ge 2 ]]; }
+	wait_for 'its handshake is refused' refused_twice
+	[[ $(wg_tx a) == "$tx" && $(sessions a) == 0 ]]
+	ns a $WGX why wg0 | grep -q 'requires a preshared key, and there is none'
+	wg genpsk > /tmp/psk
+	ns a wg set wg0 peer "$B" preshared-key /tmp/psk
+	ns b wg set wg0 peer "$A" preshared-key /tmp/psk
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	ping_both
+	# The key goes, and with it the session.
+	ns a wg set wg0 peer "$B" preshared-key /dev/null
+	[[ $(sessions a) == 0 && $(sends a 10.8.0.2) == ENOKEY ]]
+	set_peer a require-preshared-key no
+	[[ -z $(field a require-preshared-key)$(sends a 10.8.0.2) ]]
+}
+
+t sealed 'sealed keys are never given out again, and others are as before'
+sealed() {
+	tunnel
+	local psk=$(wg genpsk)
+	ns a wg set wg0 peer "$B" preshared-key <(echo "$psk")
+	ns b wg set wg0 peer "$A" preshared-key <(echo "$psk")
+	ipn a link add wg1 type wireguard
+	ns a wg set wg1 private-key <(echo "${KEY[a]}") peer "$B" preshared-key <(echo "$psk") \
+		peer "$(printf '%.0sA' {1..42})E=" preshared-key <(echo "$psk")
+	# A peer alone.
+	ns a $WGX set wg1 peer "$B" sealed yes
+	[[ $(ns a wg show wg1 preshared-keys | grep -F "$B") == *'(none)' ]]
+	[[ $(ns a wg show wg1 preshared-keys | grep -c -F "$psk") == 1 ]]
+	[[ $(ns a wg show wg1 private-key) == "${KEY[a]}" ]]
+	# All of an interface.
+	[[ $(ns a wg show wg0 private-key) == "${KEY[a]}" ]]
+	ns a $WGX set wg0 sealed yes
+	ns a wg show wg0 dump > /tmp/dump
+	ns a $WGX show wg0 --json >> /tmp/dump
+	must_fail grep -qF -e "$psk" -e "${KEY[a]}" /tmp/dump
+	[[ $(ns a wg show wg0 public-key) == "$A" ]]
+	ns a $WGX show wg0 | grep -q '^  sealed: yes$'
+	[[ $(ns b wg show wg0 preshared-keys) == *"$psk" ]]
+	ping_both
+	# New keys are sealed, too, and there is no way back.
+	psk=$(wg genpsk)
+	ns a wg set wg0 peer "$B" preshared-key <(echo "$psk")
+	ns b wg set wg0 peer "$A" preshared-key <(echo "$psk")
+	[[ $(ns a wg show wg0 preshared-keys) == *'(none)' ]]
+	refused 'keys that are sealed stay sealed' ns a $WGX set wg0 sealed no
+	refused 'keys that are sealed stay sealed' set_peer a sealed no
+	ns a wg set wg0 private-key <(wg genkey)
+	[[ $(ns a wg show wg0 private-key) == '(none)' ]]
+}
+
+run "$@"
