@@ -33,6 +33,7 @@ pub(crate) mod ext {
     pub(crate) const FROM_PUBLIC_KEY: u16 = 13;
     pub(crate) const SOURCE: u16 = 14;
     pub(crate) const SEALED: u16 = 32;
+    pub(crate) const VALIDATION: u16 = 33;
 }
 
 /// Attributes of a peer.
@@ -56,6 +57,7 @@ pub(crate) mod peer {
     pub(crate) const DISABLED: u16 = 33;
     pub(crate) const REQUIRE_PRESHARED_KEY: u16 = 34;
     pub(crate) const SEALED: u16 = 35;
+    pub(crate) const PINNED: u16 = 36;
 }
 
 /// Attributes of a session of a peer.
@@ -72,6 +74,20 @@ pub(crate) mod allowed_ip {
     pub(crate) const FAMILY: u16 = 1;
     pub(crate) const IPADDR: u16 = 2;
     pub(crate) const CIDR_MASK: u16 = 3;
+}
+
+/// How an interface has a peer's new address proven.
+#[allow(dead_code)]
+#[repr(u8)]
+pub(crate) enum Validation {
+    /// Not at all.
+    Trusting = 0,
+    /// The address is sent a little before its proof.
+    Proving = 1,
+    /// The address is sent no data before its proof.
+    Strict = 2,
+    /// As the parameter `roaming` of the module says.
+    Parameter = 3,
 }
 
 /// A change of the configuration.

@@ -281,7 +281,7 @@ impl Peer {
             return None;
         };
         let installed = peer.install(keypair, |keypair| {
-            peer.tell_move(peer.endpoint.heard(endpoint, true, size_of_val(message)));
+            peer.tell_move(peer.heard(endpoint, true, size_of_val(message)));
             // Before the session can begin: its first message shows that the peer receives there.
             peer.endpoint
                 .answers(endpoint, keypair.order(), size_of_val(&response));
@@ -350,7 +350,7 @@ impl Peer {
             let proven = sent_to
                 .as_ref()
                 .is_some_and(|sent_to| peer.endpoint.proven(sent_to, endpoint));
-            let heard = peer.endpoint.heard(endpoint, true, size_of_val(message));
+            let heard = peer.heard(endpoint, true, size_of_val(message));
             peer.tell_move(proven || heard);
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });

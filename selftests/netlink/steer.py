@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of `dev-set` and `peer-set` of the netlink family `wireguard_ext` that make requests.
 
-steer.py NAME KEY    runs the function NAME below; KEY is the public key of the only peer of wg0,
-                     which is in this namespace
+steer.py NAME KEY PRIVATE    runs the function NAME below; KEY is the public key of the only peer
+                             of wg0, which is in this namespace, and PRIVATE the private key of wg0
 """
 
 import base64
 import errno
 import json
 import random
+import select
+import socket
+import struct
 import subprocess
 import sys
+import time
 
 import yaml
 
 from wgtest import wgnl
+from wgtest.loopback import (JITTER, LATE, between, endpoint_of, established, inside, key_of,
+                             new_peer, send, wg)
+from wgtest.machine import until
+from wgtest.peer import DATA, INITIATION, RESPONSE
 from wgtest.wgnl import attr, nest, u8, u16, u32
 
 SPEC = "/netlink/specs/wireguard_ext.yaml"
@@ -47,7 +55,7 @@ def state():
     return b"".join(body for _, body in wgnl.Socket("wireguard_ext").dump(GET, NAME))
 
 
-def policy(key):
+def policy(key, _):
     netlink = wgnl.Socket("wireguard_ext")
     public = attr(PEER["public-key"], base64.b64decode(key))
     named = {name: attr(PEER[name], u8(1)) for name in SETTABLE}
@@ -95,10 +103,14 @@ def policy(key):
             errno.EINVAL)
     refused("trailing bytes in the peer", PEER_SET, peer(public, label, b"xyz"), errno.EINVAL)
     refused("a label of 65 bytes", PEER_SET, peer(public, attr(PEER["label"], b"x" * 65)),
-            errno.EINVAL)
+            errno.ERANGE)
     refused("a label with a zero", PEER_SET, peer(public, attr(PEER["label"], b"x\0y")),
             errno.EINVAL)
-    for name in ("disabled", "require-preshared-key", "sealed"):
+    refused("a validation that there is not", DEV_SET, NAME + attr(EXT["validation"], u8(4)),
+            errno.ERANGE)
+    refused("an endpoint that is not there is pinned", PEER_SET, peer(public, named["pinned"]),
+            errno.EDESTADDRREQ)
+    for name in ("disabled", "require-preshared-key", "sealed", "pinned"):
         refused(f"{name} by 2", PEER_SET, peer(public, label, attr(PEER[name], u8(2))),
                 errno.ERANGE)
         refused(f"{name} by four bytes", PEER_SET, peer(public, label, attr(PEER[name], u32(1))),
@@ -108,7 +120,7 @@ def policy(key):
                 peer(public, named[name], attr(PEER["label"], b"x\0y")), errno.EINVAL)
 
 
-def hostile(key):
+def hostile(key, _):
     rng, answers = random.Random(8), {}
     netlink = wgnl.Socket("wireguard_ext")
     public = base64.b64decode(key)
@@ -140,7 +152,7 @@ def hostile(key):
                             "EDESTADDRREQ", unknown}, answers
 
 
-def ynl(key):
+def ynl(key, _):
     client = ["python3", "-u", "/usr/src/linux/tools/net/ynl/pyynl/cli.py", "--output-json",
               "--spec", SPEC,
               "--schema", "/usr/src/linux/Documentation/netlink/genetlink-legacy.yaml"]
@@ -149,8 +161,10 @@ def ynl(key):
     def answered():
         return json.loads(run(*client, "--dump", "get", "--json", '{"ifname": "wg0"}'))[0]
 
-    device = {"sealed": 1}
-    peer = {"label": b"office".hex(), "disabled": 1, "require-preshared-key": 1, "sealed": 1}
+    run("wg", "set", "wg0", "peer", key, "endpoint", "192.0.2.1:51820")
+    device = {"sealed": 1, "validation": "strict"}
+    peer = {"label": b"office".hex(), "disabled": 1, "require-preshared-key": 1, "sealed": 1,
+            "pinned": 1}
     assert not set(device) & set(answered()), answered()
     run(*client, "--do", "dev-set", "--json", json.dumps({"ifname": "wg0", **device}))
     run(*client, "--do", "peer-set", "--json",
@@ -163,8 +177,133 @@ def ynl(key):
     assert set(peer) == set(SETTABLE), "not everything was tried"
 
 
+def set_peer(far, *attrs):
+    wgnl.Socket("wireguard_ext").do(PEER_SET, NAME + nest(
+        EXT["peer"], attr(PEER["public-key"], far.public), *attrs))
+
+
+def set_validation(mode):
+    modes = next(each["entries"] for each in SPECIFICATION["definitions"]
+                 if each["name"] == "validation")
+    number = next(each["value"] for each in modes if each["name"] == mode)
+    wgnl.Socket("wireguard_ext").do(DEV_SET, NAME + attr(EXT["validation"], u8(number)))
+
+
+def counts_of(far):
+    """What is counted of a peer, by the number of the event."""
+    for _, message in wgnl.Socket("wireguard_ext").dump(GET, NAME):
+        for number, value in wgnl.parse(message):
+            attrs = dict(wgnl.parse(value)) if number == EXT["peer"] else {}
+            if attrs.get(PEER["public-key"]) == far.public:
+                return {kind: struct.unpack("=I", count)[0]
+                        for kind, count in wgnl.parse(attrs[PEER["counts"]])}
+    raise AssertionError("the peer is not there")
+
+
+def event(name):
+    return next(entry["value"] for each in SPECIFICATION["definitions"] if each["name"] == "event"
+                for entry in each["entries"] if entry["name"] == name)
+
+
+def sockaddr(sock):
+    host, port = sock.getsockname()
+    host = "127.0.0.1" if host == "0.0.0.0" else host
+    return struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + \
+        socket.inet_aton(host) + bytes(8)
+
+
+def text_of(sock):
+    host, port = sock.getsockname()
+    return f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+
+
+def elsewhere(far):
+    """A socket of the peer at another address."""
+    return far.new_socket(("127.0.0.9", 0))
+
+
+def waiting(*socks):
+    """The kinds of the messages that wait in each of these sockets. They are taken out."""
+    found = []
+    for sock in socks:
+        found.append([])
+        while select.select([sock], [], [], 0)[0]:
+            found[-1].append(sock.recv(70000)[0])
+    return found
+
+
+def data_go_to(far, *socks):
+    """The socket that the next data message to the peer comes to."""
+    waiting(*socks)
+    send(inside())
+    while True:
+        ready, _, _ = select.select(socks, [], [], 30)
+        assert ready, "nothing came"
+        for sock in ready:
+            if sock.recv(70000)[0] == DATA:
+                return sock
+
+
+def pinned(_, private):
+    for mode in "trusting", "proving", "strict":
+        set_validation(mode)
+        far = new_peer(private, "10.8.0.2/32")
+        established(far)
+        set_peer(far, attr(PEER["pinned"], u8(1)))
+        here, there = far.sock, elsewhere(far)
+        # A whole handshake from another address, which is answered there.
+        far.send(far.initiation(), there)
+        far.sock = there
+        session = far.consume_response(far.receive(RESPONSE))
+        far.sock = here
+        before = counts_of(far)[event("keepalive-received")]
+        for _ in range(3):
+            far.send(session.seal(), there)
+        until("the messages have come",
+              lambda: counts_of(far)[event("keepalive-received")] == before + 3)
+        assert data_go_to(far, here, there) is here, mode
+        assert INITIATION not in waiting(there)[0], f"{mode}: another address is probed"
+        assert endpoint_of(far) == text_of(here), (mode, endpoint_of(far))
+        assert event("endpoint-moved") not in counts_of(far), mode
+        # The administrator moves it, by either family.
+        wg("set", "wg0", "peer", key_of(far), "endpoint", text_of(there))
+        assert data_go_to(far, here, there) is there, mode
+        # Then the peer moves it.
+        set_peer(far, attr(PEER["pinned"], u8(0)))
+        far.send(session.seal(), here)
+        until("the endpoint has moved", lambda: endpoint_of(far) == text_of(here))
+        print(f"{mode}: a pinned endpoint stays")
+
+
+def validation(_, private):
+    parameter = "/sys/module/wireguard/parameters/roaming"
+    # mode, the parameter, whether data go to an address before its proof, whether it is probed
+    for mode, number, goes, probed in (
+            ("trusting", 2, True, False), ("proving", 2, True, True), ("strict", 0, False, True),
+            ("parameter", 0, True, False), ("parameter", 2, False, True),
+            ("parameter", 1, True, True)):
+        with open(parameter, "w") as file:
+            file.write(str(number))
+        set_validation(mode)
+        far = new_peer(private, "10.8.0.2/32")
+        session = established(far)
+        there = elsewhere(far)
+        far.send(session.seal(), there)
+        until("the peer is heard elsewhere", lambda: endpoint_of(far) == text_of(there))
+        found = data_go_to(far, far.sock, there)
+        assert (found is there) == goes, (mode, number)
+        if probed:
+            far.sock = there
+            far.receive(INITIATION)
+        else:
+            time.sleep(2)
+            assert INITIATION not in waiting(there)[0], (mode, number)
+        wg("set", "wg0", "peer", key_of(far), "remove")
+        print(f"{mode}, parameter {number}: data {'go' if goes else 'do not go'} there")
+
+
 def main():
-    globals()[sys.argv[1]](sys.argv[2])
+    globals()[sys.argv[1]](*sys.argv[2:])
 
 
 main()

@@ -32,7 +32,8 @@ one() {
 	keys a b
 	wg_new a
 	wg_peer a
-	ns a timeout 300 python3 "$HERE/steer.py" "$1" "${PUB[b]}"
+	module_debug
+	ns a timeout 300 python3 "$HERE/steer.py" "$1" "${PUB[b]}" "${KEY[a]}"
 }
 # set_peer NAMESPACE WORD…: sets something of the only peer there.
 set_peer() { ns $1 $WGX set wg0 peer "${PUB[${OTHER[$1]}]}" "${@:2}"; }
@@ -123,7 +124,7 @@ disabled() {
 	set_peer a disabled no
 	[[ -z $(field a disabled) ]]
 	wait_for 'the tunnel works' ping_ok a 10.8.0.2
-	ping_both
+	ping_ok b 10.8.0.1
 }
 # refusals: succeeds once a has refused the peer, twenty seconds of which may be b's timers.
 refusals() { sends b 10.8.0.1; [[ $(field a peer-disabled) -gt 1 ]]; }
@@ -136,12 +137,13 @@ preshared_key() {
 	[[ $(sessions a) == 0 && $(field a require-preshared-key) == 1 ]]
 	local tx=$(wg_tx a)
 	[[ $(sends a 10.8.0.2) == ENOKEY ]]
-	[[ $(field a no-preshared-key) == 1 ]]
 	# The other side begins.
 	ns b wg set wg0 peer "$A" remove
 	wg_peer b endpoint 10.9.0.1:$PORT
-	refused_twice() { sends b 10.8.0.1; [[ $(field a no-preshared-key) -ge 2 ]]; }
-	wait_for 'its handshake is refused' refused_twice
+	local count=$(field a no-preshared-key)
+	((count >= 1))
+	another() { sends b 10.8.0.1; [[ $(field a no-preshared-key) -gt $count ]]; }
+	wait_for 'its handshake is refused' another
 	[[ $(wg_tx a) == "$tx" && $(sessions a) == 0 ]]
 	ns a $WGX why wg0 | grep -q 'requires a preshared key, and there is none'
 	wg genpsk > /tmp/psk
@@ -190,5 +192,11 @@ sealed() {
 	ns a wg set wg0 private-key <(wg genkey)
 	[[ $(ns a wg show wg0 private-key) == '(none)' ]]
 }
+
+t pinned 'nothing that arrives moves a pinned endpoint, and its administrator does'
+pinned() { one pinned; }
+
+t validation 'an interface has its own validation mode, whatever the parameter is'
+validation() { one validation; }
 
 run "$@"

@@ -176,7 +176,11 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     let under_load =
         last_under_load != 0 && is_still_under_load(last_under_load, ktime::coarse_boottime_ns());
     put_flag(message, ext::UNDER_LOAD, under_load)?;
-    put_if_set(message, ext::SEALED, device.is_sealed())
+    put_if_set(message, ext::SEALED, device.is_sealed())?;
+    match device.validation() {
+        Some(number) => message.put_u8(ext::VALIDATION, number),
+        None => Ok(()),
+    }
 }
 
 /// Puts a peer, or nothing.
@@ -241,6 +245,7 @@ fn put_settings(peer: &Peer, nest: &mut Nest<'_>) -> Result {
         peer.requires_preshared_key(),
     )?;
     put_if_set(nest, attr::SEALED, peer.is_sealed())?;
+    put_if_set(nest, attr::PINNED, peer.endpoint.is_pinned())?;
     if let Some(settings) = peer.settings.get() {
         let label = settings.label.as_bytes();
         if !label.is_empty() {

@@ -16,7 +16,8 @@ use crate::{
         cmd,
         ext,
         peer as attr,
-        Change, //
+        Change,
+        Validation, //
     },
     linux::{
         genetlink::{
@@ -52,16 +53,17 @@ use crate::{
 /// The longest name of an interface, in bytes.
 const IFNAME_LEN: u16 = 15;
 /// Number of the attribute types of `dev-set`, 0 included.
-const DEV_ATTRS: usize = ext::SEALED as usize + 1;
+const DEV_ATTRS: usize = ext::VALIDATION as usize + 1;
 /// Number of the attribute types of `peer-set`, 0 included.
 const SET_ATTRS: usize = ext::PEER as usize + 1;
 /// Number of the attribute types of a peer in it, 0 included.
-const PEER_ATTRS: usize = attr::SEALED as usize + 1;
+const PEER_ATTRS: usize = attr::PINNED as usize + 1;
 
 static DEV_POLICY: Policy<DEV_ATTRS> = Policy::new(&[
     (ext::IFINDEX, Rule::u32()),
     (ext::IFNAME, Rule::nul_string(IFNAME_LEN)),
     (ext::SEALED, Rule::u8_up_to(1)),
+    (ext::VALIDATION, Rule::u8_up_to(Validation::Parameter as u8)),
 ]);
 
 static PEER_POLICY: Policy<PEER_ATTRS> = Policy::new(&[
@@ -73,6 +75,7 @@ static PEER_POLICY: Policy<PEER_ATTRS> = Policy::new(&[
     (attr::DISABLED, Rule::u8_up_to(1)),
     (attr::REQUIRE_PRESHARED_KEY, Rule::u8_up_to(1)),
     (attr::SEALED, Rule::u8_up_to(1)),
+    (attr::PINNED, Rule::u8_up_to(1)),
 ]);
 
 static SET_POLICY: Policy<SET_ATTRS> = Policy::new(&[
@@ -119,6 +122,9 @@ impl DoOp for SetDevice {
         config.generation = config.generation.wrapping_add(1).max(1);
         if seal {
             device.seal();
+        }
+        if let Some(number) = attrs.get::<u8>(ext::VALIDATION)? {
+            device.set_validation(Some(number).filter(|it| *it != Validation::Parameter as u8));
         }
         device.tell_changed();
         Ok(())
@@ -188,6 +194,7 @@ struct Wanted {
     disabled: Option<bool>,
     require_preshared_key: Option<bool>,
     seal: bool,
+    pinned: Option<bool>,
 }
 
 impl Wanted {
@@ -202,6 +209,18 @@ impl Wanted {
                 extack.err_attr(EINVAL, &label, c"a label has no byte that is zero")
             })?;
         }
+        let pinned = flag(attrs, attr::PINNED)?;
+        if let (Some(true), Some(attr), false) = (
+            pinned,
+            attrs.attr(attr::PINNED),
+            peer.endpoint.has_primary(),
+        ) {
+            return Err(extack.err_attr(
+                EDESTADDRREQ,
+                &attr,
+                c"the peer has no endpoint that could be pinned",
+            ));
+        }
         // Counters that only the settings have can move from here on.
         let settings = RcuArc::new(settings, GFP_KERNEL)
             .map_err(|errno| extack.err(errno, c"no memory for the settings of a peer"))?;
@@ -210,6 +229,7 @@ impl Wanted {
             disabled: flag(attrs, attr::DISABLED)?,
             require_preshared_key: flag(attrs, attr::REQUIRE_PRESHARED_KEY)?,
             seal: seals(attrs, attr::SEALED, peer.is_sealed(), extack)?,
+            pinned,
         })
     }
 
@@ -218,6 +238,10 @@ impl Wanted {
         drop(peer.settings.replace(Some(self.settings)));
         if self.seal {
             peer.seal();
+        }
+        if let Some(pinned) = self.pinned {
+            // An endpoint that is there does not go.
+            let _ = peer.endpoint.pin(pinned);
         }
         if let Some(requires) = self.require_preshared_key {
             if requires != peer.requires_preshared_key() {

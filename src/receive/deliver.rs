@@ -224,7 +224,7 @@ impl Delivery<'_> {
             self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
         }
         let newest = newest && self.may_move;
-        let heard = peer.endpoint.heard(endpoint, newest, message_data_len(len));
+        let heard = peer.heard(endpoint, newest, message_data_len(len));
         peer.tell_move(heard || moved);
         if !is_first {
             return;

@@ -129,7 +129,9 @@ impl Peer {
                 let path = match &course {
                     Course::Settled(path) => path,
                     Course::Open => {
-                        next_path = match self.endpoint.next_path(sender, len, skb.segments()) {
+                        let policy = self.device.roaming_policy();
+                        let count = skb.segments();
+                        next_path = match self.endpoint.next_path(sender, len, count, policy) {
                             Ok(path) => path,
                             Err(error) => {
                                 if error == EDQUOT {

@@ -34,10 +34,10 @@ use crate::{
             SpinLockBhGuard, //
         }, //
     },
-    parameters::roaming_policy,
     protocol::moving::{
         Address,
         Attempt,
+        Policy,
         Way,
         Whereabouts, //
     }, //
@@ -163,15 +163,43 @@ impl PeerEndpoint {
         let _ = self.change(|whereabouts| whereabouts.configure(*endpoint));
     }
 
+    /// Pins the primary, or lets it move again. `EDESTADDRREQ`: there is none to pin.
+    pub(crate) fn pin(&self, pinned: bool) -> Result {
+        let mut inner = self.inner.lock();
+        if pinned && inner.whereabouts.primary().is_none() {
+            return Err(EDESTADDRREQ);
+        }
+        inner.whereabouts.pin(pinned);
+        self.publish(&mut inner.whereabouts);
+        Ok(())
+    }
+
+    /// Whether nothing that arrives moves the primary.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.inner.lock().whereabouts.is_pinned()
+    }
+
+    /// Whether the primary is known.
+    pub(crate) fn has_primary(&self) -> bool {
+        self.inner.lock().whereabouts.primary().is_some()
+    }
+
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
     /// its headers. `is_newest`: the peer has made no later one that is known.
     ///
     /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
     /// the lock. If another CPU is just changing the endpoint, either change may come first: it
-    /// does not matter which. Returns whether the peer has moved.
+    /// does not matter which. `policy` is only asked if they differ. Returns whether the peer has
+    /// moved.
     #[inline]
-    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
-        !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len)
+    pub(crate) fn heard(
+        &self,
+        from: &Endpoint,
+        is_newest: bool,
+        len: usize,
+        policy: impl FnOnce() -> Policy,
+    ) -> bool {
+        !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len, policy())
     }
 
     /// Whether this is the primary, and there is no candidate.
@@ -185,10 +213,16 @@ impl PeerEndpoint {
     }
 
     #[cold]
-    fn heard_elsewhere(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
+    fn heard_elsewhere(
+        &self,
+        from: &Endpoint,
+        is_newest: bool,
+        len: usize,
+        policy: Policy,
+    ) -> bool {
         let bytes = from.datagrams_len(len, 1);
         if is_newest {
-            return self.change(|whereabouts| whereabouts.heard(from, bytes, roaming_policy()));
+            return self.change(|whereabouts| whereabouts.heard(from, bytes, policy));
         }
         if self.first_word() == CANDIDATE {
             self.inner.lock().whereabouts.heard_late(from, bytes);
@@ -283,12 +317,18 @@ impl PeerEndpoint {
     /// Looks up the route for the next datagrams with data: an aggregate of `count` datagrams that
     /// have `len` bytes in all, without their headers. `EDQUOT` if nothing may be sent to the only
     /// address that is known.
-    pub(crate) fn next_path(&self, sender: &Sender<'_>, len: usize, count: usize) -> Result<Path> {
+    pub(crate) fn next_path(
+        &self,
+        sender: &Sender<'_>,
+        len: usize,
+        count: usize,
+        policy: Policy,
+    ) -> Result<Path> {
         let now_ns = ktime::coarse_boottime_ns();
         let mut inner = self.inner.lock();
         let candidate = inner.whereabouts.candidate().copied();
         let bytes = candidate.map_or(0, |candidate| candidate.datagrams_len(len, count));
-        match inner.whereabouts.choose(bytes, roaming_policy(), now_ns) {
+        match inner.whereabouts.choose(bytes, policy, now_ns) {
             Way::Primary => self.primary_path(sender, inner),
             Way::Candidate => {
                 drop(inner);

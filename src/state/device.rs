@@ -81,6 +81,7 @@ use crate::{
             OwnedQueue, //
         },
     },
+    parameters::roaming_policy,
     peerlookup::{
         IndexTable,
         PubkeyTable, //
@@ -90,7 +91,8 @@ use crate::{
             CookieSecret,
             Source, //
         },
-        identity::StaticIdentity, //
+        identity::StaticIdentity,
+        moving::Policy, //
     },
     queueing::{
         CryptQueue,
@@ -103,6 +105,9 @@ use crate::{
         Sockets, //
     }, //
 };
+
+/// In place of the number of a [`Policy`]: that of the module's parameter holds.
+const BY_PARAMETER: u32 = u32::MAX;
 
 /// A peer in the configuration.
 struct Member {
@@ -228,6 +233,8 @@ pub(crate) struct Device {
 
     /// Whether private and preshared keys are not given out.
     sealed: Atomic<bool>,
+    /// The number of the device's own [`Policy`] for peers that move, or [`BY_PARAMETER`].
+    validation: Atomic<u32>,
 
     /// The static keys of the device.
     pub(crate) identity: RcuPtr<StaticIdentity>,
@@ -304,6 +311,26 @@ impl Device {
         self.sealed.store(true, Relaxed);
     }
 
+    /// How a peer's new address is proven, as of now.
+    pub(crate) fn roaming_policy(&self) -> Policy {
+        match self.validation.load(Relaxed) {
+            BY_PARAMETER => roaming_policy(),
+            number => Policy::from_number(number),
+        }
+    }
+
+    /// The number of the device's own policy for that; `None` if the module's parameter holds.
+    pub(crate) fn validation(&self) -> Option<u8> {
+        let number = self.validation.load(Relaxed);
+        (number != BY_PARAMETER).then_some(number as u8)
+    }
+
+    /// Sets it.
+    pub(crate) fn set_validation(&self, number: Option<u8>) {
+        self.validation
+            .store(number.map_or(BY_PARAMETER, u32::from), Relaxed);
+    }
+
     /// Adds to a counter of `ip -s link`.
     pub(crate) fn stats_add(&self, stat: Stat, n: usize) {
         let guard = rcu::Guard::new();
@@ -365,6 +392,7 @@ impl Device {
                 sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
                 sealed: Atomic::new(false),
+                validation: Atomic::new(BY_PARAMETER),
                 identity: RcuPtr::new(Some(identity)),
                 cookie_secret: RcuPtr::none(),
                 limiter,

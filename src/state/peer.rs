@@ -86,7 +86,10 @@ use crate::{
         },
     },
     queueing::OrderQueue,
-    socket::PeerEndpoint, //
+    socket::{
+        Endpoint,
+        PeerEndpoint, //
+    }, //
 };
 
 /// The keys of one session of a peer.
@@ -384,6 +387,13 @@ impl Peer {
     #[inline]
     pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {
         !self.is_stopped() && self.device.netdev.is_running(guard)
+    }
+
+    /// As [`PeerEndpoint::heard`], with the policy of the device.
+    #[inline]
+    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
+        let policy = || self.device.roaming_policy();
+        self.endpoint.heard(from, is_newest, len, policy)
     }
 
     /// Seconds of silence after which the peer is sent a keepalive; zero: never.

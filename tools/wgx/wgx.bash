@@ -3,16 +3,17 @@
 
 # Completes the words after the interface of `wgx set`: settings and their values in turn.
 _wgx_set() {
-	local words='sealed peer'
+	local words='sealed validation peer'
 	if ((COMP_CWORD % 2 == 0)); then
 		case ${COMP_WORDS[COMP_CWORD - 1]} in
 		peer) words=$(wg show "${COMP_WORDS[2]}" peers 2>/dev/null) ;;
 		sealed) words=yes ;;
-		disabled | require-preshared-key) words='yes no' ;;
+		validation) words='trusting proving strict parameter' ;;
+		disabled | require-preshared-key | pinned) words='yes no' ;;
 		*) return ;;
 		esac
 	elif [[ " ${COMP_WORDS[*]:3:COMP_CWORD - 3} " == *' peer '* ]]; then
-		words='label disabled require-preshared-key sealed peer'
+		words='label disabled require-preshared-key sealed pinned peer'
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
