@@ -91,6 +91,8 @@ pub(crate) enum Event {
     /// Packets to the peer were dropped, or a handshake was neither begun nor answered: the peer
     /// requires a preshared key, and there is none.
     NoPresharedKey = 29,
+    /// A handshake was not answered, and the next endpoint of the peer's list is tried.
+    EndpointUnanswered = 30,
     /// A datagram is no WireGuard message.
     DatagramMalformed = 32,
     /// A handshake message was not made for the public key of this interface.
@@ -126,7 +128,8 @@ const PEER_EVENTS: usize = (Event::NoMemory as u8 - PEER_EVENTS_BEGIN + 1) as us
 /// The number of the first event that is counted with the settings of a peer.
 const SETTINGS_EVENTS_BEGIN: u8 = Event::PeerDisabled as u8;
 /// Number of the events that are counted with the settings of a peer.
-const SETTINGS_EVENTS: usize = (Event::NoPresharedKey as u8 - SETTINGS_EVENTS_BEGIN + 1) as usize;
+const SETTINGS_EVENTS: usize =
+    (Event::EndpointUnanswered as u8 - SETTINGS_EVENTS_BEGIN + 1) as usize;
 /// The number of the first event that is counted for a device.
 const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 /// Number of the events that are counted for a device.

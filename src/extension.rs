@@ -58,6 +58,7 @@ pub(crate) mod peer {
     pub(crate) const REQUIRE_PRESHARED_KEY: u16 = 34;
     pub(crate) const SEALED: u16 = 35;
     pub(crate) const PINNED: u16 = 36;
+    pub(crate) const ENDPOINTS: u16 = 37;
 }
 
 /// Attributes of a session of a peer.

@@ -107,4 +107,22 @@ impl Peer {
             self.send_keepalive();
         }
     }
+
+    /// Begins a handshake, whenever the last handshake message was sent. Any context.
+    pub(crate) fn begin_now(self: &Arc<Self>) {
+        self.reset_last_sent_handshake();
+        self.send_queued_handshake_initiation(false);
+    }
+
+    /// A handshake was not answered: has the next one go to the next endpoint of the peer's list, if
+    /// there is one. Any context.
+    pub(crate) fn try_next_endpoint(&self) {
+        let guard = rcu::Guard::new();
+        let Some(settings) = self.settings.load(&guard) else {
+            return;
+        };
+        if self.endpoint.try_instead(|at| settings.endpoints.after(at)) {
+            self.count(Event::EndpointUnanswered, 1);
+        }
+    }
 }

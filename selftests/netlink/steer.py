@@ -110,6 +110,17 @@ def policy(key, _):
             errno.ERANGE)
     refused("an endpoint that is not there is pinned", PEER_SET, peer(public, named["pinned"]),
             errno.EDESTADDRREQ)
+    for name in ("endpoint", "endpoints"):
+        for title, address, error in (
+                ("15 bytes", bytes(15), errno.EINVAL), ("29 bytes", bytes(29), errno.ERANGE),
+                ("another family", u16(1) + bytes(14), errno.EINVAL),
+                ("the length of IPv4", u16(10) + bytes(14), errno.EINVAL)):
+            refused(f"{name}: {title}", PEER_SET, peer(public, label, attr(PEER[name], address)),
+                    error)
+    refused("endpoint: nothing", PEER_SET, peer(public, attr(PEER["endpoint"])), errno.EINVAL)
+    many = [attr(PEER["endpoints"], sockaddr("192.0.2.1", port)) for port in range(1, 10)]
+    refused("nine endpoints", PEER_SET, peer(public, *many), errno.E2BIG)
+    refused("an endpoint twice", PEER_SET, peer(public, *many[:2], *many[:1]), errno.EEXIST)
     for name in ("disabled", "require-preshared-key", "sealed", "pinned"):
         refused(f"{name} by 2", PEER_SET, peer(public, label, attr(PEER[name], u8(2))),
                 errno.ERANGE)
@@ -149,7 +160,7 @@ def hostile(key, _):
     assert {"done", "EINVAL", "ERANGE"} <= set(answers), answers
     unknown = errno.errorcode[errno.EOPNOTSUPP]  # it has two names
     assert set(answers) <= {"done", "EINVAL", "EBADR", "ENODEV", "ENOENT", "EPERM", "ERANGE",
-                            "EDESTADDRREQ", unknown}, answers
+                            "EDESTADDRREQ", "E2BIG", "EEXIST", unknown}, answers
 
 
 def ynl(key, _):
@@ -164,7 +175,8 @@ def ynl(key, _):
     run("wg", "set", "wg0", "peer", key, "endpoint", "192.0.2.1:51820")
     device = {"sealed": 1, "validation": "strict"}
     peer = {"label": b"office".hex(), "disabled": 1, "require-preshared-key": 1, "sealed": 1,
-            "pinned": 1}
+            "pinned": 1, "endpoint": sockaddr("192.0.2.1", 7).hex(),
+            "endpoints": [sockaddr("192.0.2.1", 7).hex(), sockaddr("192.0.2.2", 8).hex()]}
     assert not set(device) & set(answered()), answered()
     run(*client, "--do", "dev-set", "--json", json.dumps({"ifname": "wg0", **device}))
     run(*client, "--do", "peer-set", "--json",
@@ -205,11 +217,14 @@ def event(name):
                 for entry in each["entries"] if entry["name"] == name)
 
 
-def sockaddr(sock):
-    host, port = sock.getsockname()
-    host = "127.0.0.1" if host == "0.0.0.0" else host
+def sockaddr(host, port):
     return struct.pack("=H", socket.AF_INET) + struct.pack(">H", port) + \
         socket.inet_aton(host) + bytes(8)
+
+
+def sockaddr_of(sock):
+    host, _, port = text_of(sock).partition(":")
+    return sockaddr(host, int(port))
 
 
 def text_of(sock):
@@ -300,6 +315,70 @@ def validation(_, private):
             assert INITIATION not in waiting(there)[0], (mode, number)
         wg("set", "wg0", "peer", key_of(far), "remove")
         print(f"{mode}, parameter {number}: data {'go' if goes else 'do not go'} there")
+
+
+def endpoint(_, private):
+    far = new_peer(private, "10.8.0.2/32")
+    session = established(far)
+    begun = time.monotonic()
+    there = elsewhere(far)
+    # The other family only says where the peer is.
+    wg("set", "wg0", "peer", key_of(far), "endpoint", text_of(there))
+    far.send(session.seal(), there)
+    time.sleep(1)
+    assert INITIATION not in waiting(far.sock, there)[1]
+    set_peer(far, attr(PEER["endpoint"], sockaddr_of(far.sock)))
+    far.receive(INITIATION)
+    # 5 s after the last handshake message it could be another reason.
+    assert time.monotonic() - begun < 4.5
+    # And again, 5 s after that one not being over.
+    begun, far.sock = time.monotonic(), there
+    set_peer(far, attr(PEER["endpoint"], sockaddr_of(there)))
+    session = far.accept()
+    assert time.monotonic() - begun < 4.5
+    send(inside(), b"through")
+    assert far.receive_data(session).rstrip(b"\0").endswith(b"through")
+    # What is set again is no change.
+    set_peer(far, attr(PEER["endpoint"], sockaddr_of(there)))
+    time.sleep(1)
+    assert INITIATION not in waiting(there)[0]
+
+
+def endpoints(_, private):
+    far = new_peer(private, "10.8.0.2/32")
+    dead = [far.new_socket(("127.0.0.1", 0)) for _ in range(2)]
+    here, places = far.sock, [*dead, far.sock]
+    # The first one is dead, the second one not.
+    begun = time.monotonic()
+    set_peer(far, *(attr(PEER["endpoints"], sockaddr_of(place)) for place in (dead[0], here)))
+    send(inside(), b"through")
+    session = far.accept()
+    assert far.receive_data(session).rstrip(b"\0").endswith(b"through")
+    between("with a dead endpoint", 5, time.monotonic() - begun, 6)
+    assert waiting(dead[0])[0] == [INITIATION], "more than one try on a dead endpoint"
+    assert endpoint_of(far) == text_of(here)
+    assert counts_of(far)[event("endpoint-unanswered")] == 1
+    # All are dead: each has its turn, and the first one again.
+    wg("set", "wg0", "peer", key_of(far), "remove")
+    far = new_peer(private, "10.8.0.2/32")
+    set_peer(far, *(attr(PEER["endpoints"], sockaddr_of(place)) for place in places))
+    last = None
+    for turn in range(4):
+        place = far.sock = places[turn % 3]
+        far.receive(INITIATION)
+        now = time.monotonic()
+        if last:
+            between("the next endpoint", 5 - LATE, now - last, 5 + JITTER + LATE)
+        last = now
+        assert [INITIATION] not in waiting(*places), "two tries"
+    # A list without an end is over, and so is the turn.
+    set_peer(far, attr(PEER["endpoints"]))
+    for _ in range(2):
+        far.receive(INITIATION)
+    assert waiting(*places[1:]) == [[], []]
+    # A list that has the present endpoint leaves it.
+    set_peer(far, *(attr(PEER["endpoints"], sockaddr_of(place)) for place in reversed(places)))
+    assert endpoint_of(far) == text_of(places[0])
 
 
 def main():

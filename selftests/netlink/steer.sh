@@ -9,7 +9,7 @@
 # guests: 1
 # clock: instructions
 # kernels: stock kasan
-# kasan: policy hostile disabled preshared_key sealed
+# kasan: policy hostile disabled preshared_key sealed pinned endpoints
 # timeout: 900
 
 . "$(dirname "$0")/../lib/lib.sh"
@@ -198,5 +198,20 @@ pinned() { one pinned; }
 
 t validation 'an interface has its own validation mode, whatever the parameter is'
 validation() { one validation; }
+
+t endpoint 'an endpoint that is set begins a handshake without a wait'
+endpoint() { one endpoint; }
+
+t endpoints 'a list of endpoints is tried in turn, and data flow within 6 s if the first is dead'
+endpoints() {
+	one endpoints
+	set_peer a endpoints 192.0.2.1:7,[2001:db8::1]:8
+	[[ $(field a endpoints) == '["192.0.2.1:7", "[2001:db8::1]:8"]' ]]
+	[[ $(field a endpoint) == '"192.0.2.1:7"' ]]
+	refused 'no address with a port' set_peer a endpoints 192.0.2.1
+	refused 'no address with a port' set_peer a endpoint example.com:7
+	set_peer a endpoints none endpoint [2001:db8::1]:8
+	[[ -z $(field a endpoints) && $(field a endpoint) == '"[2001:db8::1]:8"' ]]
+}
 
 run "$@"

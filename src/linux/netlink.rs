@@ -153,6 +153,11 @@ impl<'a> Attr<'a> {
         self.header.as_ptr()
     }
 
+    /// The type, without flags.
+    pub(crate) fn ty(&self) -> u16 {
+        self.header().nla_type & NLA_TYPE_MASK
+    }
+
     /// The bytes behind the attribute's header.
     pub(crate) fn payload(&self) -> &'a [u8] {
         let len = usize::from(self.header().nla_len).saturating_sub(NLA_HDRLEN);

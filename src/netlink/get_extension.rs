@@ -251,6 +251,9 @@ fn put_settings(peer: &Peer, nest: &mut Nest<'_>) -> Result {
         if !label.is_empty() {
             nest.put(attr::LABEL, label)?;
         }
+        for endpoint in settings.endpoints.iter() {
+            nest.put(attr::ENDPOINTS, endpoint.to_sockaddr().as_bytes())?;
+        }
     }
     Ok(())
 }

@@ -40,10 +40,12 @@ use crate::{
         rtnetlink,
     },
     protocol::messages::NOISE_PUBLIC_KEY_LEN,
+    socket::Endpoint,
     state::{
         device::Device,
         peer::Peer,
         settings::{
+            Endpoints,
             Label,
             Settings, //
         }, //
@@ -52,12 +54,14 @@ use crate::{
 
 /// The longest name of an interface, in bytes.
 const IFNAME_LEN: u16 = 15;
+/// Bytes of a `struct sockaddr_in6`, the longer form of an endpoint.
+const SOCKADDR_IN6_LEN: u16 = 28;
 /// Number of the attribute types of `dev-set`, 0 included.
 const DEV_ATTRS: usize = ext::VALIDATION as usize + 1;
 /// Number of the attribute types of `peer-set`, 0 included.
 const SET_ATTRS: usize = ext::PEER as usize + 1;
 /// Number of the attribute types of a peer in it, 0 included.
-const PEER_ATTRS: usize = attr::PINNED as usize + 1;
+const PEER_ATTRS: usize = attr::ENDPOINTS as usize + 1;
 
 static DEV_POLICY: Policy<DEV_ATTRS> = Policy::new(&[
     (ext::IFINDEX, Rule::u32()),
@@ -71,11 +75,13 @@ static PEER_POLICY: Policy<PEER_ATTRS> = Policy::new(&[
         attr::PUBLIC_KEY,
         Rule::exact_len(NOISE_PUBLIC_KEY_LEN as u16), //
     ),
+    (attr::ENDPOINT, Rule::max_len(SOCKADDR_IN6_LEN)),
     (attr::LABEL, Rule::max_len(Label::MAX_LEN as u16)),
     (attr::DISABLED, Rule::u8_up_to(1)),
     (attr::REQUIRE_PRESHARED_KEY, Rule::u8_up_to(1)),
     (attr::SEALED, Rule::u8_up_to(1)),
     (attr::PINNED, Rule::u8_up_to(1)),
+    (attr::ENDPOINTS, Rule::max_len(SOCKADDR_IN6_LEN)),
 ]);
 
 static SET_POLICY: Policy<SET_ATTRS> = Policy::new(&[
@@ -158,7 +164,7 @@ impl DoOp for SetPeer {
         })?;
         let attrs = nest.nested::<PEER_ATTRS>(extack)?;
         let peer = find_peer(&device, &nest, &attrs, extack)?;
-        let wanted = Wanted::read(&peer, &attrs, extack)?;
+        let wanted = Wanted::read(&peer, &nest, &attrs, extack)?;
 
         config.generation = config.generation.wrapping_add(1).max(1);
         wanted.apply(&peer, running);
@@ -187,6 +193,38 @@ fn find_peer(
     found.ok_or_else(|| extack.err_attr(ENOENT, nest, c"the interface has no such peer"))
 }
 
+/// Reads an endpoint. `EINVAL`: it is neither a `struct sockaddr_in` nor a `struct sockaddr_in6`.
+fn endpoint(attr: &Attr<'_>, extack: &ExtAck<'_>) -> Result<Endpoint> {
+    Endpoint::from_sockaddr(attr.payload()).ok_or_else(|| {
+        extack.err_attr(
+            EINVAL,
+            attr,
+            c"an endpoint is an address of IPv4 or of IPv6",
+        )
+    })
+}
+
+/// Reads the list of endpoints in a peer; `None` if there is none. An empty attribute stands for no
+/// endpoint, so that a list can be emptied.
+fn endpoints(nest: &Attr<'_>, extack: &ExtAck<'_>) -> Result<Option<Endpoints>> {
+    let mut list = None;
+    for attr in nest.elements().filter(|it| it.ty() == attr::ENDPOINTS) {
+        let list = list.get_or_insert(Endpoints::none());
+        if attr.payload().is_empty() {
+            continue;
+        }
+        list.push(endpoint(&attr, extack)?).map_err(|errno| {
+            let message = if errno == EEXIST {
+                c"an endpoint is listed twice"
+            } else {
+                c"a peer has at most eight endpoints"
+            };
+            extack.err_attr(errno, &attr, message)
+        })?;
+    }
+    Ok(list)
+}
+
 /// What is to be set of a peer; `None` leaves it as it is.
 struct Wanted {
     /// The settings that are to take the place of the present ones.
@@ -195,11 +233,17 @@ struct Wanted {
     require_preshared_key: Option<bool>,
     seal: bool,
     pinned: Option<bool>,
+    endpoint: Option<Endpoint>,
 }
 
 impl Wanted {
     /// Reads a request, and makes what takes memory.
-    fn read(peer: &Peer, attrs: &Attrs<'_, PEER_ATTRS>, extack: &ExtAck<'_>) -> Result<Self> {
+    fn read(
+        peer: &Peer,
+        nest: &Attr<'_>,
+        attrs: &Attrs<'_, PEER_ATTRS>,
+        extack: &ExtAck<'_>,
+    ) -> Result<Self> {
         let mut settings = match peer.settings.get() {
             Some(settings) => (*settings).clone(),
             None => Settings::new(),
@@ -209,12 +253,20 @@ impl Wanted {
                 extack.err_attr(EINVAL, &label, c"a label has no byte that is zero")
             })?;
         }
+        let mut to = match attrs.attr(attr::ENDPOINT) {
+            Some(attr) => Some(endpoint(&attr, extack)?),
+            None => None,
+        };
+        if let Some(list) = endpoints(nest, extack)? {
+            settings.endpoints = list;
+            let is_there = list.iter().any(|place| peer.endpoint.is_at(place));
+            if to.is_none() && !is_there {
+                to = list.iter().next().copied();
+            }
+        }
         let pinned = flag(attrs, attr::PINNED)?;
-        if let (Some(true), Some(attr), false) = (
-            pinned,
-            attrs.attr(attr::PINNED),
-            peer.endpoint.has_primary(),
-        ) {
+        let has_endpoint = to.is_some() || peer.endpoint.has_primary();
+        if let (Some(true), Some(attr), false) = (pinned, attrs.attr(attr::PINNED), has_endpoint) {
             return Err(extack.err_attr(
                 EDESTADDRREQ,
                 &attr,
@@ -230,6 +282,7 @@ impl Wanted {
             require_preshared_key: flag(attrs, attr::REQUIRE_PRESHARED_KEY)?,
             seal: seals(attrs, attr::SEALED, peer.is_sealed(), extack)?,
             pinned,
+            endpoint: to,
         })
     }
 
@@ -238,6 +291,10 @@ impl Wanted {
         drop(peer.settings.replace(Some(self.settings)));
         if self.seal {
             peer.seal();
+        }
+        let to = self.endpoint.filter(|to| !peer.endpoint.is_at(to));
+        if let Some(to) = &to {
+            peer.endpoint.configure(to);
         }
         if let Some(pinned) = self.pinned {
             // An endpoint that is there does not go.
@@ -252,6 +309,9 @@ impl Wanted {
             Some(true) if !peer.is_disabled() => peer.disable(),
             Some(false) if peer.is_disabled() => peer.enable(running),
             _ => {}
+        }
+        if to.is_some() && running {
+            peer.begin_now();
         }
     }
 }

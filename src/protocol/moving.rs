@@ -291,6 +291,14 @@ impl<A: Address> Whereabouts<A> {
         self.move_to(address)
     }
 
+    /// The user's next address takes the place of the primary, which has not answered. Unlike with
+    /// [`Whereabouts::configure`], the candidate may still be proven.
+    pub(crate) fn try_instead(&mut self, address: A) {
+        self.candidate
+            .take_if(|candidate| candidate.is_proven_by(&address));
+        self.primary = Some(address);
+    }
+
     /// The newest message of the peer came from here, in a datagram of `bytes`. Returns whether the
     /// primary has changed.
     pub(crate) fn heard(&mut self, from: &A, bytes: u64, policy: Policy) -> bool {

@@ -184,6 +184,33 @@ impl PeerEndpoint {
         self.inner.lock().whereabouts.primary().is_some()
     }
 
+    /// Whether this is the place of the primary.
+    pub(crate) fn is_at(&self, endpoint: &Endpoint) -> bool {
+        let mut inner = self.inner.lock();
+        let primary = inner.whereabouts.primary();
+        primary.is_some_and(|primary| primary.is_place(endpoint))
+    }
+
+    /// Has the endpoint that `next` names, given the primary, take the primary's place. Returns
+    /// whether it is another one.
+    pub(crate) fn try_instead(
+        &self,
+        next: impl FnOnce(Option<&Endpoint>) -> Option<Endpoint>,
+    ) -> bool {
+        let mut changes = false;
+        let _ = self.change(|whereabouts| {
+            let primary = whereabouts.primary();
+            let next = next(primary.as_deref());
+            let others = next.filter(|next| primary.is_none_or(|at| !at.is_place(next)));
+            changes = others.is_some();
+            if let Some(next) = others {
+                whereabouts.try_instead(next);
+            }
+            changes
+        });
+        changes
+    }
+
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
     /// its headers. `is_newest`: the peer has made no later one that is known.
     ///

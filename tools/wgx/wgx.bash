@@ -13,7 +13,7 @@ _wgx_set() {
 		*) return ;;
 		esac
 	elif [[ " ${COMP_WORDS[*]:3:COMP_CWORD - 3} " == *' peer '* ]]; then
-		words='label disabled require-preshared-key sealed pinned peer'
+		words='label disabled require-preshared-key sealed endpoint pinned endpoints peer'
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }

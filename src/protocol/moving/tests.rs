@@ -488,3 +488,24 @@ fn pinned_stays() {
         assert!(engine.peer.candidate().is_some() || engine.primary() == Some(HOME));
     }
 }
+
+/// The next address of a list takes the place of the primary. A candidate stays, unless it is that
+/// address.
+#[test]
+fn next_of_a_list() {
+    let mut engine = Engine::new(Policy::Proving);
+    engine.peer.try_instead(VICTIM);
+    assert_eq!(engine.primary(), Some(VICTIM));
+    assert!(!engine.heard(AWAY, 100));
+    engine.peer.try_instead(HOME);
+    assert_eq!(engine.primary(), Some(HOME));
+    assert_eq!(engine.peer.candidate().copied(), Some(AWAY));
+    assert!(engine.peer.proven(&AWAY, &AWAY));
+    assert_eq!(engine.primary(), Some(AWAY));
+    assert!(!engine.heard(HOME, 100));
+    engine.peer.try_instead(HOME);
+    assert_eq!(
+        (engine.primary(), engine.peer.candidate().copied()),
+        (Some(HOME), None)
+    );
+}
