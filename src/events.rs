@@ -119,6 +119,9 @@ pub(crate) enum Event {
     TxNoPeer = 42,
     /// A packet was dropped: it is not IP.
     TxNotIp = 43,
+    /// A message was dropped: it could not leave by the device or from the address that the
+    /// interface is bound to.
+    NotAsBound = 44,
 }
 
 /// The number of the first event that is counted for a peer.
@@ -133,7 +136,7 @@ const SETTINGS_EVENTS: usize =
 /// The number of the first event that is counted for a device.
 const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 /// Number of the events that are counted for a device.
-const DEVICE_EVENTS: usize = (Event::TxNotIp as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
+const DEVICE_EVENTS: usize = (Event::NotAsBound as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
 
 impl Event {
     /// The event of a failure with this error: [`Event::NoMemory`] or `other`.

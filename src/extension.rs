@@ -34,6 +34,9 @@ pub(crate) mod ext {
     pub(crate) const SOURCE: u16 = 14;
     pub(crate) const SEALED: u16 = 32;
     pub(crate) const VALIDATION: u16 = 33;
+    pub(crate) const LOCAL_IPV4: u16 = 34;
+    pub(crate) const LOCAL_IPV6: u16 = 35;
+    pub(crate) const BIND_IFINDEX: u16 = 36;
 }
 
 /// Attributes of a peer.

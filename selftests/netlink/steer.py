@@ -108,6 +108,14 @@ def policy(key, _):
             errno.EINVAL)
     refused("a validation that there is not", DEV_SET, NAME + attr(EXT["validation"], u8(4)),
             errno.ERANGE)
+    refused("an address of three bytes", DEV_SET, NAME + attr(EXT["local-ipv4"], bytes(3)),
+            errno.ERANGE)
+    refused("an IPv4 address for IPv6", DEV_SET, NAME + attr(EXT["local-ipv6"], bytes(4)),
+            errno.ERANGE)
+    for index in 9999, 1 << 31, 0xffffffff:
+        refused("an interface that there is not", DEV_SET,
+                NAME + attr(EXT["local-ipv4"], bytes([127, 0, 0, 1])) +
+                attr(EXT["bind-ifindex"], u32(index)), errno.ENODEV)
     refused("an endpoint that is not there is pinned", PEER_SET, peer(public, named["pinned"]),
             errno.EDESTADDRREQ)
     for name in ("endpoint", "endpoints"):
@@ -173,7 +181,8 @@ def ynl(key, _):
         return json.loads(run(*client, "--dump", "get", "--json", '{"ifname": "wg0"}'))[0]
 
     run("wg", "set", "wg0", "peer", key, "endpoint", "192.0.2.1:51820")
-    device = {"sealed": 1, "validation": "strict"}
+    device = {"sealed": 1, "validation": "strict", "local-ipv4": "10.8.0.1",
+              "local-ipv6": "fd08::1", "bind-ifindex": socket.if_nametoindex("lo")}
     peer = {"label": b"office".hex(), "disabled": 1, "require-preshared-key": 1, "sealed": 1,
             "pinned": 1, "endpoint": sockaddr("192.0.2.1", 7).hex(),
             "endpoints": [sockaddr("192.0.2.1", 7).hex(), sockaddr("192.0.2.2", 8).hex()]}

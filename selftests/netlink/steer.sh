@@ -214,4 +214,135 @@ endpoints() {
 	[[ -z $(field a endpoints) && $(field a endpoint) == '"[2001:db8::1]:8"' ]]
 }
 
+# two_links: makes a tunnel and a second link eth1, with 10.9.1.0/24. Both ends have an address
+# 10.9.9.NUM, to which either link can lead; the first one does. Captures what leaves a.
+two_links() {
+	local n
+	need_ours
+	pair
+	A=${PUB[a]} B=${PUB[b]}
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	for n in a b; do
+		ipn $n addr add 10.9.1.${NUM[$n]}/24 dev eth1
+		ipn $n addr add 10.9.9.${NUM[$n]}/32 dev lo
+		ipn $n link set eth1 up
+	done
+	ipn b route add 10.9.9.1 via 10.9.0.1
+	ipn a route add 10.9.9.2 via 10.9.0.2
+	E0=$(ns a cat /sys/class/net/eth0/ifindex) E1=$(ns a cat /sys/class/net/eth1/ifindex)
+	ns a wg set wg0 peer "$B" endpoint 10.9.9.2:$PORT
+	watch a
+}
+# watch NAMESPACE: captures all of UDP there, by all interfaces, until watched.
+watch() { CAPTURE_IF=any capture $1 /tmp/watch.pcap udp and port $PORT; }
+# watched FILTER…: succeeds if all that left was as FILTER says, and something did. Ends the capture.
+watched() {
+	sleep 0.5
+	capture_end
+	[[ -n $(tcpdump -n -r /tmp/watch.pcap outbound and "$@" 2> /dev/null) ]]
+	[[ -z $(tcpdump -n -r /tmp/watch.pcap outbound and not \( "$@" \) 2> /dev/null | tee /dev/stderr) ]]
+}
+# dropped: succeeds once another message could not leave as bound.
+dropped() {
+	local before=$(bound_drops)
+	another() { sends a 10.8.0.2; (($(bound_drops) > before)); }
+	wait_for 'a message is dropped' another
+}
+bound_drops() {
+	ns a $WGX show wg0 --json | python3 -c "
+import json, sys
+print(json.load(sys.stdin)[0]['counts'].get('not-as-bound', 0))"
+}
+
+t bound_device 'nothing leaves by another device than bound, also if that is deleted'
+bound_device() {
+	two_links
+	ping_ok a 10.8.0.2
+	watched ifindex $E0
+	watch a
+	ns a $WGX set wg0 bind-ifindex eth1
+	ns a $WGX show wg0 | grep -q '^  bind-ifindex: [0-9]* (eth1 here)$'
+	# There is no route by eth1: it counts as on the link there, where nothing answers.
+	must_fail ns a ping -q -c 2 -W 1 10.8.0.2
+	ipn a route add 10.9.9.2 via 10.9.1.2 metric 9
+	ipn b route replace 10.9.9.1 via 10.9.1.1
+	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
+	# Routes change.
+	ipn a route del 10.9.9.2 via 10.9.1.2
+	ns a ping -q -c 2 -W 1 10.8.0.2 || true
+	ipn a route replace 10.9.9.2 via 10.9.1.2
+	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
+	# What arrives elsewhere is not taken.
+	local rx=$(wg_rx a)
+	ipn b route replace 10.9.9.1 via 10.9.0.1
+	must_fail ns a ping -q -c 2 -W 1 10.8.0.2
+	[[ $(wg_rx a) == "$rx" ]]
+	ipn a route replace 10.9.9.2 via 10.9.0.2
+	# The device goes. Another one of the same name is not the same.
+	ipn a link del eth1
+	dropped
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	ipn a addr add 10.9.1.1/24 dev eth1
+	ipn a link set eth1 up
+	dropped
+	ns a $WGX why wg0 | grep -q 'could not leave as wg0 is bound'
+	watched ifindex $E1
+	# An endpoint by IPv6, which a route leads to by eth0.
+	watch a
+	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
+	dropped
+	ns a $WGX set wg0 bind-ifindex none
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	watched ifindex $E0
+}
+
+t bound_address 'nothing leaves from another address than bound, whether it is there or not'
+bound_address() {
+	two_links
+	ping_ok a 10.8.0.2
+	watched src host 10.9.0.1
+	watch a
+	ns a $WGX set wg0 local-ipv4 10.9.9.1 local-ipv6 fd09::77
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	wait_for 'the tunnel works' ping_ok b 10.8.0.1
+	# A peer that talks to another address is answered from this one.
+	ns b wg set wg0 peer "$A" endpoint 10.9.0.1:$PORT
+	wait_for 'the tunnel works' ping_ok b 10.8.0.1
+	# The address goes and comes.
+	ipn a addr del 10.9.9.1/32 dev lo
+	dropped
+	ipn a addr add 10.9.9.1/32 dev lo
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	# The IPv6 address is not there.
+	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
+	dropped
+	watched src host 10.9.9.1
+	watch a
+	ipn a addr add fd09::77/64 dev eth0 nodad
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	watched src host fd09::77
+}
+
+t bound_vrf 'datagrams leave and arrive by an interface of the VRF that is bound'
+bound_vrf() {
+	two_links
+	ping_ok a 10.8.0.2
+	watched ifindex $E0
+	ipn a link add red type vrf table 7
+	local red=$(ns a cat /sys/class/net/red/ifindex)
+	ipn a link set red up
+	ipn a link set eth1 master red
+	ipn a route add 10.9.9.2 via 10.9.1.2 table 7
+	ipn b route replace 10.9.9.1 via 10.9.1.1
+	watch a
+	ns a $WGX set wg0 bind-ifindex red
+	wait_for 'the tunnel works by the VRF' ping_ok a 10.8.0.2
+	wait_for 'the tunnel works by the VRF' ping_ok b 10.8.0.1
+	ipn a route del 10.9.9.2 via 10.9.1.2 table 7
+	dropped
+	ipn a link del red
+	dropped
+	watched "(ifindex $E1 or ifindex $red)"
+}
+
 run "$@"

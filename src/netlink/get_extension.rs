@@ -47,6 +47,7 @@ use crate::{
         rcu, rtnetlink,
     },
     protocol::timers::is_still_under_load,
+    socket::Binding,
     state::{
         device::{
             Config,
@@ -177,10 +178,24 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
         last_under_load != 0 && is_still_under_load(last_under_load, ktime::coarse_boottime_ns());
     put_flag(message, ext::UNDER_LOAD, under_load)?;
     put_if_set(message, ext::SEALED, device.is_sealed())?;
-    match device.validation() {
-        Some(number) => message.put_u8(ext::VALIDATION, number),
-        None => Ok(()),
+    if let Some(number) = device.validation() {
+        message.put_u8(ext::VALIDATION, number)?;
     }
+    put_binding(&device.sockets.binding(), message)
+}
+
+/// Puts what the sockets of a device are bound to.
+fn put_binding(binding: &Binding, message: &mut Message<'_>) -> Result {
+    if binding.v4 != [0; 4] {
+        message.put(ext::LOCAL_IPV4, &binding.v4)?;
+    }
+    if binding.v6 != [0; 16] {
+        message.put(ext::LOCAL_IPV6, &binding.v6)?;
+    }
+    if binding.ifindex != 0 {
+        message.put_u32(ext::BIND_IFINDEX, binding.ifindex)?;
+    }
+    Ok(())
 }
 
 /// Puts a peer, or nothing.

@@ -10,7 +10,13 @@ use kernel::{
     sync::Arc, //
 };
 
-use super::attributes::lookup_interface;
+use super::{
+    attributes::{
+        lookup_interface,
+        may_use_sockets, //
+    },
+    set::clear_sources, //
+};
 use crate::{
     extension::{
         cmd,
@@ -42,7 +48,10 @@ use crate::{
     protocol::messages::NOISE_PUBLIC_KEY_LEN,
     socket::Endpoint,
     state::{
-        device::Device,
+        device::{
+            Config,
+            Device, //
+        },
         peer::Peer,
         settings::{
             Endpoints,
@@ -57,7 +66,7 @@ const IFNAME_LEN: u16 = 15;
 /// Bytes of a `struct sockaddr_in6`, the longer form of an endpoint.
 const SOCKADDR_IN6_LEN: u16 = 28;
 /// Number of the attribute types of `dev-set`, 0 included.
-const DEV_ATTRS: usize = ext::VALIDATION as usize + 1;
+const DEV_ATTRS: usize = ext::BIND_IFINDEX as usize + 1;
 /// Number of the attribute types of `peer-set`, 0 included.
 const SET_ATTRS: usize = ext::PEER as usize + 1;
 /// Number of the attribute types of a peer in it, 0 included.
@@ -68,6 +77,9 @@ static DEV_POLICY: Policy<DEV_ATTRS> = Policy::new(&[
     (ext::IFNAME, Rule::nul_string(IFNAME_LEN)),
     (ext::SEALED, Rule::u8_up_to(1)),
     (ext::VALIDATION, Rule::u8_up_to(Validation::Parameter as u8)),
+    (ext::LOCAL_IPV4, Rule::exact_len(4)),
+    (ext::LOCAL_IPV6, Rule::exact_len(16)),
+    (ext::BIND_IFINDEX, Rule::u32()),
 ]);
 
 static PEER_POLICY: Policy<PEER_ATTRS> = Policy::new(&[
@@ -124,6 +136,7 @@ impl DoOp for SetDevice {
         let device = lookup_interface(request, &attrs)?;
         let mut config = device.update.lock();
         let seal = seals(&attrs, ext::SEALED, device.is_sealed(), request.extack())?;
+        bind(&device, &config, &attrs, request.extack())?;
 
         config.generation = config.generation.wrapping_add(1).max(1);
         if seal {
@@ -135,6 +148,52 @@ impl DoOp for SetDevice {
         device.tell_changed();
         Ok(())
     }
+}
+
+/// Binds the sockets of a device if the request says so. When this returns nothing leaves any more
+/// but as they are bound. `ENODEV`: there is no such interface in the namespace of the sockets.
+fn bind(
+    device: &Device,
+    config: &Config,
+    attrs: &Attrs<'_, DEV_ATTRS>,
+    extack: &ExtAck<'_>,
+) -> Result {
+    let before = device.sockets.binding();
+    let mut binding = before;
+    if let Some(v4) = attrs.get::<&[u8; 4]>(ext::LOCAL_IPV4)? {
+        binding.v4 = *v4;
+    }
+    if let Some(v6) = attrs.get::<&[u8; 16]>(ext::LOCAL_IPV6)? {
+        binding.v6 = *v6;
+    }
+    if let Some(ifindex) = attrs.get::<u32>(ext::BIND_IFINDEX)? {
+        binding.ifindex = ifindex;
+    }
+    if binding == before {
+        return Ok(());
+    }
+    let net = may_use_sockets(
+        device,
+        extack,
+        c"binding takes CAP_NET_ADMIN where the interface was created",
+    )?;
+    if let Some(attr) = attrs.attr(ext::BIND_IFINDEX) {
+        if binding.ifindex != 0 && !net.has_ifindex(binding.ifindex) {
+            return Err(extack.err_attr(
+                ENODEV,
+                &attr,
+                c"there is no such interface where the sockets are",
+            ));
+        }
+    }
+    device
+        .sockets
+        .bind(&binding)
+        .map_err(|errno| extack.err(errno, c"no memory for a binding"))?;
+    clear_sources(config);
+    // For those who have just taken a route that was cached.
+    rcu::synchronize_net();
+    Ok(())
 }
 
 /// `peer-set`.

@@ -176,6 +176,10 @@ impl Peer {
 
     /// Counts `n` messages that did not leave, by the error of looking up a route or sending.
     fn count_unsent(&self, error: &Error, n: usize) {
+        if *error == ENXIO {
+            self.device.count(Event::NotAsBound, n);
+            return;
+        }
         let event = if *error == EAFNOSUPPORT || *error == EDQUOT {
             Event::NoEndpoint
         } else if *error == ENONET || *error == ENODEV {
@@ -200,7 +204,12 @@ impl Device {
     pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
         let _ = with_sender(self, |sender| {
             let skb = skb_from_bytes(message)?;
-            sender.xmit(&sender.path_to(endpoint)?, skb, 0)
+            let path = sender.path_to(endpoint).inspect_err(|error| {
+                if *error == ENXIO {
+                    self.count(Event::NotAsBound, 1);
+                }
+            })?;
+            sender.xmit(&path, skb, 0)
         });
     }
 }
