@@ -49,8 +49,8 @@ pub(crate) fn register(module: &'static ThisModule) -> Result<Registration> {
     FAMILY.register(module, &OPS)
 }
 
-/// Lets devices be asked for what the family `wireguard` cannot tell, lets be set what it cannot set,
-/// and tells listeners what happens, until the value that it returns is dropped.
+/// Lets devices be asked for what the family `wireguard` cannot tell, lets be set what it cannot
+/// set, and tells listeners what happens, until the value that it returns is dropped.
 ///
 /// Process context. `EEXIST`: there is another family of this name.
 pub(crate) fn register_extension(module: &'static ThisModule) -> Result<Registration> {

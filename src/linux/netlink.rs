@@ -171,8 +171,8 @@ impl<'a> Attr<'a> {
     /// The attributes that this one contains, of the types `1..N`.
     ///
     /// Their payloads are not validated here: with a rule of [`Rule::nested`] or
-    /// [`Rule::nested_array`] the core has validated them before the handler is called. If a type comes twice, the last attribute
-    /// counts.
+    /// [`Rule::nested_array`] the core has validated them before the handler is called. If a type
+    /// comes twice, the last attribute counts.
     ///
     /// `EINVAL`: the attribute lacks `NLA_F_NESTED`, or it contains an attribute of type 0 or of
     /// type `N` or above, or trailing bytes.
