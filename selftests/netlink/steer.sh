@@ -32,7 +32,6 @@ one() {
 	keys a b
 	wg_new a
 	wg_peer a
-	module_debug
 	ns a timeout 300 python3 "$HERE/steer.py" "$1" "${PUB[b]}" "${KEY[a]}"
 }
 # set_peer NAMESPACE WORD…: sets something of the only peer there.
