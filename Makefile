@@ -2,7 +2,7 @@
 #
 # The kernel's build reads Kbuild, not this file. Each target calls one of the scripts in scripts/.
 
-export SERIES FLAVOUR KERNEL MODULE JOBS PROFILE BASE
+export SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
 .PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
 	shell install deb test-deb clean distclean help
@@ -54,7 +54,7 @@ install: ## install the module on this machine, for the kernel it was built for
 	@scripts/install.sh
 
 deb: ## make Debian packages, for each flavour in FLAVOURS="…" (default: FLAVOUR); see docs/installing.md
-	@for flavour in $(or $(FLAVOURS),$(FLAVOUR),cloud-amd64); do FLAVOUR=$$flavour scripts/deb.sh || exit; done
+	@for flavour in $(or $(FLAVOURS),$(FLAVOUR),''); do FLAVOUR=$$flavour scripts/deb.sh || exit; done
 
 test-deb: ## make them and try them: install, boot, remove, with dkms, where it cannot work
 	@scripts/test-deb.sh $(TESTS)
@@ -66,9 +66,10 @@ distclean: ## remove everything these targets have made, the cache included
 	@scripts/clean.sh --all
 
 help: ## show this
-	@echo "make [TARGET] [SERIES=7.3] [FLAVOUR=cloud-amd64]"
+	@echo "make [TARGET] [SERIES=7.3] [ARCH=amd64|arm64] [FLAVOUR=cloud-amd64]"
 	@echo
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo "SERIES and FLAVOUR say which of Debian's kernels to build for and to run on. Everything is kept in"
+	@echo "SERIES, ARCH and FLAVOUR say which of Debian's kernels to build for and to run on; the default of ARCH"
+	@echo "is this machine's. Everything is kept in"
 	@echo "$${XDG_CACHE_HOME:-~/.cache}/wireguard-rs. Each script in scripts/ runs alone, and explains itself with --help."

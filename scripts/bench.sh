@@ -51,6 +51,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
+amd64_only
 
 counted=(
 	tcp1 tcp8 tcp1_big tcp8_big tcp1_plain tcp1_nic tcp8_nic udp64 udp1400 udp1400_nic ping

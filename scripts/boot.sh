@@ -22,13 +22,13 @@
 #                         that the guest executes, a billion to the second. With `instructions`,
 #                         measurements in the guest do not depend on the machine or on its load;
 #                         waiting takes no time, and the guest's processors take turns on one of the
-#                         machine's
+#                         machine's. For amd64 only
 #     --processor NAME    the emulated processor, a model of QEMU's. The default is max, which has
 #                         all that the emulator knows, except that it is qemu64 for the stock kernel
-#                         with the host's clock. That lacks the vector instructions which the
-#                         emulator carries out byte by byte, and is two to three times as fast. (On
-#                         the other kernels the ciphers in C, which it would use, are watched, and
-#                         slower than those in assembly.)
+#                         of amd64 with the host's clock. That lacks the vector instructions that
+#                         the emulator carries out byte by byte, and is two to three times as fast.
+#                         (On the other kernels the ciphers in C, which it would use, are watched,
+#                         and slower than those in assembly.)
 #     --append ARGUMENTS  more kernel arguments
 #     --link SOCKET:a|b   join it to another guest by a network card (virtio): start one with `a`,
 #                         the other with `b`, and the same name of a socket, which must not exist
@@ -38,14 +38,16 @@
 #     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
 #
 # A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped and
-# saved. It then carries on as another virtual machine, and is told so (vmgenid). That works once.
+# saved. It then carries on as another virtual machine, and is told so (vmgenid). That works once,
+# and on amd64 only.
 #
 # In the guest: /selftests, /tools, /netlink, /selftests-upstream/wireguard/netns.sh,
 # /root/wireguard.ko; the command runs in /root, with WG_MODULE set.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). KERNEL is stock (the
-# default: as Debian ships it), or kasan or kcsan: one that looks for mistakes
-# (scripts/debug-kernel.sh), which has none of the stock kernel's modules.
+# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
+# cloud-$ARCH). KERNEL is stock (the default: as Debian ships it), or kasan or kcsan: one that looks
+# for mistakes (scripts/debug-kernel.sh), which is there for amd64 only and has none of the stock
+# kernel's modules.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -74,15 +76,36 @@ while [[ $# -gt 0 ]]; do
 	shift 2
 done
 [[ $role == rust || $role == c ]] || die "--module is rust or c"
-case $clock in
-host)
+# On a busy machine an emulated clock ticks unevenly. The kernel must not give up on its timer or
+# its clock for that, nor report stalls that are none; a processor that is stuck for minutes is
+# still reported.
+steady='watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
+case $ARCH-$clock in
+amd64-host)
 	[[ -n $processor || $KERNEL != stock ]] || processor=qemu64,+rdrand,+rdseed
 	accel=(-accel 'tcg,thread=multi' -cpu "${processor:-max}")
 	;;
 # With ERMS, FSRM or FSRS the kernel copies and clears memory byte by byte, and each byte would
 # count as an instruction. Without them, eight bytes count as one.
-instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "${processor:-max},-erms,-fsrm,-fsrs") ;;
+amd64-instructions) accel=(-accel 'tcg,thread=single' -icount 'shift=0,sleep=off' -cpu "${processor:-max},-erms,-fsrm,-fsrs") ;;
+# The signatures of pointers are of a kind that the emulator makes quickly.
+arm64-host) accel=(-accel 'tcg,thread=multi' -cpu "${processor:-max,pauth-impdef=on}") ;;
+arm64-instructions) die "--clock instructions exists for amd64 only" ;;
 *) die "--clock is host or instructions" ;;
+esac
+case $ARCH in
+amd64)
+	emulator=(qemu-system-x86_64 -device 'vmgenid,guid=auto')
+	port=ttyS0
+	# The kernel cannot measure the rate of its TSC on a busy machine: the result has been wrong
+	# by 15 %, and by a factor of four. The HPET states its own rate.
+	steady="no_timer_check tsc=reliable $steady"
+	[[ $clock != host ]] || steady+=' clocksource=hpet'
+	;;
+arm64)
+	emulator=(qemu-system-aarch64 -M 'virt,gic-version=3')
+	port=ttyAMA0
+	;;
 esac
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
 
@@ -124,7 +147,7 @@ echo "$token" >"$overlay/run-token"
 		printf ' %q' "$@"
 		echo
 	else
-		echo 'exec setsid --ctty --wait bash -i </dev/ttyS1 >/dev/ttyS1 2>&1'
+		echo 'exec setsid --ctty --wait bash -i </dev/terminal >/dev/terminal 2>&1'
 	fi
 } >"$overlay/run-command"
 # shellcheck disable=SC2016 # expanded by the inner shell
@@ -145,19 +168,13 @@ if [[ $KERNEL != stock ]]; then
 	[[ $KERNEL != kasan ]] || append="slab_debug=FZ $append"
 fi
 
-# On a busy machine an emulated clock ticks unevenly. The kernel must not give up on its timer or
-# its clock for that, nor report stalls that are none; a processor that is stuck for minutes is
-# still reported. The kernel cannot measure the rate of its TSC there, either: the result has been
-# wrong by 15 %, and by a factor of four. The HPET states its own rate.
-steady='no_timer_check tsc=reliable watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120'
-[[ $clock != host ]] || steady+=' clocksource=hpet'
 qemu=(
-	qemu-system-x86_64 -nodefaults -no-user-config -display none -no-reboot
+	"${emulator[@]}" -nodefaults -no-user-config -display none -no-reboot
 	"${accel[@]}" -smp "$cpus" -m "$memory"
 	-kernel "$image" -initrd initrd
-	-append "console=ttyS0 loglevel=7 panic=-1 oops=panic $steady $append"
+	-append "console=$port loglevel=7 panic=-1 oops=panic $steady $append"
 	-chardev 'file,id=console,path=console,append=on' -serial chardev:console -serial stdio
-	-chardev 'pipe,id=monitor,path=monitor' -mon chardev=monitor -device 'vmgenid,guid=auto'
+	-chardev 'pipe,id=monitor,path=monitor' -mon chardev=monitor
 )
 case $link in
 # The guests may start in either order.
@@ -183,10 +200,13 @@ mkfifo "$run/monitor.in" "$run/monitor.out"
 : >"$run/console"
 status=0
 if [[ $# -gt 0 ]]; then
-	save_when_asked </dev/null >/dev/null 2>&1 &
-	saver=$!
+	saver=
+	if [[ $ARCH == amd64 ]]; then
+		save_when_asked </dev/null >/dev/null 2>&1 &
+		saver=$!
+	fi
 	run_job in_env "$run" timeout --signal=KILL "$timeout" "${qemu[@]}" || status=$?
-	kill "$saver" 2>/dev/null || true
+	[[ -z $saver ]] || kill "$saver" 2>/dev/null || true
 	if [[ -e $run/copy && $status -eq 0 ]]; then
 		run_job in_env "$run" timeout --signal=KILL "$timeout" "${qemu[@]}" -incoming file:copy || status=$?
 	fi

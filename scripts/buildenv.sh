@@ -5,7 +5,8 @@
 # Makes the build environment, unless it is there already: a Debian 13 (trixie) system in a
 # directory of the cache, with the compilers that Debian's kernel was built with, QEMU, and the
 # tools that check this source. Installs mmdebstrap on this machine if it is missing. Prints the
-# directory.
+# directory. On an amd64 machine, the environment for arm64 has cross-compilers: its programs are
+# those of amd64.
 #
 # With --run, runs COMMAND in it instead of printing the directory. COMMAND runs in the present
 # directory if that is inside this source tree or the cache, which have the same paths inside as
@@ -13,7 +14,8 @@
 #
 #     scripts/buildenv.sh --run make -C "$(scripts/kernel.sh)/build" M="$PWD" modules
 #
-# Environment: MIRROR, the Debian mirror to use (default: the one this machine uses).
+# Environment: MIRROR, the Debian mirror to use (default: the one this machine uses). ARCH, the
+# architecture to build for: amd64 or arm64 (default: the machine's).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -27,9 +29,17 @@ packages=(
 	rustfmt rust-clippy shellcheck
 	# the code that needs no kernel, in user space: its tests, fuzzing, mutants
 	cargo ca-certificates libclang-rt-19-dev cargo-mutants
-	# running what was built
-	qemu-system-x86
 )
+name=buildenv more=()
+case $ARCH in
+# running what was built
+amd64) packages+=(qemu-system-x86) ;;
+arm64)
+	name+=-arm64
+	# The second compiler is for the part of the kernel that 32-bit programs see (the vDSO).
+	packages+=(qemu-system-arm gcc-arm-linux-gnueabihf) ;;
+esac
+[[ -z $cross ]] || more=(gcc-14-aarch64-linux-gnu)
 
 install_host_tools() {
 	apt-get update
@@ -59,18 +69,30 @@ make_root() {
 		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main"
 }
 
-if part_begin buildenv trixie "$mirror ${packages[*]} $(declare -f make_root)"; then
+# Adds compilers for another architecture, and the package lists of that architecture, from which
+# scripts/kernel.sh takes the kernel.
+add_cross() {
+	env=$part
+	in_env / dpkg --add-architecture "$ARCH" || return
+	in_env / apt-get -o APT::Update::Error-Mode=any update || return
+	in_env / apt-get install -y "${more[@]}"
+}
+
+key="$mirror ${packages[*]} $(declare -f make_root)"
+[[ -z $cross ]] || key+=" ${more[*]} $(declare -f add_cross)"
+if part_begin "$name" trixie "$key"; then
 	need_space 12
 	in_namespaces true 2>/dev/null ||
 		die "this machine does not let root make mount and PID namespaces:" \
 			"use a virtual machine, or a container with CAP_SYS_ADMIN"
-	say "making the build environment (once)"
+	say "making the build environment${cross:+ for $cross} (once)"
 	if ! type -P mmdebstrap pkill mount >/dev/null ||
 		[[ ! -e /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
 		step "installing mmdebstrap on this machine" install_host_tools
 	fi
 	scratch run
 	step "making a Debian 13 build environment" make_root
+	[[ -z $cross ]] || step "adding compilers for $ARCH" add_cross
 	# The keys of parts that are made with this environment contain this list.
 	chroot "$part" dpkg-query -W >"$part/.packages"
 	part_end

@@ -16,9 +16,9 @@
 # same packages, to the byte: nothing in them depends on the machine, the time or a path. lintian
 # has nothing to say of them.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64). MODULE_KEY and
-# MODULE_CERTIFICATE, a key and its certificate (both PEM) that sign the module (default: it is not
-# signed). DEBFULLNAME and DEBEMAIL, the packages' maintainer.
+# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
+# cloud-$ARCH). MODULE_KEY and MODULE_CERTIFICATE, a key and its certificate (both PEM) that sign
+# the module (default: it is not signed). DEBFULLNAME and DEBEMAIL, the packages' maintainer.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -124,7 +124,7 @@ build_module() {
 # fill FILE: prints FILE with the names that it leaves open.
 fill() {
 	sed -e "s/@RELEASE@/$release/g" -e "s/@KERNEL@/$kernel_version/g" \
-		-e "s/@FLAVOUR@/$FLAVOUR/g" -e "s/@SERIES@/$SERIES/g" \
+		-e "s/@ARCH@/$ARCH/g" -e "s/@FLAVOUR@/$FLAVOUR/g" -e "s/@SERIES@/$SERIES/g" \
 		-e "s/@MAINTAINER@/$maintainer/g" "$1"
 }
 
@@ -153,7 +153,7 @@ package() {
 	 -- $maintainer  $(LC_ALL=C date -u -d "$date" '+%a, %d %b %Y %H:%M:%S +0000')
 	END
 	chmod -R u=rwX,go=rX "$at"
-	in_packer "$at" dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+	in_packer "$at" dpkg-buildpackage --host-arch="$ARCH" --build=binary --no-sign --no-check-builddeps
 }
 
 # Like in_env, in the environment for packages.

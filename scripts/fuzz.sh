@@ -20,6 +20,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
+amd64_only
 
 seconds=${1:-60}
 [[ $seconds =~ ^[0-9]+$ ]] || die "$seconds is not a number of seconds"

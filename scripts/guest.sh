@@ -12,7 +12,8 @@
 # Prints the paths of the two parts of the initramfs that seldom change, which are to be
 # concatenated: the system, and the files of the kernel. scripts/boot.sh adds the rest.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
+# cloud-$ARCH).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -62,6 +63,31 @@ add_tools() {
 	in_env "$part" chroot root wg --version
 }
 
+# Exchanges the programs of the system for those of another architecture, which cannot be run here.
+# Nor can the scripts that set up packages, so what such scripts have made on this architecture
+# stays: accounts, alternatives, bytecode of Python. The tools of forky come with the others.
+exchange() {
+	local options list native=$part/native
+	# shellcheck disable=SC2016 # for dpkg-query to expand
+	list=$(in_env "$part" dpkg-query --admindir=root/var/lib/dpkg -W -f '${Package},') || return
+	mv "$part/root" "$native"
+	printf '%s\n' 'Package: *' 'Pin: release n=forky' 'Pin-Priority: -1' '' \
+		'Package: wireguard-tools' 'Pin: release n=forky' 'Pin-Priority: 990' >"$part/forky"
+	mapfile -t options < <(apt_proxy_options)
+	in_namespaces env TMPDIR="$run" mmdebstrap --variant=extract --architectures="$ARCH" \
+		--include="${list}wireguard-tools" \
+		--aptopt='APT::Install-Recommends "false"' \
+		--aptopt='APT::Sandbox::User "root"' \
+		--aptopt='Acquire::Check-Valid-Until "false"' "${options[@]}" \
+		--setup-hook="copy-in $part/forky /etc/apt/preferences.d" \
+		trixie "$part/root" \
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
+		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" || return
+	in_env "$part" rsync -a --ignore-existing --exclude='*x86*64*' --exclude=ld.so.cache \
+		native/ root/ || return
+	rm -rf "$native" "$part/forky" "$part/root/usr/lib/aarch64-linux-gnu"/{gconv,perl-base}
+}
+
 # Removes files that a guest, which is never upgraded, does not need: less to unpack is a quicker
 # boot.
 slim() {
@@ -96,13 +122,16 @@ collect_kernel() {
 }
 
 start_log
-if part_begin guest system \
-	"$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"; then
+name=guest key="$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"
+[[ $ARCH == amd64 ]] || name+=-$ARCH
+[[ -z $cross ]] || key+=" $(declare -f exchange)"
+if part_begin "$name" system "$key"; then
 	need_space 4
 	say "making the guests' system"
 	scratch run
 	step "making a Debian 13 system" make_root
 	step "adding wireguard-tools of forky" add_tools
+	[[ -z $cross ]] || step "exchanging its programs for those of $ARCH" exchange
 	slim
 	step "packing it" pack root system.cpio
 	rm -rf "$part/root" "$part/apt"

@@ -13,7 +13,8 @@
 # The archive is asked for a newer kernel once a day at most. Without a network, the newest kernel
 # in the cache is used.
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
+# cloud-$ARCH).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

@@ -25,7 +25,7 @@ LAYERS = {
     "protocol": "protocol/",
     "mechanisms": "allowedips.rs allowedips/ debug.rs events.rs extension.rs keypair.rs machine.rs pace.rs packet.rs "
                   "parameters.rs peerlookup.rs peerlookup/ queueing/ ratelimiter.rs ratelimiter/ "
-                  "socket/ tuning.rs",
+                  "socket/ trace.rs tuning.rs",
     "state": "state/",
     "actions": "lifecycle.rs noise.rs notify.rs prefixes.rs send/ steer.rs",
     "reactions": "expiry.rs receive/",

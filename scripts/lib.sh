@@ -19,9 +19,19 @@ tree=$(dirname "$scripts")
 self=$(basename "$0")
 cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
 SERIES=${SERIES:-7.3}
-FLAVOUR=${FLAVOUR:-cloud-amd64}
 KERNEL=${KERNEL:-stock}
+# Debian's names of the architectures: of this machine, and of the kernel, which a FLAVOUR such as
+# rt-arm64 names.
+own_arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
+ARCH=${ARCH:-$(grep -oE '(amd|arm)64' <<<"${FLAVOUR:-}" || echo "$own_arch")}
+FLAVOUR=${FLAVOUR:-cloud-$ARCH}
+# Not empty if programs of that architecture do not run on this machine.
+cross=
+[[ $ARCH == "$own_arch" ]] || cross=$ARCH
+# Scripts below this one take ARCH from FLAVOUR. The kernel's make, which has other names for
+# architectures, must not see it.
 export SERIES FLAVOUR KERNEL
+export -n ARCH
 # Part of the names of parts that depend on the kernel.
 target=$SERIES
 [[ $FLAVOUR == cloud-amd64 ]] || target+=-$FLAVOUR
@@ -198,15 +208,14 @@ need_root() {
 }
 
 need_debian() {
-	local id='' version='' arch
+	local id='' version=''
 	if [[ -r /etc/os-release ]]; then
 		id=$(. /etc/os-release && printf '%s' "${ID:-}")
 		version=$(. /etc/os-release && printf '%s' "${VERSION_ID:-}")
 	fi
-	arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
-	[[ $id == debian && ($version == 12 || $version == 13) && $arch == amd64 ]] ||
-		die "the lab runs on Debian 12 or 13 on amd64, and this is" \
-			"${id:-an unknown system} ${version:-} on $arch:" \
+	[[ $id == debian && ($version == 12 || $version == 13) && $own_arch =~ ^(amd|arm)64$ ]] ||
+		die "the lab runs on Debian 12 or 13 on amd64 or arm64, and this is" \
+			"${id:-an unknown system} ${version:-} on $own_arch:" \
 			"use such a machine or virtual machine"
 }
 
@@ -220,8 +229,14 @@ need_space() {
 			"or set XDG_CACHE_HOME to a larger file system"
 }
 
-# Called first by every script: answers --help, then checks the machine, SERIES, KERNEL and the
-# cache.
+# Ends a script for whose work there is nothing on arm64.
+amd64_only() {
+	[[ $ARCH == amd64 ]] ||
+		die "this exists for amd64 only: run it without ARCH=$ARCH and FLAVOUR=$FLAVOUR"
+}
+
+# Called first by every script: answers --help, then checks the machine, SERIES, ARCH, FLAVOUR,
+# KERNEL and the cache.
 begin() {
 	local argument
 	for argument; do
@@ -233,8 +248,16 @@ begin() {
 	need_debian
 	need_root
 	[[ $SERIES =~ ^[0-9]+\.[0-9]+$ ]] || die "SERIES=$SERIES is not a kernel series such as 7.3"
+	[[ $ARCH =~ ^(amd|arm)64$ ]] || die "ARCH=$ARCH is neither amd64 nor arm64"
+	[[ -z $cross || $own_arch == amd64 ]] ||
+		die "only an amd64 machine builds for another architecture," \
+			"and this one is $own_arch: run this without ARCH=$ARCH"
+	[[ $FLAVOUR == *$ARCH* ]] ||
+		die "FLAVOUR=$FLAVOUR is not a kernel for $ARCH: run this without one of the two"
 	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] ||
 		die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
+	[[ $KERNEL == stock || $ARCH == amd64 ]] ||
+		die "KERNEL=$KERNEL exists for amd64 only: run this without KERNEL"
 	mkdir -p "$cache" 2>/dev/null ||
 		die "cannot write to $cache: set XDG_CACHE_HOME to a writable directory"
 }
@@ -414,6 +437,8 @@ work_begin() {
 host_begin() {
 	local file fd certificates=${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}
 	local config=${CARGO_HOME:-${HOME:-/root}/.cargo}
+	[[ -z $cross ]] ||
+		die "this tests on the machine itself, which is $own_arch: run it without ARCH=$ARCH"
 	call env buildenv.sh
 	use_part "$env"
 	work_begin host "$env"

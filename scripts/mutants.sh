@@ -27,6 +27,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
+amd64_only
 
 [[ $KERNEL == stock ]] || die "mutants are tried on the stock kernel: leave KERNEL out"
 command -v patch >/dev/null ||
@@ -105,7 +106,7 @@ boot() {
 		kind+=" $(declared "$path" processors 2)"
 		kind+=" $(declared "$path" append)"
 		[[ -n ${commands[$kind]:-} ]] || kinds+=("$kind")
-		commands[$kind]+="echo '# file $file'; $(in_guest "$path")${tests[$file]}; "
+		commands[$kind]+="echo '# tests of $file'; $(in_guest "$path")${tests[$file]}; "
 		[[ $(declared "$path" memory 1024) -le ${memory[$kind]:-0} ]] ||
 			memory[$kind]=$(declared "$path" memory 1024)
 	done
@@ -124,7 +125,8 @@ boot() {
 	for file in "${!tests[@]}"; do
 		awk -v file="$file" -v names="${tests[$file]}" '
 		{ sub(/\r$/, "") }
-		/^# file / { here = $3 == file }
+		/^# tests of / { here = $4 == file }
+		here && /^# Totals: / { ended = 1 }
 		here && /^(not )?ok [0-9]+/ { result[/^not/ ? $3 : $2] = /^not/ ? "failed" : "ok" }
 		END {
 			if (result[1] != "ok") {
@@ -133,7 +135,8 @@ boot() {
 			}
 			count = split(names, name, " ")
 			for (i = 1; i <= count; i++)
-				print file, name[i], (i + 1 in result) ? result[i + 1] : "missing"
+				print file, name[i], (i + 1 in result) ? result[i + 1] :
+					ended ? "unread" : "missing"
 		}' "$output"
 	done >"$run/$name.results"
 }
@@ -145,6 +148,7 @@ verdict() {
 	while read -r file test result; do
 		case $result in
 		unloaded) die "$name: the guest did not load it: see $cache/log/mutant-$name.log" ;;
+		unread) die "$name: no result of $file: $test in $cache/log/mutant-$name.log" ;;
 		ok) passed+=("$file: $test") ;;
 		missing) missing+=("$file: $test") ;;
 		esac

@@ -57,11 +57,18 @@ def of_code():
 
 def main():
     spec, code = of_spec(), of_code()
-    # The counters have the names and numbers of the events.
-    code["counts"] = code["event"]
+    # The counters have the names and numbers of the events that are counted.
+    code["counts"] = {name: number for name, number in code["event"].items() if number < 64}
     code["operations"] = code.pop("cmd")
     code["mcast-groups"] = {name: number + 1 for name, number in code.pop("group").items()}
     bad = 0
+    # Tracers see these names.
+    text = (TREE / "src/events.rs").read_text()
+    names = dict(re.findall(r'^ +Self::(\w+) => c"([\w-]+)",', text, re.M))
+    for name in sorted(code["event"].keys() | names.values() | {camel(key) for key in names}):
+        if names.get(next((key for key in names if camel(key) == name), None)) != name:
+            bad += 1
+            print(f"event {name}: Event::name() of src/events.rs has another name for it")
     for name in sorted(code.keys() | spec.keys() - {"key-len"}):
         for key in sorted(code.get(name, {}).keys() | spec.get(name, {}).keys()):
             here, there = code.get(name, {}).get(key), spec.get(name, {}).get(key)

@@ -25,6 +25,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
+amd64_only
 
 names=(again install boot remove skip dkms prepare)
 for name; do

@@ -6,8 +6,8 @@
 # 0 if some passed and none failed. Without a NAME, runs all there are:
 #
 #     build       makes the module, and everything that the other tests need
-#     lint        scripts/lint.sh
-#     test-host   scripts/test-host.sh
+#     lint        scripts/lint.sh, for amd64
+#     test-host   scripts/test-host.sh, for amd64
 #     demo        selftests/demo.sh, which passes or fails as a whole
 #     and every program in selftests/ and its folders that has a line `# guests: …`, by its name
 #     without its folder and without .sh
@@ -18,6 +18,7 @@
 #     # guests: 1|2         with 2, it runs with the argument `a` in a guest with our module, and
 #                           with `b` in one with the kernel's own; a network card joins the two
 #     # module: rust|c      the module that a single guest is to load (default: rust)
+#     # architectures: NAME…  amd64 (the default), arm64
 #     # kernels: NAME…      the kernels that it is of use on (default: stock), see KERNEL below
 #     # kasan|kcsan: TEST…  its tests that are run on that kernel, which takes several times as long
 #                           (default: all)
@@ -35,10 +36,11 @@
 #
 # Two tests run concurrently, the longest first; each is shown when it has ended.
 #
-# Environment: JOBS, the number of tests that run concurrently. SERIES and FLAVOUR, the kernel
-# (default: 7.3 and cloud-amd64). KERNEL is stock (the default), kasan or kcsan: the tests for that
-# kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single guests load the kernel's own
-# module instead: the selftests then ask of that module what they ask of ours.
+# Environment: JOBS, the number of tests that run concurrently. SERIES, ARCH and FLAVOUR, the kernel
+# (default: 7.3, the machine's architecture and cloud-$ARCH). KERNEL is stock (the default), kasan
+# or kcsan: the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single
+# guests load the kernel's own module instead: the selftests then ask of that module what they ask
+# of ours.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -46,16 +48,18 @@ begin "$@"
 
 declare -A files=()
 names=(build)
-[[ $KERNEL != stock ]] || names+=(lint test-host)
+[[ $KERNEL != stock || $ARCH != amd64 ]] || names+=(lint test-host)
 for file in "$tree"/selftests/{,*/}*.sh; do
 	name=$(basename "$file" .sh)
 	[[ $name == demo || (-x $file && -n $(declared "$file" guests)) ]] || continue
+	[[ " $(declared "$file" architectures amd64) " == *" $ARCH "* ]] || continue
 	[[ " $(declared "$file" kernels stock) " == *" $KERNEL "* ]] || continue
 	names+=("$name")
 	files[$name]=$file
 done
 for name; do
-	[[ " ${names[*]} " == *" $name "* ]] || die "there is no test $name; there are: ${names[*]}"
+	[[ " ${names[*]} " == *" $name "* ]] ||
+		die "there is no test $name for $ARCH; there are: ${names[*]}"
 done
 [[ $# -eq 0 ]] || names=("$@")
 [[ ${names[0]} == build ]] || names=(build "${names[@]}")
@@ -67,6 +71,9 @@ export SAY='# '
 . "$tree/selftests/lib/slow.sh"
 patience=3
 [[ $KERNEL == stock ]] || patience=$((patience * DEBUG_SLOW))
+# Part of the names of consoles.
+kind=$KERNEL
+[[ $ARCH == amd64 ]] || kind+=-$ARCH
 scratch run
 passed=0 failed=0 number=0
 
@@ -191,7 +198,7 @@ guest() {
 	# The demonstration prints text for people: wrap it in KTAP.
 	[[ $name != demo ]] || command=(bash -o pipefail -c "echo 1..1
 		if ${command[*]} | sed 's/^/# /'; then echo 'ok 1 the demonstration'; else echo 'not ok 1 the demonstration'; fi")
-	local console=$cache/log/$id-$KERNEL-console.log again
+	local console=$cache/log/$id-$kind-console.log again
 	for again in yes no; do
 		status=0
 		report "$run/$id" "$scripts/boot.sh" --module "$module" --ko "$run/wireguard.ko" --console "$console" "${link[@]}" \
@@ -248,7 +255,7 @@ shown() {
 	for file in "$run/$1.status" "$run/$1"-[ab].status; do
 		[[ -e $file ]] || continue
 		id=$(basename "$file" .status)
-		console=("$cache/log/$id-$KERNEL-console.log")
+		console=("$cache/log/$id-$kind-console.log")
 		[[ ${console[0]} -nt $run/made ]] || console=()
 		verdict "$id" "$run/$id" "$(<"$file")" "${console[@]}"
 	done

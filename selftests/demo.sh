@@ -4,6 +4,8 @@
 # A demonstration for people: loads the module, builds a tunnel between two network namespaces and
 # shows that it carries traffic. Exits non-zero if a check fails. (`make demo` boots a guest and
 # runs it there.)
+#
+# architectures: amd64 arm64
 
 . "$(dirname "$0")/lib/lib.sh"
 NS=demo-

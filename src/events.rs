@@ -13,14 +13,18 @@
 
 use kernel::{
     prelude::*,
+    str::CStr,
     sync::atomic::{
         ordering::Relaxed,
         Atomic, //
     }, //
 };
 
+use crate::linux::skbuff::DropReason;
+
 /// What can happen. The numbers are part of the netlink interface. Those below
-/// [`DEVICE_EVENTS_BEGIN`] are counted for a peer, the others for a device.
+/// [`DEVICE_EVENTS_BEGIN`] are counted for a peer, those from [`TOLD_EVENTS_BEGIN`] on are only
+/// told, and the others are counted for a device.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Event {
@@ -122,6 +126,10 @@ pub(crate) enum Event {
     /// A message was dropped: it could not leave by the device or from the address that the
     /// interface is bound to.
     NotAsBound = 44,
+    /// The peer has shown that it receives at an address that it was not sent everything at before.
+    EndpointProven = 64,
+    /// Probes of the address that the newest message came from were not answered.
+    EndpointRefused = 65,
 }
 
 /// The number of the first event that is counted for a peer.
@@ -138,7 +146,35 @@ const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 /// Number of the events that are counted for a device.
 const DEVICE_EVENTS: usize = (Event::NotAsBound as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
 
+/// The number of the first event that is told and not counted.
+const TOLD_EVENTS_BEGIN: u8 = Event::EndpointProven as u8;
+
 impl Event {
+    /// The reason in the core's list for packets that are dropped when this happens.
+    pub(crate) const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::NoEndpoint | Self::TxNoPeer | Self::PeerDisabled | Self::NoPresharedKey => {
+                DropReason::NoTarget
+            }
+            Self::NoRoute | Self::NotAsBound => DropReason::NoRoute,
+            Self::SendFailed => DropReason::NoSocket,
+            Self::RxWrongSource => DropReason::Source,
+            Self::RxMalformed => DropReason::IpHeader,
+            Self::TxNotIp | Self::DatagramMalformed => DropReason::Protocol,
+            Self::NoMemory => DropReason::NoMemory,
+            Self::TxNoKey => DropReason::Purged,
+            // Under load, a message that a cookie answers finds the queue too long.
+            Self::RxQueueFull
+            | Self::TxQueueFull
+            | Self::HandshakeQueueFull
+            | Self::ArrivalQueueFull
+            | Self::CookieSent
+            | Self::RateLimited => DropReason::QueueFull,
+            // A counter, an index, a tag: what is around the packet, not the packet.
+            _ => DropReason::DriverHeader,
+        }
+    }
+
     /// The event of a failure with this error: [`Event::NoMemory`] or `other`.
     pub(crate) fn no_room(error: &Error, other: Self) -> Self {
         if *error == ENOMEM {
@@ -153,9 +189,109 @@ impl Event {
         self as u8 >= SETTINGS_EVENTS_BEGIN && (self as u8) < DEVICE_EVENTS_BEGIN
     }
 
+    /// The name of the event, as in the specification.
+    pub(crate) const fn name(self) -> &'static CStr {
+        match self {
+            Self::HandshakeBegun => c"handshake-begun",
+            Self::HandshakeAnswered => c"handshake-answered",
+            Self::HandshakeCompleted => c"handshake-completed",
+            Self::HandshakeGivenUp => c"handshake-given-up",
+            Self::KeepaliveSent => c"keepalive-sent",
+            Self::KeepaliveReceived => c"keepalive-received",
+            Self::EndpointMoved => c"endpoint-moved",
+            Self::CookieReceived => c"cookie-received",
+            Self::SessionExpired => c"session-expired",
+            Self::InitiationNotAuthentic => c"initiation-not-authentic",
+            Self::InitiationOldTimestamp => c"initiation-old-timestamp",
+            Self::InitiationTooSoon => c"initiation-too-soon",
+            Self::ResponseNotAuthentic => c"response-not-authentic",
+            Self::ResponseNotAwaited => c"response-not-awaited",
+            Self::NoIdentity => c"no-identity",
+            Self::NoEndpoint => c"no-endpoint",
+            Self::NoRoute => c"no-route",
+            Self::SendFailed => c"send-failed",
+            Self::RxExpired => c"rx-expired",
+            Self::RxReplayed => c"rx-replayed",
+            Self::RxNotAuthentic => c"rx-not-authentic",
+            Self::RxWrongSource => c"rx-wrong-source",
+            Self::RxMalformed => c"rx-malformed",
+            Self::RxQueueFull => c"rx-queue-full",
+            Self::TxNoKey => c"tx-no-key",
+            Self::TxQueueFull => c"tx-queue-full",
+            Self::NoMemory => c"no-memory",
+            Self::PeerDisabled => c"peer-disabled",
+            Self::NoPresharedKey => c"no-preshared-key",
+            Self::EndpointUnanswered => c"endpoint-unanswered",
+            Self::DatagramMalformed => c"datagram-malformed",
+            Self::WrongMac1 => c"wrong-mac1",
+            Self::UnknownKey => c"unknown-key",
+            Self::InitiationUnreadable => c"initiation-unreadable",
+            Self::ResponseUnknown => c"response-unknown",
+            Self::CookieSent => c"cookie-sent",
+            Self::RateLimited => c"rate-limited",
+            Self::HandshakeQueueFull => c"handshake-queue-full",
+            Self::UnknownIndex => c"unknown-index",
+            Self::ArrivalQueueFull => c"arrival-queue-full",
+            Self::TxNoPeer => c"tx-no-peer",
+            Self::TxNotIp => c"tx-not-ip",
+            Self::NotAsBound => c"not-as-bound",
+            Self::EndpointProven => c"endpoint-proven",
+            Self::EndpointRefused => c"endpoint-refused",
+        }
+    }
+
+    /// Whether handshake messages were not taken.
+    pub(crate) const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::InitiationNotAuthentic
+                | Self::InitiationOldTimestamp
+                | Self::InitiationTooSoon
+                | Self::ResponseNotAuthentic
+                | Self::ResponseNotAwaited
+                | Self::WrongMac1
+                | Self::UnknownKey
+                | Self::InitiationUnreadable
+                | Self::ResponseUnknown
+                | Self::CookieSent
+                | Self::RateLimited
+                | Self::HandshakeQueueFull
+        )
+    }
+
+    /// Whether packets from inside the tunnel, or messages, were dropped. Handshake messages that
+    /// have arrived are [refused](Event::is_refusal) instead.
+    pub(crate) const fn is_drop(self) -> bool {
+        matches!(
+            self,
+            Self::NoEndpoint
+                | Self::NoRoute
+                | Self::SendFailed
+                | Self::RxExpired
+                | Self::RxReplayed
+                | Self::RxNotAuthentic
+                | Self::RxWrongSource
+                | Self::RxMalformed
+                | Self::RxQueueFull
+                | Self::TxNoKey
+                | Self::TxQueueFull
+                | Self::NoMemory
+                | Self::PeerDisabled
+                | Self::NoPresharedKey
+                | Self::DatagramMalformed
+                | Self::UnknownIndex
+                | Self::ArrivalQueueFull
+                | Self::TxNoPeer
+                | Self::TxNotIp
+                | Self::NotAsBound
+        )
+    }
+
     /// Whether something has failed, as opposed to the events of a tunnel that works.
     pub(crate) const fn is_failure(self) -> bool {
-        matches!(self, Self::HandshakeGivenUp) || self as u8 >= Self::InitiationNotAuthentic as u8
+        let number = self as u8;
+        matches!(self, Self::HandshakeGivenUp)
+            || number >= Self::InitiationNotAuthentic as u8 && number < TOLD_EVENTS_BEGIN
     }
 }
 

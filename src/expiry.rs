@@ -49,6 +49,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
 
     fn expired(this: Arc<Self>) {
         let timers = &this.timers;
+        this.refuse_candidate();
         if !timers.state.handshake_wanted() {
             // Only a probe was not answered.
             this.send_queued_probe();
@@ -133,7 +134,8 @@ impl TimerCallback<ZERO_KEY_MATERIAL> for Peer {
             // By a work item, as the handshake's lock sleeps. One that is queued already will do.
             let device = this.device.clone();
             let _ = device
-                .handshake_send_wq
+                .work_queues
+                .handshake_send
                 .enqueue::<_, { Peer::CLEAR_WORK }>(this);
         }
     }

@@ -32,6 +32,7 @@ pub(crate) mod ext {
     pub(crate) const ALLOWED_IP: u16 = 12;
     pub(crate) const FROM_PUBLIC_KEY: u16 = 13;
     pub(crate) const SOURCE: u16 = 14;
+    pub(crate) const REKEY_IN: u16 = 15;
     pub(crate) const SEALED: u16 = 32;
     pub(crate) const VALIDATION: u16 = 33;
     pub(crate) const LOCAL_IPV4: u16 = 34;
@@ -56,6 +57,7 @@ pub(crate) mod peer {
     pub(crate) const PERSISTENT_KEEPALIVE: u16 = 13;
     pub(crate) const WAITING: u16 = 14;
     pub(crate) const HANDSHAKE_PENDING: u16 = 15;
+    pub(crate) const ENDPOINT_STATE: u16 = 16;
     pub(crate) const LABEL: u16 = 32;
     pub(crate) const DISABLED: u16 = 33;
     pub(crate) const REQUIRE_PRESHARED_KEY: u16 = 34;
@@ -92,6 +94,16 @@ pub(crate) enum Validation {
     Strict = 2,
     /// As the parameter `roaming` of the module says.
     Parameter = 3,
+}
+
+/// What is known of the endpoint of a peer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum EndpointState {
+    /// It was configured, or the peer has shown that it receives there.
+    Proven = 1,
+    /// The newest message came from there, and there is no proof yet.
+    Candidate = 2,
 }
 
 /// A change of the configuration.

@@ -46,6 +46,7 @@ use crate::{
             nonces_may_be_used, //
         },
     },
+    trace, //
 };
 
 /// The number of the keypair that was made last.
@@ -74,8 +75,6 @@ impl<P: Owner> AtomicDrop for IndexEntry<P> {}
 /// The keys of one session of a peer.
 #[pin_data]
 pub(crate) struct Keypair<P: Owner> {
-    /// The number of the keypair in the log.
-    pub(crate) id: u64,
     /// The index that the peer sends to.
     pub(crate) index: u32,
     /// The keys themselves.
@@ -91,9 +90,9 @@ pub(crate) struct Keypair<P: Owner> {
     /// Covers the counters of authentic messages.
     #[pin]
     replay: SpinLockBh<ReplayWindow>,
-    _obituary: Obituary,
-    /// The peer that shares the keys. Dropped after the obituary: a peer outlives its keypairs in
-    /// the log, too.
+    _life: Life,
+    /// The peer that shares the keys. Dropped after the life: a peer outlives its keypairs in the
+    /// log, too.
     pub(crate) peer: Arc<P>,
 }
 
@@ -105,14 +104,33 @@ impl<P: Owner> Ordered for RcuArc<Keypair<P>> {
     }
 }
 
-/// Logs the end of a keypair.
-struct Obituary {
+/// Logs the beginning and the end of a keypair. A keypair that turns out to be of no use has both
+/// lines, too: without the first one, the second would name something unknown.
+struct Life {
     id: u64,
     peer_id: u64,
     device: Handle,
 }
 
-impl Drop for Obituary {
+impl Life {
+    /// The life of the keypair `id` of a peer, from now on. Any context.
+    fn begin<P: Owner>(id: u64, peer: &P) -> Self {
+        let life = Self {
+            id,
+            peer_id: peer.id(),
+            device: peer.device_handle().clone(),
+        };
+        dev_dbg_ratelimited!(
+            life.device,
+            "Keypair {} created for peer {}\n",
+            life.id,
+            life.peer_id
+        );
+        life
+    }
+}
+
+impl Drop for Life {
     fn drop(&mut self) {
         dev_dbg_ratelimited!(
             self.device,
@@ -135,7 +153,6 @@ impl<P: Owner> Keypair<P> {
     ) -> Result<RcuArc<Self>> {
         let id = KEYPAIR_COUNTER.fetch_add(1, Relaxed).wrapping_add(1) as u64;
         let init = try_pin_init!(Self {
-            id,
             index,
             session: noise::Session::zeroed(),
             era,
@@ -144,11 +161,7 @@ impl<P: Owner> Keypair<P> {
             is_heard: Atomic::new(false),
             sending_counter: Atomic::new(0),
             replay <- new_spinlock_bh!(ReplayWindow::new(), "wireguard::Keypair::replay"),
-            _obituary: Obituary {
-                id: *id,
-                peer_id: peer.id(),
-                device: peer.device_handle().clone(),
-            },
+            _life: Life::begin(id, &**peer),
             peer: peer.clone(),
         });
         // The keys are derived where they are to stay, so that no copy of them is left behind.
@@ -341,6 +354,12 @@ impl<P: Owner> Keypairs<P> {
         keypair: RcuArc<Keypair<P>>,
         wins: bool,
     ) {
+        trace::begun(
+            keypair.peer.device_handle(),
+            keypair.peer.id(),
+            keypair.i_am_the_initiator(),
+            keypair.index,
+        );
         let displaced = {
             let mut slots = self.slots.lock();
             let displaced = if keypair.i_am_the_initiator() {
@@ -404,6 +423,12 @@ fn retire<P: Owner, const N: usize>(
     displaced: [Option<RcuArc<Keypair<P>>>; N],
 ) {
     for keypair in displaced.into_iter().flatten() {
+        trace::ended(
+            keypair.peer.device_handle(),
+            keypair.peer.id(),
+            keypair.i_am_the_initiator(),
+            keypair.index,
+        );
         table.remove_if(keypair.index, |entry| {
             let found = entry.keypair.holds(&keypair);
             if found {

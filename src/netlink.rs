@@ -22,13 +22,16 @@ use crate::{
 };
 
 mod attributes;
+mod dump;
 mod get;
 mod get_extension;
 mod set;
 mod set_extension;
 
+use dump::DeviceDump;
+
 static OPS: [Op; 2] = [
-    Op::dumping::<get::GetDevice>(),
+    Op::dumping::<DeviceDump<get::Configuration>>(),
     Op::doing::<set::SetDevice>(),
 ];
 
@@ -36,7 +39,7 @@ static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERS
 
 /// The operations of the family `wireguard_ext`.
 static EXTENSION_OPS: [Op; 3] = [
-    Op::dumping::<get_extension::GetExtension>(),
+    Op::dumping::<DeviceDump<get_extension::Happenings>>(),
     Op::doing::<set_extension::SetDevice>(),
     Op::doing::<set_extension::SetPeer>(),
 ];

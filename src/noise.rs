@@ -9,9 +9,6 @@ use kernel::{
 };
 
 use crate::{
-    debug::{
-        dev_dbg_ratelimited, //
-    },
     events::Event,
     linux::{
         ktime, random,
@@ -36,7 +33,10 @@ use crate::{
         noise,
         tai64n::Tai64n, //
     },
-    socket::Endpoint,
+    socket::{
+        Endpoint,
+        Proof, //
+    },
     state::{
         device::Device,
         handshake::HandshakeState,
@@ -281,7 +281,7 @@ impl Peer {
             return None;
         };
         let installed = peer.install(keypair, |keypair| {
-            peer.tell_move(peer.heard(endpoint, true, size_of_val(message)));
+            peer.heard(endpoint, None, true, size_of_val(message));
             // Before the session can begin: its first message shows that the peer receives there.
             peer.endpoint
                 .answers(endpoint, keypair.order(), size_of_val(&response));
@@ -347,11 +347,8 @@ impl Peer {
         let wins = handshake.noise.wins_crossing(&identity);
         let installed = peer.install(keypair, |keypair| {
             // Before the session is used: its first message goes there.
-            let proven = sent_to
-                .as_ref()
-                .is_some_and(|sent_to| peer.endpoint.proven(sent_to, endpoint));
-            let heard = peer.heard(endpoint, true, size_of_val(message));
-            peer.tell_move(proven || heard);
+            let proof = sent_to.as_ref().map(Proof::Response);
+            peer.heard(endpoint, proof, true, size_of_val(message));
             peer.keypairs.insert(&device.index_table, keypair, wins);
         });
         drop(handshake);
@@ -384,12 +381,6 @@ impl Peer {
             return false;
         };
         entry.keypair.replace(Some(keypair.clone()));
-        dev_dbg_ratelimited!(
-            self.device,
-            "Keypair {} created for peer {}\n",
-            keypair.id,
-            self.id
-        );
         insert(keypair);
         true
     }

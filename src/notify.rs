@@ -38,11 +38,16 @@ use crate::{
         netlink::Put,
         rcu,
     },
-    socket::Endpoint,
+    protocol::limits::REKEY_AFTER_TIME,
+    socket::{
+        Endpoint,
+        Proof, //
+    },
     state::{
         device::Device,
         peer::Peer, //
     },
+    trace, //
 };
 
 /// The groups, in the order of [`extension::Group`].
@@ -55,20 +60,50 @@ static GROUPS: [Group; 3] = [
 /// The family. [`netlink`](crate::netlink) registers it, with its operations.
 pub(crate) static FAMILY: Family = Family::new(c"wireguard_ext", extension::VERSION, &GROUPS);
 
-/// Sends a message about a device to the listeners of a group. Any context but hard interrupts.
+/// What a message tells.
+#[derive(Clone, Copy)]
+enum News {
+    /// The configuration was changed.
+    Changed(Change),
+    /// Something has happened with a peer that has authenticated itself.
+    Happened(Event),
+    /// A message was refused, whose sender may be anybody.
+    Refused(Event),
+}
+
+impl News {
+    /// The group of listeners, the command, and the attribute that has the value.
+    const fn message(self) -> (extension::Group, u8, u16, u8) {
+        use extension::Group;
+
+        match self {
+            Self::Changed(change) => (Group::Config, cmd::CONFIG_NTF, ext::CHANGE, change as u8),
+            Self::Happened(event) => (Group::Session, cmd::SESSION_NTF, ext::EVENT, event as u8),
+            Self::Refused(event) => (Group::Unauth, cmd::UNAUTH_NTF, ext::EVENT, event as u8),
+        }
+    }
+}
+
+/// Tells those who listen, about a device and perhaps a peer of it. `rest` puts further attributes.
+/// Any context but hard interrupts.
 fn tell(
     device: &Device,
-    group: extension::Group,
-    cmd: u8,
-    fill: impl FnOnce(&mut Message<'_>) -> Result,
+    news: News,
+    peer: Option<&Peer>,
+    rest: impl FnOnce(&mut Message<'_>) -> Result,
 ) {
     let guard = rcu::Guard::new();
     let Some(dev) = device.netdev.get(&guard) else {
         return;
     };
+    let (group, cmd, attribute, value) = news.message();
     FAMILY.multicast(dev, group as u8, cmd, |message| {
         put_interface(dev, message)?;
-        fill(message)
+        message.put_u8(attribute, value)?;
+        if let Some(peer) = peer {
+            put_peer(peer, message)?;
+        }
+        rest(message)
     });
 }
 
@@ -106,9 +141,7 @@ fn put_allowed_ip(prefix: &AllowedIp, message: &mut Message<'_>) -> Result {
 impl Device {
     /// Tells that the device's own configuration was changed. Process context.
     pub(crate) fn tell_changed(&self) {
-        tell(self, extension::Group::Config, cmd::CONFIG_NTF, |message| {
-            message.put_u8(ext::CHANGE, Change::DeviceChanged as u8)
-        });
+        tell(self, News::Changed(Change::DeviceChanged), None, |_| Ok(()));
     }
 
     /// Counts that `n` messages were refused that cannot be ascribed to a peer, and tells it.
@@ -120,59 +153,70 @@ impl Device {
 }
 
 impl Peer {
+    fn tell(&self, news: News, rest: impl FnOnce(&mut Message<'_>) -> Result) {
+        tell(&self.device, news, Some(self), rest);
+    }
+
     /// Tells of a change to the peer. Process context.
     pub(crate) fn tell_config(&self, change: Change) {
-        tell(
-            &self.device,
-            extension::Group::Config,
-            cmd::CONFIG_NTF,
-            |message| {
-                message.put_u8(ext::CHANGE, change as u8)?;
-                put_peer(self, message)
-            },
-        );
+        self.tell(News::Changed(change), |_| Ok(()));
     }
 
     /// Tells of a change to the peer's allowed IPs; `from` is the peer that had this one before.
     /// Process context.
     pub(crate) fn tell_allowed_ip(&self, change: Change, prefix: &AllowedIp, from: Option<&Peer>) {
-        tell(
-            &self.device,
-            extension::Group::Config,
-            cmd::CONFIG_NTF,
-            |message| {
-                message.put_u8(ext::CHANGE, change as u8)?;
-                put_peer(self, message)?;
-                put_allowed_ip(prefix, message)?;
-                match from {
-                    Some(from) => message.put(ext::FROM_PUBLIC_KEY, from.public_key.as_bytes()),
-                    None => Ok(()),
-                }
-            },
-        );
+        self.tell(News::Changed(change), |message| {
+            put_allowed_ip(prefix, message)?;
+            match from {
+                Some(from) => message.put(ext::FROM_PUBLIC_KEY, from.public_key.as_bytes()),
+                None => Ok(()),
+            }
+        });
     }
 
     /// Counts an event of the peer, which has authenticated itself, and tells it. Any context but
     /// hard interrupts.
     pub(crate) fn happened(&self, event: Event) {
         self.count(event, 1);
-        tell(
-            &self.device,
-            extension::Group::Session,
-            cmd::SESSION_NTF,
-            |message| {
-                message.put_u8(ext::EVENT, event as u8)?;
-                put_peer(self, message)
-            },
-        );
+        self.tell(News::Happened(event), |message| match event {
+            Event::HandshakeCompleted => message.put_u32(ext::REKEY_IN, REKEY_AFTER_TIME as u32),
+            _ => Ok(()),
+        });
     }
 
-    /// Tells that the peer has moved, if it has. Any context but hard interrupts.
+    /// As [`PeerEndpoint::heard`](crate::socket::PeerEndpoint::heard), and tells what has happened
+    /// to the endpoint. Any context but hard interrupts.
     #[inline]
-    pub(crate) fn tell_move(&self, has_moved: bool) {
-        if has_moved {
-            self.happened(Event::EndpointMoved);
+    pub(crate) fn heard(
+        &self,
+        from: &Endpoint,
+        proof: Option<Proof<'_>>,
+        is_newest: bool,
+        len: usize,
+    ) {
+        let policy = || self.device.roaming_policy();
+        let found = self.endpoint.heard(from, proof, is_newest, len, policy);
+        if found.has_moved {
+            self.endpoint_changed(Event::EndpointMoved);
         }
+        if found.is_proven {
+            self.endpoint_changed(Event::EndpointProven);
+        }
+    }
+
+    /// Tells if the address that the newest message came from is refused from now on. To be called
+    /// when a handshake message was not answered. Any context but hard interrupts.
+    pub(crate) fn refuse_candidate(&self) {
+        if self.endpoint.refuses() {
+            self.endpoint_changed(Event::EndpointRefused);
+        }
+    }
+
+    #[cold]
+    fn endpoint_changed(&self, event: Event) {
+        let handle = &self.device.netdev;
+        trace::endpoint_changed(handle, self.id, event, || self.endpoint.get());
+        self.happened(event);
     }
 
     /// As [`Device::refused`], for messages that name the peer. It need not have sent them.
@@ -190,19 +234,10 @@ fn tell_refused(device: &Device, event: Event, peer: Option<&Peer>, from: Option
     let Some(left_out) = device.telling.allow(ktime::coarse_boottime_ns()) else {
         return;
     };
-    tell(
-        device,
-        extension::Group::Unauth,
-        cmd::UNAUTH_NTF,
-        |message| {
-            message.put_u8(ext::EVENT, event as u8)?;
-            if let Some(peer) = peer {
-                put_peer(peer, message)?;
-            }
-            if let Some(from) = from {
-                message.put(ext::SOURCE, from.to_sockaddr().as_bytes())?;
-            }
-            message.put_u32(ext::LEFT_OUT, left_out)
-        },
-    );
+    tell(device, News::Refused(event), peer, |message| {
+        if let Some(from) = from {
+            message.put(ext::SOURCE, from.to_sockaddr().as_bytes())?;
+        }
+        message.put_u32(ext::LEFT_OUT, left_out)
+    });
 }

@@ -62,6 +62,8 @@ mod steer;
 #[forbid(unsafe_code)]
 mod testing;
 #[forbid(unsafe_code)]
+mod trace;
+#[forbid(unsafe_code)]
 mod tuning;
 
 module! {

@@ -15,67 +15,57 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 
-# drops NAME: makes a namespace with a wg0, and runs that part of drops.py in it.
-drops() {
-	module_debug
-	sysctl -q net.core.message_cost=0	# the log limits no message
-	ns_add a
-	keys a
-	wg_new a
-	ns a timeout 300 python3 "$HERE/drops.py" "$1" "${KEY[a]}"
-}
-
 t xmit 'packets that cannot be sent are counted, their sender gets an error, and the log says why'
-xmit() { drops xmit; }
+xmit() { scripted xmit; }
 
 t staged \
 	'the oldest packets that wait for a key make room for new ones, and are counted as dropped'
-staged() { drops staged; }
+staged() { scripted staged; }
 
 t small_buffer 'packets that wait for a key do not count against the small buffer of their socket'
-small_buffer() { drops small_buffer; }
+small_buffer() { scripted small_buffer; }
 
 t outside \
 	'datagrams lost outside are counted as the stack reports; a missing route is not counted'
-outside() { drops outside; }
+outside() { scripted outside; }
 
 t datagrams 'datagrams that are not messages are dropped, and neither counted nor answered'
-datagrams() { drops datagrams; }
+datagrams() { scripted datagrams; }
 
 t handshakes 'invalid handshake messages are dropped and not answered'
-handshakes() { drops handshakes; }
+handshakes() { scripted handshakes; }
 
 t response 'a response moves the endpoint, before any data'
-response() { drops response; }
+response() { scripted response; }
 
 t private_key 'after a new private key nothing is sent under the sessions of the old one'
-private_key() { drops private_key; }
+private_key() { scripted private_key; }
 
 t sessions 'a new session is used from its first message on, and only one older session is kept'
-sessions() { drops sessions; }
+sessions() { scripted sessions; }
 
 t cookies 'one cookie reply to each initiation is taken, if it can be decrypted'
-cookies() { drops cookies; }
+cookies() { scripted cookies; }
 
 t data 'data messages that are not authentic, or not new, are dropped and move no endpoint'
-data() { drops data; }
+data() { scripted data; }
 
 t window 'old counters are taken inside the window only, and none from REJECT_AFTER_MESSAGES on'
-window() { drops window; }
+window() { scripted window; }
 
 t inner 'authentic messages with a wrong packet inside are counted by the kind of mistake'
-inner() { drops inner; }
+inner() { scripted inner; }
 
 t overflow 'handshake messages that find no room are dropped'
-overflow() { drops overflow; }
+overflow() { scripted overflow; }
 
 t strangers 'messages of senders without the public key bring no load: a peer needs no cookie'
 strangers() {
 	[[ $WG_MODULE == rust ]] || skip 'with the C module they fill its queue'
-	drops strangers
+	scripted strangers
 }
 
 t removed 'a removed peer is sent nothing more, and its messages are ignored'
-removed() { drops removed; }
+removed() { scripted removed; }
 
 run "$@"

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """Peers that move, and attackers who make it look as if a peer had moved.
 
-moving.py NAME MODULE KEY [WORD]
+moving.py NAME KEY MODULE [WORD]
     runs the function NAME below; KEY is the private key of wg0, which is in this namespace. So is
     the other end of its tunnel, which is this program: its addresses are 127.0.0.1 and above
 
-moving.py roam MODULE DELAY
+moving.py roam MODULE DELAY [DEVICE]
     lets the end b of a tunnel move under a flow. The ends are in the namespaces a and b, DELAY ms
-    apart
+    apart. DEVICE is that of b
+
+moving.py roam_tcp MODULE DELAY [DEVICE]
+    does so under a TCP connection
+
+moving.py clock_back MODULE SECONDS
+    sets the clock of a back, and lets b move
 
 moving.py copied MODULE SECONDS
     measures where the packets for b go if somebody on the path changes the source of all that b
@@ -24,6 +30,7 @@ What MODULE has no rules for is shown, and not checked. For guests whose clock c
 """
 
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -45,6 +52,9 @@ HEADERS = 28
 FACTOR, BUCKET, BYTES_PER_SECOND = 3, 16384, 4096
 # What timers and the machine may add to the round trips of a stall, in seconds.
 SLACK = 0.2
+# The longest time without an arrival that is no stall: what passes through a link of 50 ms is not
+# as regular as what was sent, but nothing has been lost or waited for.
+NO_STALL = 0.05
 
 
 def new_socket(host):
@@ -117,7 +127,7 @@ def send(inside, count=1, length=1372):
         inside.sendto(bytes(length), ("10.8.0.2", 9))
 
 
-def old_counter(module, key):
+def old_counter(key, module):
     far, session, _ = connected(key)
     there = at_address(9)
     before = endpoint_of(far)
@@ -129,7 +139,7 @@ def old_counter(module, key):
     assert endpoint_of(far) == name_of(there)
 
 
-def old_keys(module, key):
+def old_keys(key, module):
     far, old, _ = connected(key)
     there = at_address(9)
     # The peer may go on with the old session until it knows that wg0 has the new keys.
@@ -144,7 +154,7 @@ def old_keys(module, key):
     assert endpoint_of(far) == name_of(there)
 
 
-def port(module, key):
+def port(key, module):
     far, session, inside = connected(key)
     other = at_address(1)
     keepalive(far, session, other)
@@ -161,7 +171,7 @@ def port(module, key):
     assert not of_kind(messages, INITIATION), "the new port was probed"
 
 
-def elsewhere(module, key):
+def elsewhere(key, module):
     """The peer moves to another address, and answers there."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -186,7 +196,21 @@ def elsewhere(module, key):
     assert not drain(home), "something went to the old address"
 
 
-def strangers(module, key, mode="1"):
+def early(key):
+    """The peer moves right after a handshake, and then nobody sends anything."""
+    far, session, _ = connected(key)
+    there = at_address(9)
+    begun = time.monotonic()
+    keepalive(far, session, there)
+    far.sock = there
+    far.consume_initiation(far.receive(INITIATION, timeout=5))
+    between("the probe", 0.5, time.monotonic() - begun, 1 + LATE)
+    far.send(far.response()[0])
+    until("the proof", lambda: LOG.has("Receiving handshake response"))
+    assert endpoint_of(far) == name_of(there)
+
+
+def strangers(key, module, mode="1"):
     """A peer, or somebody on its path, sends from forged addresses for a minute, at which nobody
     answers."""
     sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)  # or ICMP errors would be sent
@@ -230,7 +254,7 @@ def strangers(module, key, mode="1"):
         wg("set", "wg0", "peer", key_of(far), "remove")
 
 
-def silent(module, key):
+def silent(key, module):
     """The peer has moved, but does not take the initiations of wg0: its clock was set back, say."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -260,7 +284,7 @@ def silent(module, key):
     assert arrived(home) == 10
 
 
-def loaded(module, key):
+def loaded(key, module):
     """The peer has moved, and answers with a cookie: it is under load."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -293,7 +317,7 @@ def loaded(module, key):
     assert not of_kind(drain(home), DATA)
 
 
-def held_back(module, key):
+def held_back(key, module):
     """Somebody holds back the answer to a probe until the peer is back."""
     far, session, inside = connected(key)
     there = at_address(9)
@@ -388,33 +412,184 @@ def stall(rows, begun, end):
     return max(after - before for before, after in zip(times, times[1:]))
 
 
-def roam(module, delay_ms):
-    delay = int(delay_ms) / 1000
-    moves = (
-        ("to another address", "b", ["sh", "-c", "ip addr add 10.9.0.112/24 dev eth0; "
-                                     "ip addr del 10.9.0.2/24 dev eth0; "
-                                     "ip addr replace 10.9.0.112/24 dev eth0"]),
-        ("to another port", "b", ["wg", "set", "wg0", "listen-port", "4444"]),
-        ("to the other family", "b", ["sh", "-c", "ip addr del 10.9.0.112/24 dev eth0; wg set wg0 "
-                                      f"peer {os.environ['PUB_A']} endpoint [fd09::1]:51820"]),
+def moves(device):
+    """How b moves: (title, commands, whether to another port only). An address translator that
+    forgets a mapping makes a new one, under which it takes what comes to the old port as well."""
+    rule = "udp dport 51820 udp sport set 4443"
+    back = "udp dport 4443 udp dport set 51820"
+    return (
+        ("to another port of a translator", f"nft add rule ip o o {rule}; "
+         f"nft 'add table ip p; add chain ip p p {{ type filter hook prerouting priority -400; }}; "
+         f"add rule ip p p {back}'", True),
+        ("to another address", "ip addr add 10.9.0.112/24 dev eth0; "
+         "ip addr del 10.9.0.2/24 dev eth0; ip addr replace 10.9.0.112/24 dev eth0", False),
+        ("to another port", "nft flush table ip o; "
+         f"wg set {device} listen-port 4444", False),
+        ("to the other family", "ip addr del 10.9.0.112/24 dev eth0; "
+         f"wg set {device} peer {os.environ['PUB_A']} endpoint [fd09::1]:51820", False),
     )
-    time_of_all = 4 * len(moves) + 3
+
+
+def roam(module, delay_ms, device="wg0"):
+    delay = int(delay_ms) / 1000
+    all_moves = moves(device)
+    seconds = 4 * len(all_moves) + 3
     # A second to make the session in.
-    down = Flow("a", "b", 1000, 0.004, time_of_all)
-    up = Flow("b", "a", 100, 0.02, time_of_all)
-    begun = time.monotonic()
-    at = []
-    for number, (_, name, words) in enumerate(moves):
+    down = Flow("a", "b", 1000, 0.004, seconds)
+    up = Flow("b", "a", 100, 0.02, seconds)
+    begun, at = time.monotonic(), []
+    for number, (_, commands, _) in enumerate(all_moves):
         time.sleep(max(0, begun + 3 + 4 * number - time.monotonic()))
         at.append(time.monotonic())
-        run(name, *words)
+        run("b", "sh", "-ec", commands)
     sent, rows = down.wait()
     up.wait()
-    for (title, _, _), moved in zip(moves, at):
+    for (title, _, translated), moved in zip(all_moves, at):
         longest = stall(rows, moved - 0.5, moved + 3)
         print(f"NOTE: {title}: nothing arrived for {longest:.3f} s")
-        assert module != "rust" or longest <= 2 * delay + SLACK, "it stalled for too long"
+        limit = NO_STALL if translated else 2 * delay + SLACK
+        assert module != "rust" or longest <= limit, "it stalled for too long"
     print(f"NOTE: {len(rows)} of {sent} packets arrived")
+
+
+class Stream:
+    """A TCP connection from b to a, in which both ends send `length` bytes every `interval`
+    seconds. What each end gets is noted: when segments arrive, and when bytes do in their order."""
+
+    HOSTS = {"a": "10.8.0.1", "b": "10.8.0.2"}
+
+    def __init__(self, devices, lengths, interval, seconds):
+        enter("a")
+        listener = socket.create_server((self.HOSTS["a"], 7))
+        enter("b")
+        ends = {"b": socket.create_connection(listener.getsockname(), timeout=30)}
+        ends["a"] = listener.accept()[0]
+        taps = {}
+        for name, device in devices.items():
+            enter(name)
+            tap = taps[name] = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM,
+                                             socket.htons(0x0800))
+            tap.bind((device, 0x0800))
+            tap.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+            tap.setblocking(False)
+        end = time.monotonic() + seconds
+        self.children = []
+        for name, sock in ends.items():
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    self.work(name, sock, taps[name], bytes(lengths[name]), interval, end)
+                    status = 0
+                finally:
+                    os._exit(status)
+            self.children.append(child)
+
+    @staticmethod
+    def work(name, sock, tap, message, interval, end):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setblocking(False)
+        segments, in_order, got, left = [], [], 0, b""
+        due = time.monotonic()
+        while (now := time.monotonic()) < end:
+            if now >= due:
+                left += message
+                due += interval
+            if left:
+                try:
+                    left = left[sock.send(left):]
+                except BlockingIOError:
+                    pass
+            wait = max(0, min(due, end) - time.monotonic())
+            readable = select.select([sock, tap], [], [], wait)[0]
+            now = time.monotonic()
+            if tap in readable:
+                packet, address = tap.recvfrom(70000)
+                header = 4 * (packet[0] & 15)
+                header += 4 * (packet[header + 12] >> 4) if packet[9] == 6 else 0
+                # Those that carry something: acknowledgements alone are no data.
+                if address[2] != socket.PACKET_OUTGOING and packet[9] == 6 and \
+                        int.from_bytes(packet[2:4]) > header:
+                    segments.append(now)
+            if sock in readable:
+                data = sock.recv(1 << 20)
+                assert data, "the connection was closed"
+                got += len(data)
+                in_order.append(now)
+        with open(f"/tmp/stream-{name}", "w") as file:
+            for times in (segments, in_order):
+                file.write(" ".join(map(str, times)) + "\n")
+            file.write(str(got))
+
+    def wait(self):
+        """For each end: (times of segments, times of bytes in order, number of bytes)."""
+        for child in self.children:
+            assert os.waitpid(child, 0)[1] == 0, "a process of the connection has failed"
+        found = {}
+        for name in self.HOSTS:
+            with open(f"/tmp/stream-{name}") as file:
+                segments, in_order, got = file.read().split("\n")
+            found[name] = ([(float(time_), 0) for time_ in segments.split()],
+                           [(float(time_), 0) for time_ in in_order.split()], int(got))
+        return found
+
+
+def roam_tcp(module, delay_ms, device="wg0"):
+    """What is lost while b moves, TCP has to send again, which takes it a round trip more. So two
+    times are measured: how long no segment with data arrives, which is what the tunnel does, and
+    how long no byte can be read, which is what TCP makes of it."""
+    delay = int(delay_ms) / 1000
+    all_moves = moves(device)
+    seconds, interval, lengths = 4 * len(all_moves) + 3, 0.01, {"a": 1000, "b": 200}
+    stream = Stream({"a": "wg0", "b": device}, lengths, interval, seconds)
+    begun, at = time.monotonic(), []
+    for number, (_, commands, _) in enumerate(all_moves):
+        time.sleep(max(0, begun + 3 + 4 * number - time.monotonic()))
+        at.append(time.monotonic())
+        run("b", "sh", "-ec", commands)
+    found = stream.wait()
+    for (title, _, translated), moved in zip(all_moves, at):
+        for name, way in (("b", "to the end that moves"), ("a", "from it")):
+            segments, in_order, _ = found[name]
+            longest = stall(segments, moved - 0.5, moved + 3)
+            readable = stall(in_order, moved - 0.5, moved + 3)
+            print(f"NOTE: {title}: {way}, no segment for {longest:.3f} s, nothing to read for "
+                  f"{readable:.3f} s")
+            if module == "rust":
+                limit = NO_STALL if translated else 2 * delay + SLACK
+                assert longest <= limit, "it stalled for too long"
+                assert readable <= limit + (0 if translated else 2 * delay), "TCP stalled"
+    for name, other in (("a", "b"), ("b", "a")):
+        wanted = lengths[other] * seconds / interval
+        print(f"NOTE: {name} got {found[name][2]} of {wanted:.0f} bytes")
+        assert found[name][2] >= 0.9 * wanted
+
+
+def clock_back(module, seconds):
+    """a has begun the session, and the clock has been set back since. b moves, and takes none of
+    its initiations. After three of them a sends nothing more to b, which then begins itself: a
+    takes that, as b has begun nothing before."""
+    seconds = int(seconds)
+    time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME) - 3600)
+    down = Flow("a", "b", 1000, 0.02, seconds)
+    up = Flow("b", "a", 100, 0.1, seconds)
+    begun = time.monotonic()
+    time.sleep(3)
+    moved = time.monotonic()
+    run("b", "nft", "add rule ip o o udp dport 51820 ip saddr set 10.9.0.112")
+    run("b", "ip", "addr", "del", "10.9.0.2/24", "dev", "eth0")
+    run("b", "ip", "addr", "replace", "10.9.0.112/24", "dev", "eth0")
+    sent, rows = down.wait()
+    up.wait()
+    time.clock_settime(time.CLOCK_REALTIME, time.clock_gettime(time.CLOCK_REALTIME) + 3600)
+    end = begun + seconds
+    print(f"NOTE: {len(rows)} of {sent} packets arrived; nothing arrived for "
+          f"{stall(rows, moved - 0.5, end):.3f} s")
+    late = [number for time_, number in rows if time_ >= end - 5]
+    assert len(late) >= 0.95 * 5 / 0.02, "the address was not proven"
+    if module == "rust":
+        # Three probes, of 5 s each; then 15 s of silence, and a handshake.
+        assert stall(rows, moved - 0.5, end) <= 15 + JITTER + LATE + 1
 
 
 def counted(name, command="list"):
@@ -481,5 +656,5 @@ def both(module, seconds):
 if __name__ == "__main__":
     name, *words = sys.argv[1:]
     {function.__name__: function for function in (
-        old_counter, old_keys, port, elsewhere, strangers, silent, loaded, held_back, roam, copied,
-        in_turn, both)}[name](*words)
+        old_counter, old_keys, port, elsewhere, early, strangers, silent, loaded, held_back, roam,
+        roam_tcp, copied, in_turn, both, clock_back)}[name](*words)

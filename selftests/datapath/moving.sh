@@ -24,20 +24,15 @@ mode() {
 	[[ $WG_MODULE != rust ]] || echo $1 > $PARAMETER
 }
 
-# scripted NAME [WORD…]: makes a namespace with a wg0, and runs that part of moving.py in it.
-scripted() {
-	module_debug
-	sysctl -q net.core.message_cost=0	# the log limits no message
-	ns_add a
-	keys a
-	wg_new a
-	ns a python3 "$HERE/moving.py" "$1" $WG_MODULE "${KEY[a]}" "${@:2}"
-}
-
 # far_pair MILLISECONDS: makes a tunnel over a link with that delay in each direction.
 far_pair() {
-	local n host
 	pair
+	far_apart $1
+}
+
+# far_apart MILLISECONDS: gives the link of a tunnel that delay in each direction.
+far_apart() {
+	local n host
 	for n in a b; do
 		# No round trip of ARP is to be measured.
 		for host in 10.9.0.{1,2,66,111,112} fd09::{1,2}; do
@@ -78,46 +73,79 @@ parameter() {
 }
 
 t old_counter 'a message that was held back moves no endpoint once a newer one has come'
-old_counter() { ours; mode 1; scripted old_counter; }
+old_counter() { ours; mode 1; scripted old_counter $WG_MODULE; }
 
 t old_keys 'nor does one of an old session, once something was received with a newer one'
-old_keys() { ours; mode 1; scripted old_keys; }
+old_keys() { ours; mode 1; scripted old_keys $WG_MODULE; }
 
 t old_trusting 'this holds if no proof is asked for, too'
-old_trusting() { ours; mode 0; scripted old_counter; mode 1; }
+old_trusting() { ours; mode 0; scripted old_counter $WG_MODULE; mode 1; }
 
 t port 'a peer is followed to another port without a proof: no packet is lost, no probe sent'
-port() { mode 1; scripted port; }
+port() { mode 1; scripted port $WG_MODULE; }
 
 t port_strict 'if nothing is sent before a proof, too'
-port_strict() { ours; mode 2; scripted port; mode 1; }
+port_strict() { ours; mode 2; scripted port $WG_MODULE; mode 1; }
 
 t elsewhere 'a peer is followed to another address when it has answered there, and a bit before'
-elsewhere() { ours; mode 1; scripted elsewhere; }
+elsewhere() { ours; mode 1; scripted elsewhere $WG_MODULE; }
+
+t early 'a peer that moves right after a handshake is probed a second after it, without any packet'
+early() { ours; mode 1; scripted early; }
+
+t early_strict 'if nothing is sent before a proof, too'
+early_strict() { ours; mode 2; scripted early; mode 1; }
 
 t silent 'an address where nobody answers three probes gets nothing, until the peer begins there'
-silent() { ours; mode 1; scripted silent; }
+silent() { ours; mode 1; scripted silent $WG_MODULE; }
 
 t loaded 'a cookie reply proves nothing, but the next probe, with the cookie, follows soon'
-loaded() { ours; mode 1; scripted loaded; }
+loaded() { ours; mode 1; scripted loaded $WG_MODULE; }
 
 t held_back 'an answer that was held back does not move a peer away from where it speaks'
-held_back() { ours; mode 1; scripted held_back; }
+held_back() { ours; mode 1; scripted held_back $WG_MODULE; }
 
 t strangers 'forged addresses get no more than three times what came from there, and a bit'
-strangers() { mode 1; scripted strangers; }
+strangers() { mode 1; scripted strangers $WG_MODULE; }
 
 t trusting 'with roaming=0 they get everything, as with the C module'
-trusting() { ours; mode 0; scripted strangers 0; mode 1; }
+trusting() { ours; mode 0; scripted strangers $WG_MODULE 0; mode 1; }
 
 t strict 'with roaming=2 they get no data'
-strict() { ours; mode 2; scripted strangers 2; mode 1; }
+strict() { ours; mode 2; scripted strangers $WG_MODULE 2; mode 1; }
 
 t roam 'a flow to a peer that moves stalls for a round trip at most'
 roam() {
 	mode 1
 	far_pair 50
+	changes b
 	PUB_A=${PUB[a]} python3 "$HERE/moving.py" roam $WG_MODULE 50
+}
+
+t roam_tcp 'so does a TCP connection, and for no longer than it takes to send again what was lost'
+roam_tcp() {
+	mode 1
+	far_pair 50
+	changes b
+	PUB_A=${PUB[a]} python3 "$HERE/moving.py" roam_tcp $WG_MODULE 50
+}
+
+t roam_go 'it does so if the end that moves is of wireguard-go'
+roam_go() {
+	mode 1
+	[[ -e /dev/net/tun ]] || modprobe tun
+	pair
+	ipn b link del wg0
+	rm -f /var/run/wireguard/go0.sock
+	LOG_LEVEL=error bg b wireguard-go --foreground go0 > /dev/null 2>&1
+	wait_for 'wireguard-go answers' ns b wg show go0
+	ns b wg set go0 private-key <(echo "${KEY[b]}") listen-port $PORT \
+		peer "${PUB[a]}" allowed-ips 10.8.0.1/32 endpoint 10.9.0.1:$PORT
+	ipn b addr add 10.8.0.2/24 dev go0
+	ipn b link set go0 mtu 1420 up
+	far_apart 50
+	changes b
+	PUB_A=${PUB[a]} python3 "$HERE/moving.py" roam_tcp $WG_MODULE 50 go0
 }
 
 t copied 'if somebody changes the source of all that a peer sends, it loses next to nothing'
@@ -149,6 +177,15 @@ both() {
 		changes $n
 	done
 	python3 "$HERE/moving.py" both $WG_MODULE 10
+}
+
+t clock_back 'a server whose clock was set back follows a peer that begins a handshake elsewhere'
+clock_back() {
+	ours
+	mode 1
+	far_pair 50
+	changes b
+	python3 "$HERE/moving.py" clock_back $WG_MODULE 60
 }
 
 run "$@"

@@ -5,6 +5,7 @@
 # messages that the module sends by itself.
 #
 # guests: 1
+# architectures: amd64 arm64
 # kernels: stock kasan kcsan
 # kasan: garbage cookie roaming_busy new_psk
 # kcsan: first_packets order

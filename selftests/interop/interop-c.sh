@@ -96,6 +96,37 @@ other_side() {
 
 interop_tests
 
+# The last test: it makes the link slow.
+t crossing 'initiations of both sides cross: one session, without another initiation from either'
+crossing() {
+	local side
+	declare -A card
+	use_tunnel 0
+	interop_setup
+	near pkill -f crossing_c.py || true
+	far pkill -f crossing_c.py || true
+	for side in near far; do
+		card[$side]=$($side ip -br addr show to ${OUT4[$side]})
+		card[$side]=${card[$side]%%[@ ]*}
+		${side}_new wg0
+		$side bash -ec "ip addr add 10.8.0.${NUM[$side]}/24 dev wg0
+			wg set wg0 listen-port $PORT
+			ip link set wg0 mtu 1420 up
+			tc qdisc replace dev ${card[$side]} root netem delay 100ms limit 100000"
+	done
+	near ping -q -c 2 -W 20 ${OUT4[far]}	# neither end needs ARP then
+	far ping -q -c 2 -W 20 ${OUT4[near]}
+	far_bg env PYTHONPATH="$LIB" python3 "$HERE/crossing_c.py" far
+	wait_for 'the other end listens' far bash -c "[[ -n \$(ss -Hlnu 'sport = 18') ]]"
+	near python3 "$HERE/crossing_c.py" near ${card[near]} ${OUT4[near]} ${OUT4[far]} \
+		$CONTROL_B 100
+	far pkill -f crossing_c.py
+	for side in near far; do
+		$side tc qdisc del dev ${card[$side]} root
+		${side}_del wg0
+	done
+}
+
 case ${1:-} in
 a)	shift
 	dev=$(link $CONTROL_A) || { echo 'Bail out! no link to the other guest'; exit 1; }

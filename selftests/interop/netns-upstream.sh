@@ -12,6 +12,7 @@
 #         /selftests/interop/netns-upstream.sh 3
 #
 # guests: 1
+# architectures: amd64 arm64
 # kernels: stock kasan
 # timeout: 1200
 # memory: 1024
@@ -39,6 +40,7 @@ upstream() {
 		local line
 		line=$(sed -n 's/^+*\([0-9]*\): cleanup$/\1/p' $trace | head -n 1)
 		sed '/^+*[0-9]*: cleanup$/,$d' $trace | tail -n 32 | cut -c 1-200
+		grep '^Error: ' /tmp/netns.out || true
 		# A section of the script begins with a comment at the start of a line.
 		echo "section: $(head -n "${line:-1}" "$UPSTREAM" | grep '^# ' | tail -n 1)"
 		echo "it exited with status $status in line $line:" \

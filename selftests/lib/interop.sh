@@ -363,9 +363,11 @@ restart_far() { restart far; }
 
 ## Roaming
 
-# move near|far 4|6 ADDRESS PORT: changes that side's outer address and port.
+# move near|far 4|6 ADDRESS PORT: changes that side's outer address and port. Another IPv4 address is
+# proven to our module by a handshake; another IPv6 address of the same network needs no proof.
 move() {
-	local side=$1 old new=$3 bits
+	local side=$1 old new=$3 bits made
+	made=$(handshake_at near)
 	if [[ $2 == 4 ]]; then
 		old=${OUT4[$side]} bits=24
 		OUT4[$side]=$new
@@ -378,6 +380,8 @@ move() {
 		ip addr add $new/$bits dev ${card[$side]}
 		wg set ${DEV[$side]} listen-port $4"
 	followed $side $2
+	[[ $side$2 != far4 || $WG_MODULE != rust ]] || wait_for 'the new address is proven' \
+		eval "((\$(handshake_at near) > $made))"
 }
 
 # followed near|far 4|6: waits until the other side has that side's new address as its endpoint.

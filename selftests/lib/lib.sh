@@ -217,6 +217,17 @@ wg_new() {
 	ipn $1 link set wg0 up
 }
 
+# scripted NAME [WORD…]: makes a namespace with a wg0, and runs that part of the test's program in
+# Python there, with the private key of wg0. The log limits no message.
+scripted() {
+	module_debug
+	sysctl -q net.core.message_cost=0
+	ns_add a
+	keys a
+	wg_new a
+	ns a python3 "${SELF%.sh}.py" "$1" "${KEY[a]}" "${@:2}"
+}
+
 # wg_peer NAMESPACE [OPTION…]: makes the other side its peer, with further options of `wg set`.
 wg_peer() {
 	local o=${OTHER[$1]}

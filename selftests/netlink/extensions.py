@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import random
+import re
 import select
 import socket
 import struct
@@ -254,6 +255,62 @@ def changes(before, wanted):
     return found
 
 
+class Trace:
+    """What tracers see of the module, by tracefs."""
+
+    FOLDER = "/sys/kernel/tracing/"
+
+    def __init__(self):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            run("mount", "-t", "tracefs", "tracefs", self.FOLDER)
+        self.write("events/wireguard/enable", "1")
+        self.write("events/skb/kfree_skb/enable", "1")
+        self.clear()
+
+    def write(self, file, text):
+        with open(self.FOLDER + file, "w") as to:
+            to.write(text)
+
+    def clear(self):
+        self.write("trace", "")
+
+    def read(self):
+        """The events since the last clear(), as (name, fields)."""
+        found = []
+        for line in open(self.FOLDER + "trace"):
+            match = re.search(r" (wg_\w+): (.*)$", line)
+            if match:
+                found.append((match[1], dict(word.split("=", 1) for word in match[2].split())))
+        return found
+
+    def freed(self):
+        """The reasons for which the module has dropped packets, by the core's names."""
+        return re.findall(r"kfree_skb: .* \[wireguard\] reason: (\w+)$",
+                          open(self.FOLDER + "trace").read(), re.M)
+
+    def losses(self):
+        """What was refused or dropped, as (kind, reason, count)."""
+        return [(name, fields["reason"], int(fields["count"])) for name, fields in self.read()
+                if "reason" in fields]
+
+
+# What is traced when it is counted.
+REFUSED = {"initiation-not-authentic", "initiation-old-timestamp", "initiation-too-soon",
+           "response-not-authentic", "response-not-awaited", "wrong-mac1", "unknown-key",
+           "initiation-unreadable", "response-unknown", "cookie-sent", "rate-limited",
+           "handshake-queue-full"}
+DROPPED = {"no-endpoint", "no-route", "send-failed", "rx-expired", "rx-replayed",
+           "rx-not-authentic", "rx-wrong-source", "rx-malformed", "rx-queue-full", "tx-no-key",
+           "tx-queue-full", "no-memory", "datagram-malformed", "unknown-index",
+           "arrival-queue-full", "tx-no-peer", "tx-not-ip"}
+
+
+# The core's reasons for these; those of the others are DEV_HDR.
+CORE = {"no-endpoint": "NO_TX_TARGET", "tx-no-peer": "NO_TX_TARGET",
+        "rx-wrong-source": "IP_RPFILTER", "rx-malformed": "IP_INHDR",
+        "datagram-malformed": "UNHANDLED_PROTO"}
+
+
 class Counted:
     """Checks what an action counts."""
 
@@ -273,10 +330,36 @@ class Counted:
         print(f"{title}: {device or mine}")
 
 
-def counts_test(key):
+class Traced(Counted):
+    """Checks what an action counts, and what a tracer sees of it."""
+
+    def __init__(self, far):
+        super().__init__(far)
+        self.trace = Trace()
+
+    def __call__(self, title, action, device=None, **mine):
+        self.trace.clear()
+        super().__call__(title, action, device, **mine)
+        want, freed = [], []
+        for name in [device, *(name.replace("_", "-") for name in mine)]:
+            if name in REFUSED | DROPPED:
+                want.append(("wg_handshake_refused" if name in REFUSED else "wg_packet_dropped",
+                             name, 1))
+                freed.append(CORE.get(name, "DEV_HDR"))
+        # What is taken is not dropped.
+        until(f"the core's reasons are {freed}", lambda: self.trace.freed() == freed)
+        assert self.trace.losses() == want, (title, self.trace.read(), want)
+        for name, fields in self.trace.read():
+            assert fields["interface"] == "wg0", (name, fields)
+            assert int(fields["ifindex"]) == socket.if_nametoindex("wg0"), (name, fields)
+            if "reason" in fields:
+                assert (fields["peer"] == "0") == (device is not None), (name, fields)
+
+
+def counts_test(key, checker=Counted):
     far = new_peer(key, "10.8.0.2/32")
     stranger = Peer(os.urandom(32), far.remote, OURS)
-    check, send = Counted(far), far.send
+    check, send = checker(far), far.send
     good = far.initiation()
     check("a datagram that is no message", lambda: send(b"x" * 40), "datagram-malformed")
     check("a wrong MAC", lambda: send(good[:-17] + bytes([good[-17] ^ 1]) + good[-16:]),
@@ -331,6 +414,114 @@ def counts_test(key):
     check("the answer again", lambda: far.send(answer), response_not_awaited=1)
 
 
+def reasons(key):
+    counts_test(key, Traced)
+
+
+def drop_reasons(key):
+    trace, far = Trace(), new_peer(key, "10.8.0.2/32")
+    # More packets wait for a key than there is room for.
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint",
+       f"127.0.0.1:{far.sock.getsockname()[1]}")
+    for _ in range(200):
+        transmit("10.8.0.2")
+    found = trace.freed()
+    assert found and set(found) == {"FULL_RING"}, found
+    # The others go with the peer.
+    before = len(found)
+    trace.clear()
+    wg("set", "wg0", "peer", text_of(far.public), "remove")
+    found = trace.freed()
+    assert found == ["QUEUE_PURGE"] * (200 - before), (found, before)
+    # A session, and no route.
+    far = new_peer(key, "10.8.0.3/32")
+    far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint", "203.0.113.1:9")
+    trace.clear()
+    transmit("10.8.0.3")
+    until("there is no route", lambda: trace.freed() == ["IP_OUTNOROUTES"])
+    # A packet that is no IP.
+    trace.clear()
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x" * 40, ("wg0", 0x0800))
+    until("it is dropped", lambda: trace.freed() == ["UNHANDLED_PROTO"])
+    # The interface goes down while packets wait.
+    far = new_peer(key, "10.8.0.4/32")
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint",
+       f"127.0.0.1:{far.sock.getsockname()[1]}")
+    transmit("10.8.0.4")
+    trace.clear()
+    run("ip", "link", "set", "wg0", "down")
+    assert trace.freed() == ["QUEUE_PURGE"], trace.freed()
+
+
+def traces(key):
+    trace, far = Trace(), new_peer(key, "10.8.0.2/32")
+
+    def of(what, *fields):
+        return [(name, *(about[field] for field in fields)) for name, about in trace.read()
+                if name in what]
+
+    at = f"127.0.0.1:{far.sock.getsockname()[1]}"
+    # The far end begins.
+    session = far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    handshakes = "wg_handshake_received", "wg_handshake_sent"
+    got = of(handshakes, "message", "address")
+    assert got == [("wg_handshake_received", "initiation", at),
+                   ("wg_handshake_sent", "response", at)], got
+    sessions = "wg_session_begun", "wg_session_ended"
+    got = of(sessions, "role", "index")
+    first = f"{session.remote:08x}"
+    assert got == [("wg_session_begun", "responder", first)], (got, first)
+    # It moves.
+    other = far.new_socket()
+    trace.clear()
+    far.send(session.seal(), other)
+    until("the peer has moved", lambda: counts()[far.public].get("endpoint-moved") == 1)
+    got = of(["wg_endpoint"], "event", "address")
+    there = f"127.0.0.1:{other.getsockname()[1]}"
+    assert got == [("wg_endpoint", "endpoint-moved", there)], (got, there)
+    # The peer goes, and its session with it.
+    trace.clear()
+    wg("set", "wg0", "peer", text_of(far.public), "remove")
+    got = of(sessions, "role", "index")
+    assert got == [("wg_session_ended", "responder", first)], (got, first)
+    # Now wg0 begins.
+    far = new_peer(key, "10.8.0.4/32")
+    at = f"127.0.0.1:{far.sock.getsockname()[1]}"
+    wg("set", "wg0", "peer", text_of(far.public), "endpoint", at)
+    trace.clear()
+    transmit("10.8.0.4")
+    far.consume_initiation(far.receive(INITIATION))
+    answer, _ = far.response()
+    far.send(answer)
+    until("the handshake is complete",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    got = of(handshakes, "message", "address")
+    assert got == [("wg_handshake_sent", "initiation", at),
+                   ("wg_handshake_received", "response", at)], got
+    got = of(sessions, "role")
+    assert got == [("wg_session_begun", "initiator")], got
+    # A filter by the reason.
+    trace.clear()
+    trace.write("events/wireguard/wg_handshake_refused/filter", 'reason != "wrong-mac1"')
+    far.send(answer[:-17] + bytes([answer[-17] ^ 1]) + answer[-16:])
+    far.send(answer)
+    until("both are counted", lambda: counts()[None].get("wrong-mac1") == 1
+          and counts()[far.public].get("response-not-awaited") == 1)
+    assert [reason for _, reason, _ in trace.losses()] == ["response-not-awaited"], trace.read()
+    # Nothing is traced that nobody wants.
+    trace.write("events/wireguard/enable", "0")
+    trace.clear()
+    far.send(b"x" * 40)
+    until("it is counted", lambda: counts()[None].get("datagram-malformed") == 1)
+    assert trace.read() == [], trace.read()
+
+
 def transmit(address):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         try:
@@ -357,10 +548,14 @@ def events(key):
     far.send(session.seal(), far.new_socket())
     until("the peer has moved", lambda: counts()[far.public].get("endpoint-moved") == 1)
     wg("set", "wg0", "peer", text_of(far.public), "remove")
-    got = [named(event) for event in mine.read()]
+    told = mine.read()
+    got = [named(event) for event in told]
+    # The time until the next handshake comes with a completed one.
+    assert [(named(event)[0], struct.unpack("=I", event[1][EXT["rekey-in"]])[0]) for event in told
+            if EXT["rekey-in"] in event[1]] == [("handshake-completed", 120)], told
     want = [("peer-added", far.public), ("allowed-ip-added", far.public), ("unknown-key", None),
-            ("handshake-completed", far.public), ("endpoint-moved", far.public),
-            ("peer-removed", far.public)]
+            ("endpoint-proven", far.public), ("handshake-completed", far.public),
+            ("endpoint-moved", far.public), ("peer-removed", far.public)]
     assert got == want, (got, want)
     # The next event that the other namespace sees is its own.
     run("ip", "-n", "wgt-b", "link", "add", "wg5", "type", "wireguard")
@@ -370,6 +565,64 @@ def events(key):
     assert mine.read() == []
     elsewhere.kill()
     elsewhere.wait()
+
+
+def endpoint_states(key):
+    far, session, listener, trace = *connected_for(key), Listener("session"), Trace()
+
+    def told():
+        return [named(event)[0] for event in listener.read()]
+
+    def is_now(endpoint, state):
+        found = json.loads(run("/tools/wgx/wgx", "show", "wg0", "--json"))[0]["peer"][0]
+        return (found["endpoint"], found["endpoint-state"]) == (endpoint, state)
+
+    at = "127.0.0.1:%d" % far.sock.getsockname()[1]
+    assert is_now(at, "proven")
+    # It speaks from another address, and answers the probe there.
+    other = far.new_socket(("127.0.0.2", 0))
+    there = "127.0.0.2:%d" % other.getsockname()[1]
+    time.sleep(1.5)  # a probe comes a second after another handshake message
+    far.send(session.seal(), other)
+    until("the address is a candidate", lambda: is_now(there, "candidate"))
+    assert "endpoint: " + there + ", not proven" in run("/tools/wgx/wgx", "show", "wg0")
+    far.sock = other
+    far.consume_initiation(far.receive(INITIATION))
+    answer, session = far.response()
+    far.send(answer)
+    until("the address is proven", lambda: is_now(there, "proven"))
+    until("the handshake is complete",
+          lambda: counts()[far.public].get("handshake-completed") == 2)
+    got = told()
+    assert got == ["endpoint-moved", "endpoint-proven", "handshake-completed"], got
+    # And from a third one, where it answers no probe.
+    time.sleep(1.5)
+    third = far.new_socket(("127.0.0.3", 0))
+    far.send(session.seal(), third)
+    elsewhere = "127.0.0.3:%d" % third.getsockname()[1]
+    until("the address is a candidate", lambda: is_now(elsewhere, "candidate"))
+    got = told()
+    assert got == ["endpoint-moved"], got
+    until("the address is refused", lambda: got.extend(told()) or "endpoint-refused" in got)
+    third.setblocking(False)
+    probes = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            probes += third.recv(70000)[0] == INITIATION
+    assert probes == 3, probes
+    got = [(fields["event"], fields["address"]) for name, fields in trace.read()
+           if name == "wg_endpoint"]
+    assert got == [("endpoint-moved", there), ("endpoint-proven", there),
+                   ("endpoint-moved", elsewhere), ("endpoint-refused", elsewhere)], got
+
+
+def connected_for(key):
+    """A peer with a confirmed session, and that session."""
+    far = new_peer(key, "10.8.0.2/32")
+    session = far.connect()
+    until("the session is confirmed",
+          lambda: counts()[far.public].get("handshake-completed") == 1)
+    return far, session
 
 
 def moved(key):

@@ -75,8 +75,20 @@ dump_1000() { ext dump_1000; }
 t counts 'each event moves its own counter'
 counts() { ext counts; }
 
+t reasons "a tracer sees each refusal and each drop, with its reason and the core's"
+reasons() { ext reasons; }
+
+t drop_reasons "a packet that is dropped has the core's reason that says why"
+drop_reasons() { ext drop_reasons; }
+
+t traces 'a tracer sees handshake messages, sessions and moves'
+traces() { ext traces; }
+
 t events 'events arrive in order, in the namespace of the interface and in no other'
 events() { ext events; }
+
+t endpoint_states 'an endpoint is said to be proven, not proven yet, or refused'
+endpoint_states() { ext endpoint_states; }
 
 t moved 'an allowed IP that moves from one peer to another is told with both'
 moved() { ext moved; }

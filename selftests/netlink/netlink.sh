@@ -5,6 +5,7 @@
 # requests are refused.
 #
 # guests: 1
+# architectures: amd64 arm64
 # kernels: stock kasan
 # kasan: peer_attributes allowedips refusals dump_and_change dump_and_delete
 # timeout: 600

@@ -12,26 +12,16 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 
-# overload NAME: makes a namespace with a wg0, and runs that part of overload.py in it.
-overload() {
-	module_debug
-	sysctl -q net.core.message_cost=0	# the log limits no message
-	ns_add a
-	keys a
-	wg_new a
-	ns a timeout 300 python3 "$HERE/overload.py" "$1" "${KEY[a]}"
-}
-
 t one_poll 'one poll decrypts at most 64 messages, however short they are, and workers the rest'
-one_poll() { overload one_poll; }
+one_poll() { scripted one_poll; }
 
 t room_in 'a device keeps about 1,024 messages to be decrypted, whatever the number of its peers'
-room_in() { overload room_in; }
+room_in() { scripted room_in; }
 
 t room_out 'a device keeps about 1,024 packets to be encrypted, and counts those that it drops'
-room_out() { overload room_out; }
+room_out() { scripted room_out; }
 
 t load 'a device under load sends cookies, and another one of the same machine needs none'
-load() { overload load; }
+load() { scripted load; }
 
 run "$@"

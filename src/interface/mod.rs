@@ -23,7 +23,6 @@ use crate::{
         net_namespace::Net,
         netdevice::{
             Features,
-            Name,
             NetDevice,
             Setup,
             Stat,
@@ -81,10 +80,10 @@ impl Driver for Device {
         dev.keep_dst();
     }
 
-    fn new(handle: Handle, name: &Name, net: &Net) -> Result<Arc<Self>> {
+    fn new(handle: Handle, net: &Net) -> Result<Arc<Self>> {
         let shared = registration::devices().ok_or(ENODEV)?;
         let limiter = shared.limiter.clone();
-        Device::new(handle, name, net, limiter, shared.transmit_wq.clone())
+        Device::new(handle, net, limiter, shared.work_queues.clone())
     }
 
     fn registered(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
@@ -177,18 +176,18 @@ impl Driver for Device {
                 sched::cond_resched();
             }
         }
-        // Nothing begins any more, and no NAPI runs. Work that is under way is flushed in this
-        // order: handshakes, then packets. Decrypted packets are dropped last, as no NAPI takes
-        // them.
+        // Nothing begins any more, and no NAPI runs. Work that is under way is flushed, but none of
+        // another device: handshakes, then packets. Decrypted packets are dropped last, as no NAPI
+        // takes them.
         this.handshakes.detach();
-        this.handshake_receive_wq.flush();
-        this.handshake_send_wq.flush();
-        this.packet_crypt_wq.flush();
-        this.transmit_wq.flush();
+        this.handshakes.flush();
+        this.encrypt_queue.flush();
+        this.decrypt_queue.flush();
         for queue in &this.rx_queues {
             queue.purge(|peer| while peer.rx_queue.pop_done().is_some() {});
         }
         // Each peer goes with the last reference to it, and gives up its reference to the device.
+        // A work item of a peer that is queued has such a reference.
         // In most cases all have gone already: RCU has had their keys and handles since the device
         // began to be unregistered.
         this.residents.wait();

@@ -32,13 +32,10 @@ use crate::{
             AUTOSLEEP, //
         },
         rcu,
-        rcu_box::RcuBox,
-        workqueue::{
-            Flags,
-            OwnedQueue, //
-        }, //
+        rcu_box::RcuBox, //
     },
     machine,
+    queueing::WorkQueues,
     ratelimiter::RateLimiter,
     state::device::{
         Config,
@@ -53,7 +50,7 @@ pub(super) struct Devices {
     #[pin]
     pub(super) list: Mutex<List<Device>>,
     pub(super) limiter: Arc<RateLimiter>,
-    pub(super) transmit_wq: Arc<OwnedQueue>,
+    pub(super) work_queues: Arc<WorkQueues>,
 }
 
 static DEVICES: RcuBox<Arc<Devices>> = RcuBox::new();
@@ -204,14 +201,12 @@ struct Shared;
 impl Shared {
     fn new() -> Result<Self> {
         let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
-        // One queue for all devices: the work items of a CPU run one after another in any case.
-        let transmit_wq = OwnedQueue::new(fmt!("wg-transmit"), Flags::BH | Flags::PERCPU, 0)?;
-        let transmit_wq = Arc::new(transmit_wq, GFP_KERNEL)?;
+        let work_queues = Arc::new(WorkQueues::new()?, GFP_KERNEL)?;
         let devices = Arc::pin_init::<Error>(
             try_pin_init!(Devices {
                 list <- new_mutex!(List::new(), "wireguard::Devices::list"),
                 limiter,
-                transmit_wq,
+                work_queues,
             }),
             GFP_KERNEL,
         )?;

@@ -13,6 +13,7 @@ use crate::{
         netdevice::NetDevice,
         rcu,
         skbuff::{
+            DropReason,
             SkBuff,
             SkbList,
             ETH_P_IP,
@@ -35,10 +36,12 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
     if skb.ip_version_protocol() != Some(protocol) {
         device.count(Event::TxNotIp, 1);
         dev_dbg_ratelimited!(device, "Invalid IP packet\n");
+        skb.discard(Event::TxNotIp.drop_reason());
         return Err(EPROTONOSUPPORT);
     }
     let Some(destination) = destination_of(&skb) else {
         device.count(Event::TxNotIp, 1);
+        skb.discard(Event::TxNotIp.drop_reason());
         return Err(EPROTONOSUPPORT);
     };
     let Some(peer) = device.allowed_ips.lookup(destination, &guard) else {
@@ -49,6 +52,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
             ::core::format_args!("{destination}")
         );
         dev.icmp_unreachable(&mut skb);
+        skb.discard(Event::TxNoPeer.drop_reason());
         return Err(ENOKEY);
     };
     let peer = peer.get_ref();
@@ -63,6 +67,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
             );
         }
         dev.icmp_unreachable(&mut skb);
+        skb.discard(event.drop_reason());
         return Err(error);
     }
 
@@ -86,6 +91,7 @@ fn prepare(skb: SkBuff, dev: &NetDevice) -> Result<Staged> {
             Ok(packets) => (packets, 0),
             Err((e, mut skb)) => {
                 dev.icmp_unreachable(&mut skb);
+                skb.discard(DropReason::no_room(&e, DropReason::Segments));
                 return Err(e);
             }
         }

@@ -611,7 +611,7 @@ impl Family {
         });
         if let Err(error) = result {
             // SAFETY: The buffer is ours, and no reference to it is left.
-            unsafe { bindings::helper_kfree_skb(skb) };
+            unsafe { bindings::consume_skb(skb) };
             return Err(error);
         }
         Ok(skb)

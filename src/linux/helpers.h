@@ -29,7 +29,6 @@ struct sock;
 /* NET_SKB_PAD without the statement expression in max(). helpers/skbuff.c checks it. */
 #define HELPER_NET_SKB_PAD (L1_CACHE_BYTES > 32 ? L1_CACHE_BYTES : 32)
 
-void helper_kfree_skb(struct sk_buff *skb);
 u32 helper_skb_dst_mtu(const struct sk_buff *skb);
 void helper_skb_reset(struct sk_buff *skb, bool keep_hash);
 void helper_skb_detach(struct sk_buff *skb);

@@ -86,35 +86,6 @@ impl<P: ForeignOwnable + Send> PtrRing<P> {
         }
     }
 
-    /// Appends an entry; gives it back if the ring is full or another producer holds the lock.
-    ///
-    /// Process and softirq context. For entries that are better dropped than kept waiting for the
-    /// lock.
-    #[inline]
-    pub(crate) fn try_produce(&self, entry: P) -> Result<(), P> {
-        let ring = self.ring.get();
-        // SAFETY: By the type invariant the ring is initialised; only the address of the lock is
-        // taken.
-        let lock = unsafe { &raw mut (*ring).producer_lock };
-        // SAFETY: By the type invariant the lock is initialised.
-        if unsafe { bindings::spin_trylock_bh(lock) } == 0 {
-            return Err(entry);
-        }
-        let entry = entry.into_foreign();
-        // INVARIANT: The ring owns the entry.
-        // SAFETY: By the type invariant the ring is initialised, and its producer lock is held. The
-        // entry is not null and ours.
-        let ret = unsafe { bindings::__ptr_ring_produce(ring, entry) };
-        // SAFETY: The lock was taken above.
-        unsafe { bindings::spin_unlock_bh(lock) };
-        if ret == 0 {
-            Ok(())
-        } else {
-            // SAFETY: The pointer comes from `into_foreign()` above, and the ring did not take it.
-            Err(unsafe { P::from_foreign(entry) })
-        }
-    }
-
     /// `ptr_ring_consume_bh()`: takes the oldest entry, if there is one.
     ///
     /// Process and softirq context.

@@ -11,12 +11,19 @@
 //! A callback runs in softirq context, where nothing may sleep. So a type that a callback drops
 //! implements [`AtomicDrop`]: its destructor does not sleep.
 //!
-//! # Why preemptible RCU
+//! # Sleeping under a guard
 //!
 //! Safe code may keep a borrow under [`Guard`] for as long as the guard, even across a function
-//! that sleeps. With preemptible RCU the read-side critical section then lasts as long as the
-//! guard, and the kernel reports the sleep. Without it, sleeping ends the critical section and the
-//! borrow dangles. So the build refuses a kernel without preemptible RCU.
+//! that sleeps. With preemptible RCU (`CONFIG_PREEMPT_RCU`) the read-side critical section then
+//! lasts as long as the guard, and the kernel reports the sleep.
+//!
+//! Debian's cloud kernel for arm64 has no preemptible RCU. There the guard disables preemption. A
+//! sleep is a "scheduling while atomic" report, and it ends the critical section: the borrow
+//! dangles. So on such a kernel memory safety also needs a rule that the compiler does not check:
+//! no function that sleeps is called under a guard. The debug kernel with KASAN checks the rule for
+//! the same source: it reports each call under a guard to a function that may sleep, even if the
+//! function does not sleep that time. The build refuses a kernel that would not report the sleep,
+//! either (neither `CONFIG_PREEMPT_RCU` nor `CONFIG_PREEMPT_COUNT`).
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
@@ -52,10 +59,8 @@ use super::{
 
 pub(crate) use kernel::sync::rcu::Guard;
 
-#[cfg(not(CONFIG_PREEMPT_RCU))]
-compile_error!(
-    "borrows under an RCU guard are sound with CONFIG_PREEMPT_RCU only (see CONFIG_PREEMPT_DYNAMIC)"
-);
+#[cfg(not(any(CONFIG_PREEMPT_RCU, CONFIG_PREEMPT_COUNT)))]
+compile_error!("this kernel does not report a sleep under an RCU guard (see CONFIG_PREEMPTION)");
 
 /// The destructor does not sleep: a value may be dropped in softirq context.
 ///

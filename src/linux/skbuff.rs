@@ -2,9 +2,10 @@
 
 //! Socket buffers.
 //!
-//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. Dropping the value frees the packets as
-//! drops (`kfree_skb()`), which drop monitors see; [`SkBuff::consume`] is for packets that arrived
-//! where they should.
+//! [`SkBuff`] owns one buffer, [`SkbList`] a chain of them. [`SkBuff::discard`] frees a packet as a
+//! drop with a reason, which drop monitors see; [`SkBuff::consume`] is for packets that arrived
+//! where they should. Dropping the value is for packets in a queue that goes away, and has that
+//! reason ([`DropReason::Purged`]).
 //!
 //! C header: [`include/linux/skbuff.h`](srctree/include/linux/skbuff.h)
 
@@ -52,6 +53,47 @@ const MAX_LINEAR: usize = 1 << 30;
 // is aligned.
 const _: () = assert!(size_of::<usize>() == 8);
 const _: () = assert!(core::mem::offset_of!(bindings::sk_buff, cb) % 8 == 0);
+
+/// `enum skb_drop_reason`: why a packet is dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum DropReason {
+    /// The queue that it waited in was emptied.
+    Purged = bindings::skb_drop_reason_SKB_DROP_REASON_QUEUE_PURGE,
+    /// A queue is full.
+    QueueFull = bindings::skb_drop_reason_SKB_DROP_REASON_FULL_RING,
+    /// There is no memory.
+    NoMemory = bindings::skb_drop_reason_SKB_DROP_REASON_NOMEM,
+    /// The interface is down, or does not exist any more.
+    NotReady = bindings::skb_drop_reason_SKB_DROP_REASON_DEV_READY,
+    /// There is no socket to send it by.
+    NoSocket = bindings::skb_drop_reason_SKB_DROP_REASON_NO_SOCKET,
+    /// It is not of a protocol that is handled here.
+    Protocol = bindings::skb_drop_reason_SKB_DROP_REASON_UNHANDLED_PROTO,
+    /// What the driver puts in front of a packet, or behind it, is not valid.
+    DriverHeader = bindings::skb_drop_reason_SKB_DROP_REASON_DEV_HDR,
+    /// Its IP header is wrong.
+    IpHeader = bindings::skb_drop_reason_SKB_DROP_REASON_IP_INHDR,
+    /// Packets to its source address would not go where it came from.
+    Source = bindings::skb_drop_reason_SKB_DROP_REASON_IP_RPFILTER,
+    /// There is nobody to send it to.
+    NoTarget = bindings::skb_drop_reason_SKB_DROP_REASON_NO_TX_TARGET,
+    /// There is no route.
+    NoRoute = bindings::skb_drop_reason_SKB_DROP_REASON_IP_OUTNOROUTES,
+    /// It cannot be taken apart into segments.
+    Segments = bindings::skb_drop_reason_SKB_DROP_REASON_SKB_GSO_SEG,
+}
+
+impl DropReason {
+    /// The reason of a failure with this error: [`DropReason::NoMemory`] or `other`.
+    pub(crate) fn no_room(error: &Error, other: Self) -> Self {
+        if *error == ENOMEM {
+            Self::NoMemory
+        } else {
+            other
+        }
+    }
+}
 
 /// An owned `struct sk_buff`.
 ///
@@ -159,6 +201,14 @@ impl SkBuff {
     pub(crate) fn consume(self) {
         // SAFETY: The reference this value owned goes to the function.
         unsafe { bindings::consume_skb(self.into_raw()) };
+    }
+
+    /// `kfree_skb_reason()`: frees the packet as a drop. Drop monitors, and tracers of
+    /// `skb:kfree_skb`, see the reason.
+    pub(crate) fn discard(self, reason: DropReason) {
+        let skb = self.into_raw();
+        // SAFETY: The reference this value owned goes to the function. No socket has to be named.
+        unsafe { bindings::sk_skb_reason_drop(core::ptr::null_mut(), skb, reason as u32) };
     }
 
     /// `skb->len`: bytes of data, those in fragments included.
@@ -487,8 +537,9 @@ impl SkBuff {
 
 impl Drop for SkBuff {
     fn drop(&mut self) {
-        // SAFETY: The reference this value owned goes to the function.
-        unsafe { bindings::helper_kfree_skb(self.ptr.as_ptr()) };
+        let reason = DropReason::Purged as u32;
+        // SAFETY: The reference this value owned goes to the function. No socket has to be named.
+        unsafe { bindings::sk_skb_reason_drop(core::ptr::null_mut(), self.ptr.as_ptr(), reason) };
     }
 }
 

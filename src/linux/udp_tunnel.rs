@@ -66,7 +66,10 @@ use super::{
         synchronize_net,
         GracePeriod, //
     },
-    skbuff::SkBuff, //
+    skbuff::{
+        DropReason,
+        SkBuff, //
+    },
 };
 
 mod live;
@@ -483,12 +486,16 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
         let skb = unsafe { SkBuff::from_raw(skb) };
         // The core has taken every aggregate apart, unless it claims to have a tunnel inside. No
         // datagram of this socket does so.
-        if !skb.is_gso() {
-            // SAFETY: By the safety requirement.
-            if let Some(receiver) = unsafe { Self::receiver_of(sk) } {
-                // SAFETY: By the safety requirement this is softirq context.
-                unsafe { BhGuard::already(|bh| receiver.receive(skb, bh)) };
-            }
+        if skb.is_gso() {
+            skb.discard(DropReason::Protocol);
+            return 0;
+        }
+        // SAFETY: By the safety requirement.
+        if let Some(receiver) = unsafe { Self::receiver_of(sk) } {
+            // SAFETY: By the safety requirement this is softirq context.
+            unsafe { BhGuard::already(|bh| receiver.receive(skb, bh)) };
+        } else {
+            skb.discard(DropReason::NotReady);
         }
         0
     }

@@ -134,14 +134,6 @@ impl OwnedQueue {
         // `W` is `Send` and `'static`, so its function may be called anywhere at any time.
         unsafe { item.__enqueue(queue) }
     }
-
-    /// `flush_workqueue()`: waits until the items that are queued now have run. Process context. In
-    /// an item of the queue it never returns.
-    pub(crate) fn flush(&self) {
-        // SAFETY: The queue is valid by the type invariant. A call in a context that may not sleep
-        // is a "scheduling while atomic" report and touches no memory.
-        unsafe { bindings::__flush_workqueue(self.wq.as_ptr()) };
-    }
 }
 
 /// `flush_work()`: waits until the item, if it is queued or running, has run. It does not wait for

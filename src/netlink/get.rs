@@ -2,22 +2,13 @@
 
 //! `WG_CMD_GET_DEVICE`: the configuration of a device and the state of its peers.
 //!
-//! A dump is as many messages as it takes. Between two of them it holds no lock, only a reference
-//! to the device. It then goes on with the next peer that there is, and within a peer with the next
-//! allowed IP, if no allowed IP of the device has changed meanwhile. Each message tells whether the
-//! configuration has changed since the one before ([`DumpBuffer::set_generation`]); readers then
-//! ask again.
+//! A peer that does not fit into a message goes on in the next one with its next allowed IP, if no
+//! allowed IP of the device has changed meanwhile. For the rest see [`dump`](super::dump).
 
-use core::{
-    net::IpAddr,
-    ops::ControlFlow, //
-};
+use core::net::IpAddr;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc, //
-    },
+    sync::atomic::ordering::Relaxed, //
 };
 use zerocopy::IntoBytes;
 use zerocopy_derive::{
@@ -25,36 +16,30 @@ use zerocopy_derive::{
     IntoBytes, //
 };
 
-use super::attributes::{
-    lookup_interface,
-    uapi::*,
-    GET_ATTRS,
-    GET_POLICY,
-    PROTOCOL_VERSION,
-    TIMESPEC_LEN, //
+use super::{
+    attributes::{
+        uapi::*,
+        PROTOCOL_VERSION,
+        TIMESPEC_LEN, //
+    },
+    dump::{
+        Contents,
+        Outcome, //
+    },
 };
 use crate::{
     allowedips::AllowedIp,
     linux::{
-        genetlink::{
-            Access,
-            DumpBuffer,
-            DumpOp,
-            Message,
-            Progress,
-            Request, //
-        },
+        genetlink::Message,
         ip::{
             AF_INET,
             AF_INET6, //
         }, //
         netlink::{
             Nest,
-            PolicyRef,
             Put, //
         },
         rcu,
-        rtnetlink,
     },
     protocol::limits::NSEC_PER_SEC,
     state::{
@@ -78,14 +63,9 @@ struct Timespec {
 
 static_assert!(size_of::<Timespec>() == TIMESPEC_LEN as usize);
 
-/// A dump of a device.
-pub(super) struct GetDevice {
-    device: Arc<Device>,
-    /// Set once the device's own attributes have been put.
-    begun: bool,
-    /// The number of the last peer that was put as a whole; 0: none.
-    last_peer: u64,
-    /// Where to go on within the peer after that one.
+/// The configuration of a device.
+pub(super) struct Configuration {
+    /// Where to go on within the peer after the last whole one.
     resume: Option<Resume>,
 }
 
@@ -99,102 +79,40 @@ struct Resume {
     seq: u64,
 }
 
-/// The result of putting a peer.
-enum Outcome {
-    /// The whole peer is put.
-    Whole,
-    /// This many of its allowed IPs are put. There was no room for the next.
-    Part(usize),
-    /// There was no room for the peer, and nothing of it is put.
-    Nothing,
-}
-
-impl DumpOp for GetDevice {
+impl Contents for Configuration {
     const CMD: u8 = WG_CMD_GET_DEVICE;
-    const ACCESS: Access = Access::NamespaceAdmin;
-    const POLICY: PolicyRef = GET_POLICY.by_ref();
+    const PEERS: Option<u16> = Some(WGDEVICE_A_PEERS);
 
-    fn start(request: &Request<'_>) -> Result<Self> {
-        Ok(Self {
-            device: lookup_interface(request, &request.attrs::<GET_ATTRS>())?,
-            begun: false,
-            last_peer: 0,
-            resume: None,
-        })
+    fn new() -> Self {
+        Self { resume: None }
     }
 
-    fn dump(&mut self, request: &Request<'_>, buffer: &mut DumpBuffer<'_>) -> Result<Progress> {
-        // Under the RTNL the name is that of the index, and neither changes. It is released last,
-        // see the lock order.
-        let _rtnl = (!self.begun).then(rtnetlink::lock);
-        let device = self.device.clone();
-        let mut config = device.update.lock();
-        buffer.set_generation(config.generation);
-        let mut message = buffer.message()?;
+    fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Result {
+        put_device(device, config, message)
+    }
 
-        let begun = self.begun;
-        if !begun {
-            put_device(&device, &config, &mut message).map_err(|errno| {
-                if errno == ENODEV {
-                    request
-                        .extack()
-                        .err(errno, c"the interface has been deleted meanwhile")
+    fn put_peer(&mut self, peer: &Peer, peers: &mut impl Put) -> Outcome {
+        let resume = self.resume.take().filter(|resume| resume.peer == peer.id);
+        match put_peer(peer, resume.as_ref(), peers) {
+            Ok(None) => Outcome::Whole,
+            Ok(Some(allowed_ips)) => {
+                let before = resume.map(|resume| resume.allowed_ips);
+                self.resume = Some(Resume {
+                    peer: peer.id,
+                    allowed_ips,
+                    seq: peer.device.allowed_ips.seq(),
+                });
+                if before == Some(allowed_ips) {
+                    Outcome::Nothing
                 } else {
-                    errno
+                    Outcome::Part
                 }
-            })?;
-            self.begun = true;
-        }
-
-        let (progress, any) = self.put_peers(&mut config, &mut message)?;
-        if begun && !any && matches!(progress, Progress::More) {
-            // The buffer is too small for a single peer: it will not be larger the next time.
-            return Err(request
-                .extack()
-                .err(EMSGSIZE, c"the buffer is too small for a peer"));
-        }
-        message.end();
-        Ok(progress)
-    }
-}
-
-impl GetDevice {
-    /// Puts as many peers as there is room for. Returns how far it got, and whether it put any.
-    fn put_peers(
-        &mut self,
-        config: &mut Config,
-        message: &mut Message<'_>,
-    ) -> Result<(Progress, bool)> {
-        let mut peers = message.nest(WGDEVICE_A_PEERS)?;
-        let mut any = false;
-        let full = config.try_for_each_peer_after(self.last_peer, |peer| {
-            let resume = self.resume.take().filter(|resume| resume.peer == peer.id);
-            match put_peer(peer, resume.as_ref(), &mut peers) {
-                Outcome::Whole => {
-                    any = true;
-                    self.last_peer = peer.id;
-                    return ControlFlow::Continue(());
-                }
-                Outcome::Part(allowed_ips) => {
-                    any |= resume.is_none_or(|resume| resume.allowed_ips != allowed_ips);
-                    self.resume = Some(Resume {
-                        peer: peer.id,
-                        allowed_ips,
-                        seq: self.device.allowed_ips.seq(),
-                    });
-                }
-                Outcome::Nothing => self.resume = resume,
             }
-            ControlFlow::Break(())
-        });
-        let progress = match full {
-            ControlFlow::Break(()) => Progress::More,
-            ControlFlow::Continue(()) => Progress::Done,
-        };
-        if any {
-            peers.end()?;
+            Err(_) => {
+                self.resume = resume;
+                Outcome::Nothing
+            }
         }
-        Ok((progress, any))
     }
 }
 
@@ -224,13 +142,9 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     Ok(())
 }
 
-/// Puts a peer or, with `resume`, the rest of its allowed IPs.
-fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> Outcome {
-    try_put_peer(peer, resume, peers).unwrap_or(Outcome::Nothing)
-}
-
-/// As [`put_peer`], where an error is [`Outcome::Nothing`].
-fn try_put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> Result<Outcome> {
+/// Puts a peer or, with `resume`, the rest of its allowed IPs. Returns how many of them are put if
+/// there was no room for the next. `EMSGSIZE`: nothing of the peer is put.
+fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut impl Put) -> Result<Option<usize>> {
     let mut nest = peers.nest(0)?;
     nest.put(WGPEER_A_PUBLIC_KEY, peer.public_key.as_bytes())?;
     if resume.is_none() {
@@ -258,11 +172,7 @@ fn try_put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut Nest<'_>) -> R
         list.end()?;
     }
     nest.end()?;
-    Ok(if put == left.len() {
-        Outcome::Whole
-    } else {
-        Outcome::Part(first.saturating_add(put))
-    })
+    Ok((put != left.len()).then_some(first.saturating_add(put)))
 }
 
 /// Puts the attributes of a peer besides its key and its allowed IPs.

@@ -3,22 +3,16 @@
 //! `get` of the family `wireguard_ext`: what has happened to the messages and packets of a device
 //! and of its peers, and the sessions of the peers.
 //!
-//! As the [dump](super::get) of the family `wireguard`, this is as many messages as it takes, holds
-//! no lock between two of them, and goes on with the next peer that there is.
+//! A peer that does not fit into a message is in the next one: see [`dump`](super::dump).
 
-use core::ops::ControlFlow;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::ordering::Relaxed,
-        Arc, //
-    },
+    sync::atomic::ordering::Relaxed, //
 };
 
-use super::attributes::{
-    lookup_interface,
-    GET_ATTRS,
-    GET_POLICY, //
+use super::dump::{
+    Contents,
+    Outcome, //
 };
 use crate::{
     events::Counters,
@@ -30,21 +24,13 @@ use crate::{
     },
     keypair::Slot,
     linux::{
-        genetlink::{
-            Access,
-            DumpBuffer,
-            DumpOp,
-            Message,
-            Progress,
-            Request, //
-        },
+        genetlink::Message,
         ktime,
         netlink::{
             Nest,
-            PolicyRef,
             Put, //
         },
-        rcu, rtnetlink,
+        rcu,
     },
     protocol::timers::is_still_under_load,
     socket::Binding,
@@ -63,70 +49,26 @@ use crate::{
 /// Nanoseconds in a millisecond.
 const NSEC_PER_MSEC: u64 = 1_000_000;
 
-/// A dump of a device.
-pub(super) struct GetExtension {
-    device: Arc<Device>,
-    /// Set once the device's own attributes have been put.
-    begun: bool,
-    /// The number of the last peer that was put; 0: none.
-    last_peer: u64,
-}
+/// What has happened with a device and its peers.
+pub(super) struct Happenings;
 
-impl DumpOp for GetExtension {
+impl Contents for Happenings {
     const CMD: u8 = cmd::GET;
-    const ACCESS: Access = Access::NamespaceAdmin;
-    // The device is named by the same attributes as in the family `wireguard`.
-    const POLICY: PolicyRef = GET_POLICY.by_ref();
+    const PEERS: Option<u16> = None;
 
-    fn start(request: &Request<'_>) -> Result<Self> {
-        Ok(Self {
-            device: lookup_interface(request, &request.attrs::<GET_ATTRS>())?,
-            begun: false,
-            last_peer: 0,
-        })
+    fn new() -> Self {
+        Self
     }
 
-    fn dump(&mut self, request: &Request<'_>, buffer: &mut DumpBuffer<'_>) -> Result<Progress> {
-        // Under the RTNL the name is that of the index, and neither changes. It is released last,
-        // see the lock order.
-        let _rtnl = (!self.begun).then(rtnetlink::lock);
-        let device = self.device.clone();
-        let mut config = device.update.lock();
-        buffer.set_generation(config.generation);
-        let mut message = buffer.message()?;
+    fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Result {
+        put_device(device, config, message)
+    }
 
-        let begun = self.begun;
-        if !begun {
-            put_device(&device, &config, &mut message).map_err(|errno| {
-                if errno == ENODEV {
-                    request
-                        .extack()
-                        .err(errno, c"the interface has been deleted meanwhile")
-                } else {
-                    errno
-                }
-            })?;
-            self.begun = true;
+    fn put_peer(&mut self, peer: &Peer, message: &mut impl Put) -> Outcome {
+        match put_peer(peer, message) {
+            Ok(()) => Outcome::Whole,
+            Err(_) => Outcome::Nothing,
         }
-        let before = self.last_peer;
-        let full = config.try_for_each_peer_after(before, |peer| {
-            if put_peer(peer, &mut message).is_err() {
-                return ControlFlow::Break(());
-            }
-            self.last_peer = peer.id;
-            ControlFlow::Continue(())
-        });
-        if full.is_break() && begun && self.last_peer == before {
-            // The buffer is too small for a single peer: it will not be larger the next time.
-            return Err(request
-                .extack()
-                .err(EMSGSIZE, c"the buffer is too small for a peer"));
-        }
-        message.end();
-        Ok(match full {
-            ControlFlow::Break(()) => Progress::More,
-            ControlFlow::Continue(()) => Progress::Done,
-        })
     }
 }
 
@@ -199,11 +141,12 @@ fn put_binding(binding: &Binding, message: &mut Message<'_>) -> Result {
 }
 
 /// Puts a peer, or nothing.
-fn put_peer(peer: &Peer, message: &mut Message<'_>) -> Result {
+fn put_peer(peer: &Peer, message: &mut impl Put) -> Result {
     let mut nest = message.nest(ext::PEER)?;
     nest.put(attr::PUBLIC_KEY, peer.public_key.as_bytes())?;
-    if let Some(endpoint) = peer.endpoint.get() {
+    if let Some((endpoint, state)) = peer.endpoint.get_with_state() {
         nest.put(attr::ENDPOINT, endpoint.to_sockaddr().as_bytes())?;
+        nest.put_u8(attr::ENDPOINT_STATE, state as u8)?;
     }
     let last_handshake_ns = peer.last_handshake_ns.load(Relaxed) as u64;
     if last_handshake_ns != 0 {

@@ -151,4 +151,10 @@ impl<J: Job> CryptQueue<J> {
         self.workers.wake(wq);
         Ok(())
     }
+
+    /// Waits for the workers that are queued or that run. Those that queue themselves again
+    /// meanwhile are not waited for: the peers must be on their way out. Process context.
+    pub(crate) fn flush(&self) {
+        self.workers.flush();
+    }
 }

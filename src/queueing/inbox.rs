@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Handshake messages that wait to be read: a bounded ring of their device, and workers that empty
+//! Handshake messages that wait to be read: a bounded list of their device, and workers that empty
 //! it.
 
 use kernel::{
@@ -23,9 +23,11 @@ use kernel::{
 use super::workers::Workers;
 use crate::{
     linux::{
-        ptr_ring::PtrRing,
         sched,
-        skbuff::SkBuff,
+        skbuff::{
+            SkBuff,
+            SkbList, //
+        },
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -43,24 +45,32 @@ pub(crate) trait Reader: Send + Sync + 'static {
 
 /// Handshake messages that wait to be read.
 pub(crate) struct Inbox<R: Reader> {
-    ring: Arc<InboxRing<R>>,
+    waiting: Arc<Waiting<R>>,
     workers: Workers<InboxWorker<R>>,
 }
 
 #[pin_data]
-struct InboxRing<R: Reader> {
+struct Waiting<R: Reader> {
+    /// Most devices are never flooded: the messages need no memory set aside for the most of them.
     #[pin]
-    ring: PtrRing<SkBuff>,
-    /// Messages in the ring or being read.
+    messages: SpinLockBh<SkbList>,
+    /// Messages that wait or that are being read.
     len: Atomic<i32>,
     /// The device that the messages are for, from its registration to its destruction.
     #[pin]
     reader: SpinLockBh<Option<Arc<R>>>,
 }
 
+impl<R: Reader> Waiting<R> {
+    /// Takes the oldest message.
+    fn take(&self) -> Option<SkBuff> {
+        self.messages.lock().pop_front()
+    }
+}
+
 #[pin_data]
 struct InboxWorker<R: Reader> {
-    ring: Arc<InboxRing<R>>,
+    waiting: Arc<Waiting<R>>,
     #[pin]
     work: Work<Self>,
 }
@@ -73,12 +83,12 @@ impl<R: Reader> WorkItem for InboxWorker<R> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        let Some(reader) = this.ring.reader.lock().clone() else {
+        let Some(reader) = this.waiting.reader.lock().clone() else {
             return;
         };
-        while let Some(skb) = this.ring.ring.consume() {
+        while let Some(skb) = this.waiting.take() {
             reader.read(skb);
-            this.ring.len.add(-1, Relaxed);
+            this.waiting.len.add(-1, Relaxed);
             sched::cond_resched();
         }
     }
@@ -87,63 +97,74 @@ impl<R: Reader> WorkItem for InboxWorker<R> {
 impl<R: Reader> Inbox<R> {
     /// An empty queue. Process context.
     pub(crate) fn new() -> Result<Self> {
-        let ring = Arc::pin_init(
-            try_pin_init!(InboxRing {
-                ring <- PtrRing::new(MAX_QUEUED_INCOMING_HANDSHAKES as usize),
+        let waiting = Arc::pin_init(
+            pin_init!(Waiting {
+                messages <- new_spinlock_bh!(SkbList::new(), "wireguard::Waiting::messages"),
                 len: Atomic::new(0),
-                reader <- new_spinlock_bh!(None, "wireguard::InboxRing::reader"),
+                reader <- new_spinlock_bh!(None, "wireguard::Waiting::reader"),
             }),
             GFP_KERNEL,
         )?;
         let workers = Workers::new(|| {
-            let ring = ring.clone();
+            let waiting = waiting.clone();
             Arc::pin_init(
                 pin_init!(InboxWorker {
-                    ring,
+                    waiting,
                     work <- new_work!("wireguard::InboxWorker"),
                 }),
                 GFP_KERNEL,
             )
         })?;
-        Ok(Self { ring, workers })
+        Ok(Self { waiting, workers })
     }
 
     /// Makes `reader` the one that the messages are for.
     pub(crate) fn attach(&self, reader: Arc<R>) {
-        *self.ring.reader.lock() = Some(reader);
+        *self.waiting.reader.lock() = Some(reader);
     }
 
     /// Drops the messages, and lets no worker begin to read. A worker that is reading goes on for
     /// now. Process context.
     pub(crate) fn detach(&self) {
-        let reader = self.ring.reader.lock().take();
+        let reader = self.waiting.reader.lock().take();
         drop(reader);
         self.purge();
     }
 
-    /// The number of messages in the ring or being read.
+    /// Waits for the workers that are queued or that read. Process context.
+    pub(crate) fn flush(&self) {
+        self.workers.flush();
+    }
+
+    /// The number of messages that wait or that are being read.
     pub(crate) fn len(&self) -> u32 {
         // A worker may have read a message before it was counted.
-        u32::try_from(self.ring.len.load(Relaxed)).unwrap_or(0)
+        u32::try_from(self.waiting.len.load(Relaxed)).unwrap_or(0)
     }
 
     /// Drops the messages.
     pub(crate) fn purge(&self) {
-        while self.ring.ring.consume().is_some() {
-            self.ring.len.add(-1, Relaxed);
+        while self.waiting.take().is_some() {
+            self.waiting.len.add(-1, Relaxed);
         }
     }
 
     /// Adds a message, or gives it back if there is no room. Softirq context.
     pub(crate) fn enqueue(&self, skb: SkBuff, wq: &OwnedQueue) -> core::result::Result<(), SkBuff> {
-        // A ring that is half full is being flooded: drop the message rather than wait for another
-        // producer.
-        if self.len() > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
-            self.ring.ring.try_produce(skb)?;
+        let len = self.len();
+        // A list that is half full is being flooded: drop the message rather than wait for another
+        // CPU.
+        let messages = if len > MAX_QUEUED_INCOMING_HANDSHAKES / 2 {
+            self.waiting.messages.try_lock()
         } else {
-            self.ring.ring.produce(skb)?;
-        }
-        self.ring.len.add(1, Relaxed);
+            Some(self.waiting.messages.lock())
+        };
+        let (Some(mut messages), true) = (messages, len < MAX_QUEUED_INCOMING_HANDSHAKES) else {
+            return Err(skb);
+        };
+        messages.push_back(skb);
+        drop(messages);
+        self.waiting.len.add(1, Relaxed);
         self.workers.wake(wq);
         Ok(())
     }

@@ -44,7 +44,10 @@ use kernel::{
 use crate::{
     linux::{
         rcu,
-        skbuff::SkbList,
+        skbuff::{
+            DropReason,
+            SkbList, //
+        },
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -58,6 +61,7 @@ mod crypt;
 mod inbox;
 mod order;
 mod rx;
+mod work_queues;
 mod workers;
 
 pub(crate) use crypt::CryptQueue;
@@ -67,6 +71,7 @@ pub(crate) use inbox::{
 };
 pub(crate) use order::OrderQueue;
 pub(crate) use rx::RxQueue;
+pub(crate) use work_queues::WorkQueues;
 
 /// The work on the packets of a batch, with all that it needs.
 pub(crate) trait Job: Sized + Send + Sync + 'static {
@@ -111,16 +116,17 @@ impl<J: Job> Batch<J> {
     /// May be called from any context.
     pub(crate) fn new(job: J, packets: Staged) -> Result<ListArc<Self>> {
         let (packets, messages) = packets.into_parts();
-        let batch = UniqueArc::pin_init(
-            pin_init!(Self {
-                job,
-                len: messages as i32,
-                done: Atomic::new(false),
-                packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
-                links <- ListLinks::new(),
-            }),
-            GFP_ATOMIC,
-        )?;
+        let Ok(place) = UniqueArc::new_uninit(GFP_ATOMIC) else {
+            packets.discard(DropReason::NoMemory);
+            return Err(ENOMEM);
+        };
+        let batch = place.pin_init_with(pin_init!(Self {
+            job,
+            len: messages as i32,
+            done: Atomic::new(false),
+            packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
+            links <- ListLinks::new(),
+        }))?;
         Ok(ListArc::from(batch))
     }
 

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     linux::{
+        skbuff::DropReason,
         spinlock::{
             new_spinlock_bh,
             SpinLockBh, //
@@ -68,6 +69,8 @@ impl<J: Job> OrderQueue<J> {
     ) -> Result {
         let mut batches = self.batches.lock();
         if self.messages.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
+            drop(batches);
+            batch.take().discard(DropReason::QueueFull);
             return Err(ENOSPC);
         }
         // Count before publishing: `is_empty()` is read without the lock, and no worker may have a
@@ -75,6 +78,8 @@ impl<J: Job> OrderQueue<J> {
         self.messages.add(batch.len, Relaxed);
         if let Err(error) = and(&batch) {
             self.messages.add(batch.len.wrapping_neg(), Relaxed);
+            drop(batches);
+            batch.take().discard(DropReason::QueueFull);
             return Err(error);
         }
         batches.push_back(batch);

@@ -14,6 +14,7 @@ use kernel::{
 use crate::{
     linux::{
         skbuff::{
+            DropReason,
             SkBuff,
             SkbList, //
         },
@@ -51,6 +52,7 @@ impl<P: ListItem<0>> RxQueue<P> {
         let mut arrived = self.arrived.lock();
         if arrived.len() >= MAX_QUEUED_PACKETS as usize {
             drop(arrived);
+            message.discard(DropReason::QueueFull);
             return Err(ENOSPC);
         }
         arrived.push_back(message);

@@ -11,12 +11,18 @@ use kernel::{
         },
         Arc, //
     },
-    workqueue::RawWorkItem, //
+    workqueue::{
+        HasWork,
+        RawWorkItem, //
+    },
 };
 
 use crate::linux::{
     cpumask,
-    workqueue::OwnedQueue, //
+    workqueue::{
+        flush_work,
+        OwnedQueue, //
+    },
 };
 
 /// The workers of a ring, one for each possible CPU.
@@ -51,6 +57,16 @@ where
         if let Some(worker) = self.workers.get(cpu as usize) {
             // A worker that is queued already will see the new entry.
             let _ = wq.enqueue_on(cpu, worker.clone());
+        }
+    }
+
+    /// Waits for the workers that are queued or that run. Process context.
+    pub(super) fn flush(&self)
+    where
+        W: HasWork<W, 0>,
+    {
+        for worker in &self.workers {
+            flush_work::<W, 0>(worker);
         }
     }
 }

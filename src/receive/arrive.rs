@@ -40,7 +40,10 @@ fn receive_packet(device: &Device, mut skb: SkBuff, bh: &BhGuard) {
     match prepare_header(&mut skb) {
         Some((MessageType::Data, header)) => consume_data(device, skb, &header, bh),
         Some((kind, _)) if skb.may_pull(kind.header_len()) => consume_handshake(device, kind, skb),
-        _ => device.refused(Event::DatagramMalformed, 1, None),
+        _ => {
+            device.refused(Event::DatagramMalformed, 1, None);
+            skb.discard(Event::DatagramMalformed.drop_reason());
+        }
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbLis
     let mut decrypted = SkbList::new();
     if !keypair.may_receive(ktime::coarse_boottime_ns()) {
         keypair.peer.refused(Event::RxExpired, packets.len(), None);
+        packets.discard(Event::RxExpired.drop_reason());
         return decrypted;
     }
     while let Some(mut skb) = packets.pop_front() {

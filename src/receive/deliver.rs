@@ -30,6 +30,7 @@ use crate::{
             RcuArc, //
         },
         skbuff::{
+            DropReason,
             SkBuff,
             SkbList,
             ETH_P_IP,
@@ -39,7 +40,10 @@ use crate::{
     packet::PacketCb,
     protocol::messages::message_data_len,
     queueing::RxQueue,
-    socket::Endpoint,
+    socket::{
+        Endpoint,
+        Proof, //
+    },
     state::peer::{
         Keypair,
         Peer, //
@@ -161,9 +165,11 @@ pub(super) fn deliver(
                 cb.nonce,
                 keypair.replay().next()
             );
+            skb.discard(Event::RxReplayed.drop_reason());
             continue;
         }
         let Some(endpoint) = Endpoint::from_skb(&skb) else {
+            skb.discard(DropReason::Protocol);
             continue;
         };
         skb.reset(false);
@@ -212,20 +218,19 @@ impl Delivery<'_> {
     fn authentic(&mut self, endpoint: &Endpoint, newest: bool, len: usize) {
         let peer = self.peer;
         let is_first = !core::mem::replace(&mut self.is_authentic, true);
-        let (mut complete, mut moved) = (false, false);
+        let (mut complete, mut proof) = (false, None);
         if is_first {
             let begun = peer
                 .keypairs
                 .received_with(&peer.device.index_table, self.keypair);
             if let Some((order, is_current)) = begun {
-                moved = peer.endpoint.confirmed(order, endpoint);
+                proof = Some(Proof::FirstMessage(order));
                 complete = is_current;
             }
             self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
         }
         let newest = newest && self.may_move;
-        let heard = peer.heard(endpoint, newest, message_data_len(len));
-        peer.tell_move(heard || moved);
+        peer.heard(endpoint, proof, newest, message_data_len(len));
         if !is_first {
             return;
         }
@@ -289,24 +294,23 @@ impl Delivery<'_> {
                 self.napi.gro_receive(skb);
                 self.count(len);
             }
-            Err(None) => peer.count(Event::NoMemory, 1),
-            Err(Some(dishonest)) => self.refuse(dishonest, endpoint),
+            Err(None) => {
+                peer.count(Event::NoMemory, 1);
+                skb.discard(Event::NoMemory.drop_reason());
+            }
+            Err(Some(dishonest)) => skb.discard(self.refuse(dishonest, endpoint).drop_reason()),
         }
     }
 
-    /// Counts a packet that is not delivered, and says why.
-    fn refuse(&self, dishonest: Dishonest, endpoint: &Endpoint) {
+    /// Counts a packet that is not delivered, and says why. Returns as what it is counted.
+    fn refuse(&self, dishonest: Dishonest, endpoint: &Endpoint) -> Event {
         let (peer, dev) = (self.peer, self.dev);
         dev.stats_add(Stat::RxErrors, 1);
-        let is_peers = matches!(dishonest, Dishonest::Peer(_));
-        peer.count(
-            if is_peers {
-                Event::RxWrongSource
-            } else {
-                Event::RxMalformed
-            },
-            1,
-        );
+        let event = match dishonest {
+            Dishonest::Peer(_) => Event::RxWrongSource,
+            Dishonest::Size | Dishonest::Type => Event::RxMalformed,
+        };
+        peer.count(event, 1);
         match dishonest {
             Dishonest::Size => {
                 dev_dbg_ratelimited!(
@@ -337,6 +341,7 @@ impl Delivery<'_> {
                 dev.stats_add(Stat::RxFrameErrors, 1);
             }
         }
+        event
     }
 
     /// Checks the packet inside a data message, cuts off the padding and makes the packet ready for

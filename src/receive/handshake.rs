@@ -25,6 +25,7 @@ use crate::{
             RcuArc, //
         },
         skbuff::{
+            DropReason,
             SkBuff,
             ETH_P_IP,
             ETH_P_IPV6, //
@@ -52,6 +53,7 @@ use crate::{
         device::Device,
         peer::Peer, //
     },
+    trace, //
 };
 
 /// Whether the device is under load: so many handshake messages wait that their senders have to
@@ -85,6 +87,7 @@ fn is_under_load(device: &Device, now_ns: u64) -> bool {
 /// woken for it, and it takes no place in the queue, whose length tells that the device is
 /// under load.
 pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff) {
+    trace::received(&device.netdev, kind, || Endpoint::from_skb(&skb));
     if !is_addressee(device, kind, &skb) {
         device.refused(not_addressed(kind), 1, Endpoint::from_skb(&skb).as_ref());
         match (kind, Endpoint::from_skb(&skb)) {
@@ -100,11 +103,14 @@ pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff)
                 );
             }
         }
+        skb.discard(not_addressed(kind).drop_reason());
         return;
     }
     // Without random numbers no handshake can be answered.
     let refused = if random::rng_is_initialized() {
-        device.handshakes.enqueue(skb, &device.handshake_receive_wq)
+        device
+            .handshakes
+            .enqueue(skb, &device.work_queues.handshake_receive)
     } else {
         Err(skb)
     };
@@ -113,6 +119,7 @@ pub(super) fn consume_handshake(device: &Device, kind: MessageType, skb: SkBuff)
         if let Some(endpoint) = Endpoint::from_skb(&skb) {
             dev_dbg_ratelimited!(device, "Dropping handshake packet from {}\n", endpoint);
         }
+        skb.discard(Event::HandshakeQueueFull.drop_reason());
     }
 }
 
@@ -148,7 +155,8 @@ fn is_addressee(device: &Device, kind: MessageType, skb: &SkBuff) -> bool {
     }
 }
 
-/// The handshake message in `skb`, whose `mac1` is right, if it is to be processed.
+/// The handshake message in `skb`, whose `mac1` is right, if it is to be processed. Otherwise the
+/// reason to drop it.
 ///
 /// Under load the sender must have shown with a cookie that it receives at its address, and
 /// must not exceed the rate limit. A sender without a valid cookie is sent one.
@@ -157,13 +165,13 @@ fn admit<'a, M: MessageWithMacs>(
     skb: &'a SkBuff,
     source: &Source,
     endpoint: &Endpoint,
-) -> Option<&'a M> {
-    let (message, _) = M::ref_from_prefix(skb.head()).ok()?;
+) -> core::result::Result<&'a M, DropReason> {
+    let (message, _) = M::ref_from_prefix(skb.head()).map_err(|_| DropReason::Protocol)?;
     let now_ns = ktime::coarse_boottime_ns();
     if !is_under_load(device, now_ns) {
-        return Some(message);
+        return Ok(message);
     }
-    let secret = cookie_secret(device, now_ns)?;
+    let secret = cookie_secret(device, now_ns).ok_or(DropReason::NoMemory)?;
     if !secret.has_valid_mac2(message, source) {
         send_handshake_cookie(
             device,
@@ -174,7 +182,7 @@ fn admit<'a, M: MessageWithMacs>(
             message.sender_index(),
         );
         device.refused(Event::CookieSent, 1, Some(endpoint));
-        return None;
+        return Err(Event::CookieSent.drop_reason());
     }
     let allowed = device.allow_handshake(source, now_ns);
     if !allowed {
@@ -185,7 +193,9 @@ fn admit<'a, M: MessageWithMacs>(
             endpoint
         );
     }
-    allowed.then_some(message)
+    allowed
+        .then_some(message)
+        .ok_or(Event::RateLimited.drop_reason())
 }
 
 /// The secret to make and check cookies with: a new one if there is none or it is too old.
@@ -236,13 +246,13 @@ impl Reader for Device {
 /// Reads a handshake message. Process context.
 fn receive_handshake_packet(device: &Device, skb: SkBuff) {
     let len = skb.len();
-    let (Some(source), Some(endpoint)) = (source_of(&skb), Endpoint::from_skb(&skb)) else {
-        return;
-    };
-    let Some(kind) = skb
-        .read_head()
-        .and_then(|header| MessageType::classify(header, len))
-    else {
+    let (Some(source), Some(endpoint), Some(kind)) = (
+        source_of(&skb),
+        Endpoint::from_skb(&skb),
+        skb.read_head()
+            .and_then(|header| MessageType::classify(header, len)),
+    ) else {
+        skb.discard(DropReason::Protocol);
         return;
     };
     let peer = match kind {
@@ -256,10 +266,14 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
         }
         MessageType::HandshakeInitiation => receive_initiation(device, &skb, &source, &endpoint),
         MessageType::HandshakeResponse => receive_response(device, &skb, &source, &endpoint),
-        MessageType::Data => None,
+        MessageType::Data => Err(DropReason::Protocol),
     };
-    let Some(peer) = peer else {
-        return;
+    let peer = match peer {
+        Ok(peer) => peer,
+        Err(reason) => {
+            skb.discard(reason);
+            return;
+        }
     };
     {
         let _bh = bottom_half::disable();
@@ -273,17 +287,17 @@ fn receive_handshake_packet(device: &Device, skb: SkBuff) {
     skb.consume();
 }
 
-/// Reads an initiation, and answers it. Returns the peer that sent it.
+/// Reads an initiation, and answers it. Returns the peer that sent it, or the reason to drop it.
 fn receive_initiation(
     device: &Device,
     skb: &SkBuff,
     source: &Source,
     endpoint: &Endpoint,
-) -> Option<Arc<Peer>> {
+) -> core::result::Result<Arc<Peer>, DropReason> {
     let message = admit::<HandshakeInitiation>(device, skb, source, endpoint)?;
     let Some((peer, response)) = Peer::consume_initiation(device, message, endpoint) else {
         dev_dbg_ratelimited!(device, "Invalid handshake initiation from {}\n", endpoint);
-        return None;
+        return Err(DropReason::DriverHeader);
     };
     dev_dbg_ratelimited!(
         device,
@@ -292,20 +306,21 @@ fn receive_initiation(
         endpoint
     );
     peer.send_handshake_response(response, endpoint);
-    Some(peer)
+    Ok(peer)
 }
 
-/// Reads a response, and begins the session. Returns the peer that sent it.
+/// Reads a response, and begins the session. Returns the peer that sent it, or the reason to drop
+/// it.
 fn receive_response(
     device: &Device,
     skb: &SkBuff,
     source: &Source,
     endpoint: &Endpoint,
-) -> Option<Arc<Peer>> {
+) -> core::result::Result<Arc<Peer>, DropReason> {
     let message = admit::<HandshakeResponse>(device, skb, source, endpoint)?;
     let Some((peer, begins)) = Peer::consume_response(device, message, endpoint) else {
         dev_dbg_ratelimited!(device, "Invalid handshake response from {}\n", endpoint);
-        return None;
+        return Err(DropReason::DriverHeader);
     };
     dev_dbg_ratelimited!(
         device,
@@ -320,7 +335,7 @@ fn receive_response(
         // The first message that is sent confirms the session to the other side.
         peer.send_keepalive();
     }
-    Some(peer)
+    Ok(peer)
 }
 
 fn consume_cookie(device: &Device, reply: &CookieReply) {

@@ -94,19 +94,17 @@ pub(super) fn sort(
     while let Some(first) = arrived.pop_front() {
         let (receiver, bytes, packets) = take_row(first, &mut arrived);
         let messages = packets.messages();
-        let Some(entry) = device.index_table.lookup(receiver, &guard) else {
+        let entry = device.index_table.lookup(receiver, &guard);
+        let keypair = entry
+            .as_ref()
+            .and_then(|entry| entry.keypair.load(&guard)?.try_get());
+        let (Some(entry), Some(keypair)) = (entry, keypair) else {
             device.refused(Event::UnknownIndex, messages, None);
+            let reason = Event::UnknownIndex.drop_reason();
+            packets.into_packets().discard(reason);
             continue;
         };
         let peer = &entry.peer;
-        let Some(keypair) = entry
-            .keypair
-            .load(&guard)
-            .and_then(|keypair| keypair.try_get())
-        else {
-            device.refused(Event::UnknownIndex, messages, None);
-            continue;
-        };
         if peer.is_stopped() {
             continue;
         }
@@ -128,7 +126,7 @@ pub(super) fn sort(
             }
             device
                 .decrypt_queue
-                .enqueue(&peer.rx_queue, batch, &device.packet_crypt_wq)
+                .enqueue(&peer.rx_queue, batch, &device.work_queues.packet_crypt)
         });
         if let Err(error) = queued {
             peer.count(Event::no_room(&error, Event::RxQueueFull), messages);

@@ -16,6 +16,7 @@ use crate::{
         netdevice::Stat,
         rcu,
         skbuff::{
+            DropReason,
             SkBuff,
             SkbList, //
         },
@@ -83,7 +84,10 @@ pub(crate) fn encrypt(batch: &Batch<Encryption>) {
         }
         match encrypt_packet(&mut skb, keypair) {
             Ok(()) => encrypted.push_back(skb),
-            Err(_) => dropped = dropped.wrapping_add(1),
+            Err(_) => {
+                dropped = dropped.wrapping_add(1);
+                skb.discard(Event::NoMemory.drop_reason());
+            }
         }
     }
     if dropped != 0 {
@@ -171,11 +175,17 @@ fn encrypt_each(
 ) -> usize {
     let segments = {
         let guard = rcu::Guard::new();
-        let dev = keypair.peer.device.netdev.get(&guard);
-        dev.and_then(|dev| skb.gso_segment(dev).ok())
+        match keypair.peer.device.netdev.get(&guard) {
+            Some(dev) => skb.gso_segment(dev),
+            None => Err((ENODEV, skb)),
+        }
     };
-    let Some(mut segments) = segments else {
-        return 0;
+    let mut segments = match segments {
+        Ok(segments) => segments,
+        Err((error, skb)) => {
+            skb.discard(DropReason::no_room(&error, DropReason::Segments));
+            return 0;
+        }
     };
     let mut done: usize = 0;
     for index in 0..cb.messages() {
@@ -190,6 +200,8 @@ fn encrypt_each(
         if encrypt_packet(&mut skb, keypair).is_ok() {
             encrypted.push_back(skb);
             done = done.wrapping_add(1);
+        } else {
+            skb.discard(Event::NoMemory.drop_reason());
         }
     }
     done

@@ -17,7 +17,10 @@ use crate::{
         bottom_half,
         netdevice::Stat,
         rcu,
-        skbuff::SkbList, //
+        skbuff::{
+            DropReason,
+            SkbList, //
+        },
     },
     packet::PacketCb,
     protocol::{
@@ -34,6 +37,7 @@ use crate::{
         device::Device,
         peer::Peer, //
     },
+    trace,
     tuning::MAX_SENT_IN_TURN, //
 };
 
@@ -92,7 +96,8 @@ impl Peer {
         // A work item that is queued already will do.
         let _ = self
             .device
-            .transmit_wq
+            .work_queues
+            .transmit
             .enqueue_on::<_, { Peer::TRANSMIT_WORK }>(self.transmit_cpu.get(), self.clone());
         true
     }
@@ -107,18 +112,21 @@ impl Peer {
         // Errors are in the log already.
         let _ = with_sender(&self.device, |sender| {
             if self.is_stopped() {
-                while let Some(skb) = packets.pop_front() {
-                    sender.dev().stats_add(Stat::TxDropped, skb.segments());
-                    if self.is_disabled() {
-                        self.count(Event::PeerDisabled, skb.segments());
-                    }
-                }
+                let segments = packets.iter_mut().map(|skb| skb.segments());
+                let dropped = segments.fold(0, usize::wrapping_add);
+                sender.dev().stats_add(Stat::TxDropped, dropped);
+                self.count_stopped(dropped);
                 return Err(ENOENT);
             }
-            let course = self.endpoint.course(sender).inspect_err(|error| {
-                let segments = packets.iter_mut().map(|skb| skb.segments());
-                self.count_unsent(error, segments.fold(0, usize::wrapping_add));
-            })?;
+            let course = match self.endpoint.course(sender) {
+                Ok(course) => course,
+                Err(error) => {
+                    let segments = packets.iter_mut().map(|skb| skb.segments());
+                    let event = self.count_unsent(&error, segments.fold(0, usize::wrapping_add));
+                    packets.take().discard(event.drop_reason());
+                    return Err(error);
+                }
+            };
             // Before they leave: the answer stops the timer, and may be here before this returns.
             if packets.iter_mut().any(|skb| !is_keepalive(skb.len())) {
                 self.timers_data_sent();
@@ -137,7 +145,8 @@ impl Peer {
                                 if error == EDQUOT {
                                     sender.dev().stats_add(Stat::TxDropped, skb.segments());
                                 }
-                                self.count_unsent(&error, skb.segments());
+                                let event = self.count_unsent(&error, skb.segments());
+                                skb.discard(event.drop_reason());
                                 continue;
                             }
                         };
@@ -154,6 +163,8 @@ impl Peer {
             }
             Ok(())
         });
+        // Left over if there are no sockets, or the peer is gone.
+        packets.discard(DropReason::NotReady);
         self.probe_if_due();
     }
 
@@ -166,19 +177,32 @@ impl Peer {
             if self.is_stopped() {
                 return Err(ENOENT);
             }
-            skb_from_bytes(message)
-                .and_then(|skb| sender.xmit(&self.endpoint.path_to(sender, endpoint)?, skb, ds))
-                .inspect_err(|error| self.count_unsent(error, 1))?;
+            self.endpoint
+                .path_to(sender, endpoint)
+                .and_then(|path| sender.xmit(&path, skb_from_bytes(message)?, ds))
+                .inspect_err(|error| {
+                    self.count_unsent(error, 1);
+                })?;
             self.tx_bytes.add(message.len() as u64, Relaxed);
+            trace::sent(&self.device.netdev, self.id, message, endpoint);
             Ok(())
         });
     }
 
+    /// Counts `n` messages that did not leave as the peer is [stopped](Peer::is_stopped): they are of
+    /// no interest if it is being removed.
+    fn count_stopped(&self, n: usize) {
+        if self.is_disabled() {
+            self.count(Event::PeerDisabled, n);
+        }
+    }
+
     /// Counts `n` messages that did not leave, by the error of looking up a route or sending.
-    fn count_unsent(&self, error: &Error, n: usize) {
+    /// Returns as what they are counted.
+    fn count_unsent(&self, error: &Error, n: usize) -> Event {
         if *error == ENXIO {
             self.device.count(Event::NotAsBound, n);
-            return;
+            return Event::NotAsBound;
         }
         let event = if *error == EAFNOSUPPORT || *error == EDQUOT {
             Event::NoEndpoint
@@ -188,6 +212,7 @@ impl Peer {
             Event::no_room(error, Event::NoRoute)
         };
         self.count(event, n);
+        event
     }
 }
 
@@ -203,13 +228,14 @@ impl Device {
     /// Sends a message to the endpoint that another one came from. As [`Peer::send_buffer`].
     pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
         let _ = with_sender(self, |sender| {
-            let skb = skb_from_bytes(message)?;
             let path = sender.path_to(endpoint).inspect_err(|error| {
                 if *error == ENXIO {
                     self.count(Event::NotAsBound, 1);
                 }
             })?;
-            sender.xmit(&path, skb, 0)
+            sender.xmit(&path, skb_from_bytes(message)?, 0)?;
+            trace::sent(&self.netdev, 0, message, endpoint);
+            Ok(())
         });
     }
 }

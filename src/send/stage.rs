@@ -70,6 +70,7 @@ impl Peer {
             while staged.messages() > MAX_STAGED_PACKETS as usize {
                 if let Some(mut oldest) = staged.pop_front() {
                     dropped = dropped.wrapping_add(oldest.cb::<PacketCb>().messages());
+                    oldest.discard(Event::TxQueueFull.drop_reason());
                 }
             }
             staged.append(packets);
@@ -93,6 +94,7 @@ impl Peer {
         if packets.messages() != 0 {
             self.device.stats_add(Stat::TxDropped, packets.messages());
             self.count(Event::TxNoKey, packets.messages());
+            packets.into_packets().discard(Event::TxNoKey.drop_reason());
         }
     }
 
@@ -149,7 +151,8 @@ impl Peer {
             // A work item that is queued already will do.
             let _ = self
                 .device
-                .packet_crypt_wq
+                .work_queues
+                .packet_crypt
                 .enqueue_on::<_, { Peer::TX_WORK }>(cpu, self.clone());
         }
     }
@@ -223,7 +226,7 @@ impl Peer {
         let device = &self.device;
         device
             .encrypt_queue
-            .enqueue(&self.tx_queue, batch, &device.packet_crypt_wq)?;
+            .enqueue(&self.tx_queue, batch, &device.work_queues.packet_crypt)?;
         Ok(Queued::ForWorkers)
     }
 

@@ -47,6 +47,7 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use peer_endpoint::{
     Course,
     PeerEndpoint,
+    Proof,
     Shown, //
 };
 pub(crate) use sender::Sender;

@@ -3,6 +3,8 @@
 //! The far end of a peer: its endpoints, and the routes to it.
 //! [`protocol::moving`](crate::protocol::moving) decides which of them is used.
 
+use core::num::NonZero;
+
 use kernel::{
     fmt::{
         self,
@@ -24,6 +26,7 @@ use super::{
 };
 use crate::{
     debug::dev_dbg,
+    extension::EndpointState,
     linux::{
         dst_cache::DstCache,
         engine::link::Handle,
@@ -83,6 +86,23 @@ impl Drop for Inner {
     }
 }
 
+/// What a message proves besides that it is authentic.
+pub(crate) enum Proof<'a> {
+    /// The first message of the session whose response had this order: see
+    /// [`Whereabouts::confirmed`].
+    FirstMessage(u64),
+    /// A response, to an initiation that was sent only here: see [`Whereabouts::proven`].
+    Response(&'a Endpoint),
+}
+
+/// What has happened to an endpoint.
+pub(crate) struct Found {
+    /// The peer has shown that it receives at an address where that was not known.
+    pub(crate) is_proven: bool,
+    /// The peer has moved: [`PeerEndpoint::get`] was another place before.
+    pub(crate) has_moved: bool,
+}
+
 /// The route to the primary, if no datagram goes elsewhere.
 pub(crate) enum Course {
     /// All datagrams go this way.
@@ -132,6 +152,18 @@ impl PeerEndpoint {
         self.inner.lock().whereabouts.latest().copied()
     }
 
+    /// As [`PeerEndpoint::get`], with what is known of it.
+    pub(crate) fn get_with_state(&self) -> Option<(Endpoint, EndpointState)> {
+        let mut inner = self.inner.lock();
+        let endpoint = *inner.whereabouts.latest()?;
+        let state = if inner.whereabouts.candidate().is_some() {
+            EndpointState::Candidate
+        } else {
+            EndpointState::Proven
+        };
+        Some((endpoint, state))
+    }
+
     /// That endpoint for log messages. It is read here, not where the message is put together: that
     /// is done with interrupts off.
     pub(crate) fn shown(&self) -> impl Display {
@@ -139,18 +171,21 @@ impl PeerEndpoint {
     }
 
     /// Changes the addresses. `change` returns whether the routes to the primary are of no use any
-    /// more. Returns whether the peer has moved: [`PeerEndpoint::get`] was another place before.
-    fn change(&self, change: impl FnOnce(&mut Whereabouts<Endpoint>) -> bool) -> bool {
+    /// more. Returns whether they were, and whether the peer has moved: [`PeerEndpoint::get`] was
+    /// another place before.
+    fn change(&self, change: impl FnOnce(&mut Whereabouts<Endpoint>) -> bool) -> (bool, bool) {
         let mut inner = self.inner.lock();
         let before = inner.whereabouts.latest().copied();
-        if change(&mut inner.whereabouts) {
+        let has_changed = change(&mut inner.whereabouts);
+        if has_changed {
             inner.cache.reset();
         }
         self.publish(&mut inner.whereabouts);
         let now = inner.whereabouts.latest();
-        before
+        let has_moved = before
             .zip(now)
-            .is_some_and(|(before, now)| !before.is_place(now))
+            .is_some_and(|(before, now)| !before.is_place(now));
+        (has_changed, has_moved)
     }
 
     /// Sets the endpoint that the user wants. Nothing changes if it is the present one but for its
@@ -212,21 +247,37 @@ impl PeerEndpoint {
     }
 
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
-    /// its headers. `is_newest`: the peer has made no later one that is known.
+    /// its headers, and what it proves. `is_newest`: the peer has made no later one that is known.
     ///
     /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
     /// the lock. If another CPU is just changing the endpoint, either change may come first: it
-    /// does not matter which. `policy` is only asked if they differ. Returns whether the peer has
-    /// moved.
+    /// does not matter which. `policy` is only asked if they differ. Returns what has happened to the
+    /// endpoint.
     #[inline]
     pub(crate) fn heard(
         &self,
         from: &Endpoint,
+        proof: Option<Proof<'_>>,
         is_newest: bool,
         len: usize,
         policy: impl FnOnce() -> Policy,
-    ) -> bool {
-        !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len, policy())
+    ) -> Found {
+        let (is_proven, has_moved) = proof.map_or((false, false), |proof| self.proven(proof, from));
+        let elsewhere =
+            !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len, policy());
+        Found {
+            is_proven,
+            has_moved: has_moved || elsewhere,
+        }
+    }
+
+    /// Notes what a message from `from` proves. Returns whether that was not known before, and
+    /// whether the peer has moved.
+    fn proven(&self, proof: Proof<'_>, from: &Endpoint) -> (bool, bool) {
+        self.change(|whereabouts| match proof {
+            Proof::FirstMessage(order) => whereabouts.confirmed(order, from),
+            Proof::Response(at) => whereabouts.proven(at, from),
+        })
     }
 
     /// Whether this is the primary, and there is no candidate.
@@ -249,7 +300,8 @@ impl PeerEndpoint {
     ) -> bool {
         let bytes = from.datagrams_len(len, 1);
         if is_newest {
-            return self.change(|whereabouts| whereabouts.heard(from, bytes, policy));
+            let (_, has_moved) = self.change(|whereabouts| whereabouts.heard(from, bytes, policy));
+            return has_moved;
         }
         if self.first_word() == CANDIDATE {
             self.inner.lock().whereabouts.heard_late(from, bytes);
@@ -265,31 +317,32 @@ impl PeerEndpoint {
         inner.whereabouts.answer(to, order, bytes, now_ns);
     }
 
-    /// The first message of the session whose response had this order came from `from`. To be
-    /// followed by [`PeerEndpoint::heard`]. Returns whether the peer has moved.
-    pub(crate) fn confirmed(&self, order: u64, from: &Endpoint) -> bool {
-        self.change(|whereabouts| whereabouts.confirmed(order, from))
-    }
-
-    /// A response came from `from`, to an initiation that was sent only to `at`. To be followed by
-    /// [`PeerEndpoint::heard`]. Returns whether the peer has moved.
-    pub(crate) fn proven(&self, at: &Endpoint, from: &Endpoint) -> bool {
-        self.change(|whereabouts| whereabouts.proven(at, from))
-    }
-
     /// A cookie has come for an initiation that was sent only to `at`.
     pub(crate) fn cookie_received(&self, at: &Endpoint) {
         self.inner.lock().whereabouts.cookie_received(at);
     }
 
-    /// Whether a probe is to be sent now: see [`Whereabouts::probe_is_due`].
-    pub(crate) fn probe_is_due(&self, wanted: bool, last_sent_ns: u64) -> bool {
+    /// Whether the candidate is refused from now on: see [`Whereabouts::refuses`].
+    pub(crate) fn refuses(&self) -> bool {
+        let now_ns = ktime::coarse_boottime_ns();
+        self.first_word() == CANDIDATE && self.inner.lock().whereabouts.refuses(now_ns)
+    }
+
+    /// In how many nanoseconds a probe is to be sent, 0 for now. `None` if none is to be sent, or
+    /// if the timer of all handshakes asks for it: see [`Whereabouts::probe_is_due`] and
+    /// [`Whereabouts::probe_waits`].
+    pub(crate) fn probe_is_due_in(&self, wanted: bool, last_sent_ns: u64) -> Option<u64> {
         if self.first_word() != CANDIDATE {
-            return false;
+            return None;
         }
         let now_ns = ktime::coarse_boottime_ns();
         let inner = self.inner.lock();
-        inner.whereabouts.probe_is_due(wanted, last_sent_ns, now_ns)
+        let whereabouts = &inner.whereabouts;
+        if whereabouts.probe_is_due(wanted, last_sent_ns, now_ns) {
+            return Some(0);
+        }
+        let left_ns = whereabouts.probe_waits(wanted, last_sent_ns, now_ns);
+        left_ns.map(NonZero::get)
     }
 
     /// Where an initiation goes that is sent now: see [`Whereabouts::begin`].

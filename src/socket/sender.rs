@@ -27,7 +27,10 @@ use crate::{
             Route4,
             Route6, //
         },
-        skbuff::SkBuff,
+        skbuff::{
+            DropReason,
+            SkBuff, //
+        },
         udp_tunnel::{
             LiveSocket,
             Outer, //
@@ -281,13 +284,17 @@ impl Sender<'_> {
     /// Hands a message, or an aggregate, to the network stack. `ds` is the TOS byte or traffic class
     /// of the outer header. `ENONET`: there is no socket.
     pub(crate) fn xmit(&self, path: &Path, skb: SkBuff, ds: u8) -> Result {
-        match path {
-            Path::V4 {
-                route,
-                saddr,
-                daddr,
-                dport,
-            } => self.v4.ok_or(ENONET)?.xmit(
+        match (path, self.v4, self.v6) {
+            (
+                Path::V4 {
+                    route,
+                    saddr,
+                    daddr,
+                    dport,
+                },
+                Some(socket),
+                _,
+            ) => socket.xmit(
                 route,
                 skb,
                 &Outer {
@@ -299,12 +306,16 @@ impl Sender<'_> {
                     dport: *dport,
                 },
             ),
-            Path::V6 {
-                route,
-                saddr,
-                daddr,
-                dport,
-            } => self.v6.ok_or(ENONET)?.xmit(
+            (
+                Path::V6 {
+                    route,
+                    saddr,
+                    daddr,
+                    dport,
+                },
+                _,
+                Some(socket),
+            ) => socket.xmit(
                 route,
                 skb,
                 &Outer {
@@ -316,6 +327,10 @@ impl Sender<'_> {
                     dport: *dport,
                 },
             ),
+            _ => {
+                skb.discard(DropReason::NoSocket);
+                Err(ENONET)
+            }
         }
     }
 

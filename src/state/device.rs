@@ -66,19 +66,12 @@ use crate::{
             Net,
             WeakNet, //
         },
-        netdevice::{
-            Name,
-            Stat, //
-        },
+        netdevice::Stat,
         rcu::{
             self,
             AtomicDrop,
             RcuArc,
             RcuPtr, //
-        },
-        workqueue::{
-            Flags,
-            OwnedQueue, //
         },
     },
     parameters::roaming_policy,
@@ -97,13 +90,15 @@ use crate::{
     queueing::{
         CryptQueue,
         Inbox,
-        RxQueue, //
+        RxQueue,
+        WorkQueues, //
     },
     ratelimiter::RateLimiter,
     socket::{
         Closing,
         Sockets, //
-    }, //
+    },
+    trace, //
 };
 
 /// In place of the number of a [`Policy`]: that of the module's parameter holds.
@@ -272,14 +267,8 @@ pub(crate) struct Device {
     pub(crate) handshakes: Inbox<Device>,
     /// The queues of the NAPIs, one for each possible CPU.
     pub(crate) rx_queues: KVec<Pin<KBox<RxQueue<Peer>>>>,
-    /// Runs the workers of the crypt queues, and [`Peer::TX_WORK`].
-    pub(crate) packet_crypt_wq: OwnedQueue,
-    /// Runs [`Peer::TRANSMIT_WORK`], in softirq context. All devices share it.
-    pub(crate) transmit_wq: Arc<OwnedQueue>,
-    /// Runs the workers that read handshake messages.
-    pub(crate) handshake_receive_wq: OwnedQueue,
-    /// Runs [`Peer::HANDSHAKE_WORK`] and [`Peer::CLEAR_WORK`].
-    pub(crate) handshake_send_wq: OwnedQueue,
+    /// Where the work of all devices runs.
+    pub(crate) work_queues: Arc<WorkQueues>,
 
     #[pin]
     links: ListLinks,
@@ -341,6 +330,7 @@ impl Device {
 
     /// Counts that `event` has happened `n` times. Any context.
     pub(crate) fn count(&self, event: Event, n: usize) {
+        trace::happened(&self.netdev, 0, event, n);
         self.counters.add(event, n);
     }
 
@@ -356,33 +346,16 @@ impl Device {
 
     /// A device that has no peers yet, in the namespace `net`. It is not on the list of devices.
     ///
-    /// All devices share `limiter` and `transmit_wq`. Process context. `ENOMEM` if there is no
+    /// All devices share `limiter` and `work_queues`. Process context. `ENOMEM` if there is no
     /// memory.
     pub(crate) fn new(
         netdev: Handle,
-        name: &Name,
         net: &Net,
         limiter: Arc<RateLimiter>,
-        transmit_wq: Arc<OwnedQueue>,
+        work_queues: Arc<WorkQueues>,
     ) -> Result<Arc<Self>> {
         let rx_queues = rx_queues()?;
         let identity = RcuArc::new(StaticIdentity::none(), GFP_KERNEL)?;
-        let handshake_receive_wq = OwnedQueue::new(
-            fmt!("wg-kex-{}", name),
-            Flags::CPU_INTENSIVE | Flags::FREEZABLE | Flags::PERCPU,
-            0,
-        )?;
-        let handshake_send_wq = OwnedQueue::new(
-            fmt!("wg-kex-{}", name),
-            Flags::UNBOUND | Flags::FREEZABLE,
-            0,
-        )?;
-        // One work item at a time on a CPU: more would only take the CPU from one another.
-        let packet_crypt_wq = OwnedQueue::new(
-            fmt!("wg-crypt-{}", name),
-            Flags::CPU_INTENSIVE | Flags::MEM_RECLAIM | Flags::PERCPU,
-            1,
-        )?;
         Arc::pin_init(
             try_pin_init!(Self {
                 netdev,
@@ -408,10 +381,7 @@ impl Device {
                 decrypt_queue: CryptQueue::new()?,
                 handshakes: Inbox::new()?,
                 rx_queues,
-                packet_crypt_wq,
-                transmit_wq,
-                handshake_receive_wq,
-                handshake_send_wq,
+                work_queues,
                 links <- ListLinks::new(),
                 tracker <- AtomicTracker::new(),
             }? Error),

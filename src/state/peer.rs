@@ -86,10 +86,8 @@ use crate::{
         },
     },
     queueing::OrderQueue,
-    socket::{
-        Endpoint,
-        PeerEndpoint, //
-    }, //
+    socket::PeerEndpoint,
+    trace, //
 };
 
 /// The keys of one session of a peer.
@@ -358,6 +356,7 @@ impl Peer {
 
     /// Counts that `event` has happened `n` times, and remembers the last failure. Any context.
     pub(crate) fn count(&self, event: Event, n: usize) {
+        trace::happened(&self.device.netdev, self.id, event, n);
         if event.is_of_settings() {
             let guard = rcu::Guard::new();
             if let Some(settings) = self.settings.load(&guard) {
@@ -374,7 +373,7 @@ impl Peer {
     /// The work queue for encryption and decryption. `None` once the peer is being removed. The
     /// caller queues in the critical section of `guard`, see [`Peer::is_dead`].
     pub(crate) fn crypt_wq<'a>(&'a self, _guard: &'a rcu::Guard) -> Option<&'a OwnedQueue> {
-        (!self.is_dead()).then_some(&self.device.packet_crypt_wq)
+        (!self.is_dead()).then_some(&self.device.work_queues.packet_crypt)
     }
 
     /// Whether something may begin for the peer: it is neither being removed nor disabled, and its
@@ -387,13 +386,6 @@ impl Peer {
     #[inline]
     pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {
         !self.is_stopped() && self.device.netdev.is_running(guard)
-    }
-
-    /// As [`PeerEndpoint::heard`], with the policy of the device.
-    #[inline]
-    pub(crate) fn heard(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
-        let policy = || self.device.roaming_policy();
-        self.endpoint.heard(from, is_newest, len, policy)
     }
 
     /// Seconds of silence after which the peer is sent a keepalive; zero: never.

@@ -10,6 +10,7 @@
 //!   [`flow`] says which packets may share an aggregate.
 //! * [`link`]: devices without a link layer, with the settings that follow from that, and
 //!   [`napi_set`], their NAPIs: one for each CPU.
+//! * [`trace`]: the tracepoints.
 //!
 //! [`SkBuff::open`]: super::skbuff::SkBuff::open
 //! [`SkBuff::seal`]: super::skbuff::SkBuff::seal
@@ -21,6 +22,7 @@ mod napi_set;
 mod seal;
 mod segments;
 mod tcp;
+pub(crate) mod trace;
 
 pub(crate) use segments::{
     Segments,

@@ -27,7 +27,10 @@ use crate::linux::{
         chacha20poly1305_open_from,
         chacha20poly1305_seal, //
     },
-    skbuff::SkBuff, //
+    skbuff::{
+        DropReason,
+        SkBuff, //
+    },
 };
 
 /// Most bytes of padding that [`SkBuff::seal`] appends to the data.
@@ -109,6 +112,21 @@ impl SkBuff {
     ///
     /// `EBADMSG` if the tag is wrong, `EINVAL` if the packet is too short, `ENOMEM`.
     pub(crate) fn open(mut self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
+        match self.try_open(skip, nonce, key) {
+            Ok(None) => Ok(self),
+            Ok(Some(opened)) => {
+                self.consume();
+                Ok(opened)
+            }
+            Err(error) => {
+                self.discard(DropReason::no_room(&error, DropReason::DriverHeader));
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Self::open`]. Returns the packet if it is a new one.
+    fn try_open(&mut self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Option<Self>> {
         let plain_len = self
             .len()
             .checked_sub(skip)
@@ -116,12 +134,7 @@ impl SkBuff {
             .ok_or(EINVAL)?;
         match self.open_from(skip, nonce, key) {
             Err(error) if error == EAGAIN => {}
-            opened => {
-                if opened.is_ok() {
-                    self.consume();
-                }
-                return opened;
-            }
+            opened => return opened.map(Some),
         }
         // SAFETY: The buffer is valid and ours.
         to_result(unsafe { bindings::skb_linearize_cow(self.as_raw()) })?;
@@ -131,7 +144,7 @@ impl SkBuff {
         let memory = unsafe { slice::from_raw_parts_mut(self.skb().data, whole) };
         chacha20poly1305_open(memory, plain_len, nonce, key)?;
         self.trim(plain_len)?;
-        Ok(self)
+        Ok(None)
     }
 
     /// [`Self::open`] for data that lie in a fragment: decrypts them from there into a new packet.
@@ -162,8 +175,15 @@ impl SkBuff {
         };
         // SAFETY: By `helper_skb_source()` the `len` bytes of the packet are at `source`, and
         // nothing writes to them. The block's worth in front of them can be read.
-        unsafe { chacha20poly1305_open_from(memory, source, nonce, key) }?;
-        let plain_len = len.checked_sub(TAG_LEN).ok_or(EINVAL)?;
+        let opened = unsafe { chacha20poly1305_open_from(memory, source, nonce, key) };
+        let plain_len = match opened.and_then(|()| len.checked_sub(TAG_LEN).ok_or(EINVAL)) {
+            Ok(plain_len) => plain_len,
+            Err(error) => {
+                // The packet is lost, not the place for its text.
+                text.consume();
+                return Err(error);
+            }
+        };
         // SAFETY: There is room for `len` bytes, and the first `plain_len` are the text.
         unsafe { bindings::skb_put(text.as_raw(), plain_len as u32) };
         Ok(text)

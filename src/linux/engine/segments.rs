@@ -262,6 +262,8 @@ impl Segments {
             ..
         } = self;
         if count == 0 {
+            // Nothing is lost with it.
+            skb.consume();
             return None;
         }
         let clock = like.headers().tstamp_type();

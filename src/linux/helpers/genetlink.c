@@ -18,7 +18,7 @@ void helper_genl_multicast(const struct genl_family *family, const struct net_de
 	struct net *net = maybe_get_net(dev_net_rcu(dev));
 
 	if (!net)
-		kfree_skb(skb);
+		consume_skb(skb);
 	else if (skb)
 		genlmsg_multicast_netns(family, net, skb, 0, group, GFP_ATOMIC);
 	else

@@ -7,11 +7,6 @@
 
 #include "../helpers.h"
 
-void helper_kfree_skb(struct sk_buff *skb)
-{
-	kfree_skb(skb);
-}
-
 u32 helper_skb_dst_mtu(const struct sk_buff *skb)
 {
 	return skb_valid_dst(skb) ? dst_mtu(skb_dst(skb)) : 0;

@@ -46,6 +46,20 @@ static int udp_tunnel_xmit_prepare(struct sk_buff *skb, struct net_device *dev, 
 	return 0;
 }
 
+static void udp_tunnel_xmit_drop(struct sk_buff *skb, int err)
+{
+	switch (err) {
+	case -ENODEV:
+		kfree_skb_reason(skb, SKB_DROP_REASON_DEV_READY);
+		break;
+	case -ENOMEM:
+		kfree_skb_reason(skb, SKB_DROP_REASON_NOMEM);
+		break;
+	default:
+		kfree_skb_reason(skb, SKB_DROP_REASON_SKB_CSUM);
+	}
+}
+
 /* For the count of an aggregate's datagrams: iptunnel_xmit() counts every skb as one packet. */
 struct udp_tunnel_sent {
 	u64 packets;
@@ -87,7 +101,7 @@ int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *
 					  sizeof(struct iphdr) + sizeof(struct udphdr));
 
 	if (unlikely(err)) {
-		kfree_skb(skb);
+		udp_tunnel_xmit_drop(skb, err);
 		return err;
 	}
 	dst_hold(&rt->dst);
@@ -107,7 +121,7 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 					  sizeof(struct ipv6hdr) + sizeof(struct udphdr));
 
 	if (unlikely(err)) {
-		kfree_skb(skb);
+		udp_tunnel_xmit_drop(skb, err);
 		return err;
 	}
 	dst_hold(dst);

@@ -18,7 +18,10 @@ use zerocopy::{
     IntoBytes, //
 };
 
-use super::SkBuff;
+use super::{
+    DropReason,
+    SkBuff, //
+};
 use crate::linux::bindings;
 
 /// A chain of packets, linked by `skb->next`.
@@ -154,6 +157,13 @@ impl SkbList {
     pub(crate) fn consume(mut self) {
         while let Some(skb) = self.pop_front() {
             skb.consume();
+        }
+    }
+
+    /// Frees the packets as [`SkBuff::discard`] does.
+    pub(crate) fn discard(mut self, reason: DropReason) {
+        while let Some(skb) = self.pop_front() {
+            skb.discard(reason);
         }
     }
 

@@ -28,7 +28,10 @@ use crate::linux::{
         Flow,
         Route, //
     },
-    skbuff::SkBuff, //
+    skbuff::{
+        DropReason,
+        SkBuff, //
+    },
 };
 
 /// A socket to send on.
@@ -126,7 +129,10 @@ impl LiveSocket<'_> {
         skb: SkBuff,
         outer: &Outer<'_, V::Addr>,
     ) -> Result {
-        self.check::<V>()?;
+        if let Err(error) = self.check::<V>() {
+            skb.discard(DropReason::NoRoute);
+            return Err(error);
+        }
         // SAFETY: The packet is ours and goes to the function. The socket is open, the route is
         // valid, and by the check both are of that version. By the type invariant RCU is
         // read-locked and bottom halves are off, as the recursion count requires.

@@ -16,7 +16,6 @@ use crate::linux::{
     napi::NapiContext,
     net_namespace::Net,
     netdevice::{
-        Name,
         NetDevice,
         Setup, //
     },
@@ -58,13 +57,13 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
 
     /// Makes the driver of a new device, which is about to be registered.
     ///
-    /// `name` is the device's name, or a pattern for one (`wg%d`). `net` is the namespace for the
-    /// device's sockets: the one that the request to make the device came from, or that the request
-    /// named with `link-netnsid`. The device itself may be in another. If registering fails the
-    /// driver is dropped, and none of its other functions is called.
+    /// `net` is the namespace for the device's sockets: the one that the request to make the device
+    /// came from, or that the request named with `link-netnsid`. The device itself may be in
+    /// another. If registering fails the driver is dropped, and none of its other functions is
+    /// called.
     ///
     /// Process context, the RTNL is held.
-    fn new(handle: Handle, name: &Name, net: &Net) -> Result<Arc<Self>>;
+    fn new(handle: Handle, net: &Net) -> Result<Arc<Self>>;
 
     /// The device has been registered.
     ///

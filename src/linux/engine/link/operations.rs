@@ -32,7 +32,10 @@ use crate::linux::{
         Stat, //
     },
     rcu,
-    skbuff::SkBuff, //
+    skbuff::{
+        DropReason,
+        SkBuff, //
+    },
 };
 
 /// The private memory of a device.
@@ -243,6 +246,7 @@ impl<D: Driver> Operations<D> {
         // softirqs.
         if !dev.is_running() {
             dev.stats_add(Stat::TxDropped, 1);
+            skb.discard(DropReason::NotReady);
             return bindings::netdev_tx_NETDEV_TX_OK;
         }
         match D::start_xmit(private.driver.as_arc_borrow(), dev, skb) {

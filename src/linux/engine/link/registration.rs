@@ -103,7 +103,7 @@ impl<D: Driver> Kind<D> {
         // period, see below. In the second `uninit()` has revoked the handle, and the core has
         // waited for a grace period.
         let handle = unsafe { Handle::new(dev) }?;
-        let driver = match D::new(handle.clone(), &netdev.name(), net) {
+        let driver = match D::new(handle.clone(), net) {
             Ok(driver) => driver,
             Err(e) => {
                 handle.revoke();
