@@ -27,7 +27,7 @@ LAYERS = {
                   "parameters.rs peerlookup.rs peerlookup/ queueing/ ratelimiter.rs ratelimiter/ "
                   "socket/ trace.rs tuning.rs",
     "state": "state/",
-    "actions": "lifecycle.rs noise.rs notify.rs prefixes.rs send/",
+    "actions": "lifecycle.rs noise.rs notify.rs prefixes.rs send/ steer.rs",
     "reactions": "expiry.rs receive/",
     "interface": "interface/ netlink.rs netlink/",
     "root": "wireguard_main.rs",

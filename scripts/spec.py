@@ -27,9 +27,13 @@ def of_spec():
         elif match := re.fullmatch(r"(?: {8}| {6}(?=name)|    -  )name: ([\w-]+)", line):
             number, last = number + 1, match[1]
             found.setdefault(name, {})[last] = number
+        elif line.startswith("    subset-of: "):
+            # Its attributes have their numbers elsewhere.
+            name = None
         elif match := re.fullmatch(r" {6,8}value: (\d+)", line):
             number = int(match[1])
             found[name][last] = number
+    found.pop(None)
     return found
 
 

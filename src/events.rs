@@ -6,6 +6,9 @@
 //! to a peer is counted for that peer, everything else for the device. The counters only serve
 //! events that are rare while all is well: a packet that gets through touches none of them.
 //!
+//! What only happens to peers that have [`Settings`](crate::state::settings::Settings) is counted
+//! there.
+//!
 //! The names and numbers are those of `netlink/specs/wireguard_ext.yaml`, which tools read.
 
 use kernel::{
@@ -87,6 +90,13 @@ pub(crate) enum Event {
     TxQueueFull = 26,
     /// Packets or messages were dropped, or a handshake was not made, for want of memory.
     NoMemory = 27,
+    /// Packets to the peer or handshake messages from it were dropped: the peer is disabled.
+    PeerDisabled = 28,
+    /// Packets to the peer were dropped, or a handshake was neither begun nor answered: the peer
+    /// requires a preshared key, and there is none.
+    NoPresharedKey = 29,
+    /// A handshake was not answered, and the next endpoint of the peer's list is tried.
+    EndpointUnanswered = 30,
     /// A datagram is no WireGuard message.
     DatagramMalformed = 32,
     /// A handshake message was not made for the public key of this interface.
@@ -113,6 +123,9 @@ pub(crate) enum Event {
     TxNoPeer = 42,
     /// A packet was dropped: it is not IP.
     TxNotIp = 43,
+    /// A message was dropped: it could not leave by the device or from the address that the
+    /// interface is bound to.
+    NotAsBound = 44,
     /// The peer has shown that it receives at an address that it was not sent everything at before.
     EndpointProven = 64,
     /// Probes of the address that the newest message came from were not answered.
@@ -123,10 +136,15 @@ pub(crate) enum Event {
 const PEER_EVENTS_BEGIN: u8 = Event::HandshakeBegun as u8;
 /// Number of the events that are counted for a peer.
 const PEER_EVENTS: usize = (Event::NoMemory as u8 - PEER_EVENTS_BEGIN + 1) as usize;
+/// The number of the first event that is counted with the settings of a peer.
+const SETTINGS_EVENTS_BEGIN: u8 = Event::PeerDisabled as u8;
+/// Number of the events that are counted with the settings of a peer.
+const SETTINGS_EVENTS: usize =
+    (Event::EndpointUnanswered as u8 - SETTINGS_EVENTS_BEGIN + 1) as usize;
 /// The number of the first event that is counted for a device.
 const DEVICE_EVENTS_BEGIN: u8 = Event::DatagramMalformed as u8;
 /// Number of the events that are counted for a device.
-const DEVICE_EVENTS: usize = (Event::TxNotIp as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
+const DEVICE_EVENTS: usize = (Event::NotAsBound as u8 - DEVICE_EVENTS_BEGIN + 1) as usize;
 
 /// The number of the first event that is told and not counted.
 const TOLD_EVENTS_BEGIN: u8 = Event::EndpointProven as u8;
@@ -135,8 +153,10 @@ impl Event {
     /// The reason in the core's list for packets that are dropped when this happens.
     pub(crate) const fn drop_reason(self) -> DropReason {
         match self {
-            Self::NoEndpoint | Self::TxNoPeer => DropReason::NoTarget,
-            Self::NoRoute => DropReason::NoRoute,
+            Self::NoEndpoint | Self::TxNoPeer | Self::PeerDisabled | Self::NoPresharedKey => {
+                DropReason::NoTarget
+            }
+            Self::NoRoute | Self::NotAsBound => DropReason::NoRoute,
             Self::SendFailed => DropReason::NoSocket,
             Self::RxWrongSource => DropReason::Source,
             Self::RxMalformed => DropReason::IpHeader,
@@ -162,6 +182,11 @@ impl Event {
         } else {
             other
         }
+    }
+
+    /// Whether this is counted with the settings of a peer.
+    pub(crate) const fn is_of_settings(self) -> bool {
+        self as u8 >= SETTINGS_EVENTS_BEGIN && (self as u8) < DEVICE_EVENTS_BEGIN
     }
 
     /// The name of the event, as in the specification.
@@ -194,6 +219,9 @@ impl Event {
             Self::TxNoKey => c"tx-no-key",
             Self::TxQueueFull => c"tx-queue-full",
             Self::NoMemory => c"no-memory",
+            Self::PeerDisabled => c"peer-disabled",
+            Self::NoPresharedKey => c"no-preshared-key",
+            Self::EndpointUnanswered => c"endpoint-unanswered",
             Self::DatagramMalformed => c"datagram-malformed",
             Self::WrongMac1 => c"wrong-mac1",
             Self::UnknownKey => c"unknown-key",
@@ -206,6 +234,7 @@ impl Event {
             Self::ArrivalQueueFull => c"arrival-queue-full",
             Self::TxNoPeer => c"tx-no-peer",
             Self::TxNotIp => c"tx-not-ip",
+            Self::NotAsBound => c"not-as-bound",
             Self::EndpointProven => c"endpoint-proven",
             Self::EndpointRefused => c"endpoint-refused",
         }
@@ -247,11 +276,14 @@ impl Event {
                 | Self::TxNoKey
                 | Self::TxQueueFull
                 | Self::NoMemory
+                | Self::PeerDisabled
+                | Self::NoPresharedKey
                 | Self::DatagramMalformed
                 | Self::UnknownIndex
                 | Self::ArrivalQueueFull
                 | Self::TxNoPeer
                 | Self::TxNotIp
+                | Self::NotAsBound
         )
     }
 
@@ -268,6 +300,20 @@ pub(crate) struct Counters<const FIRST: u8, const N: usize>([Atomic<u32>; N]);
 
 /// The counters of a device: what cannot be ascribed to a peer.
 pub(crate) type DeviceCounters = Counters<DEVICE_EVENTS_BEGIN, DEVICE_EVENTS>;
+
+/// The counters of what only happens to peers with settings.
+pub(crate) type SettingsCounters = Counters<SETTINGS_EVENTS_BEGIN, SETTINGS_EVENTS>;
+
+/// A copy counts for itself.
+impl<const FIRST: u8, const N: usize> Clone for Counters<FIRST, N> {
+    fn clone(&self) -> Self {
+        Self(
+            self.0
+                .each_ref()
+                .map(|counter| Atomic::new(counter.load(Relaxed))),
+        )
+    }
+}
 
 impl<const FIRST: u8, const N: usize> Counters<FIRST, N> {
     /// Counters that are zero.

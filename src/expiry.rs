@@ -84,6 +84,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
                 );
                 // It may be the source address that does not get through.
                 this.endpoint.clear_src();
+                this.try_next_endpoint();
                 this.send_queued_handshake_initiation(true);
             }
         }

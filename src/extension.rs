@@ -12,6 +12,8 @@ pub(crate) mod cmd {
     pub(crate) const CONFIG_NTF: u8 = 2;
     pub(crate) const SESSION_NTF: u8 = 3;
     pub(crate) const UNAUTH_NTF: u8 = 4;
+    pub(crate) const DEV_SET: u8 = 5;
+    pub(crate) const PEER_SET: u8 = 6;
 }
 
 /// Attributes of an interface, or of an event of an interface.
@@ -31,6 +33,11 @@ pub(crate) mod ext {
     pub(crate) const FROM_PUBLIC_KEY: u16 = 13;
     pub(crate) const SOURCE: u16 = 14;
     pub(crate) const REKEY_IN: u16 = 15;
+    pub(crate) const SEALED: u16 = 32;
+    pub(crate) const VALIDATION: u16 = 33;
+    pub(crate) const LOCAL_IPV4: u16 = 34;
+    pub(crate) const LOCAL_IPV6: u16 = 35;
+    pub(crate) const BIND_IFINDEX: u16 = 36;
 }
 
 /// Attributes of a peer.
@@ -51,6 +58,12 @@ pub(crate) mod peer {
     pub(crate) const WAITING: u16 = 14;
     pub(crate) const HANDSHAKE_PENDING: u16 = 15;
     pub(crate) const ENDPOINT_STATE: u16 = 16;
+    pub(crate) const LABEL: u16 = 32;
+    pub(crate) const DISABLED: u16 = 33;
+    pub(crate) const REQUIRE_PRESHARED_KEY: u16 = 34;
+    pub(crate) const SEALED: u16 = 35;
+    pub(crate) const PINNED: u16 = 36;
+    pub(crate) const ENDPOINTS: u16 = 37;
 }
 
 /// Attributes of a session of a peer.
@@ -69,6 +82,20 @@ pub(crate) mod allowed_ip {
     pub(crate) const CIDR_MASK: u16 = 3;
 }
 
+/// How an interface has a peer's new address proven.
+#[allow(dead_code)]
+#[repr(u8)]
+pub(crate) enum Validation {
+    /// Not at all.
+    Trusting = 0,
+    /// The address is sent a little before its proof.
+    Proving = 1,
+    /// The address is sent no data before its proof.
+    Strict = 2,
+    /// As the parameter `roaming` of the module says.
+    Parameter = 3,
+}
+
 /// What is known of the endpoint of a peer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -83,11 +110,12 @@ pub(crate) enum EndpointState {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Change {
-    /// The private key, the port or the mark of the interface was set.
+    /// The private key, the port, the mark or a setting of the interface was set.
     DeviceChanged = 1,
     /// The interface has a new peer.
     PeerAdded = 2,
-    /// The preshared key, the endpoint or the persistent keepalive interval of a peer was set.
+    /// The preshared key, the endpoint, the persistent keepalive interval or a setting of a peer
+    /// was set.
     PeerChanged = 3,
     /// A peer was removed. Its allowed IPs went with it.
     PeerRemoved = 4,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The configuration interface: the generic netlink family `wireguard`, and beside it the family
-//! `wireguard_ext`, which tells more.
+//! `wireguard_ext`, which tells more, and lets more be set.
 //!
 //! `WG_CMD_GET_DEVICE` is a dump ([`get`]), `WG_CMD_SET_DEVICE` a request to be carried out
 //! ([`set`]). Both take `CAP_NET_ADMIN` in the user namespace of the sender's network namespace.
@@ -26,6 +26,7 @@ mod dump;
 mod get;
 mod get_extension;
 mod set;
+mod set_extension;
 
 use dump::DeviceDump;
 
@@ -37,7 +38,11 @@ static OPS: [Op; 2] = [
 static FAMILY: Family = Family::new(c"wireguard", attributes::uapi::WG_GENL_VERSION, &[]);
 
 /// The operations of the family `wireguard_ext`.
-static EXTENSION_OPS: [Op; 1] = [Op::dumping::<DeviceDump<get_extension::Happenings>>()];
+static EXTENSION_OPS: [Op; 3] = [
+    Op::dumping::<DeviceDump<get_extension::Happenings>>(),
+    Op::doing::<set_extension::SetDevice>(),
+    Op::doing::<set_extension::SetPeer>(),
+];
 
 /// Lets devices be configured, until the value that it returns is dropped.
 ///
@@ -47,8 +52,8 @@ pub(crate) fn register(module: &'static ThisModule) -> Result<Registration> {
     FAMILY.register(module, &OPS)
 }
 
-/// Lets devices be asked for what the family `wireguard` cannot tell, and tells who listens what
-/// happens, until the value that it returns is dropped.
+/// Lets devices be asked for what the family `wireguard` cannot tell, lets be set what it cannot
+/// set, and tells listeners what happens, until the value that it returns is dropped.
 ///
 /// Process context. `EEXIST`: there is another family of this name.
 pub(crate) fn register_extension(module: &'static ThisModule) -> Result<Registration> {

@@ -11,7 +11,6 @@ use kernel::{
 use crate::{
     events::Event,
     linux::{
-        crypto::Secret,
         ktime, random,
         rcu::{
             Guard,
@@ -187,7 +186,7 @@ impl Peer {
     ///
     /// `EBUSY`: a handshake message was sent lately, or no handshake is wanted and no probe is due
     /// any more. `ENOMEM`: there was no memory. `EAGAIN`: the machine is about to sleep. All three
-    /// may pass by themselves; other errors do not.
+    /// may pass by themselves; other errors do not. `ENOKEY`: see [`Event::NoPresharedKey`].
     pub(crate) fn create_initiation(self: &Arc<Self>) -> Result<Initiation> {
         // Before the lock is taken: it may have to wait.
         random::wait_for_random_bytes()?;
@@ -202,6 +201,9 @@ impl Peer {
             Attempt::NotNow => return Err(EBUSY),
         };
         self.handshake_is_sent();
+        if self.bar(&handshake.noise) == Some(Event::NoPresharedKey) {
+            return Err(ENOKEY);
+        }
         let identity = self.device.identity.get().ok_or(EINVAL)?;
         identity.public_key().ok_or(EINVAL)?;
         // Before the secrets are drawn.
@@ -251,7 +253,7 @@ impl Peer {
         let mut handshake = peer.handshake.lock();
         // After a change of the identity the keypairs stop sending: this one would come too late
         // for that.
-        if !device.identity.holds(&identity) {
+        if !device.identity.holds(&identity) || peer.refuses(&handshake.noise, endpoint) {
             return None;
         }
         let now_ns = ktime::coarse_boottime_ns();
@@ -319,6 +321,9 @@ impl Peer {
         // No other machine may have the secrets that this side has drawn, and none ever.
         if !handshake.era.lasts() || !machine::is_awake() {
             handshake.clear(device);
+            return None;
+        }
+        if peer.refuses(&handshake.noise, endpoint) {
             return None;
         }
         let mut finished = noise::Finished::zeroed();
@@ -391,10 +396,5 @@ impl Peer {
             .lock()
             .noise
             .precompute_static_static(identity);
-    }
-
-    /// Sets the preshared key for the handshakes from now on. Process context.
-    pub(crate) fn set_preshared_key(&self, key: &Secret<32>) {
-        self.handshake.lock().noise.set_preshared_key(key);
     }
 }

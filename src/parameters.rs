@@ -14,7 +14,7 @@ use crate::{
 pub(crate) static AGGREGATE_TX: BoolParam = BoolParam::new(true);
 /// Whether GRO may join the datagrams of a flow that arrive for a tunnel.
 pub(crate) static AGGREGATE_RX: BoolParam = BoolParam::new(true);
-/// How a peer's new address is proven: the number of a [`Policy`].
+/// How a peer's new address is proven: the number of a [`Policy`]. A device may have its own.
 pub(crate) static ROAMING: ChoiceParam<2> = ChoiceParam::new(1);
 
 /// How a peer's new address is proven, as of now.

@@ -56,6 +56,8 @@ mod send;
 mod socket;
 #[forbid(unsafe_code)]
 mod state;
+#[forbid(unsafe_code)]
+mod steer;
 #[cfg(CONFIG_KUNIT = "y")]
 #[forbid(unsafe_code)]
 mod testing;

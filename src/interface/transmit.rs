@@ -57,15 +57,18 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
     };
     let peer = peer.get_ref();
     if !peer.endpoint.is_set() {
-        peer.count(Event::NoEndpoint, 1);
-        dev_dbg_ratelimited!(
-            device,
-            "No valid endpoint has been configured or discovered for peer {}\n",
-            peer.id
-        );
+        let (event, error) = peer.refusal();
+        peer.count(event, 1);
+        if event == Event::NoEndpoint {
+            dev_dbg_ratelimited!(
+                device,
+                "No valid endpoint has been configured or discovered for peer {}\n",
+                peer.id
+            );
+        }
         dev.icmp_unreachable(&mut skb);
-        skb.discard(Event::NoEndpoint.drop_reason());
-        return Err(EDESTADDRREQ);
+        skb.discard(event.drop_reason());
+        return Err(error);
     }
 
     let staged = prepare(skb, dev).inspect_err(|_| peer.count(Event::NoMemory, 1))?;

@@ -95,6 +95,10 @@ bool helper_debug(const void *args, bool ratelimited);
 
 /* route.rs, ip.rs, udp_tunnel.rs */
 int helper_dst_ifindex(const struct dst_entry *dst);
+/* Returns whether dst goes out by this interface, or by one of this VRF. RCU is read-locked. */
+bool helper_dst_leaves_by(const struct dst_entry *dst, int ifindex);
+/* Returns whether net has this interface. */
+bool helper_has_ifindex(struct net *net, int ifindex);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep);

@@ -90,6 +90,13 @@ impl Net {
         unsafe { (*self.as_raw()).net_cookie }
     }
 
+    /// Whether there is an interface with this index now. Any context but hard interrupts.
+    pub(crate) fn has_ifindex(&self, ifindex: u32) -> bool {
+        // SAFETY: By the type invariant the namespace is valid. An index that is no `int` belongs
+        // to no interface.
+        unsafe { bindings::helper_has_ifindex(self.as_raw(), ifindex as c_int) }
+    }
+
     /// Whether the current task has `CAP_NET_ADMIN` in the user namespace that owns this network
     /// namespace.
     ///

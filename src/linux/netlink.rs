@@ -153,6 +153,11 @@ impl<'a> Attr<'a> {
         self.header.as_ptr()
     }
 
+    /// The type, without flags.
+    pub(crate) fn ty(&self) -> u16 {
+        self.header().nla_type & NLA_TYPE_MASK
+    }
+
     /// The bytes behind the attribute's header.
     pub(crate) fn payload(&self) -> &'a [u8] {
         let len = usize::from(self.header().nla_len).saturating_sub(NLA_HDRLEN);
@@ -165,9 +170,9 @@ impl<'a> Attr<'a> {
 
     /// The attributes that this one contains, of the types `1..N`.
     ///
-    /// Their payloads are not validated here: with a rule of [`Rule::nested_array`] the core has
-    /// validated them before the handler is called. If a type comes twice, the last attribute
-    /// counts.
+    /// Their payloads are not validated here: with a rule of [`Rule::nested`] or
+    /// [`Rule::nested_array`] the core has validated them before the handler is called. If a type
+    /// comes twice, the last attribute counts.
     ///
     /// `EINVAL`: the attribute lacks `NLA_F_NESTED`, or it contains an attribute of type 0 or of
     /// type `N` or above, or trailing bytes.

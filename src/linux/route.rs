@@ -69,6 +69,15 @@ impl<V: Version> Route<V> {
     }
 }
 
+impl<V: Version> Route<V> {
+    /// Whether the route goes out by the interface with this index, or by an interface of the VRF
+    /// with this index.
+    pub(crate) fn leaves_by(&self, ifindex: u32, _guard: &rcu::Guard) -> bool {
+        // SAFETY: As in `ifindex()`: RCU is read-locked, and the route is valid.
+        unsafe { bindings::helper_dst_leaves_by(self.as_dst(), ifindex as i32) }
+    }
+}
+
 impl<V: Version> Drop for Route<V> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant there is a reference to give up. Any context.

@@ -6,15 +6,20 @@
 use kernel::{
     prelude::*,
     str::CStr,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 use crate::{
     linux::{
         engine::link, //
         genetlink::Request,
+        net_namespace::Net,
         netlink::{
             Attrs,
+            ExtAck,
             Policy,
             Rule, //
         },
@@ -157,6 +162,22 @@ pub(super) static SET_POLICY: Policy<SET_ATTRS> = Policy::new(&[
         Rule::nested_array(PEER_POLICY.by_ref()), //
     ),
 ]);
+
+/// `EPERM`, for the reason `text`, unless the sender has `CAP_NET_ADMIN` in the namespace of the
+/// device's sockets. Otherwise that namespace. Process context.
+pub(super) fn may_use_sockets(
+    device: &Device,
+    extack: &ExtAck<'_>,
+    text: &'static CStr,
+) -> Result<ARef<Net>> {
+    let net = device
+        .creating_net
+        .lock()
+        .as_ref()
+        .and_then(|net| net.upgrade());
+    net.filter(|net| net.is_net_admin())
+        .ok_or_else(|| extack.err(EPERM, text))
+}
 
 /// The device that a request is about.
 ///

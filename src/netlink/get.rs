@@ -128,7 +128,13 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     message.put_u32(WGDEVICE_A_IFINDEX, ifindex)?;
     message.put_string(WGDEVICE_A_IFNAME, name.as_c_str())?;
     if let Some(identity) = device.identity.get() {
-        if let (Some(private), Some(public)) = (identity.private_key(), identity.public_key()) {
+        if device.is_sealed() {
+            if let Some(public) = identity.public_key() {
+                message.put(WGDEVICE_A_PUBLIC_KEY, public.as_bytes())?;
+            }
+        } else if let (Some(private), Some(public)) =
+            (identity.private_key(), identity.public_key())
+        {
             message.put(WGDEVICE_A_PRIVATE_KEY, private.as_bytes())?;
             message.put(WGDEVICE_A_PUBLIC_KEY, public.as_bytes())?;
         }
@@ -171,10 +177,12 @@ fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut impl Put) -> Resul
 
 /// Puts the attributes of a peer besides its key and its allowed IPs.
 fn put_peer_state(peer: &Peer, nest: &mut Nest<'_>) -> Result {
-    nest.put(
-        WGPEER_A_PRESHARED_KEY,
-        peer.handshake.lock().noise.preshared_key().as_bytes(),
-    )?;
+    if !peer.is_sealed() {
+        nest.put(
+            WGPEER_A_PRESHARED_KEY,
+            peer.handshake.lock().noise.preshared_key().as_bytes(),
+        )?;
+    }
     let last_handshake_ns = peer.last_handshake_ns.load(Relaxed) as u64;
     let last_handshake = Timespec {
         sec: last_handshake_ns / NSEC_PER_SEC,

@@ -33,6 +33,7 @@ use crate::{
         rcu,
     },
     protocol::timers::is_still_under_load,
+    socket::Binding,
     state::{
         device::{
             Config,
@@ -80,15 +81,21 @@ fn put_flag(to: &mut impl Put, ty: u16, is_set: bool) -> Result {
     }
 }
 
+/// Puts a setting of the numbers 0 and 1 if it is 1.
+fn put_if_set(to: &mut impl Put, ty: u16, is_set: bool) -> Result {
+    if is_set {
+        to.put_u8(ty, 1)
+    } else {
+        Ok(())
+    }
+}
+
 /// Puts the counters that are not zero.
 fn put_counters<const FIRST: u8, const N: usize>(
-    to: &mut impl Put,
-    ty: u16,
+    nest: &mut Nest<'_>,
     counters: &Counters<FIRST, N>,
 ) -> Result {
-    let mut nest = to.nest(ty)?;
-    counters.try_for_each(|number, count| nest.put_u32(number.into(), count))?;
-    nest.end()
+    counters.try_for_each(|number, count| nest.put_u32(number.into(), count))
 }
 
 /// Puts the attributes of a device besides its peers.
@@ -100,7 +107,9 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     };
     message.put_u32(ext::IFINDEX, ifindex)?;
     message.put_string(ext::IFNAME, name.as_c_str())?;
-    put_counters(message, ext::COUNTS, &device.counters)?;
+    let mut counts = message.nest(ext::COUNTS)?;
+    put_counters(&mut counts, &device.counters)?;
+    counts.end()?;
     message.put_u16(ext::LISTEN_PORT, config.incoming_port)?;
     let identity = device.identity.get();
     let has_key = identity.is_some_and(|identity| identity.public_key().is_some());
@@ -109,7 +118,26 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     let last_under_load = device.last_under_load.load(Relaxed) as u64;
     let under_load =
         last_under_load != 0 && is_still_under_load(last_under_load, ktime::coarse_boottime_ns());
-    put_flag(message, ext::UNDER_LOAD, under_load)
+    put_flag(message, ext::UNDER_LOAD, under_load)?;
+    put_if_set(message, ext::SEALED, device.is_sealed())?;
+    if let Some(number) = device.validation() {
+        message.put_u8(ext::VALIDATION, number)?;
+    }
+    put_binding(&device.sockets.binding(), message)
+}
+
+/// Puts what the sockets of a device are bound to.
+fn put_binding(binding: &Binding, message: &mut Message<'_>) -> Result {
+    if binding.v4 != [0; 4] {
+        message.put(ext::LOCAL_IPV4, &binding.v4)?;
+    }
+    if binding.v6 != [0; 16] {
+        message.put(ext::LOCAL_IPV6, &binding.v6)?;
+    }
+    if binding.ifindex != 0 {
+        message.put_u32(ext::BIND_IFINDEX, binding.ifindex)?;
+    }
+    Ok(())
 }
 
 /// Puts a peer, or nothing.
@@ -142,13 +170,19 @@ fn put_peer(peer: &Peer, message: &mut impl Put) -> Result {
     put_flag(&mut nest, attr::HAS_PRESHARED_KEY, has_preshared_key)?;
     put_flag(&mut nest, attr::HANDSHAKE_PENDING, is_pending)?;
     put_record(peer, &mut nest)?;
+    put_settings(peer, &mut nest)?;
     put_sessions(peer, &mut nest)?;
     nest.end()
 }
 
 /// Puts what has happened with a peer.
 fn put_record(peer: &Peer, nest: &mut Nest<'_>) -> Result {
-    put_counters(nest, attr::COUNTS, &peer.record.counters)?;
+    let mut counts = nest.nest(attr::COUNTS)?;
+    put_counters(&mut counts, &peer.record.counters)?;
+    if let Some(settings) = peer.settings.get() {
+        put_counters(&mut counts, &settings.counters)?;
+    }
+    counts.end()?;
     if let Some((event, time_ns)) = peer.record.last_failure() {
         nest.put_u8(attr::LAST_FAILURE, event)?;
         let age_ms = ktime::coarse_boottime_ns().saturating_sub(time_ns) / NSEC_PER_MSEC;
@@ -158,6 +192,28 @@ fn put_record(peer: &Peer, nest: &mut Nest<'_>) -> Result {
         Some(us) => nest.put_u32(attr::ROUND_TRIP, us),
         None => Ok(()),
     }
+}
+
+/// Puts what is set of a peer beyond the family `wireguard`.
+fn put_settings(peer: &Peer, nest: &mut Nest<'_>) -> Result {
+    put_if_set(nest, attr::DISABLED, peer.is_disabled())?;
+    put_if_set(
+        nest,
+        attr::REQUIRE_PRESHARED_KEY,
+        peer.requires_preshared_key(),
+    )?;
+    put_if_set(nest, attr::SEALED, peer.is_sealed())?;
+    put_if_set(nest, attr::PINNED, peer.endpoint.is_pinned())?;
+    if let Some(settings) = peer.settings.get() {
+        let label = settings.label.as_bytes();
+        if !label.is_empty() {
+            nest.put(attr::LABEL, label)?;
+        }
+        for endpoint in settings.endpoints.iter() {
+            nest.put(attr::ENDPOINTS, endpoint.to_sockaddr().as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the sessions of a peer.

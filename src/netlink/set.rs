@@ -18,6 +18,7 @@ use kernel::{
 
 use super::attributes::{
     lookup_interface,
+    may_use_sockets,
     uapi::*,
     ALLOWEDIP_ATTRS,
     PEER_ATTRS,
@@ -147,7 +148,11 @@ impl Change<'_> {
         let fwmark = attrs.get::<u32>(WGDEVICE_A_FWMARK)?;
 
         if port.is_some() || fwmark.is_some() {
-            self.may_use_sockets()?;
+            may_use_sockets(
+                self.device,
+                self.extack,
+                c"port and mark take CAP_NET_ADMIN where the interface was created",
+            )?;
         }
         config.generation = config.generation.wrapping_add(1).max(1);
 
@@ -180,23 +185,6 @@ impl Change<'_> {
             }
         }
         Ok(())
-    }
-
-    /// `EPERM` unless the sender has `CAP_NET_ADMIN` in the namespace of the device's sockets.
-    fn may_use_sockets(&self) -> Result {
-        let net = self
-            .device
-            .creating_net
-            .lock()
-            .as_ref()
-            .and_then(|net| net.upgrade());
-        if net.is_some_and(|net| net.is_net_admin()) {
-            return Ok(());
-        }
-        Err(self.extack.err(
-            EPERM,
-            c"port and mark take CAP_NET_ADMIN where the interface was created",
-        ))
     }
 
     fn set_port(&self, config: &mut Config, port: u16) -> Result {
@@ -517,8 +505,8 @@ fn take_allowed_ips(config: &Config, peer: &Peer, which: impl Fn(&AllowedIp) -> 
     });
 }
 
-/// Clears the sticky source of all peers.
-fn clear_sources(config: &Config) {
+/// Clears the sticky source of all peers, and their cached routes.
+pub(super) fn clear_sources(config: &Config) {
     for peer in config.peers() {
         peer.endpoint.clear_src();
         sched::cond_resched();

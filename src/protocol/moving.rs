@@ -44,7 +44,8 @@
 //! 3. There is at most one probe a second.
 //! 4. The primary changes by a proof, by the configuration, or to a neighbour as above.
 //!
-//! [`Policy`] says how far all this holds.
+//! [`Policy`] says how far all this holds. A *pinned* primary stays, whatever arrives: there is no
+//! candidate. Only our own address that goes with it follows the peer.
 
 use super::{
     limits::{
@@ -228,6 +229,8 @@ pub(crate) struct Whereabouts<A> {
     probes_paid_at: u64,
     /// Whether the last initiation was a probe.
     has_probed: bool,
+    /// Whether nothing that arrives moves the primary.
+    is_pinned: bool,
 }
 
 impl<A: Address> Whereabouts<A> {
@@ -240,7 +243,22 @@ impl<A: Address> Whereabouts<A> {
             bucket: Bucket::new(),
             probes_paid_at: 0,
             has_probed: false,
+            is_pinned: false,
         }
+    }
+
+    /// Pins the primary, or lets it move again. There is a primary to pin.
+    pub(crate) fn pin(&mut self, pinned: bool) {
+        self.is_pinned = pinned;
+        if pinned {
+            self.candidate = None;
+            self.answered = None;
+        }
+    }
+
+    /// Whether the primary is pinned.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.is_pinned
     }
 
     /// The address that was proven or configured.
@@ -276,9 +294,21 @@ impl<A: Address> Whereabouts<A> {
         self.move_to(address)
     }
 
+    /// The user's next address takes the place of the primary, which has not answered. Unlike with
+    /// [`Whereabouts::configure`], the candidate may still be proven.
+    pub(crate) fn try_instead(&mut self, address: A) {
+        self.candidate
+            .take_if(|candidate| candidate.is_proven_by(&address));
+        self.primary = Some(address);
+    }
+
     /// The newest message of the peer came from here, in a datagram of `bytes`. Returns whether the
     /// primary has changed.
     pub(crate) fn heard(&mut self, from: &A, bytes: u64, policy: Policy) -> bool {
+        if self.is_pinned {
+            let is_there = self.primary.as_ref().is_some_and(|at| at.is_place(from));
+            return is_there && self.move_to(*from);
+        }
         let is_known = self
             .primary
             .as_ref()
@@ -359,6 +389,9 @@ impl<A: Address> Whereabouts<A> {
     ///
     /// To be followed by [`Whereabouts::heard`], with the same message.
     pub(crate) fn proven(&mut self, at: &A, from: &A) -> bool {
+        if self.is_pinned {
+            return false;
+        }
         let Some(primary) = &self.primary else {
             return self.move_to(*at);
         };

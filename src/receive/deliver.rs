@@ -75,8 +75,8 @@ pub(super) fn deliver_listed(
                     break;
                 };
                 // Drop the packets of a peer that is being removed, so that the peer leaves the
-                // list: the device may be about to go, too.
-                if peer.is_dead() {
+                // list: the device may be about to go, too. Take none of a disabled peer.
+                if peer.is_stopped() {
                     continue;
                 }
                 let count = deliver(peer.as_arc(), &batch.job.keypair, batch.take(), dev, napi);

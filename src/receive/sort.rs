@@ -105,7 +105,7 @@ pub(super) fn sort(
             continue;
         };
         let peer = &entry.peer;
-        if peer.is_dead() {
+        if peer.is_stopped() {
             continue;
         }
         let inline = inline.takes(packets.messages(), bytes);

@@ -168,6 +168,8 @@ impl Peer {
     fn count_unmade(&self, error: &Error) {
         if *error == EINVAL {
             self.count(Event::NoIdentity, 1);
+        } else if *error == ENOKEY {
+            self.count(Event::NoPresharedKey, 1);
         } else if *error == ENOMEM {
             self.count(Event::NoMemory, 1);
         }

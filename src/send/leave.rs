@@ -111,10 +111,11 @@ impl Peer {
     fn send_packets(self: &Arc<Self>, mut packets: SkbList) {
         // Errors are in the log already.
         let _ = with_sender(&self.device, |sender| {
-            if self.is_dead() {
+            if self.is_stopped() {
                 let segments = packets.iter_mut().map(|skb| skb.segments());
                 let dropped = segments.fold(0, usize::wrapping_add);
                 sender.dev().stats_add(Stat::TxDropped, dropped);
+                self.count_stopped(dropped);
                 return Err(ENOENT);
             }
             let course = match self.endpoint.course(sender) {
@@ -136,7 +137,9 @@ impl Peer {
                 let path = match &course {
                     Course::Settled(path) => path,
                     Course::Open => {
-                        next_path = match self.endpoint.next_path(sender, len, skb.segments()) {
+                        let policy = self.device.roaming_policy();
+                        let count = skb.segments();
+                        next_path = match self.endpoint.next_path(sender, len, count, policy) {
                             Ok(path) => path,
                             Err(error) => {
                                 if error == EDQUOT {
@@ -171,7 +174,7 @@ impl Peer {
     pub(crate) fn send_buffer(&self, message: &[u8], ds: u8, endpoint: &Endpoint) {
         // Errors are in the log already.
         let _ = with_sender(&self.device, |sender| {
-            if self.is_dead() {
+            if self.is_stopped() {
                 return Err(ENOENT);
             }
             self.endpoint
@@ -186,9 +189,21 @@ impl Peer {
         });
     }
 
+    /// Counts `n` messages that did not leave as the peer is [stopped](Peer::is_stopped): they are of
+    /// no interest if it is being removed.
+    fn count_stopped(&self, n: usize) {
+        if self.is_disabled() {
+            self.count(Event::PeerDisabled, n);
+        }
+    }
+
     /// Counts `n` messages that did not leave, by the error of looking up a route or sending.
     /// Returns as what they are counted.
     fn count_unsent(&self, error: &Error, n: usize) -> Event {
+        if *error == ENXIO {
+            self.device.count(Event::NotAsBound, n);
+            return Event::NotAsBound;
+        }
         let event = if *error == EAFNOSUPPORT || *error == EDQUOT {
             Event::NoEndpoint
         } else if *error == ENONET || *error == ENODEV {
@@ -213,7 +228,11 @@ impl Device {
     /// Sends a message to the endpoint that another one came from. As [`Peer::send_buffer`].
     pub(crate) fn send_buffer_as_reply(&self, endpoint: &Endpoint, message: &[u8]) {
         let _ = with_sender(self, |sender| {
-            let path = sender.path_to(endpoint)?;
+            let path = sender.path_to(endpoint).inspect_err(|error| {
+                if *error == ENXIO {
+                    self.count(Event::NotAsBound, 1);
+                }
+            })?;
             sender.xmit(&path, skb_from_bytes(message)?, 0)?;
             trace::sent(&self.netdev, 0, message, endpoint);
             Ok(())
@@ -222,7 +241,8 @@ impl Device {
 }
 
 /// Runs `f` with the means to send, in an RCU read-side critical section. If `f` finds that a peer
-/// is not [dead](Peer::is_dead), its sending is over before the removal of the peer is.
+/// is not [stopped](Peer::is_stopped), its sending is over before the removal of the peer is, or
+/// before [`Peer::disable`] returns.
 fn with_sender<T>(device: &Device, f: impl FnOnce(&Sender<'_>) -> Result<T>) -> Result<T> {
     let fwmark = device.fwmark.load(Relaxed);
     device.sockets.with_sender(&device.netdev, fwmark, f)

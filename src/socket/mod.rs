@@ -18,7 +18,11 @@ use crate::linux::{
     engine::link::Handle,
     ip::ipv6_mod_enabled,
     net_namespace::Net,
-    rcu,
+    rcu::{
+        self,
+        RcuArc,
+        RcuPtr, //
+    },
     rcu_box::{
         RcuBox,
         Taken, //
@@ -33,10 +37,12 @@ use crate::linux::{
     },
 };
 
+mod binding;
 mod endpoint;
 mod peer_endpoint;
 mod sender;
 
+pub(crate) use binding::Binding;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use peer_endpoint::{
     Course,
@@ -72,6 +78,18 @@ impl<R: EncapReceive> Drop for Closing<R> {
 }
 
 impl<R: EncapReceive> Pair<R> {
+    /// Binds both to an interface: see [`bind_to`](crate::linux::udp_tunnel::LiveSocket::bind_to).
+    fn bind_to(&self, ifindex: u32) {
+        let rcu = rcu::Guard::new();
+        let bh = bottom_half::disable();
+        if let Some(v4) = self.v4.live(&rcu, &bh) {
+            v4.bind_to(ifindex);
+        }
+        if let Some(v6) = self.v6.as_ref().and_then(|v6| v6.live(&rcu, &bh)) {
+            v6.bind_to(ifindex);
+        }
+    }
+
     /// Closes both, waiting once. Process context.
     fn release(self) {
         let Self { v4, v6 } = self;
@@ -86,6 +104,8 @@ impl<R: EncapReceive> Pair<R> {
 /// Open sockets refer to their receiver, the device: it is not freed before they are closed.
 pub(crate) struct Sockets<R: EncapReceive> {
     pair: RcuBox<Pair<R>>,
+    /// What they are bound to. `None`, as a rule: nothing.
+    binding: RcuPtr<Binding>,
 }
 
 impl<R: EncapReceive> Sockets<R> {
@@ -93,6 +113,7 @@ impl<R: EncapReceive> Sockets<R> {
     pub(crate) const fn new() -> Self {
         Self {
             pair: RcuBox::new(),
+            binding: RcuPtr::none(),
         }
     }
 
@@ -129,8 +150,37 @@ impl<R: EncapReceive> Sockets<R> {
             }
         };
         let port = pair.v4.port();
+        pair.bind_to(self.binding().ifindex);
         drop(self.exchange(Some(KBox::new(pair, GFP_KERNEL)?)));
         Ok(port)
+    }
+
+    /// What the sockets are bound to, whether they are open or not.
+    pub(crate) fn binding(&self) -> Binding {
+        self.binding
+            .get()
+            .map_or(Binding::none(), |binding| *binding)
+    }
+
+    /// Binds the sockets, and those that are opened later. When this returns no route is looked up
+    /// any more but as they are bound now; peers still have those that they have cached. To be
+    /// called with the configuration locked. Process context; it sleeps for a grace period. `ENOMEM`
+    /// if there is no memory.
+    pub(crate) fn bind(&self, binding: &Binding) -> Result {
+        let new = if *binding == Binding::none() {
+            None
+        } else {
+            Some(RcuArc::new(*binding, GFP_KERNEL)?)
+        };
+        drop(self.binding.replace(new));
+        {
+            let guard = rcu::Guard::new();
+            if let Some(pair) = self.pair.load(&guard) {
+                pair.bind_to(binding.ifindex);
+            }
+        }
+        rcu::synchronize_net();
+        Ok(())
     }
 
     /// Takes out the sockets, if they are open. From the return on they begin neither to send nor
@@ -168,6 +218,7 @@ impl<R: EncapReceive> Sockets<R> {
             fwmark,
             v4: pair.and_then(|pair| pair.v4.live(&rcu, &bh)),
             v6: pair.and_then(|pair| pair.v6.as_ref()?.live(&rcu, &bh)),
+            binding: &self.binding,
             rcu: &rcu,
             bh: &bh,
         })

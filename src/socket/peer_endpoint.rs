@@ -35,10 +35,10 @@ use crate::{
             SpinLockBhGuard, //
         }, //
     },
-    parameters::roaming_policy,
     protocol::moving::{
         Address,
         Attempt,
+        Policy,
         Way,
         Whereabouts, //
     }, //
@@ -52,8 +52,12 @@ pub(crate) struct PeerEndpoint {
     #[pin]
     inner: SpinLockBh<Inner>,
     /// The primary as it is now or lately was, to be read without the lock: see
-    /// [`Endpoint::words`]. If there is a candidate, the first one is [`CANDIDATE`].
+    /// [`Endpoint::words`]. If there is a candidate, the first one is [`CANDIDATE`]. If the peer is
+    /// barred, all are 0.
     published: [Atomic<u64>; Endpoint::WORDS],
+    /// Whether nothing may be sent to the peer, even if an endpoint is known. Written with the lock
+    /// held.
+    barred: Atomic<bool>,
 }
 
 /// No first word of an endpoint.
@@ -119,13 +123,22 @@ impl PeerEndpoint {
             Ok(try_pin_init!(Self {
                 inner <- new_spinlock_bh!(inner, "wireguard::PeerEndpoint::inner"),
                 published: [const { Atomic::new(0) }; Endpoint::WORDS],
+                barred: Atomic::new(false),
             }? Error))
         })
     }
 
-    /// Whether an endpoint is known.
+    /// Whether an endpoint is known, and the peer is not barred.
     pub(crate) fn is_set(&self) -> bool {
         self.first_word() != 0
+    }
+
+    /// Bars the peer, or lets packets through again: [`PeerEndpoint::is_set`] then says so, without
+    /// a cost for other peers.
+    pub(crate) fn set_barred(&self, barred: bool) {
+        let mut inner = self.inner.lock();
+        self.barred.store(barred, Relaxed);
+        self.publish(&mut inner.whereabouts);
     }
 
     fn first_word(&self) -> u64 {
@@ -183,12 +196,61 @@ impl PeerEndpoint {
         let _ = self.change(|whereabouts| whereabouts.configure(*endpoint));
     }
 
+    /// Pins the primary, or lets it move again. `EDESTADDRREQ`: there is none to pin.
+    pub(crate) fn pin(&self, pinned: bool) -> Result {
+        let mut inner = self.inner.lock();
+        if pinned && inner.whereabouts.primary().is_none() {
+            return Err(EDESTADDRREQ);
+        }
+        inner.whereabouts.pin(pinned);
+        self.publish(&mut inner.whereabouts);
+        Ok(())
+    }
+
+    /// Whether nothing that arrives moves the primary.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.inner.lock().whereabouts.is_pinned()
+    }
+
+    /// Whether the primary is known.
+    pub(crate) fn has_primary(&self) -> bool {
+        self.inner.lock().whereabouts.primary().is_some()
+    }
+
+    /// Whether this is the place of the primary.
+    pub(crate) fn is_at(&self, endpoint: &Endpoint) -> bool {
+        let mut inner = self.inner.lock();
+        let primary = inner.whereabouts.primary();
+        primary.is_some_and(|primary| primary.is_place(endpoint))
+    }
+
+    /// Has the endpoint that `next` names, given the primary, take the primary's place. Returns
+    /// whether it is another one.
+    pub(crate) fn try_instead(
+        &self,
+        next: impl FnOnce(Option<&Endpoint>) -> Option<Endpoint>,
+    ) -> bool {
+        let mut changes = false;
+        let _ = self.change(|whereabouts| {
+            let primary = whereabouts.primary();
+            let next = next(primary.as_deref());
+            let others = next.filter(|next| primary.is_none_or(|at| !at.is_place(next)));
+            changes = others.is_some();
+            if let Some(next) = others {
+                whereabouts.try_instead(next);
+            }
+            changes
+        });
+        changes
+    }
+
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
     /// its headers, and what it proves. `is_newest`: the peer has made no later one that is known.
     ///
     /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
     /// the lock. If another CPU is just changing the endpoint, either change may come first: it
-    /// does not matter which. Returns what has happened to the endpoint.
+    /// does not matter which. `policy` is only asked if they differ. Returns what has happened to the
+    /// endpoint.
     #[inline]
     pub(crate) fn heard(
         &self,
@@ -196,9 +258,11 @@ impl PeerEndpoint {
         proof: Option<Proof<'_>>,
         is_newest: bool,
         len: usize,
+        policy: impl FnOnce() -> Policy,
     ) -> Found {
         let (is_proven, has_moved) = proof.map_or((false, false), |proof| self.proven(proof, from));
-        let elsewhere = !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len);
+        let elsewhere =
+            !self.is_primary(from) && self.heard_elsewhere(from, is_newest, len, policy());
         Found {
             is_proven,
             has_moved: has_moved || elsewhere,
@@ -225,10 +289,15 @@ impl PeerEndpoint {
     }
 
     #[cold]
-    fn heard_elsewhere(&self, from: &Endpoint, is_newest: bool, len: usize) -> bool {
+    fn heard_elsewhere(
+        &self,
+        from: &Endpoint,
+        is_newest: bool,
+        len: usize,
+        policy: Policy,
+    ) -> bool {
         let bytes = from.datagrams_len(len, 1);
         if is_newest {
-            let policy = roaming_policy();
             let (_, has_moved) = self.change(|whereabouts| whereabouts.heard(from, bytes, policy));
             return has_moved;
         }
@@ -292,7 +361,9 @@ impl PeerEndpoint {
 
     /// To be called with the lock held.
     fn publish(&self, whereabouts: &mut Whereabouts<Endpoint>) {
-        let words = if whereabouts.candidate().is_some() {
+        let words = if self.barred.load(Relaxed) {
+            [0; Endpoint::WORDS]
+        } else if whereabouts.candidate().is_some() {
             [CANDIDATE; Endpoint::WORDS]
         } else {
             match whereabouts.primary() {
@@ -317,12 +388,18 @@ impl PeerEndpoint {
     /// Looks up the route for the next datagrams with data: an aggregate of `count` datagrams that
     /// have `len` bytes in all, without their headers. `EDQUOT` if nothing may be sent to the only
     /// address that is known.
-    pub(crate) fn next_path(&self, sender: &Sender<'_>, len: usize, count: usize) -> Result<Path> {
+    pub(crate) fn next_path(
+        &self,
+        sender: &Sender<'_>,
+        len: usize,
+        count: usize,
+        policy: Policy,
+    ) -> Result<Path> {
         let now_ns = ktime::coarse_boottime_ns();
         let mut inner = self.inner.lock();
         let candidate = inner.whereabouts.candidate().copied();
         let bytes = candidate.map_or(0, |candidate| candidate.datagrams_len(len, count));
-        match inner.whereabouts.choose(bytes, roaming_policy(), now_ns) {
+        match inner.whereabouts.choose(bytes, policy, now_ns) {
             Way::Primary => self.primary_path(sender, inner),
             Way::Candidate => {
                 drop(inner);

@@ -4,7 +4,10 @@
 
 use kernel::prelude::*;
 
-use super::Endpoint;
+use super::{
+    Binding,
+    Endpoint, //
+};
 use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
@@ -14,7 +17,10 @@ use crate::{
         netdevice::{
             NetDevice, //
         },
-        rcu,
+        rcu::{
+            self,
+            RcuPtr, //
+        },
         route::{
             Flow4,
             Flow6,
@@ -68,6 +74,8 @@ pub(crate) struct Sender<'a> {
     pub(super) fwmark: u32,
     pub(super) v4: Option<LiveSocket<'a>>,
     pub(super) v6: Option<LiveSocket<'a>>,
+    /// What the sockets are bound to. It is looked at only where a route is looked up.
+    pub(super) binding: &'a RcuPtr<Binding>,
     pub(super) rcu: &'a rcu::Guard,
     pub(super) bh: &'a BhGuard,
 }
@@ -133,6 +141,10 @@ impl Sender<'_> {
         if let Some((route, saddr)) = cache.and_then(|cache| cache.get(self.bh)) {
             return Ok((route, saddr, to.0));
         }
+        if let Some(binding) = self.binding.load(self.rcu) {
+            let (route, saddr) = self.bound4(&binding, to, src, cache)?;
+            return Ok((route, saddr, to.0));
+        }
         let mut flow = Flow4::new(self.fwmark, 0, (*src, socket.port()), to);
         let mut want_if = *src_if;
         let mut clear_src = |flow: &mut Flow4| {
@@ -178,6 +190,9 @@ impl Sender<'_> {
         if let Some(found) = cache.and_then(|cache| cache.get(self.bh)) {
             return Ok(found);
         }
+        if let Some(binding) = self.binding.load(self.rcu) {
+            return self.bound6(&binding, to, scope_id, src, cache);
+        }
         let mut flow = Flow6::new(self.fwmark, scope_id, (*src, socket.port()), to);
         socket.classify(&mut flow);
         // The sticky source is not an address of ours any more.
@@ -189,6 +204,77 @@ impl Sender<'_> {
             }
         }
         let route = socket.route(&mut flow)?;
+        if let Some(cache) = cache {
+            cache.set(self.bh, &route, flow.saddr());
+        }
+        Ok((route, flow.saddr()))
+    }
+
+    /// As [`Sender::path4`], for a device that is bound. `ENXIO`: nothing can leave as it is bound.
+    #[cold]
+    fn bound4(
+        &self,
+        binding: &Binding,
+        to: ([u8; 4], u16),
+        src: &mut [u8; 4],
+        cache: Option<&DstCache>,
+    ) -> Result<(Route4, [u8; 4])> {
+        let socket = self.v4.ok_or(ENONET)?;
+        let is_bound = binding.v4 != [0; 4];
+        let saddr = if is_bound { binding.v4 } else { *src };
+        let mut flow = Flow4::new(self.fwmark, binding.ifindex, (saddr, socket.port()), to);
+        socket.classify(&mut flow);
+        if saddr != [0; 4] && !socket.has_saddr(&flow) {
+            if is_bound {
+                return Err(ENXIO);
+            }
+            // The sticky source is not an address of ours any more.
+            *src = [0; 4];
+            flow.set_saddr([0; 4]);
+        }
+        let route = socket.route(&mut flow).map_err(|_| ENXIO)?;
+        if binding.ifindex != 0 && !route.leaves_by(binding.ifindex, self.rcu) {
+            return Err(ENXIO);
+        }
+        if let Some(cache) = cache {
+            cache.set(self.bh, &route, flow.saddr());
+        }
+        Ok((route, flow.saddr()))
+    }
+
+    /// As [`Sender::path6`], for a device that is bound. `ENXIO`: nothing can leave as it is bound.
+    #[cold]
+    fn bound6(
+        &self,
+        binding: &Binding,
+        to: ([u8; 16], u16),
+        scope_id: u32,
+        src: &mut [u8; 16],
+        cache: Option<&DstCache>,
+    ) -> Result<(Route6, [u8; 16])> {
+        let socket = self.v6.ok_or(ENONET)?;
+        let is_bound = binding.v6 != [0; 16];
+        let saddr = if is_bound { binding.v6 } else { *src };
+        // A link-local endpoint is on a link: that has to be the bound one, or in the bound VRF.
+        let oif = if scope_id != 0 {
+            scope_id
+        } else {
+            binding.ifindex
+        };
+        let mut flow = Flow6::new(self.fwmark, oif, (saddr, socket.port()), to);
+        socket.classify(&mut flow);
+        if saddr != [0; 16] && !socket.has_saddr(&flow) {
+            if is_bound {
+                return Err(ENXIO);
+            }
+            // The sticky source is not an address of ours any more.
+            *src = [0; 16];
+            flow.set_saddr([0; 16]);
+        }
+        let route = socket.route(&mut flow).map_err(|_| ENXIO)?;
+        if binding.ifindex != 0 && !route.leaves_by(binding.ifindex, self.rcu) {
+            return Err(ENXIO);
+        }
         if let Some(cache) = cache {
             cache.set(self.bh, &route, flow.saddr());
         }

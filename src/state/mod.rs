@@ -9,4 +9,5 @@ pub(crate) mod device;
 pub(crate) mod handshake;
 pub(crate) mod peer;
 pub(crate) mod residents;
+pub(crate) mod settings;
 pub(crate) mod timers;

@@ -42,6 +42,7 @@ use super::{
     device::Device,
     handshake::HandshakeState,
     residents::Resident,
+    settings::Settings,
     timers::Timers, //
 };
 use crate::{
@@ -61,7 +62,8 @@ use crate::{
         rcu::{
             self,
             AtomicDrop,
-            RcuArc, //
+            RcuArc,
+            RcuPtr, //
         },
         spinlock::{
             new_spinlock_bh,
@@ -105,6 +107,15 @@ pub(crate) struct Decryption {
     pub(crate) keypair: RcuArc<Keypair>,
 }
 
+/// Of [`Peer`]'s flags: the peer is being removed.
+const DEAD: u32 = 1;
+/// The administrator has disabled the peer.
+const DISABLED: u32 = 2;
+/// There is no handshake without a preshared key.
+const REQUIRES_PRESHARED_KEY: u32 = 4;
+/// The preshared key is never given out.
+const SEALED: u32 = 8;
+
 /// A peer of a device.
 ///
 /// When its memory is freed nothing in it tells of the peer any more: fields that would are
@@ -117,8 +128,10 @@ pub(crate) struct Peer {
     pub(crate) id: u64,
     /// The static key by which the peer is known.
     pub(crate) public_key: PublicKey,
-    /// Set once the peer is being removed.
-    dead: Atomic<bool>,
+    /// What holds for the peer: `DEAD`, `DISABLED`, `REQUIRES_PRESHARED_KEY`, `SEALED`.
+    flags: Atomic<u32>,
+    /// What few peers have set. Changed with the configuration locked.
+    pub(crate) settings: RcuPtr<Settings>,
 
     /// Covers the handshake. Taken in process context, while no other lock of the peer is held.
     #[pin]
@@ -237,7 +250,8 @@ impl Peer {
                     key.copy_from(public_key);
                     Ok(())
                 }),
-                dead: Atomic::new(false),
+                flags: Atomic::new(0),
+                settings: RcuPtr::none(),
                 handshake <- HandshakeState::new(public_key),
                 cookie <- new_mutex!(
                     Wiped::pin_init(Init::<Cookie>::chain(Cookie::zeroed(), |cookie| {
@@ -275,7 +289,7 @@ impl Peer {
 
     /// Marks the peer as being removed: see [`Peer::is_dead`].
     pub(crate) fn mark_dead(&self) {
-        self.dead.store(true, Relaxed);
+        self.change_flags(DEAD, true);
     }
 
     /// Whether the peer is being removed.
@@ -283,13 +297,74 @@ impl Peer {
     /// To be asked under RCU, in the critical section that then arms a timer, queues a work item or
     /// installs a keypair: the removal waits for a grace period after the answer has changed.
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Relaxed)
+        self.has(DEAD)
+    }
+
+    fn has(&self, flags: u32) -> bool {
+        self.flags.load(Relaxed) & flags != 0
+    }
+
+    fn change_flags(&self, flags: u32, set: bool) {
+        let mut old = self.flags.load(Relaxed);
+        loop {
+            let new = if set { old | flags } else { old & !flags };
+            match self.flags.cmpxchg(old, new, Relaxed) {
+                Ok(_) => return,
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Whether the administrator has disabled the peer: it is sent nothing, and nothing of it is
+    /// taken.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.has(DISABLED)
+    }
+
+    /// Notes whether the peer is disabled. What goes on with it is ended elsewhere.
+    pub(crate) fn set_disabled(&self, disabled: bool) {
+        self.change_flags(DISABLED, disabled);
+    }
+
+    /// Whether nothing may be sent to the peer nor taken from it: it is being removed, or disabled.
+    ///
+    /// To be asked as [`Peer::is_dead`].
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.has(DEAD | DISABLED)
+    }
+
+    /// Whether there is no handshake with the peer without a preshared key.
+    pub(crate) fn requires_preshared_key(&self) -> bool {
+        self.has(REQUIRES_PRESHARED_KEY)
+    }
+
+    /// Sets that. To be called with the handshake locked.
+    pub(crate) fn set_requires_preshared_key(&self, requires: bool) {
+        self.change_flags(REQUIRES_PRESHARED_KEY, requires);
+    }
+
+    /// Whether the preshared key is not given out.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.has(SEALED) || self.device.is_sealed()
+    }
+
+    /// Has the preshared key never given out again, for as long as there is the peer.
+    pub(crate) fn seal(&self) {
+        self.change_flags(SEALED, true);
     }
 
     /// Counts that `event` has happened `n` times, and remembers the last failure. Any context.
     pub(crate) fn count(&self, event: Event, n: usize) {
         trace::happened(&self.device.netdev, self.id, event, n);
-        self.record.counters.add(event, n);
+        if event.is_of_settings() {
+            let guard = rcu::Guard::new();
+            if let Some(settings) = self.settings.load(&guard) {
+                settings.counters.add(event, n);
+            }
+        } else {
+            self.record.counters.add(event, n);
+        }
         if event.is_failure() {
             self.record.failed(event, ktime::coarse_boottime_ns());
         }
@@ -301,7 +376,8 @@ impl Peer {
         (!self.is_dead()).then_some(&self.device.work_queues.packet_crypt)
     }
 
-    /// Whether something may begin for the peer: it is not being removed, and its device is up.
+    /// Whether something may begin for the peer: it is neither being removed nor disabled, and its
+    /// device is up.
     ///
     /// To be asked under RCU, in the critical section in which the caller then begins. The removal
     /// of the peer waits for that section, see [`Peer::is_dead`], and
@@ -309,7 +385,7 @@ impl Peer {
     /// device has ceased to run.
     #[inline]
     pub(crate) fn may_begin(&self, guard: &rcu::Guard) -> bool {
-        !self.is_dead() && self.device.netdev.is_running(guard)
+        !self.is_stopped() && self.device.netdev.is_running(guard)
     }
 
     /// Seconds of silence after which the peer is sent a keepalive; zero: never.

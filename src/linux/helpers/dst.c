@@ -2,6 +2,7 @@
 
 #include <net/dst.h>
 #include <net/dst_cache.h>
+#include <net/l3mdev.h>
 #include <net/route.h>
 
 #include "../helpers.h"
@@ -9,6 +10,23 @@
 int helper_dst_ifindex(const struct dst_entry *dst)
 {
 	return READ_ONCE(dst->dev)->ifindex;
+}
+
+bool helper_dst_leaves_by(const struct dst_entry *dst, int ifindex)
+{
+	const struct net_device *dev = READ_ONCE(dst->dev);
+
+	return dev->ifindex == ifindex || l3mdev_master_ifindex_rcu(dev) == ifindex;
+}
+
+bool helper_has_ifindex(struct net *net, int ifindex)
+{
+	bool found;
+
+	rcu_read_lock();
+	found = dev_get_by_index_rcu(net, ifindex);
+	rcu_read_unlock();
+	return found;
 }
 
 /* A cache does not know its routes' family. If both were stored, only dst->ops tells them apart. */

@@ -75,6 +75,13 @@ impl Rule {
         Self::new(bindings::NLA_U8, 0)
     }
 
+    /// A number of one byte that is at most `max`.
+    pub(crate) const fn u8_up_to(max: u8) -> Self {
+        Self::u8()
+            .validate(bindings::nla_policy_validation_NLA_VALIDATE_MAX)
+            .range(0, max as u16)
+    }
+
     /// A number of two bytes, host byte order.
     pub(crate) const fn u16() -> Self {
         Self::new(bindings::NLA_U16, 0)
@@ -116,6 +123,11 @@ impl Rule {
             .range(len, 0)
     }
 
+    /// At most `len` bytes.
+    pub(crate) const fn max_len(len: u16) -> Self {
+        Self::new(bindings::NLA_BINARY, len)
+    }
+
     const fn with_children(mut self, children: PolicyRef) -> Self {
         self.raw.0.len = children.max_type();
         self.raw.0.__bindgen_anon_1.nested_policy = children.as_raw();
@@ -128,6 +140,11 @@ impl Rule {
     /// types of the list's elements have no meaning.
     pub(crate) const fn nested_array(children: PolicyRef) -> Self {
         Self::new(bindings::NLA_NESTED_ARRAY, 0).with_children(children)
+    }
+
+    /// An attribute that contains attributes.
+    pub(crate) const fn nested(children: PolicyRef) -> Self {
+        Self::new(bindings::NLA_NESTED, 0).with_children(children)
     }
 
     /// Has the attribute's payload zeroed in the request's buffer after the handler has returned.

@@ -11,7 +11,11 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
 };
 
 use crate::linux::{
@@ -68,6 +72,16 @@ impl LiveSocket<'_> {
         } else {
             Err(EAFNOSUPPORT)
         }
+    }
+
+    /// Has the socket take only datagrams that come in by the interface with this index, or by an
+    /// interface of that VRF; 0: by any. A route that the stack looks up anew for a datagram of the
+    /// socket goes out there, too (`sk_bound_dev_if`).
+    pub(crate) fn bind_to(&self, ifindex: u32) {
+        // SAFETY: By the type invariant the socket is open. Only an address is taken.
+        let bound = unsafe { &raw mut (*self.sk()).__sk_common.skc_bound_dev_if };
+        // SAFETY: The field of an open socket is valid and aligned, and C accesses it atomically.
+        unsafe { Atomic::from_ptr(bound) }.store(ifindex as i32, Relaxed);
     }
 
     /// `security_sk_classify_flow()`: has the security modules mark the flow as one of this socket.

@@ -452,3 +452,64 @@ mod cases {
         assert!(proofs > 200 && candidates > 2000);
     }
 }
+
+/// Nothing that arrives moves a pinned primary but our own address that goes with it.
+#[test]
+fn pinned_stays() {
+    for policy in [Policy::Trusting, Policy::Proving, Policy::Strict] {
+        let mut engine = Engine::new(policy);
+        assert!(!engine.heard(AWAY, 100) || policy == Policy::Trusting);
+        let at = engine.primary();
+        engine.peer.pin(true);
+        assert!(engine.peer.is_pinned());
+        // The candidate is gone, and none comes.
+        assert!(engine.peer.candidate().is_none());
+        for from in [HOME, AWAY, VICTIM] {
+            if at != Some(from) {
+                assert!(!engine.heard(from, 1000));
+                assert!(!engine.peer.proven(&from, &from));
+                engine.peer.answer(&from, 7, 92, engine.now);
+                assert!(!engine.peer.confirmed(7, &from));
+            }
+            assert!(engine.peer.candidate().is_none());
+            assert_eq!((engine.primary(), engine.choose(100)), (at, Way::Primary));
+        }
+        // Not even to another port of the same host.
+        let mut from = at.unwrap_or(HOME);
+        from.port += 1;
+        assert!(!engine.heard(from, 1000));
+        assert_eq!(engine.primary(), at);
+        // The peer talks to another address of ours.
+        from.port -= 1;
+        from.ours += 1;
+        assert!(engine.heard(from, 1000));
+        assert_eq!(engine.primary(), Some(from));
+        // The administrator moves it, and lets it move.
+        assert!(engine.peer.configure(VICTIM));
+        assert_eq!(engine.primary(), Some(VICTIM));
+        engine.peer.pin(false);
+        engine.heard(HOME, 1000);
+        assert!(engine.peer.candidate().is_some() || engine.primary() == Some(HOME));
+    }
+}
+
+/// The next address of a list takes the place of the primary. A candidate stays, unless it is that
+/// address.
+#[test]
+fn next_of_a_list() {
+    let mut engine = Engine::new(Policy::Proving);
+    engine.peer.try_instead(VICTIM);
+    assert_eq!(engine.primary(), Some(VICTIM));
+    assert!(!engine.heard(AWAY, 100));
+    engine.peer.try_instead(HOME);
+    assert_eq!(engine.primary(), Some(HOME));
+    assert_eq!(engine.peer.candidate().copied(), Some(AWAY));
+    assert!(engine.peer.proven(&AWAY, &AWAY));
+    assert_eq!(engine.primary(), Some(AWAY));
+    assert!(!engine.heard(HOME, 100));
+    engine.peer.try_instead(HOME);
+    assert_eq!(
+        (engine.primary(), engine.peer.candidate().copied()),
+        (Some(HOME), None)
+    );
+}

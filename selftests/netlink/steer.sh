@@ -1,0 +1,349 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the netlink family `wireguard_ext` and `wgx set` set: settings of an interface and of a peer
+# that the family `wireguard` does not have.
+#
+# steer.py has the tests that make requests themselves.
+#
+# guests: 1
+# clock: instructions
+# kernels: stock kasan
+# kasan: policy hostile disabled preshared_key sealed pinned endpoints
+# timeout: 900
+
+. "$(dirname "$0")/../lib/lib.sh"
+
+WGX=/tools/wgx/wgx
+RESTRICTED='setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all'
+
+need_ours() { [[ $WG_MODULE == rust ]] || skip 'the C module does not have this family'; }
+
+# tunnel: makes a tunnel, and A and B the public keys of its ends.
+tunnel() {
+	need_ours
+	pair
+	A=${PUB[a]} B=${PUB[b]}
+}
+# one TEST: makes a namespace with a wg0 that has a peer, and runs that part of steer.py in it.
+one() {
+	need_ours
+	ns_add a
+	keys a b
+	wg_new a
+	wg_peer a
+	ns a timeout 300 python3 "$HERE/steer.py" "$1" "${PUB[b]}" "${KEY[a]}"
+}
+# set_peer NAMESPACE WORD…: sets something of the only peer there.
+set_peer() { ns $1 $WGX set wg0 peer "${PUB[${OTHER[$1]}]}" "${@:2}"; }
+# field NAMESPACE NAME: what `wgx show` says of the only peer there, as JSON; or nothing.
+field() {
+	ns $1 $WGX show wg0 --json | python3 -c "
+import json, sys
+peer = json.load(sys.stdin)[0]['peer'][0]
+value = {**peer, **peer.get('counts', {})}.get('$2')
+print('' if value is None else json.dumps(value))"
+}
+# refused ERROR COMMAND…: succeeds if COMMAND fails and says ERROR.
+refused() {
+	must_fail "${@:2}" 2> /tmp/said
+	grep -q "$1" /tmp/said || { cat /tmp/said; false; }
+}
+# sends NAMESPACE ADDRESS: sends a datagram into the tunnel, and prints the error if there is one.
+sends() {
+	ns $1 python3 -c "
+import errno, socket, sys
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('$2', 9))
+except OSError as error:
+    print(errno.errorcode[error.errno])"
+}
+# sessions NAMESPACE: the number of sessions with the only peer there.
+sessions() { ns $1 $WGX show wg0 | grep -c '^  session: ' || true; }
+
+t policy 'requests that are wrong are refused with a reason, and change nothing'
+policy() {
+	one policy
+	refused 'Operation not permitted' ns a $RESTRICTED $WGX set wg0 peer "${PUB[b]}" label x
+	refused 'Operation not permitted' ns a $RESTRICTED $WGX set wg0 sealed yes
+	refused 'the interface has no such peer' ns a $WGX set wg0 peer "${PUB[a]}" label x
+	refused 'this cannot be set' ns a $WGX set wg0 nonsense 1
+	refused 'this is no public key' ns a $WGX set wg0 peer nonsense label x
+	refused 'takes one of these: no, yes' ns a $WGX set wg0 peer "${PUB[b]}" disabled maybe
+	refused 'a value is missing' ns a $WGX set wg0 peer "${PUB[b]}" disabled
+	[[ -z $(field a label)$(field a disabled) ]]
+	ns_add b
+	refused 'No such device' ns b $WGX set wg0 peer "${PUB[b]}" label x
+}
+
+t hostile 'random requests are carried out or refused, and nothing else happens'
+hostile() { one hostile; }
+
+t ynl "the kernel's own client sets and reads all of it by the specification alone"
+ynl() { one ynl; }
+
+t label 'a peer has the label that it was given, until it is taken away'
+label() {
+	tunnel
+	set_peer a label 'Büro 7'
+	[[ $(field a label) == '"B\u00fcro 7"' ]]
+	ns a $WGX show wg0 | grep -q '^  label: Büro 7$'
+	# Bytes that are not UTF-8, and bytes that a terminal would carry out.
+	set_peer a label $'\xff\e[31m'
+	ns a $WGX show wg0 | grep -qF '  label: \xff\x1b[31m'
+	set_peer a label "$(printf '%.0sx' {1..64})"
+	[[ $(field a label) == "\"$(printf '%.0sx' {1..64})\"" ]]
+	must_fail set_peer a label "$(printf '%.0sx' {1..65})"
+	set_peer a label ''
+	[[ -z $(field a label) ]]
+	ping_both
+}
+
+t disabled 'a disabled peer is sent nothing, and nothing of it is taken'
+disabled() {
+	tunnel
+	ping_ok a 10.8.0.2
+	ns a wg set wg0 peer "$B" persistent-keepalive 1
+	set_peer a disabled yes
+	[[ $(sessions a) == 0 && $(field a disabled) == 1 ]]
+	local tx=$(wg_tx a) rx=$(wg_rx a)
+	capture b /tmp/disabled.pcap "src host 10.9.0.1 and udp"
+	[[ $(sends a 10.8.0.2) == EACCES && $(stat a tx_errors) -gt 0 ]]
+	# The other side still has the session. Later it begins a handshake.
+	sends b 10.8.0.1
+	ns b wg set wg0 peer "$A" remove
+	wg_peer b endpoint 10.9.0.1:$PORT
+	local count=$(field a peer-disabled)
+	another() { sends b 10.8.0.1; [[ $(field a peer-disabled) -gt $count ]]; }
+	wait_for 'its handshake is refused' another
+	[[ $(sessions a) == 0 ]]
+	ns a $WGX why wg0 | grep -q 'The peer is disabled'
+	# It stays so when the interface goes down and up.
+	ipn a link set wg0 down
+	ipn a link set wg0 up
+	[[ $(sends a 10.8.0.2) == EACCES ]]
+	capture_end
+	[[ $(wg_tx a) == "$tx" && $(wg_rx a) == "$rx" ]]
+	[[ -z $(tcpdump -n -r /tmp/disabled.pcap 2> /dev/null) ]]
+	set_peer a disabled no
+	[[ -z $(field a disabled) ]]
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	ping_ok b 10.8.0.1
+}
+
+t preshared_key 'no handshake is begun or answered without a preshared key that is required'
+preshared_key() {
+	tunnel
+	ping_ok a 10.8.0.2
+	set_peer a require-preshared-key yes
+	[[ $(sessions a) == 0 && $(field a require-preshared-key) == 1 ]]
+	local tx=$(wg_tx a)
+	[[ $(sends a 10.8.0.2) == ENOKEY ]]
+	# The other side begins.
+	ns b wg set wg0 peer "$A" remove
+	wg_peer b endpoint 10.9.0.1:$PORT
+	local count=$(field a no-preshared-key)
+	((count >= 1))
+	another() { sends b 10.8.0.1; [[ $(field a no-preshared-key) -gt $count ]]; }
+	wait_for 'its handshake is refused' another
+	[[ $(wg_tx a) == "$tx" && $(sessions a) == 0 ]]
+	ns a $WGX why wg0 | grep -q 'requires a preshared key, and there is none'
+	wg genpsk > /tmp/psk
+	ns a wg set wg0 peer "$B" preshared-key /tmp/psk
+	ns b wg set wg0 peer "$A" preshared-key /tmp/psk
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	ping_both
+	# The key goes, and with it the session.
+	ns a wg set wg0 peer "$B" preshared-key /dev/null
+	[[ $(sessions a) == 0 && $(sends a 10.8.0.2) == ENOKEY ]]
+	set_peer a require-preshared-key no
+	[[ -z $(field a require-preshared-key)$(sends a 10.8.0.2) ]]
+}
+
+t sealed 'sealed keys are never given out again, and others are as before'
+sealed() {
+	tunnel
+	local psk=$(wg genpsk)
+	ns a wg set wg0 peer "$B" preshared-key <(echo "$psk")
+	ns b wg set wg0 peer "$A" preshared-key <(echo "$psk")
+	ipn a link add wg1 type wireguard
+	ns a wg set wg1 private-key <(echo "${KEY[a]}") peer "$B" preshared-key <(echo "$psk") \
+		peer "$(printf '%.0sA' {1..42})E=" preshared-key <(echo "$psk")
+	# A peer alone.
+	ns a $WGX set wg1 peer "$B" sealed yes
+	[[ $(ns a wg show wg1 preshared-keys | grep -F "$B") == *'(none)' ]]
+	[[ $(ns a wg show wg1 preshared-keys | grep -c -F "$psk") == 1 ]]
+	[[ $(ns a wg show wg1 private-key) == "${KEY[a]}" ]]
+	# All of an interface.
+	[[ $(ns a wg show wg0 private-key) == "${KEY[a]}" ]]
+	ns a $WGX set wg0 sealed yes
+	ns a wg show wg0 dump > /tmp/dump
+	ns a $WGX show wg0 --json >> /tmp/dump
+	must_fail grep -qF -e "$psk" -e "${KEY[a]}" /tmp/dump
+	[[ $(ns a wg show wg0 public-key) == "$A" ]]
+	ns a $WGX show wg0 | grep -q '^  sealed: yes$'
+	[[ $(ns b wg show wg0 preshared-keys) == *"$psk" ]]
+	ping_both
+	# New keys are sealed, too, and there is no way back.
+	psk=$(wg genpsk)
+	ns a wg set wg0 peer "$B" preshared-key <(echo "$psk")
+	ns b wg set wg0 peer "$A" preshared-key <(echo "$psk")
+	[[ $(ns a wg show wg0 preshared-keys) == *'(none)' ]]
+	refused 'keys that are sealed stay sealed' ns a $WGX set wg0 sealed no
+	refused 'keys that are sealed stay sealed' set_peer a sealed no
+	ns a wg set wg0 private-key <(wg genkey)
+	[[ $(ns a wg show wg0 private-key) == '(none)' ]]
+}
+
+t pinned 'nothing that arrives moves a pinned endpoint, and its administrator does'
+pinned() { one pinned; }
+
+t validation 'an interface has its own validation mode, whatever the parameter is'
+validation() { one validation; }
+
+t endpoint 'an endpoint that is set begins a handshake without a wait'
+endpoint() { one endpoint; }
+
+t endpoints 'a list of endpoints is tried in turn, and data flow within 6 s if the first is dead'
+endpoints() {
+	one endpoints
+	set_peer a endpoints 192.0.2.1:7,[2001:db8::1]:8
+	[[ $(field a endpoints) == '["192.0.2.1:7", "[2001:db8::1]:8"]' ]]
+	[[ $(field a endpoint) == '"192.0.2.1:7"' ]]
+	refused 'no address with a port' set_peer a endpoints 192.0.2.1
+	refused 'no address with a port' set_peer a endpoint example.com:7
+	set_peer a endpoints none endpoint [2001:db8::1]:8
+	[[ -z $(field a endpoints) && $(field a endpoint) == '"[2001:db8::1]:8"' ]]
+}
+
+# two_links: makes a tunnel and a second link eth1, with 10.9.1.0/24. Both ends have an address
+# 10.9.9.NUM, to which either link can lead; the first one does. Captures what leaves a.
+two_links() {
+	local n
+	need_ours
+	pair
+	A=${PUB[a]} B=${PUB[b]}
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	for n in a b; do
+		ipn $n addr add 10.9.1.${NUM[$n]}/24 dev eth1
+		ipn $n addr add 10.9.9.${NUM[$n]}/32 dev lo
+		ipn $n link set eth1 up
+	done
+	ipn b route add 10.9.9.1 via 10.9.0.1
+	ipn a route add 10.9.9.2 via 10.9.0.2
+	E0=$(ns a cat /sys/class/net/eth0/ifindex) E1=$(ns a cat /sys/class/net/eth1/ifindex)
+	ns a wg set wg0 peer "$B" endpoint 10.9.9.2:$PORT
+	watch a
+}
+# watch NAMESPACE: captures all of UDP there, by all interfaces, until watched.
+watch() { rm -f /tmp/watch.pcap.log; CAPTURE_IF=any capture $1 /tmp/watch.pcap udp and port $PORT; }
+# watched FILTER…: ends the capture. Succeeds if something left, and all of it as FILTER says.
+watched() {
+	sleep 0.5
+	capture_end
+	[[ -n $(tcpdump -n -r /tmp/watch.pcap outbound and "$@" 2> /dev/null) ]]
+	[[ -z $(tcpdump -n -r /tmp/watch.pcap outbound and not \( "$@" \) 2> /dev/null | tee /dev/stderr) ]]
+}
+# dropped: succeeds once another message could not leave as bound.
+dropped() {
+	local before=$(bound_drops)
+	another() { sends a 10.8.0.2; (($(bound_drops) > before)); }
+	wait_for 'a message is dropped' another
+}
+bound_drops() {
+	ns a $WGX show wg0 --json | python3 -c "
+import json, sys
+print(json.load(sys.stdin)[0]['counts'].get('not-as-bound', 0))"
+}
+
+t bound_device 'nothing leaves by another device than bound, also if that is deleted'
+bound_device() {
+	two_links
+	ping_ok a 10.8.0.2
+	watched ifindex $E0
+	watch a
+	ns a $WGX set wg0 bind-ifindex eth1
+	ns a $WGX show wg0 | grep -q '^  bind-ifindex: [0-9]* (eth1 here)$'
+	# There is no route by eth1: IPv4 takes the other end as being on that link.
+	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
+	ipn a route add 10.9.9.2 via 10.9.1.2 metric 9
+	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
+	# Routes change.
+	ipn a route del 10.9.9.2 via 10.9.1.2
+	ns a ping -q -c 2 -W 1 10.8.0.2 || true
+	ipn a route replace 10.9.9.2 via 10.9.1.2
+	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
+	# What arrives elsewhere is not taken.
+	local rx=$(wg_rx a)
+	ns b wg set wg0 peer "$A" endpoint 10.9.0.1:$PORT
+	must_fail ns b ping -q -c 2 -W 1 10.8.0.1
+	[[ $(wg_rx a) == "$rx" ]]
+	ipn a route replace 10.9.9.2 via 10.9.0.2
+	# The device goes. Another one of the same name is not the same.
+	ipn a link del eth1
+	dropped
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	ipn a addr add 10.9.1.1/24 dev eth1
+	ipn a link set eth1 up
+	dropped
+	ns a $WGX why wg0 | grep -q 'could not leave as wg0 is bound'
+	watched ifindex $E1
+	# An endpoint by IPv6, which a route leads to by eth0.
+	watch a
+	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
+	dropped
+	ns a $WGX set wg0 bind-ifindex none
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	watched ifindex $E0
+}
+
+t bound_address 'nothing leaves from another address than bound, whether it is there or not'
+bound_address() {
+	two_links
+	ping_ok a 10.8.0.2
+	watched src host 10.9.0.1
+	watch a
+	ns a $WGX set wg0 local-ipv4 10.9.9.1 local-ipv6 fd09::77
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	wait_for 'the tunnel works' ping_ok b 10.8.0.1
+	# A peer that talks to another address is answered from this one.
+	ns b wg set wg0 peer "$A" endpoint 10.9.0.1:$PORT
+	wait_for 'the tunnel works' ping_ok b 10.8.0.1
+	# The address goes and comes.
+	ipn a addr del 10.9.9.1/32 dev lo
+	dropped
+	ipn a addr add 10.9.9.1/32 dev lo
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	# The IPv6 address is not there.
+	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
+	dropped
+	watched src host 10.9.9.1
+	watch a
+	ipn a addr add fd09::77/64 dev eth0 nodad
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	watched src host fd09::77
+}
+
+t bound_vrf 'datagrams leave and arrive by an interface of the VRF that is bound'
+bound_vrf() {
+	two_links
+	ping_ok a 10.8.0.2
+	watched ifindex $E0
+	ipn a link add red type vrf table 7
+	local red=$(ns a cat /sys/class/net/red/ifindex)
+	ipn a link set red up
+	ipn a link set eth1 master red
+	ipn a route add 10.9.9.2 via 10.9.1.2 table 7
+	ipn b route replace 10.9.9.1 via 10.9.1.1
+	watch a
+	ns a $WGX set wg0 bind-ifindex red
+	wait_for 'the tunnel works by the VRF' ping_ok a 10.8.0.2
+	wait_for 'the tunnel works by the VRF' ping_ok b 10.8.0.1
+	ipn a route del 10.9.9.2 via 10.9.1.2 table 7
+	dropped
+	ipn a link del red
+	dropped
+	watched "(ifindex $E1 or ifindex $red)"
+}
+
+run "$@"
