@@ -47,6 +47,8 @@
 //! [`Policy`] says how far all this holds. A *pinned* primary stays, whatever arrives: there is no
 //! candidate. Only our own address that goes with it follows the peer.
 
+use core::num::NonZero;
+
 use super::{
     limits::{
         has_expired,
@@ -167,6 +169,11 @@ impl<A: Address> Candidate<A> {
             has_cookie: false,
             is_refused: false,
         }
+    }
+
+    /// Whether the next probe needs no long distance from the last handshake message.
+    const fn may_be_early(&self) -> bool {
+        self.probes == 0 || self.has_cookie
     }
 
     /// Whether a proof of `address` proves this one.
@@ -425,25 +432,54 @@ impl<A: Address> Whereabouts<A> {
         })
     }
 
+    /// How long before it is paid for a probe may be sent, in nanoseconds.
+    const BURST: u64 = (MAX_PROBES as u64 - 1) * REKEY_TIMEOUT * NSEC_PER_SEC;
+
     /// Whether the number of probes, to any address, allows one more.
     fn has_probe(&self, now_ns: u64) -> bool {
-        const BURST: u64 = (MAX_PROBES as u64 - 1) * REKEY_TIMEOUT * NSEC_PER_SEC;
-        self.probes_paid_at <= now_ns.saturating_add(BURST)
+        self.probes_paid_at <= now_ns.saturating_add(Self::BURST)
     }
 
     /// Whether the candidate is to be probed now, when the last handshake message was sent at
     /// `last_sent_ns`. `wanted`: a handshake is due for another reason, too.
     ///
-    /// To be asked after something was received or sent. After the first probe that is late: the
-    /// timer of all handshakes, which has a random part, asks for the next one earlier.
+    /// To be asked after something was received or sent, and if it is not, [`Self::probe_waits`],
+    /// too. After the first probe this is late: the timer of all handshakes, which has a random
+    /// part, asks for the next one earlier.
     pub(crate) fn probe_is_due(&self, wanted: bool, last_sent_ns: u64, now_ns: u64) -> bool {
         const LATE: u64 = REKEY_TIMEOUT + 1;
         self.may_probe(wanted, last_sent_ns, now_ns)
             && self.candidate.as_ref().is_some_and(|candidate| {
-                candidate.probes == 0
-                    || candidate.has_cookie
-                    || has_expired(candidate.probed_at, LATE, now_ns)
+                candidate.may_be_early() || has_expired(candidate.probed_at, LATE, now_ns)
             })
+    }
+
+    /// Nanoseconds until a probe is due that waits for nothing but time: the first one of a
+    /// candidate, or the one with a cookie. `None` if no such probe waits. The arguments are those
+    /// of [`Whereabouts::probe_is_due`].
+    ///
+    /// The timer of all handshakes has to ask for it: perhaps nothing is received or sent until
+    /// then. If a handshake is due for another reason, that timer is armed for it.
+    pub(crate) fn probe_waits(
+        &self,
+        wanted: bool,
+        last_sent_ns: u64,
+        now_ns: u64,
+    ) -> Option<NonZero<u64>> {
+        const DELAY: u64 = PROBE_DELAY * NSEC_PER_SEC;
+        let candidate = self.candidate.as_ref()?;
+        let may_come = self.primary.is_some()
+            && !wanted
+            && candidate.may_be_early()
+            && candidate.probes < MAX_PROBES;
+        if !may_come {
+            return None;
+        }
+        // As in has_expired(): the last message may have been sent before boot.
+        let distance = last_sent_ns.wrapping_add(DELAY).wrapping_sub(now_ns) as i64;
+        let distance = (distance.max(0) as u64).min(DELAY);
+        let payment = self.probes_paid_at.saturating_sub(Self::BURST);
+        NonZero::new(distance.max(payment.saturating_sub(now_ns)))
     }
 
     /// Whether the candidate may be probed now. The arguments are those of
@@ -458,7 +494,7 @@ impl<A: Address> Whereabouts<A> {
         if wanted && self.has_probed {
             return false;
         }
-        let early = (candidate.probes == 0 || candidate.has_cookie) && !wanted;
+        let early = candidate.may_be_early() && !wanted;
         candidate.probes < MAX_PROBES
             && self.has_probe(now_ns)
             && (handshake_may_be_sent(last_sent_ns, now_ns)

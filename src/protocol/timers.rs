@@ -248,6 +248,18 @@ pub(crate) fn handshake_put_off(last_sent_ns: u64, now_ns: u64, jitter_msecs: u3
     )
 }
 
+/// A probe may not be sent yet, but in `left_ns` nanoseconds, see [`moving`](super::moving). No
+/// handshake is due for another reason: if the timer is pending, it is for a probe as well.
+///
+/// The delay has no random part, as a probe that is due immediately has none.
+pub(crate) const fn probe_put_off(left_ns: u64) -> Change {
+    const NSEC_PER_MSEC: u64 = NSEC_PER_SEC / 1000;
+    const MOST: u64 = REKEY_TIMEOUT * 1000;
+    let left = left_ns.div_ceil(NSEC_PER_MSEC);
+    let left = if left < MOST { left } else { MOST };
+    Change::Arm(Timer::RetransmitHandshake, left as u32)
+}
+
 /// The keys of a session were made, on either side.
 pub(crate) const fn session_derived() -> Change {
     Change::Arm(

@@ -83,15 +83,17 @@ impl Peer {
             .enqueue::<_, { Peer::HANDSHAKE_WORK }>(self.clone());
     }
 
-    /// Has the candidate of the endpoint probed if that is due. Any context.
+    /// Has the candidate of the endpoint probed if that is due, or as soon as it is. Any context.
     #[inline]
     pub(crate) fn probe_if_due(self: &Arc<Self>) {
         let wanted = self.timers.state.handshake_wanted();
-        if self
+        match self
             .endpoint
-            .probe_is_due(wanted, self.last_sent_handshake_ns())
+            .probe_is_due_in(wanted, self.last_sent_handshake_ns())
         {
-            self.send_queued_probe();
+            Some(0) => self.send_queued_probe(),
+            Some(left_ns) => self.timers_probe_put_off(left_ns),
+            None => {}
         }
     }
 
@@ -113,7 +115,10 @@ impl Peer {
         if made.as_ref().is_err_and(|error| *error == EBUSY) {
             // A response was sent since the handshake was asked for. The session that it begins
             // may never be confirmed.
-            if self.timers.state.handshake_wanted() && !self.has_key() {
+            if !self.timers.state.handshake_wanted() {
+                // It is a probe that is too early, or not due any more.
+                self.probe_if_due();
+            } else if !self.has_key() {
                 self.timers_handshake_put_off();
             }
             return;

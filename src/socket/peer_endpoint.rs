@@ -3,6 +3,8 @@
 //! The far end of a peer: its endpoints, and the routes to it.
 //! [`protocol::moving`](crate::protocol::moving) decides which of them is used.
 
+use core::num::NonZero;
+
 use kernel::{
     fmt::{
         self,
@@ -326,14 +328,21 @@ impl PeerEndpoint {
         self.first_word() == CANDIDATE && self.inner.lock().whereabouts.refuses(now_ns)
     }
 
-    /// Whether a probe is to be sent now: see [`Whereabouts::probe_is_due`].
-    pub(crate) fn probe_is_due(&self, wanted: bool, last_sent_ns: u64) -> bool {
+    /// In how many nanoseconds a probe is to be sent, 0 for now. `None` if none is to be sent, or
+    /// if the timer of all handshakes asks for it: see [`Whereabouts::probe_is_due`] and
+    /// [`Whereabouts::probe_waits`].
+    pub(crate) fn probe_is_due_in(&self, wanted: bool, last_sent_ns: u64) -> Option<u64> {
         if self.first_word() != CANDIDATE {
-            return false;
+            return None;
         }
         let now_ns = ktime::coarse_boottime_ns();
         let inner = self.inner.lock();
-        inner.whereabouts.probe_is_due(wanted, last_sent_ns, now_ns)
+        let whereabouts = &inner.whereabouts;
+        if whereabouts.probe_is_due(wanted, last_sent_ns, now_ns) {
+            return Some(0);
+        }
+        let left_ns = whereabouts.probe_waits(wanted, last_sent_ns, now_ns);
+        left_ns.map(NonZero::get)
     }
 
     /// Where an initiation goes that is sent now: see [`Whereabouts::begin`].

@@ -188,6 +188,11 @@ impl Peer {
         }
     }
 
+    /// A probe is due in `left_ns` nanoseconds.
+    pub(crate) fn timers_probe_put_off(self: &Arc<Self>, left_ns: u64) {
+        self.apply(decisions::probe_put_off(left_ns));
+    }
+
     /// Both sides are known to have the keys.
     pub(crate) fn timers_handshake_complete(self: &Arc<Self>) {
         self.apply(self.timers.state.handshake_complete());

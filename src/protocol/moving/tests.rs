@@ -77,6 +77,12 @@ impl Engine {
         attempt
     }
 
+    fn waits(&self) -> Option<u64> {
+        self.peer
+            .probe_waits(self.wanted, self.last_sent, self.now)
+            .map(NonZero::get)
+    }
+
     fn primary(&mut self) -> Option<At> {
         self.peer.primary().copied()
     }
@@ -222,6 +228,50 @@ mod cases {
             .peer
             .probe_is_due(false, engine.last_sent, engine.now));
         assert_eq!(engine.begin(), Attempt::Probe(AWAY));
+    }
+
+    #[test]
+    fn a_probe_that_is_too_early_is_sent_by_itself() {
+        let mut engine = Engine::new(Policy::Strict);
+        assert_eq!(engine.waits(), None);
+        engine.last_sent = engine.now - SECOND / 4;
+        engine.heard(AWAY, 1000);
+        assert_eq!(engine.waits(), Some(SECOND * 3 / 4));
+        assert_eq!(engine.begin(), Attempt::NotNow);
+        // A handshake that is wanted for another reason has the timer.
+        engine.wanted = true;
+        assert_eq!(engine.waits(), None);
+        engine.wanted = false;
+        engine.now += SECOND * 3 / 4 - 1;
+        assert_eq!(engine.waits(), Some(1));
+        assert_eq!(engine.begin(), Attempt::NotNow);
+        engine.now += 1;
+        assert_eq!(engine.waits(), None);
+        assert_eq!(engine.begin(), Attempt::Probe(AWAY));
+        // The next one is left to the timer that begins with the first one, unless a cookie comes.
+        assert_eq!(engine.waits(), None);
+        engine.peer.cookie_received(&AWAY);
+        assert_eq!(engine.waits(), Some(SECOND));
+        engine.now += SECOND;
+        assert_eq!(engine.begin(), Attempt::Probe(AWAY));
+        // Three probes were sent for two candidates: a fourth one waits until it is paid for.
+        engine.heard(VICTIM, 1000);
+        assert_eq!(engine.waits(), Some(SECOND));
+        engine.now += SECOND;
+        assert_eq!(engine.begin(), Attempt::Probe(VICTIM));
+        engine.heard(AWAY, 1000);
+        assert_eq!(engine.waits(), Some(3 * SECOND));
+        engine.now += 3 * SECOND - 1;
+        assert_eq!(engine.begin(), Attempt::NotNow);
+        engine.now += 1;
+        assert_eq!(engine.begin(), Attempt::Probe(AWAY));
+        // Nothing waits without a candidate, nor without a primary.
+        engine.heard(HOME, 100);
+        assert_eq!(engine.waits(), None);
+        engine.peer = Whereabouts::new();
+        engine.last_sent = engine.now;
+        engine.heard(AWAY, 100);
+        assert_eq!(engine.waits(), None);
     }
 
     #[test]

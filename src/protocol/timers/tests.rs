@@ -439,6 +439,19 @@ mod cases {
     }
 
     #[test]
+    fn probe_that_is_put_off_comes_no_earlier_and_no_later_than_it_may() {
+        let armed = |left_ns| match probe_put_off(left_ns) {
+            Change::Arm(Timer::RetransmitHandshake, msecs) => msecs,
+            _ => u32::MAX,
+        };
+        assert_eq!(armed(1), 1);
+        assert_eq!(armed(SECOND), 1_000);
+        assert_eq!(armed(SECOND - 1), 1_000);
+        assert_eq!(armed(SECOND + 1), 1_001);
+        assert_eq!(armed(u64::MAX), 5_000);
+    }
+
+    #[test]
     fn load_is_remembered_for_a_second() {
         assert!(is_still_under_load(SECOND, SECOND));
         assert!(is_still_under_load(SECOND, 2 * SECOND - 1));
