@@ -5,7 +5,7 @@
 export SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
 .PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
-	shell install deb test-deb clean distclean help
+	shell install deb test-deb patch test-patch clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -58,6 +58,12 @@ deb: ## make Debian packages, for each flavour in FLAVOURS="…" (default: FLAVO
 
 test-deb: ## make them and try them: install, boot, remove, with dkms, where it cannot work
 	@scripts/test-deb.sh $(TESTS)
+
+patch: ## make a patch series for the kernel's tree, for KERNEL_SOURCE=FOLDER (default: Debian's source)
+	@scripts/patch.sh $(KERNEL_SOURCE)
+
+test-patch: ## make it and try it: apply, build with and without the option, run KUnit; takes 20 minutes
+	@scripts/test-patch.sh $(TESTS)
 
 clean: ## remove what was built from this source; keep the build environment and the kernel
 	@scripts/clean.sh

@@ -108,7 +108,7 @@ sparse_is_silent() {
 # links in comments have to lead somewhere.
 documents_itself() {
 	# shellcheck disable=SC2016 # expanded by the inner shell
-	in_env "$work" env RUSTC_BOOTSTRAP=1 bash -c '
+	in_env "$work" env RUSTC_BOOTSTRAP=1 WIREGUARD_BINDINGS=bindings_generated.rs bash -c '
 		call=$(sed -n "1s/^[^=]*:= //p" src/.wireguard_main.o.cmd) || exit
 		call=$(sed -E "s/;.*//; s/ (clippy-driver|rustc) / rustdoc /; s/ --emit=[^ ]*//g
 			s/ --out-dir [^ ]*//; s/ -Zbinary_dep_depinfo=y//; s/ -[AW]clippy::[^ ]*//g" <<<"$call")

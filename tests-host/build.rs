@@ -8,6 +8,6 @@ fn main() {
     println!("cargo::rustc-cfg=CONFIG_KUNIT=\"y\"");
     println!("cargo::rustc-check-cfg=cfg(CONFIG_PREEMPT_RCU)");
     println!("cargo::rustc-cfg=CONFIG_PREEMPT_RCU");
-    println!("cargo::rustc-check-cfg=cfg(MODULE)");
+    println!("cargo::rustc-check-cfg=cfg(CONFIG_RUST)");
     println!("cargo::rerun-if-changed=build.rs");
 }

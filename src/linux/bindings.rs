@@ -50,4 +50,4 @@ type __kernel_ptrdiff_t = isize;
 // SAFETY: `__BindgenBitfieldUnit<Storage>` is a newtype around `Storage`.
 unsafe impl<Storage> Zeroable for __BindgenBitfieldUnit<Storage> where Storage: Zeroable {}
 
-include!("bindings_generated.rs");
+include!(env!("WIREGUARD_BINDINGS"));

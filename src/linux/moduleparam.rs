@@ -8,7 +8,6 @@
 
 use kernel::{
     bindings::{
-        __this_module,
         kernel_param,
         kernel_param__bindgen_ty_1,
         kernel_param_ops,
@@ -100,7 +99,8 @@ pub(crate) struct Entry(kernel_param);
 unsafe impl Sync for Entry {}
 
 impl Entry {
-    /// Makes the entry of `value` under `name`, which has to end with a null byte.
+    /// Makes the entry of `value` under `name`, which has to end with a null byte. The name is
+    /// `MODULE.NAME` if the module is built in.
     ///
     /// C reads and writes the one byte of the value with plain accesses, and takes a lock for both.
     /// C only ever stores one of the two values of a `bool`, and [`BoolParam::get`] reads the byte
@@ -125,7 +125,10 @@ impl Entry {
         Self(kernel_param {
             name: as_char_ptr_in_const_context(name),
             // The module's structure exists for as long as the module.
-            mod_: (&raw const __this_module).cast_mut(),
+            #[cfg(MODULE)]
+            mod_: (&raw const kernel::bindings::__this_module).cast_mut(),
+            #[cfg(not(MODULE))]
+            mod_: core::ptr::null_mut(),
             ops,
             perm: 0o644,
             level: -1,
@@ -142,6 +145,19 @@ pub(crate) const fn line<const LEN: usize>(line: &str) -> [u8; LEN] {
         None => panic!("the line is shorter"),
     }
 }
+
+/// Joins literals to a string. If the module is built in, `wireguard.` precedes them, because the
+/// entries of all built-in modules stand in the same sections.
+macro_rules! of_module {
+    ($($part:expr),*) => {{
+        #[cfg(MODULE)]
+        const JOINED: &str = ::core::concat!($($part),*);
+        #[cfg(not(MODULE))]
+        const JOINED: &str = ::core::concat!("wireguard.", $($part),*);
+        JOINED
+    }};
+}
+pub(crate) use of_module;
 
 /// Makes a static [`BoolParam`] a module parameter. Root may change it at any time.
 ///
@@ -181,10 +197,20 @@ pub(crate) use choice_param;
 macro_rules! param {
     ($entry:ident, $type:literal, $value:path: $name:ident, $description:literal) => {
         const _: () = {
-            const TYPE: &str =
-                ::core::concat!("parmtype=", ::core::stringify!($name), ":", $type, "\0");
-            const TEXT: &str =
-                ::core::concat!("parm=", ::core::stringify!($name), ":", $description, "\0");
+            const TYPE: &str = $crate::linux::moduleparam::of_module!(
+                "parmtype=",
+                ::core::stringify!($name),
+                ":",
+                $type,
+                "\0"
+            );
+            const TEXT: &str = $crate::linux::moduleparam::of_module!(
+                "parm=",
+                ::core::stringify!($name),
+                ":",
+                $description,
+                "\0"
+            );
 
             #[link_section = ".modinfo"]
             #[used(compiler)]
@@ -198,7 +224,7 @@ macro_rules! param {
             #[used(compiler)]
             static ENTRY: $crate::linux::moduleparam::Entry =
                 $crate::linux::moduleparam::Entry::$entry(
-                    ::core::concat!(::core::stringify!($name), "\0"),
+                    $crate::linux::moduleparam::of_module!(::core::stringify!($name), "\0"),
                     &$value,
                 );
         };

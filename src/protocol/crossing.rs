@@ -451,7 +451,7 @@ mod tests {
 }
 
 /// In user space only: there are thousands of ends.
-#[cfg(not(MODULE))]
+#[cfg(not(CONFIG_RUST))]
 #[kernel::macros::kunit_tests(wireguard_crossing_faults)]
 mod faults {
     use super::*;
