@@ -38,7 +38,7 @@ PATIENCE = 120
 
 def configure(private, old, public, endpoint):
     """Gives wg0 of this guest a new private key, and a new peer in place of the last one."""
-    words = ["wg", "set", "wg0", "private-key", "/dev/stdin"]
+    words = ["wg", "set", "wg0", "private-key", "/proc/self/fd/0"]
     if old:
         words += ["peer", old, "remove"]
     words += ["peer", public, "allowed-ips", "10.8.0.0/24", "endpoint", endpoint]
