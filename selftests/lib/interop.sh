@@ -363,8 +363,8 @@ restart_far() { restart far; }
 
 ## Roaming
 
-# move near|far 4|6 ADDRESS PORT: changes that side's outer address and port. Another IPv4 address is
-# proven to our module by a handshake; another IPv6 address of the same network needs no proof.
+# move near|far 4|6 ADDRESS PORT: changes that side's outer address and port. Another IPv4 address
+# is proven to our module by a handshake; another IPv6 address of the same network needs no proof.
 move() {
 	local side=$1 old new=$3 bits made
 	made=$(handshake_at near)
