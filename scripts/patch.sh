@@ -16,8 +16,8 @@
 #
 #     git am --signoff 000[1-4]-*.patch
 #
-# The sign-off and an entry in MAINTAINERS are left to the person who sends them. The patches' author
-# is GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL, or else the author that git knows on this machine.
+# The sign-off and an entry in MAINTAINERS are left to the person who sends them. The patches'
+# author is GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL, or else the author that git knows on this machine.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

@@ -74,9 +74,9 @@ unset_() {
 	[[ ! -e $build/$place ]]
 }
 
-# There is no vmlinux in which modpost could look up the symbols, and none whose types modfinal could
-# refer to: the guest looks up the symbols. For the same reason the module does not name the modules
-# that it needs, which are the C module's.
+# There is no vmlinux in which modpost could look up the symbols, and none whose types modfinal
+# could refer to: the guest looks up the symbols. For the same reason the module does not name the
+# modules that it needs, which are the C module's.
 module() {
 	configure m 'CONFIG_WIREGUARD_RUST=m' || return
 	in_env "$source" make O="$build" -j "$(nproc)" KBUILD_MODPOST_WARN=1 KBUILD_BUILTIN= \
