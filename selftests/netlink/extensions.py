@@ -568,6 +568,45 @@ def events(key):
     elsewhere.wait()
 
 
+def prompt(key):
+    far = new_peer(key, "10.8.0.2/32")
+    stranger = Peer(os.urandom(32), far.remote, OURS)
+    wg_mark(1)
+    listener = Listener("config", "session", "unauth")
+    slowest = 0
+
+    def arrives(name, cause):
+        nonlocal slowest
+        begun = time.monotonic_ns()
+        cause()
+        ready, _, _ = select.select([listener.netlink.sock], [], [], 5)
+        took = time.monotonic_ns() - begun
+        got = [named(event)[0] for event in listener.read()]
+        assert ready and got == [name], (got, name)
+        assert took < 10_000_000, (name, took)
+        slowest = max(slowest, took)
+
+    for number in range(20):
+        arrives("device-changed", lambda: wg_mark(number + 2))
+        message = stranger.initiation()
+        arrives("unknown-key", lambda: far.send(message))
+        time.sleep(0.2)  # ten refusals a second are told
+        message = far.macs(struct.pack("<I", INITIATION) + bytes(112))
+        arrives("initiation-unreadable", lambda: far.send(message))
+        time.sleep(0.2)
+    far.send(far.initiation())
+    session = far.consume_response(far.receive(RESPONSE))
+    far.send(session.seal())
+    got = []
+    until("both are told", lambda: got.extend(named(event)[0] for event in listener.read())
+          or len(got) == 2)
+    assert got == ["endpoint-proven", "handshake-completed"], got
+    for _ in range(20):
+        message, sock = session.seal(), far.new_socket()
+        arrives("endpoint-moved", lambda: far.send(message, sock))
+    print(f"NOTE: the slowest event took {slowest / 1e6:.2f} ms")
+
+
 def endpoint_states(key):
     far, session, listener, trace = *connected_for(key), Listener("session"), Trace()
 

@@ -87,6 +87,9 @@ traces() { ext traces; }
 t events 'events arrive in order, in the namespace of the interface and in no other'
 events() { ext events; }
 
+t prompt 'each event arrives within 10 ms of its cause'
+prompt() { ext prompt; }
+
 t endpoint_states 'an endpoint is said to be proven, not proven yet, or refused'
 endpoint_states() { ext endpoint_states; }
 
