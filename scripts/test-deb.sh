@@ -259,7 +259,7 @@ use_part "$machine"
 echo 'KTAP version 1'
 echo "1..$((${#names[@]} + 1))"
 number=1 failed=0
-if ! mapfile -t debs < <("$scripts/deb.sh") || [[ ${#debs[@]} -ne 4 ]]; then
+if ! mapfile -t debs < <("$scripts/deb.sh") || [[ ${#debs[@]} -ne 5 ]]; then
 	echo 'not ok 1 the packages are made'
 	exit 1
 fi
