@@ -114,8 +114,8 @@ impl Peer {
         self.send_queued_handshake_initiation(false);
     }
 
-    /// A handshake was not answered: has the next one go to the next endpoint of the peer's list, if
-    /// there is one. Any context.
+    /// A handshake was not answered: has the next one go to the next endpoint of the peer's list,
+    /// if there is one. Any context.
     pub(crate) fn try_next_endpoint(&self) {
         let guard = rcu::Guard::new();
         let Some(settings) = self.settings.load(&guard) else {

@@ -210,13 +210,7 @@ impl DoOp for SetPeer {
         // With the RTNL held the device that is found stays, and it neither goes up nor down.
         let _rtnl = rtnetlink::lock();
         let device = lookup_interface(request, &attrs)?;
-        let running = {
-            let guard = rcu::Guard::new();
-            device
-                .netdev
-                .get(&guard)
-                .is_some_and(|netdev| netdev.is_running())
-        };
+        let running = device.is_running();
         let mut config = device.update.lock();
         let nest = attrs.attr(ext::PEER).ok_or_else(|| {
             extack.err_missing(EINVAL, None, ext::PEER, c"a peer has to be given")

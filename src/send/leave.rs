@@ -189,8 +189,8 @@ impl Peer {
         });
     }
 
-    /// Counts `n` messages that did not leave as the peer is [stopped](Peer::is_stopped): they are of
-    /// no interest if it is being removed.
+    /// Counts `n` messages that did not leave as the peer is [stopped](Peer::is_stopped): they are
+    /// of no interest if it is being removed.
     fn count_stopped(&self, n: usize) {
         if self.is_disabled() {
             self.count(Event::PeerDisabled, n);

@@ -164,8 +164,8 @@ impl<R: EncapReceive> Sockets<R> {
 
     /// Binds the sockets, and those that are opened later. When this returns no route is looked up
     /// any more but as they are bound now; peers still have those that they have cached. To be
-    /// called with the configuration locked. Process context; it sleeps for a grace period. `ENOMEM`
-    /// if there is no memory.
+    /// called with the configuration locked. Process context; it sleeps for a grace period.
+    /// `ENOMEM` if there is no memory.
     pub(crate) fn bind(&self, binding: &Binding) -> Result {
         let new = if *binding == Binding::none() {
             None

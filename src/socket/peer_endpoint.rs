@@ -251,8 +251,8 @@ impl PeerEndpoint {
     ///
     /// It seldom came from elsewhere than the last one, so the two endpoints are compared without
     /// the lock. If another CPU is just changing the endpoint, either change may come first: it
-    /// does not matter which. `policy` is only asked if they differ. Returns what has happened to the
-    /// endpoint.
+    /// does not matter which. `policy` is only asked if they differ. Returns what has happened to
+    /// the endpoint.
     #[inline]
     pub(crate) fn heard(
         &self,

@@ -328,6 +328,14 @@ impl Device {
         }
     }
 
+    /// Whether the interface is up. It stays as it is for as long as the RTNL is held. Any context.
+    pub(crate) fn is_running(&self) -> bool {
+        let guard = rcu::Guard::new();
+        self.netdev
+            .get(&guard)
+            .is_some_and(|netdev| netdev.is_running())
+    }
+
     /// Counts that `event` has happened `n` times. Any context.
     pub(crate) fn count(&self, event: Event, n: usize) {
         trace::happened(&self.netdev, 0, event, n);
