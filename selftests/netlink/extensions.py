@@ -21,9 +21,8 @@ import subprocess
 import sys
 import time
 
-import yaml
-
 from wgtest import peer, wgnl
+from wgtest.extension import EXT, PEER, SPEC, SPECIFICATION
 from wgtest.machine import NoWorkers, until
 from wgtest.peer import COOKIE, DATA, INITIATION, LENGTHS, RESPONSE, Peer
 from wgtest.wgnl import attr, nest, u8, u32
@@ -31,25 +30,11 @@ from wgtest.wire import ipv4, udp
 
 PORT = 51820
 OURS = ("127.0.0.1", PORT)
-SPEC = "/netlink/specs/wireguard_ext.yaml"
-SPECIFICATION = yaml.safe_load(open(SPEC))
 EVENTS = {entry["value"]: entry["name"] for each in SPECIFICATION["definitions"]
           if each["name"] == "event" for entry in each["entries"]}
 CHANGES = {entry["value"]: entry["name"] for each in SPECIFICATION["definitions"]
            if each["name"] == "change" for entry in each["entries"]}
 GET, CONFIG, SESSION, UNAUTH = 1, 2, 3, 4
-
-
-def numbers(name):
-    """The numbers of the attributes of a set."""
-    found, number = {}, 0
-    for each in next(s for s in SPECIFICATION["attribute-sets"] if s["name"] == name)["attributes"]:
-        number = each.get("value", number + 1)
-        found[each["name"]] = number
-    return found
-
-
-EXT, PEER = numbers("ext"), numbers("peer")
 
 
 def run(*words):

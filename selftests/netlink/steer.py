@@ -16,30 +16,15 @@ import subprocess
 import sys
 import time
 
-import yaml
-
 from wgtest import wgnl
+from wgtest.extension import EXT, PEER, SPEC, SPECIFICATION
 from wgtest.loopback import (JITTER, LATE, between, endpoint_of, inside, key_of, new_peer,
                              send, wg)
 from wgtest.machine import until
 from wgtest.peer import DATA, INITIATION, RESPONSE
 from wgtest.wgnl import attr, nest, u8, u16, u32
 
-SPEC = "/netlink/specs/wireguard_ext.yaml"
-SPECIFICATION = yaml.safe_load(open(SPEC))
 GET, DEV_SET, PEER_SET = 1, 5, 6
-
-
-def numbers(name):
-    """The numbers of the attributes of a set."""
-    found, number = {}, 0
-    for each in next(s for s in SPECIFICATION["attribute-sets"] if s["name"] == name)["attributes"]:
-        number = each.get("value", number + 1)
-        found[each["name"]] = number
-    return found
-
-
-EXT, PEER = numbers("ext"), numbers("peer")
 # What a request for a peer may have besides its key.
 SETTABLE = [each["name"] for s in SPECIFICATION["attribute-sets"] if s["name"] == "peer-set-input"
             for each in s["attributes"] if each["name"] != "public-key"]
