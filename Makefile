@@ -5,7 +5,7 @@
 export SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
 .PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
-	shell install deb test-deb patch test-patch clean distclean help
+	shell install deb test-deb patch test-patch litmus clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -61,6 +61,9 @@ test-deb: ## make them and try them: install, boot, remove, with dkms, where it 
 
 patch: ## make a patch series for the kernel's tree, for KERNEL_SOURCE=FOLDER (default: Debian's source)
 	@scripts/patch.sh $(KERNEL_SOURCE)
+
+litmus: ## check the litmus tests of docs/litmus/ with the kernel's memory model; needs herd7
+	@scripts/litmus.sh $(TESTS)
 
 test-patch: ## make it and try it: apply, build with and without the option, run KUnit; takes 20 minutes
 	@scripts/test-patch.sh $(TESTS)
