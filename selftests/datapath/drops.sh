@@ -11,7 +11,7 @@
 # guests: 1
 # clock: instructions
 # kernels: stock kasan
-# kasan: datagrams handshakes data window inner overflow removed
+# kasan: datagrams data window inner removed
 
 . "$(dirname "$0")/../lib/lib.sh"
 
@@ -32,21 +32,6 @@ outside() { scripted outside; }
 t datagrams 'datagrams that are not messages are dropped, and neither counted nor answered'
 datagrams() { scripted datagrams; }
 
-t handshakes 'invalid handshake messages are dropped and not answered'
-handshakes() { scripted handshakes; }
-
-t response 'a response moves the endpoint, before any data'
-response() { scripted response; }
-
-t private_key 'after a new private key nothing is sent under the sessions of the old one'
-private_key() { scripted private_key; }
-
-t sessions 'a new session is used from its first message on, and only one older session is kept'
-sessions() { scripted sessions; }
-
-t cookies 'one cookie reply to each initiation is taken, if it can be decrypted'
-cookies() { scripted cookies; }
-
 t data 'data messages that are not authentic, or not new, are dropped and move no endpoint'
 data() { scripted data; }
 
@@ -55,15 +40,6 @@ window() { scripted window; }
 
 t inner 'authentic messages with a wrong packet inside are counted by the kind of mistake'
 inner() { scripted inner; }
-
-t overflow 'handshake messages that find no room are dropped'
-overflow() { scripted overflow; }
-
-t strangers 'messages of senders without the public key bring no load: a peer needs no cookie'
-strangers() {
-	[[ $WG_MODULE == rust ]] || skip 'with the C module they fill its queue'
-	scripted strangers
-}
 
 t removed 'a removed peer is sent nothing more, and its messages are ignored'
 removed() { scripted removed; }

@@ -572,7 +572,7 @@ dsfield() {
 	ns_add a
 	keys a
 	wg_new a
-	ns a timeout 300 python3 "$HERE/drops.py" dsfield "${KEY[a]}"
+	ns a timeout 300 python3 "$HERE/handshakes.py" dsfield "${KEY[a]}"
 }
 
 t mark_routes 'the mark of an interface chooses its routes outside, of both families'
