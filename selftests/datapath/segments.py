@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Programs that send from one end of the tunnel to the other for outside.sh.
+"""Programs that send from one end of the tunnel to the other for segments.sh.
 
-    inside.py serve ADDRESS             answers TCP with the number of bytes and their sum, and UDP
-                                        with the same bytes
-    inside.py mtus ADDRESS NETNS NETNS  checks both answers, with one MTU after another at both ends
-    inside.py timestamps ADDRESS        asks for a software timestamp of each of 160 UDP packets
-    inside.py owners ADDRESS            sends 800 long UDP packets of user 1001, and after each 8 of
-                                        them a short one of user 1002
-    inside.py zero ADDRESS              sends 100 UDP packets whose checksum comes out as 0
-    inside.py count ADDRESS N           waits for N UDP packets, and prints how many have come
+segments.py serve ADDRESS             answers TCP with the number of bytes and their sum, and UDP
+                                      with the same bytes
+segments.py mtus ADDRESS NETNS NETNS  checks both answers, with one MTU after another at both ends
+segments.py timestamps ADDRESS        asks for a software timestamp of each of 160 UDP packets
+segments.py owners ADDRESS            sends 800 long UDP packets of user 1001, and after each 8 of
+                                      them a short one of user 1002
+segments.py zero ADDRESS              sends 100 UDP packets whose checksum comes out as 0
+segments.py count ADDRESS N           waits for N UDP packets, and prints how many have come
 """
 
 import ipaddress
