@@ -26,9 +26,6 @@ carries() {
 	wait $receiver
 	cmp /tmp/data /tmp/got
 }
-# no_handshakes NAMESPACE: drops its initiations. A session that exists goes on, and no new one can
-# be made.
-no_handshakes() { ns $1 nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT @th,64,8 1 drop"; }
 # shown NAMESPACE: prints `wg show wg0 dump` without the fields that change by themselves, and with
 # sorted allowed IPs.
 shown() {
@@ -226,7 +223,7 @@ wg_quick_options() {
 	# syncconf is the usual way to apply a changed file. It must keep the session.
 	sed -i "$(grep -n '^\[Peer\]' $DIR/b/wg0.conf | tail -n 1 | cut -d : -f 1),\$d" \
 		$DIR/b/wg0.conf
-	no_handshakes a; no_handshakes b
+	handshakes_blocked a b
 	ns b wg syncconf wg0 <(quick b strip $DIR/b/wg0.conf)
 	[[ $(ns b wg show wg0 peers) == "${PUB[a]}" ]]
 	ns a wg syncconf wg0 <(quick a strip $DIR/a/wg0.conf |
@@ -347,7 +344,7 @@ networkd() {
 
 	# SIGHUP does the same as `networkctl reload`. The peer that stays keeps its session; the
 	# mark, its allowed IPs and the other peer change.
-	no_handshakes a; no_handshakes b
+	handshakes_blocked a b
 	networkd_files 0x43 ', 10.7.0.0/24' $K2 198.51.100.2/32
 	kill -HUP $NETWORKD
 	wait_for 'the change is there' eval '[[ $(ipn a route show 198.51.100.2) == *"dev wg0"* ]]'
@@ -577,7 +574,7 @@ assert [link[k] for k in ("link_type", "mtu", "operstate", "group", "txqlen", "i
 assert link["linkinfo"] == {"info_kind": "wireguard"} and set(link["flags"]) == {"POINTOPOINT", "NOARP", "UP", "LOWER_UP"}, link'
 	[[ $(ipn a -br link show type wireguard) == "wg0 "* ]]
 
-	no_handshakes a; no_handshakes b	# addconf and syncconf must keep the session
+	handshakes_blocked a b	# addconf and syncconf must keep the session
 	printf '[Peer]\nPublicKey = %s\nAllowedIPs = 192.0.2.0/24\n' $K1 > $DIR/more
 	ns a wg addconf wg0 $DIR/more
 	[[ $(ns a wg showconf wg0 | grep .) == "$(cat $DIR/a $DIR/more | grep .)" ]]

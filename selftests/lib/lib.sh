@@ -252,6 +252,11 @@ wg_endpoint() { ns $1 wg show wg0 endpoints | cut -f 2; }
 # stat NAMESPACE COUNTER: a counter of `ip -s link`, such as rx_errors.
 stat() { ns $1 cat /sys/class/net/wg0/statistics/$2; }
 
+# handshakes_blocked NAMESPACE…: drops initiations. A session that exists goes on, and no new one
+# can be made, until handshakes_free NAMESPACE….
+handshakes_blocked() { local n; for n; do ns $n nft "add table inet t; add chain inet t o { type filter hook output priority 0; }; add rule inet t o udp dport $PORT @th,64,8 1 drop"; done; }
+handshakes_free() { local n; for n; do ns $n nft delete table inet t; done; }
+
 # must_fail COMMAND…: succeeds if COMMAND does not.
 must_fail() { if "$@"; then echo "this should have failed: $*"; return 1; fi; }
 
