@@ -4,8 +4,8 @@
 # Peers that move, and attackers who make it look as if a peer had moved.
 #
 # The guest's clock counts instructions, so waiting takes no real time, and the speed of the machine
-# does not matter. moving.py is the other end of the tunnel, or sends and measures. Figures of the C
-# module, which follows each message, are shown and not checked.
+# does not matter. moving.py is the other end of the tunnel; roaming.py sends and measures. Figures
+# of the C module, which follows each message, are shown and not checked.
 #
 # guests: 1
 # clock: instructions
@@ -119,7 +119,7 @@ roam() {
 	mode 1
 	far_pair 50
 	changes b
-	PUB_A=${PUB[a]} python3 "$HERE/moving.py" roam $WG_MODULE 50
+	PUB_A=${PUB[a]} python3 "$HERE/roaming.py" roam $WG_MODULE 50
 }
 
 t roam_tcp 'so does a TCP connection, and for no longer than it takes to send again what was lost'
@@ -127,7 +127,7 @@ roam_tcp() {
 	mode 1
 	far_pair 50
 	changes b
-	PUB_A=${PUB[a]} python3 "$HERE/moving.py" roam_tcp $WG_MODULE 50
+	PUB_A=${PUB[a]} python3 "$HERE/roaming.py" roam_tcp $WG_MODULE 50
 }
 
 t roam_go 'it does so if the end that moves is of wireguard-go'
@@ -145,7 +145,7 @@ roam_go() {
 	ipn b link set go0 mtu 1420 up
 	far_apart 50
 	changes b
-	PUB_A=${PUB[a]} python3 "$HERE/moving.py" roam_tcp $WG_MODULE 50 go0
+	PUB_A=${PUB[a]} python3 "$HERE/roaming.py" roam_tcp $WG_MODULE 50 go0
 }
 
 t copied 'if somebody changes the source of all that a peer sends, it loses next to nothing'
@@ -154,7 +154,7 @@ copied() {
 	far_pair 10
 	counts b 10.9.0.66
 	changes b ip saddr set 10.9.0.66
-	python3 "$HERE/moving.py" copied $WG_MODULE 60
+	python3 "$HERE/roaming.py" copied $WG_MODULE 60
 }
 
 t in_turn 'a peer that sends from two addresses in turn loses nothing'
@@ -163,7 +163,7 @@ in_turn() {
 	far_pair 10
 	ipn b addr add 10.9.0.112/24 dev eth0
 	changes b 'ip saddr set numgen inc mod 2 map { 0 : 10.9.0.2, 1 : 10.9.0.112 }'
-	python3 "$HERE/moving.py" in_turn $WG_MODULE 30
+	python3 "$HERE/roaming.py" in_turn $WG_MODULE 30
 }
 
 t both 'if both ends move during the same time, nothing is lost, and each follows the other'
@@ -176,7 +176,7 @@ both() {
 		counts $n 10.9.0.${NUM[$n]}
 		changes $n
 	done
-	python3 "$HERE/moving.py" both $WG_MODULE 10
+	python3 "$HERE/roaming.py" both $WG_MODULE 10
 }
 
 t clock_back 'a server whose clock was set back follows a peer that begins a handshake elsewhere'
@@ -185,7 +185,7 @@ clock_back() {
 	mode 1
 	far_pair 50
 	changes b
-	python3 "$HERE/moving.py" clock_back $WG_MODULE 60
+	python3 "$HERE/roaming.py" clock_back $WG_MODULE 60
 }
 
 run "$@"

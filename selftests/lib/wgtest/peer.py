@@ -28,6 +28,12 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 INITIATION, RESPONSE, COOKIE, DATA = 1, 2, 3, 4
 LENGTHS = {INITIATION: 148, RESPONSE: 92, COOKIE: 64}
 UDP_SEGMENT = 103  # linux/udp.h
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+# Bytes of an IPv4 and a UDP header.
+HEADERS = 28
+# What an address that is not proven may be sent: the bytes that came from there, times three, and
+# for each peer this many bytes, and this many more in a second.
+FACTOR, BUCKET, BYTES_PER_SECOND = 3, 16384, 4096
 REKEY_AFTER_MESSAGES = 2**60
 REJECT_AFTER_MESSAGES = 2**64 - 1 - 8128 - 1
 
