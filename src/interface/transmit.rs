@@ -2,22 +2,19 @@
 
 //! The way out begins here: a packet finds its peer.
 
-use core::net::IpAddr;
-
 use kernel::prelude::*;
 
 use crate::{
     debug::dev_dbg_ratelimited,
     events::Event,
     linux::{
+        ip::Header,
         netdevice::NetDevice,
         rcu,
         skbuff::{
             DropReason,
             SkBuff,
-            SkbList,
-            ETH_P_IP,
-            ETH_P_IPV6, //
+            SkbList, //
         }, //
     },
     packet::{
@@ -32,15 +29,9 @@ use crate::{
 /// read-side critical section.
 pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Result {
     let guard = rcu::Guard::new();
-    let protocol = skb.protocol();
-    if skb.ip_version_protocol() != Some(protocol) {
+    let Some(destination) = skb.ip_header().map(Header::destination) else {
         device.count(Event::TxNotIp, 1);
         dev_dbg_ratelimited!(device, "Invalid IP packet\n");
-        skb.discard(Event::TxNotIp.drop_reason());
-        return Err(EPROTONOSUPPORT);
-    }
-    let Some(destination) = destination_of(&skb) else {
-        device.count(Event::TxNotIp, 1);
         skb.discard(Event::TxNotIp.drop_reason());
         return Err(EPROTONOSUPPORT);
     };
@@ -110,20 +101,6 @@ fn prepare(skb: SkBuff, dev: &NetDevice) -> Result<Staged> {
         staged.push_back(skb);
     }
     Ok(staged)
-}
-
-/// The inner destination address of a packet.
-fn destination_of(skb: &SkBuff) -> Option<IpAddr> {
-    let header = skb.network_header();
-    match skb.protocol() {
-        ETH_P_IP => Some(IpAddr::V4(
-            (*header.get(16..20)?.first_chunk::<4>()?).into(),
-        )),
-        ETH_P_IPV6 => Some(IpAddr::V6(
-            (*header.get(24..40)?.first_chunk::<16>()?).into(),
-        )),
-        _ => None,
-    }
 }
 
 /// The congestion bits for the outer header, given the TOS or traffic class of the inner one: the

@@ -17,6 +17,14 @@ use super::{
     udp_tunnel::Outer, //
 };
 
+mod header;
+
+pub(crate) use header::{
+    Header,
+    IPV4_HEADER_LEN,
+    IPV6_HEADER_LEN, //
+};
+
 /// `AF_INET`: the address family of IPv4, as in `sa_family`.
 pub(crate) const AF_INET: u16 = bindings::AF_INET as u16;
 /// `AF_INET6`: the address family of IPv6, as in `sa_family`.
@@ -150,6 +158,7 @@ impl Version for V4 {
     type RawAddr = bindings::__be32;
     type RawFlow = bindings::flowi4;
 
+
     #[inline]
     fn to_raw(addr: [u8; 4]) -> bindings::__be32 {
         u32::from_ne_bytes(addr)
@@ -248,6 +257,7 @@ impl Version for V6 {
     type Addr = [u8; 16];
     type RawAddr = bindings::in6_addr;
     type RawFlow = bindings::flowi6;
+
 
     #[inline]
     fn to_raw(addr: [u8; 16]) -> bindings::in6_addr {

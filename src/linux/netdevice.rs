@@ -233,7 +233,7 @@ impl NetDevice {
     /// Nothing is sent if the device is not running, or if the network stack would not answer such
     /// a packet. Any context but a hard interrupt.
     pub(crate) fn icmp_unreachable(&self, skb: &mut SkBuff) {
-        if skb.ip_version_protocol() != Some(skb.protocol()) {
+        if skb.ip_header().is_none() {
             return;
         }
         // SAFETY: By the type invariant the device is valid. The packet is valid and borrowed

@@ -22,7 +22,14 @@ use zerocopy::{
     IntoBytes, //
 };
 
-use super::bindings;
+use super::{
+    bindings,
+    ip::{
+        Header,
+        IPV4_HEADER_LEN,
+        IPV6_HEADER_LEN, //
+    }, //
+};
 
 mod foreign;
 mod gso;
@@ -320,17 +327,29 @@ impl SkBuff {
         self.headers_mut().protocol = protocol.to_be();
     }
 
-    /// `ip_tunnel_parse_protocol()`: the protocol by the version field of the network header, as an
-    /// Ethernet protocol in host byte order. `None` if it is neither IPv4 nor IPv6, or if the
-    /// header is not complete.
+    /// The IP header that the network header is; `None` if it is not in the linear part, or not of
+    /// the protocol of the packet.
     #[inline]
-    pub(crate) fn ip_version_protocol(&self) -> Option<u16> {
-        let header = self.network_header();
-        match header.first().map(|b| b >> 4) {
-            Some(4) if header.len() >= 20 => Some(ETH_P_IP),
-            Some(6) if header.len() >= 40 => Some(ETH_P_IPV6),
-            _ => None,
+    pub(crate) fn ip_header(&self) -> Option<Header<'_>> {
+        Header::of(self.protocol(), self.network_header())
+    }
+
+    /// TOS or traffic class of the packet whose IP header is the network header.
+    #[inline]
+    pub(crate) fn dsfield(&self) -> u8 {
+        self.ip_header().map_or(0, Header::dsfield)
+    }
+
+    /// Makes the IP header that the data begin with linear, and reads it. `None` if there is none.
+    #[inline]
+    pub(crate) fn pull_ip_header(&mut self) -> Option<Header<'_>> {
+        if !self.may_pull(IPV4_HEADER_LEN) {
+            return None;
         }
+        if Header::read(self.head()).is_none() && !self.may_pull(IPV6_HEADER_LEN) {
+            return None;
+        }
+        Header::read(self.head())
     }
 
     /// `skb->skb_iif`: the index of the interface the packet came in on.
@@ -513,17 +532,6 @@ impl SkBuff {
         let headers = self.headers_mut();
         headers.set_ip_summed(bindings::CHECKSUM_UNNECESSARY as u8);
         headers.set_csum_level(3);
-    }
-
-    /// `ip_tunnel_get_dsfield()`: TOS or traffic class of the packet whose IP header is the network
-    /// header.
-    pub(crate) fn dsfield(&self) -> u8 {
-        let header = self.network_header();
-        match (self.protocol(), header) {
-            (ETH_P_IP, [_, tos, ..]) => *tos,
-            (ETH_P_IPV6, [a, b, ..]) => (a << 4) | (b >> 4),
-            _ => 0,
-        }
     }
 
     /// `INET_ECN_decapsulate()`: merges the congestion mark of the outer header into the inner

@@ -66,9 +66,7 @@ fn consume_data(device: &Device, mut skb: SkBuff, header: &DataHeader, bh: &BhGu
 /// Checks a datagram as the UDP layer delivers it and moves its data to the start of the message.
 /// Returns the type of the message and its first bytes, which are the header of a data message.
 fn prepare_header(skb: &mut SkBuff) -> Option<(MessageType, DataHeader)> {
-    if skb.ip_version_protocol() != Some(skb.protocol()) {
-        return None;
-    }
+    skb.ip_header()?;
     let udp_offset = usize::try_from(skb.transport_offset()).ok()?;
     let udp = skb.transport_header().first_chunk::<UDP_HEADER_LEN>()?;
     let udp_len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));

@@ -20,6 +20,7 @@ use crate::{
     debug::dev_dbg_ratelimited,
     events::Event,
     linux::{
+        ip::IPV4_HEADER_LEN,
         napi::NapiContext,
         netdevice::{
             NetDevice,
@@ -32,9 +33,7 @@ use crate::{
         skbuff::{
             DropReason,
             SkBuff,
-            SkbList,
-            ETH_P_IP,
-            ETH_P_IPV6, //
+            SkbList, //
         }, //
     },
     packet::PacketCb,
@@ -49,11 +48,6 @@ use crate::{
         Peer, //
     },
 };
-
-/// Bytes of an IPv4 header without options.
-const IPV4_HEADER_LEN: usize = 20;
-/// Bytes of an IPv6 header.
-const IPV6_HEADER_LEN: usize = 40;
 
 /// Delivers the decrypted packets of the peers on the list of a NAPI, and lets go of the `served`
 /// peers as well. Returns how many packets were handled, `done` before included, at most `budget`.
@@ -351,19 +345,16 @@ impl Delivery<'_> {
         skb: &mut SkBuff,
         ds: u8,
     ) -> core::result::Result<(), Option<Dishonest>> {
-        if !skb.may_pull(IPV4_HEADER_LEN) {
-            return Err(Some(Dishonest::Type));
-        }
-        let version = skb.head().first().map_or(0, |byte| byte >> 4);
-        if version != 4 && !(version == 6 && skb.may_pull(IPV6_HEADER_LEN)) {
-            return Err(Some(Dishonest::Type));
-        }
+        let header = skb.pull_ip_header().ok_or(Some(Dishonest::Type))?;
+        let (protocol, source, inner) = (header.protocol(), header.source(), header.dsfield());
+        let len = header.packet_len();
+        skb.set_protocol(protocol);
         // The tag was right, so nothing was changed on the way: no checksum of any layer has to be
         // checked.
         skb.set_checksum_verified();
-
-        let (len, source) = read_inner(skb, version)?;
-        let inner = skb.dsfield();
+        if len < IPV4_HEADER_LEN {
+            return Err(Some(Dishonest::Size));
+        }
         skb.ecn_decapsulate(ds, inner);
         if len > skb.len() {
             return Err(Some(Dishonest::Size));
@@ -378,43 +369,5 @@ impl Delivery<'_> {
             self.source = Some(source);
         }
         Ok(())
-    }
-}
-
-/// Reads the length and the source address of the packet inside a data message, whose IP `version`
-/// is 4 or 6, and sets the protocol of the skb.
-fn read_inner(
-    skb: &mut SkBuff,
-    version: u8,
-) -> core::result::Result<(usize, IpAddr), Option<Dishonest>> {
-    if version == 4 {
-        skb.set_protocol(ETH_P_IP);
-        let header = skb
-            .head()
-            .first_chunk::<IPV4_HEADER_LEN>()
-            .ok_or(Some(Dishonest::Type))?;
-        let len = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        if len < IPV4_HEADER_LEN {
-            return Err(Some(Dishonest::Size));
-        }
-        Ok((
-            len,
-            IpAddr::V4([header[12], header[13], header[14], header[15]].into()),
-        ))
-    } else {
-        skb.set_protocol(ETH_P_IPV6);
-        let header = skb
-            .head()
-            .first_chunk::<IPV6_HEADER_LEN>()
-            .ok_or(Some(Dishonest::Type))?;
-        let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
-        let source = header
-            .get(8..24)
-            .and_then(|source| source.first_chunk::<16>())
-            .ok_or(Some(Dishonest::Type))?;
-        Ok((
-            len.saturating_add(IPV6_HEADER_LEN),
-            IpAddr::V6((*source).into()),
-        ))
     }
 }

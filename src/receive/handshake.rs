@@ -3,6 +3,8 @@
 //! Receiving handshake messages: they wait in the [`Inbox`](crate::queueing::Inbox) of their device,
 //! and workers read them.
 
+use core::net::IpAddr;
+
 use kernel::{
     prelude::*,
     sync::{
@@ -26,9 +28,7 @@ use crate::{
         },
         skbuff::{
             DropReason,
-            SkBuff,
-            ETH_P_IP,
-            ETH_P_IPV6, //
+            SkBuff, //
         }, //
     },
     protocol::{
@@ -223,18 +223,16 @@ fn cookie_secret(device: &Device, now_ns: u64) -> Option<RcuArc<CookieSecret>> {
 /// The outer source of a datagram.
 fn source_of(skb: &SkBuff) -> Option<Source> {
     let port = *skb.transport_header().first_chunk::<2>()?;
-    let ip = skb.network_header();
-    match skb.protocol() {
-        ETH_P_IP => Some(Source::V4 {
-            addr: *ip.get(12..16)?.first_chunk()?,
+    Some(match skb.ip_header()?.source() {
+        IpAddr::V4(addr) => Source::V4 {
+            addr: addr.octets(),
             port,
-        }),
-        ETH_P_IPV6 => Some(Source::V6 {
-            addr: *ip.get(8..24)?.first_chunk()?,
+        },
+        IpAddr::V6(addr) => Source::V6 {
+            addr: addr.octets(),
             port,
-        }),
-        _ => None,
-    }
+        },
+    })
 }
 
 impl Reader for Device {

@@ -3,6 +3,7 @@
 //! Endpoints: where a peer is on the outside.
 
 use core::net::{
+    IpAddr,
     Ipv4Addr,
     Ipv6Addr, //
 };
@@ -15,14 +16,11 @@ use crate::{
     linux::{
         ip::{
             ipv6_iface_scope_id,
+            Header,
             AF_INET,
             AF_INET6, //
         }, //
-        skbuff::{
-            SkBuff,
-            ETH_P_IP,
-            ETH_P_IPV6, //
-        },
+        skbuff::SkBuff,
     },
     protocol::moving::Address,
 };
@@ -98,32 +96,27 @@ impl Endpoint {
     /// Where a datagram came from, read from the IP and UDP headers that its network and transport
     /// headers are set to; `None` if they are not there.
     pub(crate) fn from_skb(skb: &SkBuff) -> Option<Self> {
-        Self::from_headers(
-            skb.protocol(),
-            skb.network_header(),
-            skb.transport_header(),
-            skb.iif(),
-        )
+        Self::from_headers(skb.ip_header()?, skb.transport_header(), skb.iif())
     }
 
-    fn from_headers(protocol: u16, ip: &[u8], udp: &[u8], iif: i32) -> Option<Self> {
+    fn from_headers(ip: Header<'_>, udp: &[u8], iif: i32) -> Option<Self> {
         let port = u16::from_be_bytes(array_at(udp, 0)?);
-        match protocol {
-            ETH_P_IP => Some(Self::V4 {
-                addr: array_at(ip, 12)?,
+        match (ip.source(), ip.destination()) {
+            (IpAddr::V4(addr), IpAddr::V4(src)) => Some(Self::V4 {
+                addr: addr.octets(),
                 port,
-                src: array_at(ip, 16)?,
+                src: src.octets(),
                 src_if: iif,
                 padding: [0; 8],
             }),
-            ETH_P_IPV6 => {
-                let addr = array_at(ip, 8)?;
+            (IpAddr::V6(addr), IpAddr::V6(src)) => {
+                let addr = addr.octets();
                 Some(Self::V6 {
                     addr,
                     port,
                     scope_id: ipv6_iface_scope_id(addr, iif),
                     flowinfo: 0,
-                    src: array_at(ip, 24)?,
+                    src: src.octets(),
                 })
             }
             _ => None,
@@ -351,6 +344,10 @@ impl fmt::Display for Endpoint {
 #[kunit_tests(wireguard_endpoint)]
 mod tests {
     use super::*;
+    use crate::linux::skbuff::{
+        ETH_P_IP,
+        ETH_P_IPV6, //
+    };
     use kernel::str::CString;
 
     const V4: Endpoint = Endpoint::V4 {
@@ -373,9 +370,14 @@ mod tests {
     /// An IPv6 header with these addresses.
     fn ipv6_header(saddr: [u8; 16], daddr: [u8; 16]) -> [u8; 40] {
         let mut header = [0; 40];
+        header[0] = 0x60;
         header[8..24].copy_from_slice(&saddr);
         header[24..].copy_from_slice(&daddr);
         header
+    }
+
+    fn from_headers(protocol: u16, ip: &[u8], udp: &[u8], iif: i32) -> Option<Endpoint> {
+        Endpoint::from_headers(Header::of(protocol, ip)?, udp, iif)
     }
 
     #[test]
@@ -384,25 +386,25 @@ mod tests {
             0x45, 0, 0, 60, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 7, 0xca, 0x6c,
         ];
         let udp = [0xca, 0x6c, 0, 1];
-        assert!(Endpoint::from_headers(ETH_P_IP, &ip, &udp, 3) == Some(V4));
+        assert!(from_headers(ETH_P_IP, &ip, &udp, 3) == Some(V4));
         // The shortest headers that are read, and shorter ones.
-        assert!(Endpoint::from_headers(ETH_P_IP, &ip[..20], &udp[..2], 3) == Some(V4));
+        assert!(from_headers(ETH_P_IP, &ip[..20], &udp[..2], 3) == Some(V4));
         for len in 0..20 {
-            assert!(Endpoint::from_headers(ETH_P_IP, &ip[..len], &udp, 3).is_none());
+            assert!(from_headers(ETH_P_IP, &ip[..len], &udp, 3).is_none());
         }
-        assert!(Endpoint::from_headers(ETH_P_IP, &ip, &udp[..1], 3).is_none());
-        assert!(Endpoint::from_headers(ETH_P_IP, &ip, &[], 3).is_none());
+        assert!(from_headers(ETH_P_IP, &ip, &udp[..1], 3).is_none());
+        assert!(from_headers(ETH_P_IP, &ip, &[], 3).is_none());
         // ARP.
-        assert!(Endpoint::from_headers(0x0806, &ip, &udp, 3).is_none());
+        assert!(from_headers(0x0806, &ip, &udp, 3).is_none());
     }
 
     #[test]
     fn from_ipv6_headers() -> Result {
         let ip = ipv6_header(LINK_LOCAL, GLOBAL);
         let udp = [0xca, 0x6c];
-        assert!(Endpoint::from_headers(ETH_P_IPV6, &ip, &udp, 5) == Some(V6));
+        assert!(from_headers(ETH_P_IPV6, &ip, &udp, 5) == Some(V6));
         for len in 0..40 {
-            assert!(Endpoint::from_headers(ETH_P_IPV6, &ip[..len], &udp, 5).is_none());
+            assert!(from_headers(ETH_P_IPV6, &ip[..len], &udp, 5).is_none());
         }
         // An address that means the same everywhere has no scope.
         let Some(Endpoint::V6 {
@@ -410,7 +412,7 @@ mod tests {
             scope_id,
             src,
             ..
-        }) = Endpoint::from_headers(ETH_P_IPV6, &ipv6_header(GLOBAL, LINK_LOCAL), &udp, 5)
+        }) = from_headers(ETH_P_IPV6, &ipv6_header(GLOBAL, LINK_LOCAL), &udp, 5)
         else {
             return Err(EINVAL);
         };

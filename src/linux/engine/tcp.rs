@@ -18,6 +18,7 @@ use super::{
 };
 use crate::linux::{
     bindings,
+    ip::IPV6_HEADER_LEN,
     skbuff::{
         SkBuff,
         ETH_P_IP,
@@ -25,8 +26,6 @@ use crate::linux::{
     }, //
 };
 
-/// Bytes of an IPv6 header.
-const IPV6_HEADER_LEN: usize = 40;
 /// Bytes of a TCP header without options.
 const TCP_HEADER_LEN: usize = 20;
 /// Offset of the checksum in a TCP header.
