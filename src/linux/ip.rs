@@ -63,11 +63,14 @@ pub(crate) trait Version: sealed::Sealed + Sized + 'static {
     const FAMILY: u16;
 
     /// An address, in network byte order.
-    type Addr: Copy;
+    type Addr: Copy + PartialEq;
     /// An address as C has it.
     type RawAddr: Copy + Default;
     /// `struct flowi4` or `struct flowi6`.
     type RawFlow: Default;
+
+    /// 0.0.0.0 or `::`: no address in particular.
+    const ANY: Self::Addr;
 
     /// An address as C has it.
     fn to_raw(addr: Self::Addr) -> Self::RawAddr;
@@ -158,6 +161,7 @@ impl Version for V4 {
     type RawAddr = bindings::__be32;
     type RawFlow = bindings::flowi4;
 
+    const ANY: [u8; 4] = [0; 4];
 
     #[inline]
     fn to_raw(addr: [u8; 4]) -> bindings::__be32 {
@@ -258,6 +262,7 @@ impl Version for V6 {
     type RawAddr = bindings::in6_addr;
     type RawFlow = bindings::flowi6;
 
+    const ANY: [u8; 16] = [0; 16];
 
     #[inline]
     fn to_raw(addr: [u8; 16]) -> bindings::in6_addr {

@@ -14,11 +14,7 @@ use core::{
 
 use super::{
     bindings,
-    ip::{
-        Version,
-        V4,
-        V6, //
-    },
+    ip::Version,
     rcu, //
 };
 
@@ -32,11 +28,6 @@ pub(crate) struct Route<V: Version> {
     dst: NonNull<bindings::dst_entry>,
     _p: PhantomData<V>,
 }
-
-/// A route of IPv4.
-pub(crate) type Route4 = Route<V4>;
-/// A route of IPv6.
-pub(crate) type Route6 = Route<V6>;
 
 impl<V: Version> Route<V> {
     /// Takes over a route from C; `None` if the pointer is null.
@@ -92,11 +83,6 @@ impl<V: Version> Drop for Route<V> {
 pub(crate) struct Flow<V: Version> {
     inner: V::RawFlow,
 }
-
-/// The key of an IPv4 route lookup.
-pub(crate) type Flow4 = Flow<V4>;
-/// The key of an IPv6 route lookup.
-pub(crate) type Flow6 = Flow<V6>;
 
 impl<V: Version> Flow<V> {
     /// A flow of UDP datagrams between two addresses with firewall mark `mark`, out by the

@@ -14,18 +14,19 @@ use crate::{
         bottom_half::BhGuard,
         dst_cache::DstCache,
         engine::link::Handle,
-        netdevice::{
-            NetDevice, //
+        ip::{
+            Version,
+            V4,
+            V6, //
         },
+        netdevice::NetDevice,
         rcu::{
             self,
             RcuPtr, //
         },
         route::{
-            Flow4,
-            Flow6,
-            Route4,
-            Route6, //
+            Flow,
+            Route, //
         },
         skbuff::{
             DropReason,
@@ -39,31 +40,38 @@ use crate::{
 };
 
 /// The route to an endpoint, and the addresses to use with it.
-///
-/// Addresses are in network byte order, the port is in host byte order.
 pub(crate) enum Path {
     /// By IPv4.
-    V4 {
-        /// The route.
-        route: Route4,
-        /// The source address.
-        saddr: [u8; 4],
-        /// The destination address.
-        daddr: [u8; 4],
-        /// The destination port.
-        dport: u16,
-    },
+    V4(PathOf<V4>),
     /// By IPv6.
-    V6 {
-        /// The route.
-        route: Route6,
-        /// The source address.
-        saddr: [u8; 16],
-        /// The destination address.
-        daddr: [u8; 16],
-        /// The destination port.
-        dport: u16,
-    },
+    V6(PathOf<V6>),
+}
+
+/// A [`Path`] of one IP version.
+///
+/// Addresses are in network byte order, the port is in host byte order.
+pub(crate) struct PathOf<V: Version> {
+    /// The route.
+    route: Route<V>,
+    /// The source address.
+    saddr: V::Addr,
+    /// The destination address.
+    daddr: V::Addr,
+    /// The destination port.
+    dport: u16,
+}
+
+/// What a route is looked up for: the fields of an [`Endpoint`] that the lookup reads, and may
+/// clear.
+struct Wanted<'a, V: Version> {
+    /// The destination address and port.
+    to: (V::Addr, u16),
+    /// The index of the interface of a link-local destination, 0 for others.
+    scope_id: u32,
+    /// The sticky source, 0.0.0.0 or `::` if any will do.
+    src: &'a mut V::Addr,
+    /// The index of the interface that the route has to go out by, 0 if any will do.
+    src_if: &'a mut i32,
 }
 
 /// The means to send, for the time of an RCU read-side critical section with bottom halves off.
@@ -103,13 +111,14 @@ impl Sender<'_> {
                 src_if,
                 ..
             } => {
-                let (route, saddr, daddr) = self.path4((*addr, *port), src, src_if, cache)?;
-                Ok(Path::V4 {
-                    route,
-                    saddr,
-                    daddr,
-                    dport: *port,
-                })
+                let wanted = Wanted::<V4> {
+                    to: (*addr, *port),
+                    scope_id: 0,
+                    src,
+                    src_if,
+                };
+                self.path_of(self.v4, wanted, cache, |binding| binding.v4)
+                    .map(Path::V4)
             }
             Endpoint::V6 {
                 addr,
@@ -118,39 +127,73 @@ impl Sender<'_> {
                 src,
                 ..
             } => {
-                let (route, saddr) = self.path6((*addr, *port), *scope_id, src, cache)?;
-                Ok(Path::V6 {
-                    route,
-                    saddr,
-                    daddr: *addr,
-                    dport: *port,
-                })
+                let wanted = Wanted::<V6> {
+                    to: (*addr, *port),
+                    scope_id: *scope_id,
+                    src,
+                    src_if: &mut 0,
+                };
+                self.path_of(self.v6, wanted, cache, |binding| binding.v6)
+                    .map(Path::V6)
             }
         }
     }
 
-    /// Returns a route, and the source and the destination address to use with it.
-    fn path4(
+    /// As [`Sender::path`], for one IP version. `address` returns what the device is bound to.
+    #[inline]
+    fn path_of<V: Version>(
         &self,
-        to: ([u8; 4], u16),
-        src: &mut [u8; 4],
-        src_if: &mut i32,
+        socket: Option<LiveSocket<'_>>,
+        wanted: Wanted<'_, V>,
         cache: Option<&DstCache>,
-    ) -> Result<(Route4, [u8; 4], [u8; 4])> {
-        let socket = self.v4.ok_or(ENONET)?;
+        address: impl FnOnce(&Binding) -> V::Addr,
+    ) -> Result<PathOf<V>> {
+        let socket = socket.ok_or(ENONET)?;
+        let (daddr, dport) = wanted.to;
         if let Some((route, saddr)) = cache.and_then(|cache| cache.get(self.bh)) {
-            return Ok((route, saddr, to.0));
+            return Ok(PathOf {
+                route,
+                saddr,
+                daddr,
+                dport,
+            });
         }
-        if let Some(binding) = self.binding.load(self.rcu) {
-            let (route, saddr) = self.bound4(&binding, to, src, cache)?;
-            return Ok((route, saddr, to.0));
+        let (route, flow) = match self.binding.load(self.rcu) {
+            Some(binding) => self.bound(socket, wanted, binding.ifindex, address(&binding))?,
+            None => self.unbound(socket, wanted, cache)?,
+        };
+        if let Some(cache) = cache {
+            cache.set(self.bh, &route, flow.saddr());
         }
-        let mut flow = Flow4::new(self.fwmark, 0, (*src, socket.port()), to);
+        Ok(PathOf {
+            route,
+            saddr: flow.saddr(),
+            daddr: flow.daddr(),
+            dport,
+        })
+    }
+
+    /// Looks up a route for a device that is bound to nothing. Resets the cache if the sticky
+    /// source is cleared. Not inlined, because most routes are cached.
+    #[inline(never)]
+    fn unbound<V: Version>(
+        &self,
+        socket: LiveSocket<'_>,
+        wanted: Wanted<'_, V>,
+        cache: Option<&DstCache>,
+    ) -> Result<(Route<V>, Flow<V>)> {
+        let Wanted {
+            to,
+            scope_id,
+            src,
+            src_if,
+        } = wanted;
+        let mut flow = Flow::<V>::new(self.fwmark, scope_id, (*src, socket.port()), to);
         let mut want_if = *src_if;
-        let mut clear_src = |flow: &mut Flow4| {
-            *src = [0; 4];
+        let mut clear_src = |flow: &mut Flow<V>| {
+            *src = V::ANY;
             *src_if = 0;
-            flow.set_saddr([0; 4]);
+            flow.set_saddr(V::ANY);
             if let Some(cache) = cache {
                 cache.reset();
             }
@@ -158,7 +201,7 @@ impl Sender<'_> {
         };
         socket.classify(&mut flow);
         // The sticky source is not an address of ours any more.
-        if !socket.has_saddr(&flow) {
+        if flow.saddr() != V::ANY && !socket.has_saddr(&flow) {
             want_if = clear_src(&mut flow);
         }
         let mut route = socket.route(&mut flow);
@@ -171,167 +214,76 @@ impl Sender<'_> {
             clear_src(&mut flow);
             route = socket.route(&mut flow);
         }
-        let route = route?;
-        if let Some(cache) = cache {
-            cache.set(self.bh, &route, flow.saddr());
-        }
-        Ok((route, flow.saddr(), flow.daddr()))
+        Ok((route?, flow))
     }
 
-    /// Returns a route, and the source address to use with it.
-    fn path6(
-        &self,
-        to: ([u8; 16], u16),
-        scope_id: u32,
-        src: &mut [u8; 16],
-        cache: Option<&DstCache>,
-    ) -> Result<(Route6, [u8; 16])> {
-        let socket = self.v6.ok_or(ENONET)?;
-        if let Some(found) = cache.and_then(|cache| cache.get(self.bh)) {
-            return Ok(found);
-        }
-        if let Some(binding) = self.binding.load(self.rcu) {
-            return self.bound6(&binding, to, scope_id, src, cache);
-        }
-        let mut flow = Flow6::new(self.fwmark, scope_id, (*src, socket.port()), to);
-        socket.classify(&mut flow);
-        // The sticky source is not an address of ours any more.
-        if *src != [0; 16] && !socket.has_saddr(&flow) {
-            *src = [0; 16];
-            flow.set_saddr([0; 16]);
-            if let Some(cache) = cache {
-                cache.reset();
-            }
-        }
-        let route = socket.route(&mut flow)?;
-        if let Some(cache) = cache {
-            cache.set(self.bh, &route, flow.saddr());
-        }
-        Ok((route, flow.saddr()))
-    }
-
-    /// As [`Sender::path4`], for a device that is bound. `ENXIO`: nothing can leave as it is bound.
+    /// Looks up a route for a device that is bound to the interface `ifindex` and to `address`; 0,
+    /// 0.0.0.0 or `::` stand for any. `ENXIO`: nothing can leave as the device is bound.
     #[cold]
-    fn bound4(
+    fn bound<V: Version>(
         &self,
-        binding: &Binding,
-        to: ([u8; 4], u16),
-        src: &mut [u8; 4],
-        cache: Option<&DstCache>,
-    ) -> Result<(Route4, [u8; 4])> {
-        let socket = self.v4.ok_or(ENONET)?;
-        let is_bound = binding.v4 != [0; 4];
-        let saddr = if is_bound { binding.v4 } else { *src };
-        let mut flow = Flow4::new(self.fwmark, binding.ifindex, (saddr, socket.port()), to);
-        socket.classify(&mut flow);
-        if saddr != [0; 4] && !socket.has_saddr(&flow) {
-            if is_bound {
-                return Err(ENXIO);
-            }
-            // The sticky source is not an address of ours any more.
-            *src = [0; 4];
-            flow.set_saddr([0; 4]);
-        }
-        let route = socket.route(&mut flow).map_err(|_| ENXIO)?;
-        if binding.ifindex != 0 && !route.leaves_by(binding.ifindex, self.rcu) {
-            return Err(ENXIO);
-        }
-        if let Some(cache) = cache {
-            cache.set(self.bh, &route, flow.saddr());
-        }
-        Ok((route, flow.saddr()))
-    }
-
-    /// As [`Sender::path6`], for a device that is bound. `ENXIO`: nothing can leave as it is bound.
-    #[cold]
-    fn bound6(
-        &self,
-        binding: &Binding,
-        to: ([u8; 16], u16),
-        scope_id: u32,
-        src: &mut [u8; 16],
-        cache: Option<&DstCache>,
-    ) -> Result<(Route6, [u8; 16])> {
-        let socket = self.v6.ok_or(ENONET)?;
-        let is_bound = binding.v6 != [0; 16];
-        let saddr = if is_bound { binding.v6 } else { *src };
+        socket: LiveSocket<'_>,
+        wanted: Wanted<'_, V>,
+        ifindex: u32,
+        address: V::Addr,
+    ) -> Result<(Route<V>, Flow<V>)> {
+        let Wanted {
+            to, scope_id, src, ..
+        } = wanted;
+        let is_bound = address != V::ANY;
+        let saddr = if is_bound { address } else { *src };
         // A link-local endpoint is on a link: that has to be the bound one, or in the bound VRF.
-        let oif = if scope_id != 0 {
-            scope_id
-        } else {
-            binding.ifindex
-        };
-        let mut flow = Flow6::new(self.fwmark, oif, (saddr, socket.port()), to);
+        let oif = if scope_id != 0 { scope_id } else { ifindex };
+        let mut flow = Flow::<V>::new(self.fwmark, oif, (saddr, socket.port()), to);
         socket.classify(&mut flow);
-        if saddr != [0; 16] && !socket.has_saddr(&flow) {
+        if saddr != V::ANY && !socket.has_saddr(&flow) {
             if is_bound {
                 return Err(ENXIO);
             }
             // The sticky source is not an address of ours any more.
-            *src = [0; 16];
-            flow.set_saddr([0; 16]);
+            *src = V::ANY;
+            flow.set_saddr(V::ANY);
         }
         let route = socket.route(&mut flow).map_err(|_| ENXIO)?;
-        if binding.ifindex != 0 && !route.leaves_by(binding.ifindex, self.rcu) {
+        if ifindex != 0 && !route.leaves_by(ifindex, self.rcu) {
             return Err(ENXIO);
         }
-        if let Some(cache) = cache {
-            cache.set(self.bh, &route, flow.saddr());
-        }
-        Ok((route, flow.saddr()))
+        Ok((route, flow))
     }
 
     /// Hands a message, or an aggregate, to the network stack. `ds` is the TOS byte or traffic class
     /// of the outer header. `ENONET`: there is no socket.
     pub(crate) fn xmit(&self, path: &Path, skb: SkBuff, ds: u8) -> Result {
         match (path, self.v4, self.v6) {
-            (
-                Path::V4 {
-                    route,
-                    saddr,
-                    daddr,
-                    dport,
-                },
-                Some(socket),
-                _,
-            ) => socket.xmit(
-                route,
-                skb,
-                &Outer {
-                    dev: self.dev,
-                    mark: self.fwmark,
-                    ds,
-                    saddr: *saddr,
-                    daddr: *daddr,
-                    dport: *dport,
-                },
-            ),
-            (
-                Path::V6 {
-                    route,
-                    saddr,
-                    daddr,
-                    dport,
-                },
-                _,
-                Some(socket),
-            ) => socket.xmit(
-                route,
-                skb,
-                &Outer {
-                    dev: self.dev,
-                    mark: self.fwmark,
-                    ds,
-                    saddr: *saddr,
-                    daddr: *daddr,
-                    dport: *dport,
-                },
-            ),
+            (Path::V4(path), Some(socket), _) => self.xmit_by(path, socket, skb, ds),
+            (Path::V6(path), _, Some(socket)) => self.xmit_by(path, socket, skb, ds),
             _ => {
                 skb.discard(DropReason::NoSocket);
                 Err(ENONET)
             }
         }
+    }
+
+    #[inline]
+    fn xmit_by<V: Version>(
+        &self,
+        path: &PathOf<V>,
+        socket: LiveSocket<'_>,
+        skb: SkBuff,
+        ds: u8,
+    ) -> Result {
+        socket.xmit(
+            &path.route,
+            skb,
+            &Outer {
+                dev: self.dev,
+                mark: self.fwmark,
+                ds,
+                saddr: path.saddr,
+                daddr: path.daddr,
+                dport: path.dport,
+            },
+        )
     }
 
     /// Logs why there is no route to `endpoint`. Without a socket, `ENONET`, nothing is logged.
