@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Multicast groups of a generic netlink family, and messages to their listeners.
+//!
+//! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h)
+
+use core::ptr;
+use kernel::{
+    prelude::*,
+    str::CStr,
+    sync::atomic::ordering::Acquire, //
+};
+
+use super::{
+    Family,
+    Message,
+    HEADERS_LEN, //
+};
+use crate::linux::{
+    bindings,
+    netdevice::NetDevice,
+    netlink::Buffer,
+    rcu, //
+};
+
+/// Room for the attributes of a message to a group, in bytes.
+const EVENT_LEN: usize = 512;
+
+/// A multicast group of a family: an entry in the table of its groups.
+#[repr(transparent)]
+pub(crate) struct Group(bindings::genl_multicast_group);
+
+impl Group {
+    /// A group that only processes with `CAP_NET_ADMIN` in the user namespace that owns the network
+    /// namespace may join. To be evaluated at compile time.
+    pub(crate) const fn for_admins(name: &CStr) -> Self {
+        let mut raw: bindings::genl_multicast_group = pin_init::zeroed();
+        let name = name.to_bytes_with_nul();
+        assert!(name.len() <= raw.name.len());
+        let mut i = 0;
+        while i < name.len() {
+            raw.name[i] = name[i];
+            i += 1;
+        }
+        raw.flags = bindings::GENL_MCAST_CAP_NET_ADMIN;
+        Self(raw)
+    }
+}
+
+impl Family {
+    /// `genl_has_listeners()`: whether anybody listens to a group, in any network namespace. False
+    /// unless the family is registered. Any context.
+    pub(crate) fn has_listeners(&'static self, group: u8) -> bool {
+        let _guard = rcu::Guard::new();
+        // Pairs with the store in `register()`. The family stays registered until the end of this
+        // read-side critical section, see the drop of `Registration`.
+        if !self.open.load(Acquire) {
+            return false;
+        }
+        // SAFETY: The family is registered, and only read from then on. The function checks the
+        // number of the group.
+        unsafe { bindings::helper_genl_has_listeners(self.raw.get(), group.into()) }
+    }
+
+    /// `genlmsg_multicast_netns()`: sends a message with the command `cmd` to the listeners of a
+    /// group in the network namespace that `dev` is in now. `fill` appends its attributes, which
+    /// have room for 512 bytes.
+    ///
+    /// Without a listener in any namespace `fill` is not called, and nothing is allocated. A
+    /// listener whose buffer is full loses the message and gets `ENOBUFS`; the same happens to all
+    /// listeners if there is no memory, or `fill` fails. Does nothing unless the family is
+    /// registered. Any context but a hard interrupt.
+    pub(crate) fn multicast(
+        &'static self,
+        dev: &NetDevice,
+        group: u8,
+        cmd: u8,
+        fill: impl FnOnce(&mut Message<'_>) -> Result,
+    ) {
+        // The family stays registered until the end of this read-side critical section, see the
+        // drop of `Registration`.
+        let _guard = rcu::Guard::new();
+        if !self.has_listeners(group) {
+            return;
+        }
+        let skb = self.event(cmd, fill).unwrap_or(ptr::null_mut());
+        let family: *const bindings::genl_family = self.raw.get();
+        // SAFETY: The family is registered, the device is valid, and RCU is read-locked. The
+        // message is ours and goes to the function. Null stands for a message that is lost.
+        unsafe { bindings::helper_genl_multicast(family, dev.as_raw(), skb, group.into()) };
+    }
+
+    /// Makes a message to a group. `ENOMEM`, or an error of `fill`. The caller owns the message.
+    fn event(
+        &'static self,
+        cmd: u8,
+        fill: impl FnOnce(&mut Message<'_>) -> Result,
+    ) -> Result<*mut bindings::sk_buff> {
+        const LEN: u32 = (HEADERS_LEN + EVENT_LEN) as u32;
+        // SAFETY: The length is a small constant. Without memory the function returns null.
+        let skb = unsafe { bindings::alloc_skb(LEN, bindings::GFP_ATOMIC) };
+        if skb.is_null() {
+            return Err(ENOMEM);
+        }
+        let begin = || {
+            // SAFETY: The buffer is new: linear, and without data. Only the message uses it.
+            let mut buffer = unsafe { Buffer::from_raw(skb) };
+            // SAFETY: The buffer is valid. The family is a static, of which the function reads the
+            // number and the length of a header. The function checks for room itself.
+            let attrs = unsafe {
+                bindings::genlmsg_put(buffer.as_raw(), 0, 0, self.raw.get(), 0, cmd)
+                //
+            };
+            if attrs.is_null() {
+                return Err(EMSGSIZE);
+            }
+            Ok(Message { buffer, start: 0 })
+        };
+        let result = begin().and_then(|mut message| {
+            fill(&mut message)?;
+            message.end();
+            Ok(())
+        });
+        if let Err(error) = result {
+            // SAFETY: The buffer is ours, and no reference to it is left.
+            unsafe { bindings::consume_skb(skb) };
+            return Err(error);
+        }
+        Ok(skb)
+    }
+}
