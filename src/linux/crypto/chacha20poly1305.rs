@@ -27,14 +27,23 @@ pub(in crate::linux) fn check_len(len: usize) -> Result {
     Ok(())
 }
 
+/// Checks that `sealed` is one tag longer than `text`, and that the library processes all of it.
+fn check_sealed(sealed: &[u8], text: &[u8]) -> Result {
+    check_len(sealed.len())?;
+    if sealed.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(text.len()) {
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
 /// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag
 /// over `ad` and the ciphertext. RFC 8439; the last eight bytes of the 96-bit nonce are `nonce` in
 /// little-endian order, the first four are zero.
 ///
 /// # Errors
 ///
-/// `EINVAL` when `dst` is not exactly one tag longer than `src`, or `src` is longer than `i32::MAX`
-/// bytes. Nothing is written then.
+/// `EINVAL` when `dst` is not exactly one tag longer than `src`, or longer than `i32::MAX` bytes.
+/// Nothing is written then.
 pub(crate) fn chacha20poly1305_encrypt(
     dst: &mut [u8],
     src: &[u8],
@@ -42,10 +51,7 @@ pub(crate) fn chacha20poly1305_encrypt(
     nonce: u64,
     key: &[u8; CHACHA20POLY1305_KEY_SIZE],
 ) -> Result {
-    check_len(src.len())?;
-    if dst.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(src.len()) {
-        return Err(EINVAL);
-    }
+    check_sealed(dst, src)?;
     // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of
     // the length of `src` and the tag, as checked above.
     unsafe {
@@ -76,10 +82,7 @@ pub(crate) fn chacha20poly1305_decrypt(
     nonce: u64,
     key: &[u8; CHACHA20POLY1305_KEY_SIZE],
 ) -> Result {
-    check_len(src.len())?;
-    if src.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(dst.len()) {
-        return Err(EINVAL);
-    }
+    check_sealed(src, dst)?;
     // SAFETY: `src`, `ad` and `key` are valid for reads of the lengths given, `dst` for writes of
     // the length of `src` less the tag, as checked above.
     let authentic = unsafe {
@@ -93,11 +96,7 @@ pub(crate) fn chacha20poly1305_decrypt(
             key.as_ptr(),
         )
     };
-    if authentic {
-        Ok(())
-    } else {
-        Err(EBADMSG)
-    }
+    authentic.then_some(()).ok_or(EBADMSG)
 }
 
 /// Encrypts `src` into `dst`, whose last [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes become the tag
@@ -113,10 +112,7 @@ pub(crate) fn xchacha20poly1305_encrypt(
     nonce: &[u8; XCHACHA20POLY1305_NONCE_SIZE],
     key: &[u8; CHACHA20POLY1305_KEY_SIZE],
 ) -> Result {
-    check_len(src.len())?;
-    if dst.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(src.len()) {
-        return Err(EINVAL);
-    }
+    check_sealed(dst, src)?;
     // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for
     // writes of the length of `src` and the tag, as checked above.
     unsafe {
@@ -146,10 +142,7 @@ pub(crate) fn xchacha20poly1305_decrypt(
     nonce: &[u8; XCHACHA20POLY1305_NONCE_SIZE],
     key: &[u8; CHACHA20POLY1305_KEY_SIZE],
 ) -> Result {
-    check_len(src.len())?;
-    if src.len().checked_sub(CHACHA20POLY1305_AUTHTAG_SIZE) != Some(dst.len()) {
-        return Err(EINVAL);
-    }
+    check_sealed(src, dst)?;
     // SAFETY: `src`, `ad`, `nonce` and `key` are valid for reads of the lengths given, `dst` for
     // writes of the length of `src` less the tag, as checked above.
     let authentic = unsafe {
@@ -163,9 +156,5 @@ pub(crate) fn xchacha20poly1305_decrypt(
             key.as_ptr(),
         )
     };
-    if authentic {
-        Ok(())
-    } else {
-        Err(EBADMSG)
-    }
+    authentic.then_some(()).ok_or(EBADMSG)
 }
