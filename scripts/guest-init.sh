@@ -18,6 +18,8 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /tmp
 mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
 ln -snf /proc/self/fd /dev/fd
+ln -snf /proc/self/fd/1 /dev/stdout
+ln -snf /proc/self/fd/2 /dev/stderr
 terminal=ttyS1
 [[ ! -c /dev/ttyAMA1 ]] || terminal=ttyAMA1
 ln -snf $terminal /dev/terminal

@@ -10,6 +10,8 @@
 #                before
 #     module     with the option `m` the module is built, loads in Debian's kernel and carries the
 #                demonstration
+#     kselftest  the kernel's kselftest installs the tests, and runs the shortest program of them in
+#                a guest, with the module of this tree
 #     builtin    with the option `y` the driver is built
 #     kunit      a kernel with the driver built in passes its KUnit suites, by the kernel's
 #                kunit.py. It is a small kernel, but building it takes ten minutes or more
@@ -20,7 +22,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-names=(apply unset module builtin kunit)
+names=(apply unset module kselftest builtin kunit)
 for name; do
 	[[ " ${names[*]} " == *" $name "* ]] || die "there is no test $name; there are: ${names[*]}"
 done
@@ -83,6 +85,15 @@ module() {
 		"$place/wireguard.ko" || return
 	"$scripts/boot.sh" --ko "$build/$place/wireguard.ko" -- \
 		sh -c 'modprobe wireguard && rmmod wireguard && /selftests/demo.sh'
+}
+
+kselftest() {
+	in_env "$source" make -s -C tools/testing/selftests TARGETS=wireguard_rust \
+		KSFT_INSTALL_PATH="$run/installed" install || return
+	tar -C "$run/installed" -cf "$run/kselftest.tar" . || return
+	"$scripts/boot.sh" --add "$run/kselftest.tar" -- sh -c 'mkdir kselftest &&
+		tar -xf kselftest.tar -C kselftest &&
+		kselftest/run_kselftest.sh --test wireguard_rust:datapath/arrival.sh'
 }
 
 builtin() {
