@@ -6,7 +6,11 @@
 # packets that one CPU sends.
 #
 # order.py sends from one CPU after another, and counts the datagrams that arrive late. $DATAGRAMS
-# is the number sent (default: 20,000).
+# is the number sent (default: 100,000), $SEED chooses the sizes, pauses and CPUs (default: 1). A
+# million with each module, by hand:
+#
+#     scripts/boot.sh --cpus 8 --clock instructions --timeout 7200 --module rust -- \
+#         env DATAGRAMS=1000000 /selftests/datapath/order.sh
 #
 # guests: 1
 # processors: 8
@@ -16,7 +20,7 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 
-: "${DATAGRAMS:=20000}"
+: "${DATAGRAMS:=100000}" "${SEED:=1}"
 CPUS=$(nproc)
 
 # pair_queues: makes a tunnel over devices that have a queue for each CPU. The interfaces are wg0
@@ -52,8 +56,13 @@ pair_queues() {
 # makes, then that of the datagrams inside.
 in_order() {
 	local status=0
-	capture b /tmp/outside -s 80 -B 65536 "udp dst port $PORT and src 10.9.0.1"
-	python3 "$HERE/order.py" flow $DATAGRAMS || status=$?
+	# Packets wait for tcpdump, so that it does not wake up for each. It needs no time here.
+	bg b tcpdump -Z root -i eth0 -n -s 80 -B 65536 -w /tmp/outside \
+		"udp dst port $PORT and src 10.9.0.1" 2> /tmp/outside.log
+	CAPTURE=$BG
+	wait_for 'tcpdump listens' grep -q 'listening on' /tmp/outside.log
+	python3 "$HERE/order.py" flow $DATAGRAMS $SEED || status=$?
+	sleep 2
 	capture_end
 	python3 "$HERE/order.py" outside /tmp/outside
 	return $status
