@@ -25,6 +25,27 @@ big() {
 # how_many FILE: how many packets are in a capture.
 how_many() { wire pieces $1 | wc -l; }
 
+t lists 'datagrams leave together through a device that segments, whether or not it takes lists'
+lists() {
+	[[ $WG_MODULE == rust ]] || skip 'the C module does not aggregate'
+	local takes between
+	pair
+	ping_both
+	bg b ncat -u -l -k 10.8.0.2 5556 > /dev/null
+	wait_for 'the receiver listens' listening b udp 5556
+	for takes in on off; do
+		ns a ethtool -K eth0 tx-scatter-gather-fraglist $takes
+		# The first ones may still be as the device was before.
+		ns a python3 "$HERE/segments.py" owners 10.8.0.2
+		big b eth0 /tmp/between; between=$BG
+		ns a python3 "$HERE/segments.py" owners 10.8.0.2
+		kill $between
+		wait $between || true
+		note "lists $takes: $(how_many /tmp/between) aggregates"
+		(($(how_many /tmp/between) > 50))
+	done
+}
+
 # aggregate tx|rx Y|N: switches aggregation in one direction, in the module that has it.
 aggregate() {
 	local file=/sys/module/wireguard/parameters/aggregate_$1
@@ -162,6 +183,8 @@ counted() { ns $1 nft list counter inet t $2 | awk '$1 == "packets" { print $2, 
 t zero_checksums 'a datagram whose checksum is computed as 0 arrives, also when many leave together'
 zero_checksums() {
 	pair
+	# So the checksums are computed while the datagrams are copied, not by the kernel's function.
+	ns a ethtool -K eth0 tx-scatter-gather-fraglist off
 	# The datagrams wait for the session, and leave in as few aggregates as possible.
 	bg b python3 "$HERE/segments.py" count fd08::2 100 > /tmp/count; local receiver=$BG
 	wait_for 'the receiver listens' listening b udp 5556

@@ -99,6 +99,8 @@ int helper_dst_ifindex(const struct dst_entry *dst);
 bool helper_dst_leaves_by(const struct dst_entry *dst, int ifindex);
 /* Returns whether net has this interface. */
 bool helper_has_ifindex(struct net *net, int ifindex);
+/* Returns false if the device of dst segments UDP, but not an skb with a fragment list. As above. */
+bool helper_dst_takes_lists(const struct dst_entry *dst);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep);

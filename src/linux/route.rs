@@ -67,6 +67,14 @@ impl<V: Version> Route<V> {
         // SAFETY: As in `ifindex()`: RCU is read-locked, and the route is valid.
         unsafe { bindings::helper_dst_leaves_by(self.as_dst(), ifindex as i32) }
     }
+
+    /// Whether an aggregate of UDP datagrams that is a list of buffers costs nothing more on the
+    /// route's device than one in one piece: the device takes lists, or segments nothing itself.
+    #[inline]
+    pub(crate) fn takes_lists(&self, _guard: &rcu::Guard) -> bool {
+        // SAFETY: As in `ifindex()`: RCU is read-locked, and the route is valid.
+        unsafe { bindings::helper_dst_takes_lists(self.as_dst()) }
+    }
 }
 
 impl<V: Version> Drop for Route<V> {

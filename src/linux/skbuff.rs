@@ -420,6 +420,19 @@ impl SkBuff {
         to_result(unsafe { bindings::skb_cow_head(self.as_raw(), headroom) })
     }
 
+    /// Whether the data are in one piece, which no clone shares, with at least `headroom` unused
+    /// bytes in front and `tailroom` behind.
+    #[inline]
+    pub(crate) fn is_private(&self, headroom: usize, tailroom: usize) -> bool {
+        let skb = self.skb();
+        // SAFETY: The buffer is valid.
+        let is_shared = skb.cloned() != 0 && unsafe { bindings::skb_cloned(self.as_raw()) } != 0;
+        skb.data_len == 0
+            && !is_shared
+            && self.headroom() >= headroom
+            && skb.end.saturating_sub(skb.tail) as usize >= tailroom
+    }
+
     /// `pskb_may_pull()`: makes the first `len` bytes of the data linear.
     #[inline]
     pub(crate) fn may_pull(&mut self, len: usize) -> bool {

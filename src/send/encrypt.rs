@@ -10,6 +10,7 @@ use crate::{
     linux::{
         bottom_half,
         engine::{
+            Chain,
             Segments,
             Text, //
         },
@@ -74,7 +75,15 @@ pub(crate) fn encrypt(batch: &Batch<Encryption>) {
         }
         let len = message_len(skb.len(), cb.mtu);
         if aggregate && !skb.goes_alone() && follows(&mut packets, len, &skb, cb.ds) {
-            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, packets.len().wrapping_add(1)) {
+            let most = packets.len().wrapping_add(1);
+            if may_be_chained(&skb, len) && keypair.peer.endpoint.takes_lists() {
+                if let Ok(chain) = Chain::new(SKB_HEADER_LEN, len, most) {
+                    let lost = encrypt_chain(chain, skb, &mut packets, keypair, &mut encrypted);
+                    dropped = dropped.wrapping_add(lost);
+                    continue;
+                }
+            }
+            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, most) {
                 match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
                     None => continue,
                     // There was no memory for a run: this packet goes alone.
@@ -207,6 +216,56 @@ fn encrypt_each(
     done
 }
 
+/// Whether a packet that becomes a message of `len` bytes can be encrypted in place, and then has
+/// room for the outer headers in front.
+fn may_be_chained(skb: &SkBuff, len: usize) -> bool {
+    let trailer_len = len
+        .wrapping_sub(size_of::<DataHeader>())
+        .wrapping_sub(skb.len());
+    skb.is_private(DATA_PACKET_HEAD_ROOM, trailer_len)
+}
+
+/// Encrypts `skb`, and those of `packets` that can follow it, in place, and makes one aggregate of
+/// them. Returns how many packets were dropped.
+fn encrypt_chain(
+    mut chain: Chain,
+    mut skb: SkBuff,
+    packets: &mut SkbList,
+    keypair: &Keypair,
+    encrypted: &mut SkbList,
+) -> usize {
+    let mut dropped: usize = 0;
+    let ds = skb.cb::<PacketCb>().ds;
+    loop {
+        let lost = match seal_in_place(&mut skb, keypair) {
+            Ok(()) => chain.push(skb).err(),
+            Err(_) => Some(skb),
+        };
+        if let Some(lost) = lost {
+            // Freeing may call the socket's write_space and recurse into transmit.
+            let _bh = bottom_half::disable();
+            lost.discard(Event::NoMemory.drop_reason());
+            dropped = dropped.wrapping_add(1);
+        }
+        let room = chain.room();
+        let next = packets.front_mut().is_some_and(|mut next| {
+            let mtu = next.cb::<PacketCb>().mtu;
+            may_be_chained(&next, message_len(next.len(), mtu))
+        });
+        if !next || !follows(packets, room, chain.like(), ds) {
+            break;
+        }
+        match packets.pop_front() {
+            Some(next) => skb = next,
+            None => break,
+        }
+    }
+    if let Some(chain) = chain.finish() {
+        encrypted.push_back(with_ds(chain, ds));
+    }
+    dropped
+}
+
 /// Encrypts `skb`, and those of `packets` that can follow it, into one aggregate. If memory runs
 /// out it returns the packet that would have been next.
 fn encrypt_run(
@@ -258,14 +317,20 @@ fn seal(run: &mut Segments, text: &impl Text, nonce: u64, mtu: u32, keypair: &Ke
 }
 
 fn encrypt_packet(skb: &mut SkBuff, keypair: &Keypair) -> Result {
+    skb.cow_head(DATA_PACKET_HEAD_ROOM)?;
+    seal_in_place(skb, keypair)?;
+    skb.reset(true);
+    Ok(())
+}
+
+/// Turns a packet into the message that it becomes. There must be [`DATA_PACKET_HEAD_ROOM`] bytes
+/// in front of it, which are its own.
+fn seal_in_place(skb: &mut SkBuff, keypair: &Keypair) -> Result {
     let cb: &mut PacketCb = skb.cb();
     let (nonce, mtu) = (cb.nonce, cb.mtu);
     let pad = padding(skb.len() as u32, mtu) as usize;
-    skb.cow_head(DATA_PACKET_HEAD_ROOM)?;
     // The inner checksum cannot be filled in once the packet is encrypted.
     skb.checksum_help()?;
     let header = DataHeader::new(keypair.remote_index(), nonce);
-    skb.seal(header.as_bytes(), pad, nonce, keypair.sending_key())?;
-    skb.reset(true);
-    Ok(())
+    skb.seal(header.as_bytes(), pad, nonce, keypair.sending_key())
 }

@@ -11,7 +11,7 @@
 //!    done inline, or by a worker, which takes along all packets that have come until its turn.
 //!    Without a key they go on waiting, and a handshake is asked for.
 //! 3. `encrypt.rs`: the batch is encrypted, by the caller if it is small, otherwise by a worker.
-//!    Packets that can walk the stack together become one aggregate.
+//!    Packets that can walk the stack together become one aggregate, most of them without a copy.
 //! 4. `leave.rs`: the batches of a peer go to the socket in order, all of them on one CPU.
 //!
 //! `handshake.rs` sends the messages that are not data.

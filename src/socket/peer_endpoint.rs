@@ -60,6 +60,9 @@ pub(crate) struct PeerEndpoint {
     /// Whether nothing may be sent to the peer, even if an endpoint is known. Written with the lock
     /// held.
     barred: Atomic<bool>,
+    /// [`Route::takes_lists`](crate::linux::route::Route::takes_lists) of the last route to the
+    /// primary.
+    takes_lists: Atomic<bool>,
 }
 
 /// No first word of an endpoint.
@@ -126,6 +129,7 @@ impl PeerEndpoint {
                 inner <- new_spinlock_bh!(inner, "wireguard::PeerEndpoint::inner"),
                 published: [const { Atomic::new(0) }; Endpoint::WORDS],
                 barred: Atomic::new(false),
+                takes_lists: Atomic::new(true),
             }? Error))
         })
     }
@@ -141,6 +145,13 @@ impl PeerEndpoint {
         let mut inner = self.inner.lock();
         self.barred.store(barred, Relaxed);
         self.publish(&mut inner.whereabouts);
+    }
+
+    /// Whether the next aggregate to the primary had better be a list of buffers: see
+    /// [`Route::takes_lists`](crate::linux::route::Route::takes_lists). Only a hint: another route
+    /// may be looked up for it.
+    pub(crate) fn takes_lists(&self) -> bool {
+        self.takes_lists.load(Relaxed)
     }
 
     fn first_word(&self) -> u64 {
@@ -445,7 +456,12 @@ impl PeerEndpoint {
             self.publish(whereabouts);
         }
         drop(inner);
-        path.inspect_err(|error| sender.no_route(&primary, error))
+        let path = path.inspect_err(|error| sender.no_route(&primary, error))?;
+        let takes_lists = path.takes_lists(sender.rcu);
+        if takes_lists != self.takes_lists() {
+            self.takes_lists.store(takes_lists, Relaxed);
+        }
+        Ok(path)
     }
 }
 

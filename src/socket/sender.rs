@@ -74,6 +74,16 @@ struct Wanted<'a, V: Version> {
     src_if: &'a mut i32,
 }
 
+impl Path {
+    /// See [`Route::takes_lists`](crate::linux::route::Route::takes_lists).
+    pub(super) fn takes_lists(&self, rcu: &rcu::Guard) -> bool {
+        match self {
+            Self::V4(path) => path.route.takes_lists(rcu),
+            Self::V6(path) => path.route.takes_lists(rcu),
+        }
+    }
+}
+
 /// The means to send, for the time of an RCU read-side critical section with bottom halves off.
 pub(crate) struct Sender<'a> {
     /// The device, for messages.

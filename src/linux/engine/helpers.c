@@ -136,6 +136,45 @@ void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like)
 	refcount_add(skb->truesize, &skb->sk->sk_wmem_alloc);
 }
 
+/*
+ * Appends `datagram` to the fragment list of `skb`, behind `last`, which is NULL if the list is
+ * empty. All data of `datagram` must be in its linear part, and it must have no clone. `skb` gets
+ * flow hash and socket of the first datagram, and takes over the charges to that socket.
+ */
+void helper_skb_chain(struct sk_buff *skb, struct sk_buff *last, struct sk_buff *datagram)
+{
+	const bool wmem = datagram->sk && is_skb_wmem(datagram);
+
+	if (last) {
+		last->next = datagram;
+	} else {
+		skb_shinfo(skb)->frag_list = datagram;
+		skb_copy_hash(skb, datagram);
+		skb->tstamp_type = datagram->tstamp_type;
+		if (wmem) {
+			skb->sk = datagram->sk;
+			skb->destructor = datagram->destructor;
+			refcount_add(skb->truesize, &skb->sk->sk_wmem_alloc);
+		}
+	}
+	if (wmem && skb->sk == datagram->sk && skb->destructor == datagram->destructor) {
+		datagram->sk = NULL;
+		datagram->destructor = NULL;
+	} else {
+		skb_orphan(datagram);
+	}
+	/* What else the packet was inside of the tunnel: outside it is as `skb` is. */
+	skb_dst_drop(datagram);
+	nf_reset_ct(datagram);
+	skb_ext_reset(datagram);
+	datagram->next = NULL;
+	/* Has skb_segment() write the headers in front of the datagram without a copy. */
+	__skb_header_release(datagram);
+	skb->len += datagram->len;
+	skb->data_len += datagram->len;
+	skb->truesize += datagram->truesize;
+}
+
 /* Makes `skb` a UDP GSO packet. Its UDP header will be right in front of the data. */
 void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
 {

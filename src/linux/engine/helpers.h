@@ -13,11 +13,12 @@ struct sk_buff;
 const void *helper_skb_source(struct sk_buff *skb, u32 offset);
 struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len);
 
-/* segments.rs, flow.rs */
+/* segments.rs, chain.rs, flow.rs */
 struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size);
 void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
 bool helper_skb_goes_alone(const struct sk_buff *skb);
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
+void helper_skb_chain(struct sk_buff *skb, struct sk_buff *last, struct sk_buff *datagram);
 void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
 
 /* link.rs */

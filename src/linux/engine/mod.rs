@@ -7,7 +7,8 @@
 //!   pass of the cipher. [`SkBuff::seal`] and [`SkBuff::open`] do so with a packet.
 //! * [`segments`]: datagrams of one size are encrypted into one aggregate, without an skb for each.
 //!   [`tcp`] writes the segments of a TCP packet there without making packets of them.
-//!   [`flow`] says which packets may share an aggregate.
+//!   [`chain`]: datagrams that were encrypted in place become one aggregate. [`flow`] says which
+//!   packets may share an aggregate.
 //! * [`link`]: devices without a link layer, with the settings that follow from that, and
 //!   [`napi_set`], their NAPIs: one for each CPU.
 //! * [`trace`]: the tracepoints.
@@ -16,6 +17,7 @@
 //! [`SkBuff::seal`]: super::skbuff::SkBuff::seal
 
 pub(crate) mod aead;
+mod chain;
 mod flow;
 pub(crate) mod link;
 mod napi_set;
@@ -24,6 +26,7 @@ mod segments;
 mod tcp;
 pub(crate) mod trace;
 
+pub(crate) use chain::Chain;
 pub(crate) use segments::{
     Segments,
     Text, //

@@ -61,24 +61,25 @@ impl SkBuff {
         if i32::try_from(sealed_len.saturating_add(header.len())).is_err() {
             return Err(EMSGSIZE);
         }
-        let tailbits = trailer_len as i32;
-        // SAFETY: The buffer is valid and ours.
-        to_result(unsafe { bindings::skb_linearize(self.as_raw()) })?;
-        let mut trailer = ptr::null_mut();
-        // SAFETY: As above. On success the data is writable, and `trailer` is set to the only
-        // buffer there is, which has `tailbits` bytes of tailroom.
-        to_result(unsafe { bindings::skb_cow_data(self.as_raw(), tailbits, &mut trailer) })?;
-        // SAFETY: `trailer` is valid, by the above.
-        let tail = unsafe { bindings::skb_tail_pointer(trailer) };
-        // SAFETY: There are `trailer_len` bytes of tailroom (see above), of which `pad` are
-        // cleared.
+        if !self.is_private(0, trailer_len) {
+            // SAFETY: The buffer is valid and ours.
+            to_result(unsafe { bindings::skb_linearize(self.as_raw()) })?;
+            let mut trailer = ptr::null_mut();
+            // SAFETY: As above. On success all data are writable and in the linear part, behind
+            // which there are `trailer_len` unused bytes.
+            to_result(unsafe {
+                bindings::skb_cow_data(self.as_raw(), trailer_len as i32, &mut trailer)
+            })?;
+        }
+        // SAFETY: There are `trailer_len` bytes of tailroom behind data that are in the linear part
+        // and ours alone (see above).
+        let tail = unsafe { bindings::skb_put(self.as_raw(), trailer_len as u32) }.cast::<u8>();
+        // SAFETY: `pad` of these bytes are cleared.
         unsafe { ptr::write_bytes(tail, 0, pad) };
         self.push(header.len())?;
         // SAFETY: The data now starts with `header.len()` linear bytes that are ours: they were
-        // headroom, and `skb_cow_data()` has copied the buffer if it was shared.
+        // headroom, and the buffer was copied if it was shared.
         unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
-        // SAFETY: `trailer` is the last buffer of this packet and has the room.
-        unsafe { bindings::pskb_put(self.as_raw(), trailer, tailbits) };
         let whole = CHACHA_BLOCK_SIZE
             .wrapping_add(sealed_len)
             .wrapping_add(self.slack());

@@ -40,9 +40,14 @@ const MAX_LINEAR_LEN: usize = 256;
 /// Most bytes of the linear part. Larger aggregates lie in fragments.
 const MAX_LINEAR_BYTES: usize = 4096;
 /// Bytes of a UDP header.
-const UDP_HEADER_LEN: usize = 8;
+pub(super) const UDP_HEADER_LEN: usize = 8;
 /// `UDP_MAX_SEGMENTS`: most datagrams of an aggregate.
 const MAX_SEGMENTS: usize = 128;
+
+/// Most datagrams of `len` bytes that an aggregate can have; 0 if `len` is 0 or too long.
+pub(super) fn most_datagrams(len: usize) -> usize {
+    MAX_BYTES.checked_div(len).unwrap_or(0).min(MAX_SEGMENTS)
+}
 
 /// An aggregate that is being made.
 ///
@@ -76,9 +81,7 @@ impl Segments {
     /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, or if the headroom
     /// is too small or too large; `ENOMEM`.
     pub(crate) fn new(headroom: usize, segment_len: usize, wanted: usize) -> Result<Self> {
-        let wanted = wanted
-            .min(MAX_SEGMENTS)
-            .min(MAX_BYTES.checked_div(segment_len).ok_or(EINVAL)?);
+        let wanted = wanted.min(most_datagrams(segment_len));
         if wanted == 0 || segment_len > MAX_CHUNK - CHACHA_BLOCK_SIZE || headroom < UDP_HEADER_LEN {
             return Err(EINVAL);
         }

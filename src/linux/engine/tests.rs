@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 use kernel::prelude::*;
 
 use super::{
+    Chain,
     Segments,
     Text, //
 };
@@ -269,6 +270,81 @@ mod cases {
                 Err(ENOMEM)
             }
         })
+    }
+
+    #[test]
+    fn datagrams_of_a_chain_keep_their_buffers() -> Result {
+        let mut numbers = Numbers::new(12);
+        let mut key = [0; 32];
+        numbers.fill(&mut key);
+        for _ in 0..100 {
+            let len = 1 + numbers.below(2000) as usize;
+            let count = 2 + numbers.below(40) as usize;
+            let mut chain = Chain::new(64, len + 32, count)?;
+            let mut plain: KVec<(KVec<u8>, *mut u8)> = KVec::new();
+            while chain.room() != 0 {
+                let index = plain.len();
+                let cut = if index + 1 == count {
+                    numbers.below(len as u64) as usize
+                } else {
+                    0
+                };
+                let mut bytes = KVec::from_elem(0, len - cut, GFP_KERNEL)?;
+                numbers.fill(&mut bytes);
+                let mut skb = SkBuff::alloc(HEADROOM, len + 16)?;
+                skb.put(&bytes)?;
+                let pad = cut.min(1);
+                skb.seal(&[index as u8; 16], pad, index as u64, &key)?;
+                plain.push((bytes, skb.skb().data), GFP_KERNEL)?;
+                assert!(chain.push(skb).is_ok());
+            }
+            let mut skb = chain.finish().ok_or(EINVAL)?;
+            assert!(skb.segments() == plain.len());
+            put_outer_headers(&mut skb)?;
+            let mut datagrams = skb.gso_segment(device()).map_err(|(error, _)| error)?;
+            assert!(datagrams.len() == plain.len());
+            for (index, (bytes, data)) in plain.iter().enumerate() {
+                let mut datagram = datagrams.pop_front().ok_or(EINVAL)?;
+                assert!(datagram.network_header()[9] == 17);
+                let udp = datagram.transport_header();
+                assert!(udp[4..6] == ((datagram.len() - 20) as u16).to_be_bytes());
+                datagram.pull(OUTER)?;
+                assert!(datagram.skb().data == *data);
+                assert!(datagram.read::<[u8; 16]>() == Some([index as u8; 16]));
+                let datagram = datagram.open(16, index as u64, &key)?;
+                assert!(datagram.head().get(..bytes.len()) == Some(&bytes[..]));
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_chain_takes_only_what_is_its_own() -> Result {
+        let mut chain = Chain::new(64, 100, 3)?;
+        // Too long.
+        assert!(chain.push(packet(&[0; 101], ETH_P_IP, 0)?).is_err());
+        let skb = packet(&[0; 100], ETH_P_IP, 0)?;
+        // SAFETY: The buffer is valid.
+        let clone = unsafe { bindings::skb_clone(skb.as_raw(), bindings::GFP_KERNEL) };
+        // SAFETY: The buffer is new and ours.
+        let clone = unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) };
+        let Err(skb) = chain.push(skb) else {
+            return Err(EINVAL);
+        };
+        clone.consume();
+        assert!(chain.push(skb).is_ok());
+        // A shorter datagram is the last.
+        assert!(chain.push(packet(&[0; 99], ETH_P_IP, 0)?).is_ok());
+        assert!(chain.room() == 0);
+        assert!(chain.push(packet(&[0; 1], ETH_P_IP, 0)?).is_err());
+        assert!(chain.finish().is_some_and(|skb| skb.len() == 199));
+        // What is not finished is freed.
+        let mut chain = Chain::new(64, 100, 3)?;
+        assert!(chain.push(packet(&[0; 100], ETH_P_IP, 0)?).is_ok());
+        drop(chain);
+        assert!(Chain::new(64, 100, 3)?.finish().is_none());
+        assert!(Chain::new(64, 65_500, 3).is_err() && Chain::new(0, 100, 3).is_err());
+        Ok(())
     }
 
     #[test]

@@ -19,6 +19,13 @@ bool helper_dst_leaves_by(const struct dst_entry *dst, int ifindex)
 	return dev->ifindex == ifindex || l3mdev_master_ifindex_rcu(dev) == ifindex;
 }
 
+bool helper_dst_takes_lists(const struct dst_entry *dst)
+{
+	const netdev_features_t features = READ_ONCE(dst->dev)->features;
+
+	return (features & NETIF_F_FRAGLIST) || !(features & NETIF_F_GSO_UDP_L4);
+}
+
 bool helper_has_ifindex(struct net *net, int ifindex)
 {
 	bool found;
