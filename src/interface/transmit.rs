@@ -63,8 +63,7 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
     }
 
     let staged = prepare(skb, dev).inspect_err(|_| peer.count(Event::NoMemory, 1))?;
-    peer.stage(staged);
-    peer.send_staged_packets();
+    peer.stage_and_send(staged);
     Ok(())
 }
 

@@ -79,6 +79,7 @@ int helper_rhashtable_remove(struct rhashtable *ht, struct helper_rhashtable_nod
 
 /* workqueue.rs */
 bool helper_queue_work_on(u32 cpu, struct workqueue_struct *wq, struct work_struct *work);
+bool helper_work_is_queued(struct work_struct *work);
 
 /* delayed_work.rs */
 void helper_init_deferrable_work(struct delayed_work *work, work_func_t func);

@@ -150,6 +150,20 @@ pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
     unsafe { bindings::flush_work(work) };
 }
 
+/// `work_pending()`: whether the item is queued and has not begun to run. Any context.
+///
+/// If so, its function will see what the caller did with a lock held, before the call, that the
+/// function takes, too.
+#[inline]
+pub(crate) fn is_queued<T: HasWork<T, ID>, const ID: u64>(object: &T) -> bool {
+    // SAFETY: The object is valid; only the address of its field is taken.
+    let work = unsafe { T::raw_get_work(ptr::from_ref(object).cast_mut()) };
+    // SAFETY: As above.
+    let work = unsafe { Work::raw_get(work) };
+    // SAFETY: The item is initialised with the object, and is only read.
+    unsafe { bindings::helper_work_is_queued(work) }
+}
+
 impl Drop for OwnedQueue {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the queue is valid and ours. Nothing outside queues on it

@@ -5,8 +5,8 @@
 //! A packet's way through this folder, from [`transmit()`](crate::interface), a file for each
 //! station:
 //!
-//! 1. `stage.rs`, [`Peer::stage`]: the packet joins those that wait with the peer. A packet of many
-//!    TCP segments stays one.
+//! 1. `stage.rs`, [`Peer::stage_and_send`]: the packet joins those that wait with the peer. A packet
+//!    of many TCP segments stays one.
 //! 2. [`Peer::send_staged_packets`]: the packets that wait get counters and become a batch. That is
 //!    done inline, or by a worker, which takes along all packets that have come until its turn.
 //!    Without a key they go on waiting, and a handshake is asked for.
@@ -30,7 +30,7 @@
 //! If the transmit CPU goes offline another one takes its place. Only then may packets overtake:
 //! the kernel passes the backlog of the old CPU to some other one.
 //!
-//! [`Peer::stage`]: crate::state::peer::Peer::stage
+//! [`Peer::stage_and_send`]: crate::state::peer::Peer::stage_and_send
 //! [`Peer::send_staged_packets`]: crate::state::peer::Peer::send_staged_packets
 //! [`Peer::staged`]: crate::state::peer::Peer::staged
 //! [`Peer::tx_queue`]: crate::state::peer::Peer::tx_queue

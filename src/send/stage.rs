@@ -24,7 +24,8 @@ use crate::{
             self,
             RcuArc, //
         },
-        skbuff::SkBuff, //
+        skbuff::SkBuff,
+        workqueue::is_queued, //
     },
     packet::{
         PacketCb,
@@ -58,13 +59,21 @@ enum Queued {
 }
 
 impl Peer {
-    /// Appends packets from inside the tunnel to those that wait.
+    /// Sends packets from inside the tunnel after those that wait, or has them wait: see
+    /// [`Peer::send_staged_packets`].
+    pub(crate) fn stage_and_send(self: &Arc<Self>, packets: Staged) {
+        let waiting = self.stage(packets);
+        self.send_waiting(waiting);
+    }
+
+    /// Appends packets from inside the tunnel to those that wait. Returns how many messages wait
+    /// then.
     ///
     /// If more than [`MAX_STAGED_PACKETS`] messages wait already, the oldest are dropped to make
     /// room.
-    pub(crate) fn stage(&self, packets: Staged) {
+    fn stage(&self, packets: Staged) -> usize {
         let mut dropped: usize = 0;
-        {
+        let waiting = {
             let mut staged = self.staged.lock();
             // Before adding: no segment of a packet just split may be lost immediately.
             while staged.messages() > MAX_STAGED_PACKETS as usize {
@@ -74,7 +83,8 @@ impl Peer {
                 }
             }
             staged.append(packets);
-        }
+            staged.messages()
+        };
         if dropped != 0 {
             self.device.stats_add(Stat::TxDropped, dropped);
             self.count(
@@ -86,6 +96,7 @@ impl Peer {
                 dropped,
             );
         }
+        waiting
     }
 
     /// Drops the packets that wait for a key.
@@ -106,10 +117,19 @@ impl Peer {
     /// before it has its turn join them, and a sender of much traffic can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
         let waiting = self.staged.lock().messages();
+        self.send_waiting(waiting);
+    }
+
+    /// [`Peer::send_staged_packets`], when `waiting` messages wait.
+    fn send_waiting(self: &Arc<Self>, waiting: usize) {
         if waiting == 0 {
             return;
         }
         self.pace.note();
+        // That worker takes all of them along: it takes the lock under which they were staged.
+        if waiting < MIN_SHARED && is_queued::<_, { Peer::TX_WORK }>(&**self) {
+            return;
+        }
         if !self.has_key() {
             // Inline: a packet must not count against its socket until a worker has its turn.
             if self.encrypt_staged_packets(true) {
@@ -245,7 +265,7 @@ impl Peer {
             if !self.may_begin(&guard) {
                 return;
             }
-            self.stage(packets);
+            let _ = self.stage(packets);
             dev_dbg_ratelimited!(
                 self.device,
                 "Sending keepalive packet to peer {} ({})\n",

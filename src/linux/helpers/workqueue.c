@@ -27,3 +27,8 @@ bool helper_queue_work_on(u32 cpu, struct workqueue_struct *wq, struct work_stru
 		cpu = WORK_CPU_UNBOUND;
 	return queue_work_on(cpu, wq, work);
 }
+
+bool helper_work_is_queued(struct work_struct *work)
+{
+	return work_pending(work);
+}
