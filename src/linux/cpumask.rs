@@ -54,3 +54,10 @@ pub(crate) fn next_online_after(cpu: u32) -> u32 {
     // SAFETY: Any number may be passed.
     unsafe { bindings::helper_cpumask_next_online(cpu) }
 }
+
+/// Whether no other CPU than the current one is online.
+#[inline]
+pub(crate) fn is_alone() -> bool {
+    // SAFETY: The function only reads a count.
+    unsafe { bindings::helper_cpumask_is_alone() }
+}

@@ -88,6 +88,7 @@ void helper_queue_periodic_work(struct delayed_work *work, unsigned long delay);
 /* cpumask.rs */
 u32 helper_cpumask_next_online(u32 cpu);
 u32 helper_cpumask_nth_online(u32 n);
+bool helper_cpumask_is_alone(void);
 
 /* debug.rs */
 
@@ -98,10 +99,10 @@ bool helper_debug(const void *args, bool ratelimited);
 int helper_dst_ifindex(const struct dst_entry *dst);
 /* Returns whether dst goes out by this interface, or by one of this VRF. RCU is read-locked. */
 bool helper_dst_leaves_by(const struct dst_entry *dst, int ifindex);
-/* Returns whether net has this interface. */
-bool helper_has_ifindex(struct net *net, int ifindex);
 /* Returns false if the device of dst segments UDP, but not an skb with a fragment list. As above. */
 bool helper_dst_takes_lists(const struct dst_entry *dst);
+/* Returns whether net has this interface. */
+bool helper_has_ifindex(struct net *net, int ifindex);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep);

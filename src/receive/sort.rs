@@ -15,6 +15,7 @@ use super::{
 use crate::{
     events::Event,
     linux::{
+        cpumask,
         napi::NapiContext,
         netdevice::NetDevice,
         rcu,
@@ -47,17 +48,18 @@ use crate::{
 /// A sender can cause rows of single messages, each too short to be worth a worker, by alternating
 /// two keys. A thousand of them would keep softirqs off for as long as they take.
 struct Inline {
-    /// Few messages have arrived. More are worth the help of other CPUs.
+    /// Few messages have arrived, or there is no other CPU. More are worth the help of other CPUs.
     few: bool,
     /// How many messages may still be decrypted inline.
     left: usize,
 }
 
 impl Inline {
-    /// Decides for `arrived` messages, of which at most `most` are decrypted inline.
-    fn new(arrived: usize, most: usize) -> Self {
+    /// Decides for `arrived` messages, of which at most `most` are decrypted inline. `alone`: no
+    /// other CPU could help.
+    fn new(arrived: usize, most: usize, alone: bool) -> Self {
         Self {
-            few: arrived <= MAX_DECRYPTED_INLINE,
+            few: arrived <= MAX_DECRYPTED_INLINE || alone,
             left: most,
         }
     }
@@ -89,7 +91,7 @@ pub(super) fn sort(
     served: &mut List<Peer>,
 ) -> usize {
     let mut done: usize = 0;
-    let mut inline = Inline::new(arrived.len(), most);
+    let mut inline = Inline::new(arrived.len(), most, cpumask::is_alone());
     let guard = rcu::Guard::new();
     while let Some(first) = arrived.pop_front() {
         let (receiver, bytes, packets) = take_row(first, &mut arrived);
@@ -162,7 +164,7 @@ mod tests {
     /// How many of 1,024 messages are decrypted inline that come in rows of `messages` messages and
     /// `bytes` bytes.
     fn taken(messages: usize, bytes: usize, most: usize) -> usize {
-        let mut inline = Inline::new(1024, most);
+        let mut inline = Inline::new(1024, most, false);
         (0..1024 / messages)
             .filter(|_| inline.takes(messages, bytes))
             .count()
@@ -185,12 +187,14 @@ mod tests {
     fn long_rows_are_left_to_workers_unless_little_has_arrived() {
         assert_eq!(taken(1, 513, 64), 0);
         assert_eq!(taken(1, 512, 64), 64);
-        let mut inline = Inline::new(2, 64);
+        let mut inline = Inline::new(2, 64, false);
         assert!(inline.takes(2, 3000));
-        let mut inline = Inline::new(3, 64);
+        let mut inline = Inline::new(3, 64, false);
         assert!(!inline.takes(3, 3000));
+        let mut inline = Inline::new(65, 64, true);
+        assert!(inline.takes(64, 64_000) && !inline.takes(1, 64));
         // A row that is too long for the rest of the budget leaves it to shorter ones.
-        let mut inline = Inline::new(64, 3);
+        let mut inline = Inline::new(64, 3, false);
         assert!(inline.takes(2, 64) && !inline.takes(2, 64) && inline.takes(1, 64));
         assert!(!inline.takes(1, 64));
     }

@@ -20,3 +20,8 @@ u32 helper_cpumask_nth_online(u32 n)
 	/* A CPU may have gone offline since num_online_cpus() counted. */
 	return cpu < nr_cpu_ids ? cpu : cpumask_first(cpu_online_mask);
 }
+
+bool helper_cpumask_is_alone(void)
+{
+	return num_online_cpus() == 1;
+}
