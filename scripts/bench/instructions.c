@@ -7,11 +7,13 @@
  * plugin appends to its output file
  *
  *     interval NUMBER
- *     ADDRESS COUNT       instructions executed in the block of the kernel that begins at ADDRESS
+ *     ADDRESS COUNT…      instructions executed in the block of the kernel that begins at ADDRESS
  *                         (hexadecimal), one line a block
- *     user COUNT          instructions executed in user mode
- *     lost COUNT          instructions that there was no counter for: must be 0
+ *     user COUNT…         instructions executed in user mode
+ *     lost COUNT…         instructions that there was no counter for: must be 0
  *     end
+ *
+ * with one COUNT for each of the guest's processors.
  *
  * A block is the code that the emulator translates in one piece: it ends at the first branch, so it
  * lies in one function.
@@ -66,13 +68,18 @@ __attribute__((visibility("default"))) int qemu_plugin_version = 3;
  * no counter is left.
  */
 enum { USER, LOST, FIRST, COUNTERS = 1 << 20, BUCKETS = 4 * COUNTERS };
+enum { PROCESSORS = 16 };
 
 static struct qemu_plugin_scoreboard *score;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t address[COUNTERS];	/* of each counter's block */
 static uint32_t bucket[BUCKETS];	/* addresses to counters; 0 is an empty one */
 static uint32_t used = FIRST;
-static uint64_t before[COUNTERS];	/* the counters at the beginning of the interval */
+/*
+ * The counters of each processor at the beginning of the interval. A counter that has come into use
+ * since then began at 0.
+ */
+static uint64_t before[PROCESSORS][COUNTERS];
 static bool inside;
 static unsigned int number;
 static FILE *out;
@@ -104,20 +111,26 @@ static uint32_t counter(uint64_t vaddr)
 	}
 }
 
-/* The sum of a counter over all processors. */
-static uint64_t value(uint32_t which)
-{
-	uint64_t sum = 0;
-
-	for (int vcpu = 0; vcpu < qemu_plugin_num_vcpus(); vcpu++)
-		sum += ((uint64_t *)qemu_plugin_scoreboard_find(score, vcpu))[which];
-	return sum;
-}
-
 static void fail(const char *what)
 {
 	fprintf(stderr, "instructions: %s\n", what);
 	exit(1);
+}
+
+/* The number of processors, which must not be more than there is room for. */
+static int processors(void)
+{
+	int number = qemu_plugin_num_vcpus();
+
+	if (number > PROCESSORS)
+		fail("the guest has too many processors");
+	return number;
+}
+
+/* The counters of a processor. */
+static const uint64_t *counters(int vcpu)
+{
+	return qemu_plugin_scoreboard_find(score, vcpu);
 }
 
 static void on_begin(unsigned int vcpu, void *unused)
@@ -126,27 +139,42 @@ static void on_begin(unsigned int vcpu, void *unused)
 	if (inside)
 		fail("a second marker of a beginning");
 	inside = true;
-	for (uint32_t i = 0; i < used; i++)
-		before[i] = value(i);
+	for (int i = 0; i < processors(); i++)
+		memcpy(before[i], counters(i), used * sizeof(uint64_t));
 	pthread_mutex_unlock(&lock);
+}
+
+/* Prints what a counter has counted in the interval, if that is anything. */
+static void print(const char *name, uint32_t which)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < processors(); i++)
+		sum += counters(i)[which] - before[i][which];
+	if (!sum && which >= FIRST)
+		return;
+	fprintf(out, "%s", name);
+	for (int i = 0; i < processors(); i++)
+		fprintf(out, " %" PRIu64, counters(i)[which] - before[i][which]);
+	fprintf(out, "\n");
 }
 
 static void on_end(unsigned int vcpu, void *unused)
 {
+	char name[17];
+
 	pthread_mutex_lock(&lock);
 	if (!inside)
 		fail("a marker of an end without one of a beginning");
 	inside = false;
 	fprintf(out, "interval %u\n", ++number);
 	for (uint32_t i = FIRST; i < used; i++) {
-		uint64_t count = value(i) - before[i];
-
-		if (count)
-			fprintf(out, "%" PRIx64 " %" PRIu64 "\n", address[i], count);
-		before[i] = 0;
+		snprintf(name, sizeof(name), "%" PRIx64, address[i]);
+		print(name, i);
 	}
-	fprintf(out, "user %" PRIu64 "\nlost %" PRIu64 "\nend\n", value(USER) - before[USER],
-		value(LOST) - before[LOST]);
+	print("user", USER);
+	print("lost", LOST);
+	fprintf(out, "end\n");
 	if (fflush(out))
 		fail("cannot write the counts");
 	pthread_mutex_unlock(&lock);

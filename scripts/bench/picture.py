@@ -12,7 +12,8 @@ import statistics
 import sys
 from html import escape
 
-from report import CLASSES, PROCESSORS, parts_of, title
+from report import CLASSES, PROCESSORS
+from bench_tables import parts_of, title
 
 COLORS = {"crypto": "#4477aa", "module": "#ee6677", "network": "#228833",
           "scheduling": "#ccbb44", "memory": "#66ccee", "other": "#bbbbbb"}
@@ -59,6 +60,24 @@ def mean(records, get):
     return statistics.mean(found) if found else None
 
 
+def bars(picture, words, both):
+    """A pair of bars: `both` has, for each of the modules, the cost of each class."""
+    whole = sum(both["c"].values())
+    picture.text(LEFT - 60, picture.y + BAR + 3, words, anchor="end")
+    for name, label in ("c", "C"), ("rust", "Rust"):
+        x = LEFT
+        for kind in CLASSES:
+            length = SCALE * 100 * both[name][kind] / whole
+            picture.box(x, picture.y, length, BAR - 1, COLORS[kind])
+            x += length
+        picture.text(LEFT - 8, picture.y + BAR - 3, label, 11, "end")
+        if name == "rust":
+            picture.text(x + 6, picture.y + BAR - 3,
+                         f"{100 * sum(both[name].values()) / whole:.0f}", 11)
+        picture.y += BAR
+    picture.y += 9
+
+
 def counted(picture, records):
     top = picture.y
     for part in parts_of(records):
@@ -66,22 +85,13 @@ def counted(picture, records):
                        record["variant"] == name] for name in ("c", "rust")}
         if not all(both.values()):
             continue
-        whole = mean(both["c"], lambda record: record["kernel"])
-        picture.text(LEFT - 60, picture.y + BAR + 3, title(part), anchor="end")
-        for name, label in ("c", "C"), ("rust", "Rust"):
-            x = LEFT
-            for kind in CLASSES:
-                length = SCALE * 100 * mean(both[name],
-                                            lambda record: record["classes"][kind]) / whole
-                picture.box(x, picture.y, length, BAR - 1, COLORS[kind])
-                x += length
-            picture.text(LEFT - 8, picture.y + BAR - 3, label, 11, "end")
-            if name == "rust":
-                picture.text(
-                    x + 6, picture.y + BAR - 3,
-                    f"{100 * mean(both[name], lambda record: record['kernel']) / whole:.0f}", 11)
-            picture.y += BAR
-        picture.y += 9
+        bars(picture, title(part), {
+            name: {kind: mean(found, lambda record: record["classes"][kind]) for kind in CLASSES}
+            for name, found in both.items()})
+        if "busiest" in both["c"][0]:
+            bars(picture, "the busiest of them", {
+                name: {kind: mean(found, lambda record: record["busiest"]["classes"][kind])
+                       for kind in CLASSES} for name, found in both.items()})
     picture.hundred(SCALE, top - 4, picture.y - 5)
 
 

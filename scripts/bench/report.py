@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Makes tables of the measurements of a guest.
 
-    report.py collect CLASSES OUT MESSAGES COUNTS KERNEL
+    report.py collect CLASSES OUT KERNEL [MESSAGES COUNTS]…
                                     joins the output of selftests/bench/bench.sh (MESSAGES) with the
-                                    plugin's COUNTS, and writes the results to OUT, as JSON
+                                    plugin's COUNTS, and writes the results to OUT, as JSON; a pair
+                                    of files for each guest
     report.py join OUT FILE…        joins several files of results
     report.py table FILE [profile]  prints a file of results as tables
 """
@@ -12,45 +13,14 @@ import base64
 import bisect
 import json
 import re
-import statistics
 import sys
 import zlib
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "selftests/bench"))
+from bench_tables import VARIANTS, Table, measured_table, parts_of, title
 
 CLASSES = ["crypto", "module", "network", "scheduling", "memory", "other"]
-VARIANTS = {"c": "C module", "rust": "this module", "go": "wireguard-go", "none": "no tunnel"}
-TITLES = {
-    "tcp1": "one TCP flow, MTU 1420",
-    "tcp8": "eight TCP flows, MTU 1420",
-    "tcp1_big": "one TCP flow, MTU 8920",
-    "tcp8_big": "eight TCP flows, MTU 8920",
-    "tcp1_plain": "one TCP flow, no segmentation outside",
-    "tcp1_nic": "one TCP flow, as between network cards",
-    "tcp8_nic": "eight TCP flows, as between network cards",
-    "udp64": "UDP, 64 bytes",
-    "udp1400": "UDP, 1,400 bytes",
-    "udp1400_nic": "UDP, 1,400 bytes, as between network cards",
-    "ping": "ping, one at a time",
-    "ping_way": "ping, from sending to receiving, user mode included",
-    "handshake_answered": "handshake that is answered, one side",
-    "handshake_begun": "handshake that is begun, one side",
-    "in_1000": "UDP, 64 bytes, in from 1,000 peers in turn",
-    "in_1": "UDP, 64 bytes, in from one peer",
-    "out_1000": "UDP, 64 bytes, out to 1,000 peers in turn",
-    "out_1": "UDP, 64 bytes, out to one peer",
-    "rate_tcp1": "one TCP flow",
-    "rate_tcp8": "eight TCP flows",
-    "rate_tunnels": "eight tunnels, one TCP flow each",
-    "rate_udp64": "UDP, 64 bytes",
-    "rate_udp1400": "UDP, 1,400 bytes",
-    "rtt_median": "round trip when idle, median",
-    "rtt_p99": "round trip when idle, 99 %",
-    "rate_handshakes": "handshakes answered",
-    "rate_in_1000": "burst from 1,000 peers in turn",
-    "lost_in_1000": "  lost of 900",
-    "rate_in_1": "burst from one peer",
-    "lost_in_1": "  lost of 900",
-    "memory_peer": "memory of a peer with 4 allowed IPs",
-}
 # The processors that rates and times are measured on, and how the tables call them.
 PROCESSORS = {"avx2": "with AVX2", "plain": "without AVX2"}
 TOP = 60  # functions that are kept
@@ -110,21 +80,42 @@ def read_counts(path):
             elif word == "end":
                 intervals[number] = current
             else:
-                current[word] = int(rest[0])
+                current[word] = list(map(int, rest))
     return intervals
 
 
 def by_function(counts, symbols, name):
+    """For each processor, from the busiest to the idlest: functions, and their instructions."""
+    kernel = {at: count for at, count in counts.items() if at not in ("user", "lost")}
+    processors = [{} for _ in counts["lost"]]
+    for address, each in kernel.items():
+        function = symbols.lookup(name, int(address, 16))
+        for functions, count in zip(processors, each):
+            if count:
+                functions[function] = functions.get(function, 0) + count
+    return sorted(processors, key=lambda functions: -sum(functions.values()))
+
+
+def together(processors):
+    """The functions of all processors, and their instructions."""
     functions = {}
-    for address, count in counts.items():
-        if address not in ("user", "lost"):
-            function = symbols.lookup(name, int(address, 16))
+    for one in processors:
+        for function, count in one.items():
             functions[function] = functions.get(function, 0) + count
     return functions
 
 
-def collect(classes, out, messages, counts, kernel):
-    classes, symbols, records = Classes(classes), Symbols(), []
+def collect(classes, out, kernel, *files):
+    classes, records = Classes(classes), []
+    for messages, counts in zip(files[::2], files[1::2]):
+        records += of_guest(classes, messages, counts)
+    with open(out, "w") as file:
+        json.dump({"kernel": kernel, "records": records}, file, indent=1)
+
+
+def of_guest(classes, messages, counts):
+    """The records of the measurements in one guest."""
+    symbols, records = Symbols(), []
     with open(messages) as file:
         for line in file:
             if line.startswith("SYMBOLS "):
@@ -134,33 +125,50 @@ def collect(classes, out, messages, counts, kernel):
     intervals = read_counts(counts)
     for record in records:
         if "must_be" in record:
-            found = intervals[record["interval"]]["user"]
+            found = sum(intervals[record["interval"]]["user"])
             if not record["must_be"] <= found <= record["must_be"] * 1.01:
                 sys.exit(f"the plugin has counted {found} instructions where there are "
                          f"{record['must_be']}")
         if "intervals" not in record:
             continue
         small, big = (intervals[number] for number in record.pop("intervals"))
-        if small["lost"] or big["lost"]:
+        if any(small["lost"] + big["lost"]):
             sys.exit("the plugin ran out of counters")
         units = record["units"][1] - record["units"][0]
         before, after = (by_function(interval, symbols, record["symbols"])
                          for interval in (small, big))
-        functions = {name: (after.get(name, 0) - before.get(name, 0)) / units
-                     for name in before.keys() | after.keys()}
+
+        def difference(less, more):
+            return {name: (more.get(name, 0) - less.get(name, 0)) / units
+                    for name in less.keys() | more.keys()}
+
+        def by_class(functions):
+            return {kind: sum(count for name, count in functions.items() if classes[name] == kind)
+                    for kind in CLASSES}
+
+        functions = difference(together(before), together(after))
         record["kernel"] = sum(functions.values())
-        record["user"] = (big["user"] - small["user"]) / units
-        record["classes"] = {kind: sum(count for name, count in functions.items()
-                                       if classes[name] == kind) for kind in CLASSES}
-        record["functions"] = [[name, classes[name], count] for name, count in sorted(
-            functions.items(), key=lambda item: -item[1])[:TOP]]
+        record["user"] = (sum(big["user"]) - sum(small["user"])) / units
+        record["classes"] = by_class(functions)
+        record["functions"] = top(functions, classes)
         others = sorted(((count, name) for name, count in functions.items()
                          if classes[name] == "other"), reverse=True)
         record["unmatched"] = [[name, count] for count, name in others[:20]]
+        if len(after) > 1:
+            # Programs may run elsewhere in each interval: the busiest processors of both are
+            # compared, then the next ones.
+            each = [difference(less, more) for less, more in zip(before, after)]
+            record["processors"] = [sum(functions.values()) for functions in each]
+            record["busiest"] = {"classes": by_class(each[0]),
+                                 "functions": top(each[0], classes)}
         del record["symbols"]
-    with open(out, "w") as file:
-        json.dump({"kernel": kernel, "records": [record for record in records if "part" in record]},
-                  file, indent=1)
+    return [record for record in records if "part" in record]
+
+
+def top(functions, classes):
+    """The functions that executed most instructions, with their classes."""
+    return [[name, classes[name], count] for name, count in sorted(
+        functions.items(), key=lambda item: -item[1])[:TOP]]
 
 
 def join(out, *names):
@@ -178,56 +186,6 @@ def join(out, *names):
 
 # ---- tables ----
 
-def digits(value):
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else \
-        f"{value:.1f}" if abs(value) >= 100 else f"{value:.2f}"
-
-
-def spread(found):
-    """Half the distance between the least and the greatest value, in percent of their mean."""
-    mean = statistics.mean(found) if found else 0
-    return f"±{100 * (max(found) - min(found)) / 2 / mean:.1f} %" if len(found) > 1 and mean else ""
-
-
-class Table:
-    """Rows of one value for each variant, and the ratio of both modules."""
-
-    def __init__(self, records, width, head=""):
-        self.records, self.width = records, width
-        self.variants = [variant for variant in VARIANTS
-                         if any(record["variant"] == variant for record in records)]
-        self.line(head, [VARIANTS[variant] for variant in self.variants], "ratio")
-
-    def line(self, title, cells, last=""):
-        print(f"{title:{self.width}}" + "".join(f"{cell:>15}" for cell in cells) + f"{last:>8}")
-
-    def row(self, title, get, average=statistics.mean, with_spread=False):
-        values = [[value for value in map(get, self.of(variant)) if value is not None]
-                  for variant in self.variants]
-        mean = {variant: average(found) if found else None
-                for variant, found in zip(self.variants, values)}
-        ratio = mean["rust"] / mean["c"] if mean.get("rust") and mean.get("c") else None
-        self.line(title, map(digits, mean.values()), digits(ratio))
-        if with_spread and any(len(found) > 1 for found in values):
-            self.line("  spread", map(spread, values))
-
-    def of(self, variant):
-        return [record for record in self.records if record["variant"] == variant]
-
-
-def parts_of(records):
-    """The parts of the records, in the order of TITLES."""
-    order = list(TITLES)
-    return sorted({record["part"] for record in records},
-                  key=lambda part: (order.index(part) if part in order else len(order), part))
-
-
-def title(part):
-    return TITLES.get(part, part)
-
-
 def counted_tables(records, profile):
     for part in parts_of(records):
         found = [record for record in records if record["part"] == part]
@@ -240,22 +198,31 @@ def counted_tables(records, profile):
         if "go" in table.variants:
             table.row("and in user mode",
                       lambda record: record["user"] if record["variant"] == "go" else None)
+        if "processors" in found[0]:
+            spread_rows(table)
         for variant in table.variants if profile else []:
             record = table.of(variant)[-1]
             print(f"\n{title(part)}, {VARIANTS[variant]}: instructions per {unit}, by function")
-            for name, kind, count in record["functions"]:
-                print(f"{count:12.4f} {100 * count / record['kernel']:5.1f} %  {kind:10}  {name}")
+            functions(record["functions"], record["kernel"])
+            if "busiest" in record:
+                print("of them on the busiest processor")
+                functions(record["busiest"]["functions"], record["processors"][0])
 
 
-def measured_table(records, text):
-    if records:
-        print(f"\n{text}")
-        table = Table(records, 58)
-    for part in parts_of(records):
-        unit = next(record["unit"] for record in records if record["part"] == part)
-        table.row(f"{title(part)}, {unit}" if unit != "instructions" else title(part),
-                  lambda record: record["value"] if record["part"] == part else None,
-                  statistics.median, True)
+def functions(entries, whole):
+    for name, kind, count in entries:
+        print(f"{count:12.4f} {100 * count / whole:5.1f} %  {kind:10}  {name}")
+
+
+def spread_rows(table):
+    """How the work is shared out, and the order in which segments arrived."""
+    table.row("busiest processor", lambda record: record["processors"][0], with_spread=True)
+    for kind in CLASSES:
+        table.row("  " + kind, lambda record: record["busiest"]["classes"][kind])
+    for rank in range(1, len(table.records[0]["processors"])):
+        table.row(f"processor {rank + 1}", lambda record: record["processors"][rank])
+    table.row("out of order", lambda record: sum(more[1] for more in record["more"]), max)
+    table.row("sent again", lambda record: sum(more[2] for more in record["more"]), max)
 
 
 def table(path, profile=""):

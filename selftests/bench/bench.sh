@@ -14,13 +14,9 @@
 # take turns in the order of ROUNDS: the C module is first and last.
 
 . "$(dirname "$0")/../lib/lib.sh"
+. "$HERE/traffic.sh"
 
-: "${ROUNDS:=c rust go none rust c}" "${PROCESSOR:=}"
-
-say() { echo "# $*"; }
-record() { echo "BENCH {$1}"; }
-
-## Tunnels
+: "${ROUNDS:=c rust go none rust c}"
 
 # use VARIANT: loads the module that VARIANT names, if it names one.
 use() {
@@ -30,85 +26,37 @@ use() {
 	esac
 }
 
-GO=()	# process ids of wireguard-go
-# device a|b NAME VARIANT: makes an interface.
-device() {
-	if [[ $3 == go ]]; then
-		rm -f /run/wireguard/$2.sock	# left by a killed wireguard-go
-		bg $1 env LOG_LEVEL=error wireguard-go --foreground $2 &> /tmp/go.log
-		GO+=($BG)
-		wait_for 'wireguard-go answers' ns $1 wg show $2
-	else
-		ipn $1 link add $2 type wireguard
-	fi
-}
-
-# tunnel NUMBER VARIANT: makes a tunnel with interfaces and addresses of its own. The addresses are
-# 10.8.NUMBER.1 (a) and 10.8.NUMBER.2 (b), the interfaces wg0, wg2, … (a) and wg1, wg3, … (b). No
-# two interfaces share a name, because `wg` finds wireguard-go by a socket named after the
-# interface.
-tunnel() {
-	local n o name
-	keys a b
-	for n in a b; do
-		o=${OTHER[$n]} name=wg$((2 * $1 + NUM[$n] - 1))
-		device $n $name $2
-		ipn $n addr add 10.8.$1.${NUM[$n]}/24 dev $name
-		ns $n wg set $name private-key <(echo "${KEY[$n]}") listen-port $((PORT + $1)) \
-			peer "${PUB[$o]}" allowed-ips 10.8.$1.${NUM[$o]}/32 \
-			endpoint "$(outer $o 4)":$((PORT + $1))
-		ipn $n link set $name up
+# eight_tunnels: makes eight more tunnels, with an iperf3 server in each.
+eight_tunnels() {
+	local i
+	((TUNNELS < 8)) || return 0
+	for i in {1..8}; do
+		tunnel $i $VARIANT
+		serve 10.8.$i.2
 	done
-	wait_for 'the tunnel is up' ns a ping -c 1 -W 5 10.8.$1.2
+	TUNNELS=8
 }
 
-declare -A DEVICE
-
-# set_up VARIANT: makes two namespaces and the way between them: DEVICE on each side. ADDRESS is the
-# address of b there.
-set_up() {
-	pair_link
-	if [[ $1 == none ]]; then
-		ADDRESS=10.9.0.2 DEVICE=([a]=eth0 [b]=eth0)
-	else
-		ADDRESS=10.8.0.2 DEVICE=([a]=wg0 [b]=wg1)
-		tunnel 0 $1
-	fi
-}
-
-# set_mtu BYTES: sets the MTU inside; outside there is room for 80 bytes more.
-set_mtu() {
+# router_up VARIANT: as set_up, with a client in c, behind the router a. The addresses on their link
+# are 10.10.0.1 and 10.10.0.2.
+router_up() {
 	local n
-	for n in a b; do
-		[[ ${DEVICE[$n]} == eth0 ]] || ipn $n link set eth0 mtu $(($1 + 80))
-		ipn $n link set ${DEVICE[$n]} mtu $1
+	set_up $1
+	ns_add c
+	ip link add eth0 netns ${NS}c type veth peer name lan netns ${NS}a
+	ipn a addr add 10.10.0.1/24 dev lan
+	ipn a link set lan up
+	ipn c addr add 10.10.0.2/24 dev eth0
+	ipn c link set eth0 up
+	ipn c route add default via 10.10.0.1
+	ns a sysctl -q net.ipv4.ip_forward=1
+	ns a iptables -t nat -A POSTROUTING -o ${DEVICE[a]} -j MASQUERADE
+	ns a iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+	cards on
+	for n in 'a lan' 'c eth0'; do
+		ns ${n% *} ethtool -K ${n#* } tx-udp-segmentation off tso off gro on
 	done
-}
-
-# segmentation on|off: whether the device outside takes aggregates (on), or only single datagrams,
-# as most hardware does (off).
-segmentation() {
-	local n
-	for n in a b; do
-		ns $n ethtool -K eth0 tx-udp-segmentation $1
-	done
-}
-
-# cards on|off: with `on`, the ends behave like two machines: aggregates are cut up before they
-# leave, and GRO joins the datagrams that arrive, as network cards and their drivers do. (A veth
-# does not join if the other end has TSO.)
-cards() {
-	local n sender=off
-	[[ $1 == on ]] || sender=on
-	for n in a b; do
-		ns $n ethtool -K eth0 tx-udp-segmentation $sender tso $sender gro $1
-	done
-}
-
-serve() {
-	bg b iperf3 -s -B $ADDRESS &> /dev/null
-	SERVER=$BG
-	wait_for 'iperf3 listens' listening b tcp 5201
+	wait_for 'the router forwards' ns c ping -c 1 -W 5 $ADDRESS
 }
 
 ## A thousand peers
@@ -177,12 +125,12 @@ counted() {
 	# Not counted: it sets up everything that the first packets of a connection need.
 	"${@:5}" $3 > /tmp/out
 	for amount in $3 $4; do
-		BEFORE=$(${5}_before)
+		BEFORE=$(${5}_before | xargs)
 		mark begin
 		"${@:5}" $amount > /tmp/out
 		mark end
 		INTERVALS=$((INTERVALS + 1))
-		units=$(${5}_units "${@:6}" $amount)
+		units=$(${5}_units "${@:6}" $amount | xargs)
 		done+=(${units%% *})
 		more+=("[${units// /, }]")
 	done
@@ -192,10 +140,6 @@ counted() {
 	echo
 }
 
-# client OPTION…: runs an iperf3 client. When all is sent, iperf3 polls the clock until the current
-# report interval is over; the interval is short to keep that out of the count.
-client() { ns a iperf3 -c $ADDRESS -J -i 0.1 "$@" 2> /tmp/err; }
-
 # flow OPTION… -n AMOUNT: a TCP flow. Data still under way when iperf3 ends arrives during the
 # sleep, which takes no instructions.
 flow() { client "$@"; sleep 0.5; }
@@ -203,16 +147,27 @@ flow() { client "$@"; sleep 0.5; }
 # them. They come from the interface's counters, less the overhead of each packet: 20 bytes of IPv4
 # header and 32 of TCP header, and with a kernel module the 32 bytes that a message adds to its
 # packet, which both modules count as received.
-flow_before() { received; }
-flow_units() {
+flow_before() { received b ${DEVICE[b]}; }
+flow_units() { arrived b ${DEVICE[b]}; python3 $HERE/bench.py iperf /tmp/out; }
+# received NAMESPACE DEVICE…: prints the bytes and the packets that the devices have received.
+received() {
+	local device bytes=0 packets=0 statistics
+	for device in "${@:2}"; do
+		statistics=/sys/class/net/$device/statistics
+		bytes=$((bytes + $(ns $1 cat $statistics/rx_bytes)))
+		packets=$((packets + $(ns $1 cat $statistics/rx_packets)))
+	done
+	echo $bytes $packets
+}
+# arrived NAMESPACE DEVICE…: prints the bytes of TCP data that the devices have received since
+# $BEFORE.
+arrived() {
 	local bytes packets now_bytes now_packets head=52
 	[[ $VARIANT != c && $VARIANT != rust ]] || head=84
-	read -r bytes packets <<< "$BEFORE"
-	read -r now_bytes now_packets < <(received)
-	echo $((now_bytes - bytes - head * (now_packets - packets))) \
-		$(python3 $HERE/bench.py iperf /tmp/out)
+	read -r bytes packets _ <<< "$BEFORE"
+	read -r now_bytes now_packets < <(received "$@")
+	echo $((now_bytes - bytes - head * (now_packets - packets)))
 }
-received() { ns b bash -c "echo \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_bytes) \$(< /sys/class/net/${DEVICE[b]}/statistics/rx_packets)"; }
 
 # datagrams BYTES RATE NUMBER: sends NUMBER datagrams with that many bytes of data.
 datagrams() { client -u -l $1 -b $2 -k $3; }
@@ -233,15 +188,72 @@ count_tcp1_plain() {
 	counted tcp1_plain byte 1M 9M flow -n
 	segmentation on
 }
-# as_cards FUNCTION [ARGUMENT…]: runs FUNCTION with `cards on`.
-as_cards() {
-	set_mtu 1420
-	cards on
-	"$@"
-	cards off
-}
 count_tcp1_nic() { as_cards counted tcp1_nic byte 1M 9M flow -n; }
 count_tcp8_nic() { as_cards counted tcp8_nic byte 4M 16M flow -P 8 -n; }
+# The client is behind a, which is a router that masquerades. Both of its links are as between
+# machines. Everything in the three namespaces is counted.
+count_forward_nic() {
+	set_mtu 1420
+	counted forward_nic byte 1M 9M flow -n
+	counted forward_nic_back byte 1M 9M back -n
+	counted forward_nic_udp datagram 300 3300 datagrams 1392 0
+}
+# back OPTION… -n AMOUNT: a TCP flow from b to the client. The client's link has segments with 66
+# bytes of Ethernet, IPv4 and TCP headers.
+back() { flow -R "$@"; }
+back_before() { received c eth0; }
+back_units() {
+	local bytes packets now_bytes now_packets
+	read -r bytes packets <<< "$BEFORE"
+	read -r now_bytes now_packets < <(received c eth0)
+	echo $((now_bytes - bytes - 66 * (now_packets - packets)))
+	python3 $HERE/bench.py iperf /tmp/out
+}
+
+# The next three are for a guest with several processors. The cost of wireguard-go is in user mode.
+count_spread1() { spread spread1 1M 13M wide -n; }
+count_spread8() { spread spread8 2M 14M wide -P 8 -n; }
+count_spread_tunnels() {
+	[[ $VARIANT != none ]] || return 0
+	eight_tunnels
+	spread spread_tunnels 256K 1536K eight
+}
+# spread PART SMALL BIG COMMAND…
+spread() {
+	[[ $VARIANT != go ]] || return 0
+	set_mtu 1420
+	counted $1 byte $2 $3 "${@:4}"
+}
+# wide OPTION… -n AMOUNT: as flow. Of its units, the first are the bytes; then come the segments
+# that arrived out of order, and those that were sent again.
+wide() { flow "$@"; }
+wide_before() { received b ${DEVICE[b]}; disorder; }
+wide_units() { arrived b ${DEVICE[b]}; disorder_since; }
+# eight AMOUNT: a TCP flow in each of the eight tunnels.
+eight() {
+	local i pids=()
+	for i in {1..8}; do
+		ADDRESS=10.8.$i.2 client -n $1 > /tmp/out.$i &
+		pids+=($!)
+	done
+	wait "${pids[@]}"
+	sleep 0.5
+}
+eight_before() { received b wg{3,5,7,9,11,13,15,17}; disorder; }
+eight_units() { arrived b wg{3,5,7,9,11,13,15,17}; disorder_since; }
+# disorder: prints how many segments b has received out of order so far, and how many a has sent
+# again.
+disorder() {
+	ns b nstat -asz TcpExtTCPOFOQueue | awk '/^TcpExt/ { print $2 }'
+	ns a nstat -asz TcpRetransSegs | awk '/^Tcp/ { print $2 }'
+}
+disorder_since() {
+	local bytes packets late again now
+	read -r bytes packets late again <<< "$BEFORE"
+	now=($(disorder))
+	echo $((now[0] - late)) $((now[1] - again))
+}
+
 count_udp1400_nic() { as_cards counted udp1400_nic datagram 300 3300 datagrams 1392 0; }
 count_udp64() { set_mtu 1420; counted udp64 datagram 300 3300 datagrams 64 0; }
 count_udp1400() { set_mtu 1420; counted udp1400 datagram 300 3300 datagrams 1392 0; }
@@ -249,9 +261,8 @@ count_ping() {
 	set_mtu 1420
 	counted ping 'round trip' 30 230 pings
 	# On the clock of this guest, an instruction takes a nanosecond.
-	measured ping_way instructions $(ns a ping -i 0.01 -c 101 $ADDRESS |
-		sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n |
-		awk '{ time[NR] = $1 } END { print time[int((NR + 1) / 2)] * 1000000 }')
+	round_trips 101 0.01
+	measured ping_way instructions $(awk "BEGIN { print $(percentile 50) * 1000000 }")
 }
 
 
@@ -281,25 +292,12 @@ count() {
 
 ## Measuring time and memory
 
-# measured PART UNIT VALUE: records a result.
-measured() {
-	say "$VARIANT: $1: $3 $2${PROCESSOR:+ ($PROCESSOR)}"
-	record "\"part\": \"$1\", \"variant\": \"$VARIANT\", \"round\": $ROUND, \"unit\": \"$2\", \"value\": $3, \"processor\": \"$PROCESSOR\""
-}
-
 time_rtt() {
-	local all
 	set_mtu 1420
-	ns a ping -q -i 0.02 -c 20 $ADDRESS > /tmp/out
-	mapfile -t all < <(ns a ping -i 0.02 -c 400 $ADDRESS |
-		sed -n 's/.*time=\(.*\) ms/\1/p' | sort -n)
-	measured rtt_median ms ${all[${#all[@]} / 2]}
-	measured rtt_p99 ms ${all[${#all[@]} * 99 / 100]}
-}
-# rate NAME OPTION…: measures how much iperf3 with these options carries in a second.
-rate() {
-	ns a iperf3 -c $ADDRESS -J -t 5 -O 1 "${@:2}" > /tmp/out 2> /tmp/err
-	measured $1 $(python3 $HERE/bench.py rate /tmp/out)
+	round_trips 20
+	round_trips 400
+	measured rtt_median ms $(percentile 50)
+	measured rtt_p99 ms $(percentile 99)
 }
 time_rate_tcp1() { set_mtu 1420; rate rate_tcp1; }
 time_rate_tcp8() { set_mtu 1420; rate rate_tcp8 -P 8; }
@@ -309,12 +307,7 @@ time_rate_tunnels() {
 	local i pids=() sum=0
 	# Not with wireguard-go: its sixteen processes would share two processors.
 	[[ $VARIANT == c || $VARIANT == rust ]] || return 0
-	for i in {1..8}; do
-		((TUNNELS >= i)) || tunnel $i $VARIANT
-		bg b iperf3 -s -1 -B 10.8.$i.2 &> /dev/null
-		wait_for 'iperf3 listens' listening_at 10.8.$i.2
-	done
-	TUNNELS=8
+	eight_tunnels
 	for i in {1..8}; do
 		bg a iperf3 -c 10.8.$i.2 -J -t 5 -O 1 > /tmp/out.$i
 		pids+=($BG)
@@ -326,7 +319,6 @@ time_rate_tunnels() {
 	done
 	measured rate_tunnels Mbit/s $sum
 }
-listening_at() { [[ -n $(ns b ss -Hltn "src $1:5201") ]]; }
 
 time_handshakes() {
 	farm flood 20
@@ -363,14 +355,18 @@ time_memory() {
 # Parts that need farm_up, and parts that need neither farm_up nor set_up.
 OF_FARM=' handshake peers handshakes rate_peers '
 OF_NOTHING=' memory '
+# Parts that need router_up.
+OF_ROUTER=' forward_nic '
 
 # rounds count|time PART…: runs the parts with each variant of ROUNDS.
 rounds() {
-	local what=$1 part pair=() farm=() nothing=()
+	local what=$1 part pair=() router=() farm=() nothing=()
 	shift
 	for part; do
 		if [[ $OF_FARM == *" $part "* ]]; then
 			farm+=($part)
+		elif [[ $OF_ROUTER == *" $part "* ]]; then
+			router+=($part)
 		elif [[ $OF_NOTHING == *" $part "* ]]; then
 			nothing+=($part)
 		else
@@ -385,14 +381,19 @@ rounds() {
 		[[ $what != count ]] || python3 $HERE/bench.py symbols $ROUND modules
 		if ((${#pair[@]} > 0)); then
 			set_up $VARIANT
-			serve
+			serve $ADDRESS
 			for part in "${pair[@]}"; do
 				${what}_$part
 			done
-			kill $SERVER "${GO[@]}"
-			wait $SERVER "${GO[@]}" || true
-			GO=()
-			ns_del_all
+			take_down
+		fi
+		if ((${#router[@]} > 0)); then
+			router_up $VARIANT
+			serve $ADDRESS
+			for part in "${router[@]}"; do
+				CLIENT=c ${what}_$part
+			done
+			take_down
 		fi
 		[[ $VARIANT == c || $VARIANT == rust ]] || continue
 		for part in "${nothing[@]}"; do
