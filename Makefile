@@ -5,7 +5,7 @@
 export SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
 .PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
-	shell install deb test-deb patch test-patch litmus clean distclean help
+	bench-here shell install deb test-deb patch test-patch litmus clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -46,6 +46,9 @@ kunit: ## run the unit tests
 
 bench: ## measure traffic beside the C module, or BENCH="NAME…"; PROFILE=1: by function, too
 	@scripts/bench.sh $(BENCH)
+
+bench-here: ## measure both modules on this machine, whose kernel must be one of trixie-backports
+	@scripts/bench-here.sh $(OPTIONS)
 
 shell: ## boot Debian's kernel with the module and give a shell in it
 	@scripts/boot.sh

@@ -11,6 +11,9 @@
     bench.py iperf FILE         prints the result of `iperf3 -J` in FILE: for TCP, bytes received
                                 and segments sent again; for UDP, datagrams received and sent
     bench.py rate FILE          prints the rate of that result: the unit, and the number a second
+    bench.py cores FILE BUSY    prints how many processors a Gbit/s of payload took, where BUSY were
+                                at work while iperf3 ran
+    bench.py block FILE         prints a table of the results in FILE, lines `BENCH {JSON}`
 """
 
 import base64
@@ -21,6 +24,8 @@ import os
 import struct
 import sys
 import zlib
+
+from bench_tables import measured_table
 
 CHECK = 10**7
 
@@ -71,6 +76,24 @@ def rate(name):
         print("Mbit/s", round(received["bits_per_second"] / 1e6, 1))
 
 
+def cores(name, busy):
+    with open(name) as file:
+        result = json.load(file)
+    received = result["end"]["sum_received"]
+    bits = received["bits_per_second"]
+    if "packets" in received:
+        payload = 8 * result["start"]["test_start"]["blksize"]
+        bits = (received["packets"] - received["lost_packets"]) * payload / received["seconds"]
+    print(round(float(busy) / bits * 1e9, 4))
+
+
+def block(name):
+    with open(name) as file:
+        records = [json.loads(line.removeprefix("BENCH ")) for line in file]
+    measured_table(records, "median of the rounds")
+
+
 if __name__ == "__main__":
     command, *words = sys.argv[1:]
-    {"markers": markers, "symbols": symbols, "iperf": iperf, "rate": rate}[command](*words)
+    {"markers": markers, "symbols": symbols, "iperf": iperf, "rate": rate, "cores": cores,
+     "block": block}[command](*words)
