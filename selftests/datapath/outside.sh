@@ -23,6 +23,34 @@ talk_to() {
 	[[ $(heard) == "$1:$PORT" ]]
 }
 
+# second_link: adds another link between a and b: 10.10.0.1 and fd10::1, 10.10.0.2 and fd10::2.
+second_link() {
+	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+	ipn a addr add 10.10.0.1/24 dev eth1
+	ipn a addr add fd10::1/64 dev eth1 nodad
+	ipn b addr add 10.10.0.2/24 dev eth1
+	ipn b addr add fd10::2/64 dev eth1 nodad
+	ipn a link set eth1 up
+	ipn b link set eth1 up
+}
+
+t other_link 'datagrams take the route to the present endpoint, not the one to the endpoint before'
+other_link() {
+	local mine yours
+	pair
+	second_link
+	ping_both
+	for mine in 10.10.0.1 '[fd10::1]' 10.9.0.1; do
+		yours=${mine/1]/2]}
+		yours=${yours/%.1/.2}
+		wg_peer a endpoint "$yours:$PORT"
+		# Both choose the address of the link that the route goes out by.
+		[[ $(heard) == "$mine:$PORT" ]]
+		[[ $(wg_endpoint a) == "$yours:$PORT" ]]
+		ping_ok b 10.8.0.1
+	done
+}
+
 t sticky4 'an IPv4 answer comes from the address that was talked to, as long as that is possible'
 sticky4() { sticky 4 10.9.0.1 10.9.0.50; }
 
@@ -35,13 +63,7 @@ sticky() {
 	local family=$1 first=$2 second=$3 plain=${3//[\[\]]/} len=24
 	[[ $family == 4 ]] || len=64
 	pair $family
-	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
-	ipn a addr add 10.10.0.1/24 dev eth1
-	ipn a addr add fd10::1/64 dev eth1 nodad
-	ipn b addr add 10.10.0.2/24 dev eth1
-	ipn b addr add fd10::2/64 dev eth1 nodad
-	ipn a link set eth1 up
-	ipn b link set eth1 up
+	second_link
 	ping_both
 	[[ $(heard) == "$first:$PORT" ]]
 	ipn a addr add $plain/$len dev eth0 nodad preferred_lft 0
