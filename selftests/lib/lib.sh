@@ -26,6 +26,9 @@ export PYTHONPATH=$LIB	# has the package wgtest
 export SLOW=1
 [[ ! -e $KCSAN && ! -e $LEAKS ]] || SLOW=$DEBUG_SLOW
 KO=/root/wireguard.ko
+WGX=/tools/wgx/wgx
+# Runs a program as another user, without any right.
+RESTRICTED='setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all'
 # Those of the kselftest that this was installed with, or those that a guest of the lab has.
 KTAP_HELPERS=$LIB/../../kselftest/ktap_helpers.sh
 [[ -e $KTAP_HELPERS ]] || KTAP_HELPERS=/selftests-upstream/kselftest/ktap_helpers.sh
@@ -77,6 +80,9 @@ module_prove() {
 			{ echo "the loaded module is an out-of-tree one"; return 1; }
 	fi
 }
+
+# need_ours: skips a test of the netlink family `wireguard_ext`, unless the module has it.
+need_ours() { [[ $WG_MODULE == rust ]] || skip 'the C module does not have this family'; }
 
 # module_use rust|c: loads that module in place of any other.
 module_use() {
@@ -287,6 +293,15 @@ capture() {
 	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
 }
 capture_end() { kill $CAPTURE; wait $CAPTURE || true; }
+
+## Figures
+
+processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
+# in_use: prints two numbers of kilobytes: all memory in use, and that of slab objects, thread
+# stacks and per-CPU variables.
+in_use() { python3 -m wgtest.memory used; }
+# row NAME UNIT TITLE: prints a line of a table of both modules, of the arrays RUST and C.
+row() { note "$(printf '%-58s %10s %10s %s' "$3" "${RUST[$1]}" "${C[$1]}" "$2")"; }
 
 ## KTAP
 

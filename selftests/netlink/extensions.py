@@ -22,7 +22,7 @@ import sys
 import time
 
 from wgtest import peer, wgnl
-from wgtest.extension import EXT, PEER, SPEC, SPECIFICATION
+from wgtest.extension import CONFIG, EVENTS, EXT, GET, PEER, SESSION, SPEC, UNAUTH, Listener, named
 from wgtest.machine import NoWorkers, until
 from wgtest.peer import COOKIE, DATA, INITIATION, LENGTHS, RESPONSE, Peer
 from wgtest.wgnl import attr, nest, u8, u32
@@ -30,11 +30,6 @@ from wgtest.wire import ipv4, udp
 
 PORT = 51820
 OURS = ("127.0.0.1", PORT)
-EVENTS = {entry["value"]: entry["name"] for each in SPECIFICATION["definitions"]
-          if each["name"] == "event" for entry in each["entries"]}
-CHANGES = {entry["value"]: entry["name"] for each in SPECIFICATION["definitions"]
-           if each["name"] == "change" for entry in each["entries"]}
-GET, CONFIG, SESSION, UNAUTH = 1, 2, 3, 4
 
 
 def run(*words):
@@ -70,46 +65,6 @@ def counts():
                 attrs = dict(wgnl.parse(value))
                 found[attrs[PEER["public-key"]]] = counts_of(attrs[PEER["counts"]])
     return found
-
-
-class Listener:
-    """A socket that listens to groups of the family."""
-
-    def __init__(self, *groups):
-        self.netlink = wgnl.Socket("wireguard_ext")
-        answer = dict(wgnl.parse(wgnl_family()))
-        ids = {}
-        for _, group in wgnl.parse(answer[7]):
-            attrs = dict(wgnl.parse(group))
-            ids[attrs[1].rstrip(b"\0").decode()] = struct.unpack("=I", attrs[2])[0]
-        for group in groups:
-            self.netlink.sock.setsockopt(wgnl.SOL_NETLINK, 1, ids[group])
-        self.netlink.sock.setblocking(False)
-
-    def read(self):
-        """The events that have come, as (command, attributes)."""
-        found = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                for _, _, body in self.netlink.messages():
-                    found.append((body[0], dict(wgnl.parse(body[4:]))))
-        return found
-
-
-def wgnl_family():
-    """What the control family says of wireguard_ext."""
-    control = wgnl.Netlink(wgnl.NETLINK_GENERIC)
-    control.send_message(16, wgnl.NLM_F_REQUEST | wgnl.NLM_F_ACK,
-                         struct.pack("=BBH", 3, 1, 0) + attr(2, "wireguard_ext"))
-    return control.acknowledged()[0][4:]
-
-
-def named(event):
-    """An event as (name, public key of the peer or None)."""
-    command, attrs = event
-    number = attrs[EXT["change" if command == CONFIG else "event"]][0]
-    about = dict(wgnl.parse(attrs.get(EXT["peer"], b"")))
-    return (CHANGES if command == CONFIG else EVENTS)[number], about.get(PEER["public-key"])
 
 
 # ---- the tests ----------------------------------------------------------------------------------

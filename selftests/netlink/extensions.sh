@@ -14,11 +14,6 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 
-WGX=/tools/wgx/wgx
-RESTRICTED='setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all'
-
-need_ours() { [[ $WG_MODULE == rust ]] || skip 'the C module does not have this family'; }
-
 # ext TEST: makes a namespace with a wg0 that has a key, and runs that part of extensions.py in it.
 ext() {
 	need_ours

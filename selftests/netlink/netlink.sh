@@ -353,12 +353,11 @@ family() {
 
 t permission 'reading and writing the configuration needs CAP_NET_ADMIN'
 permission() {
-	local user='setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all'
 	one
 	wga set wg0 private-key <(wg genkey)
-	must_fail ns a $user wg show wg0
-	ns a $user wg show wg0 2>&1 | grep -q 'Operation not permitted'
-	ns a $user wg set wg0 fwmark 1 2>&1 | grep -q 'Operation not permitted'
+	must_fail ns a $RESTRICTED wg show wg0
+	ns a $RESTRICTED wg show wg0 2>&1 | grep -q 'Operation not permitted'
+	ns a $RESTRICTED wg set wg0 fwmark 1 2>&1 | grep -q 'Operation not permitted'
 	dump_is "$(wga show wg0 private-key) $(wga show wg0 public-key) 0 off"
 }
 

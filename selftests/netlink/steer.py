@@ -17,14 +17,13 @@ import sys
 import time
 
 from wgtest import wgnl
-from wgtest.extension import EXT, PEER, SPEC, SPECIFICATION
+from wgtest.extension import DEV_SET, EXT, GET, PEER, PEER_SET, SPEC, SPECIFICATION
 from wgtest.loopback import (JITTER, LATE, between, endpoint_of, inside, key_of, new_peer,
                              send, wg)
 from wgtest.machine import until
 from wgtest.peer import DATA, INITIATION, RESPONSE
 from wgtest.wgnl import attr, nest, u8, u16, u32
 
-GET, DEV_SET, PEER_SET = 1, 5, 6
 # What a request for a peer may have besides its key.
 SETTABLE = [each["name"] for s in SPECIFICATION["attribute-sets"] if s["name"] == "peer-set-input"
             for each in s["attributes"] if each["name"] != "public-key"]

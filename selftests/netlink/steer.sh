@@ -14,11 +14,6 @@
 
 . "$(dirname "$0")/../lib/lib.sh"
 
-WGX=/tools/wgx/wgx
-RESTRICTED='setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all'
-
-need_ours() { [[ $WG_MODULE == rust ]] || skip 'the C module does not have this family'; }
-
 # tunnel: makes a tunnel, and A and B the public keys of its ends.
 tunnel() {
 	need_ours

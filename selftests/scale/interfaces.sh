@@ -14,14 +14,6 @@
 
 : "${INTERFACES:=64}"
 
-processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
-# in_use: prints two numbers of kilobytes: all memory in use, and that of slab objects, thread
-# stacks and per-CPU variables.
-in_use() { python3 -m wgtest.memory used; }
-
-# row NAME UNIT TITLE: prints a line of the table.
-row() { note "$(printf '%-58s %10s %10s %s' "$3" "${RUST[$1]}" "${C[$1]}" "$2")"; }
-
 t interfaces 'an interface takes no thread, at most 28 KiB more than a dummy, and gives them back'
 interfaces() {
 	local module name value dummy

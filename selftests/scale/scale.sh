@@ -21,12 +21,8 @@ C_DELETED=$((PEERS / 10))
 MAX_PEERS=$((1 << 20))
 FIGURES=/tmp/figures
 
-processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }
 # napi_threads: how many threads the NAPIs of wg0 have: one each, when it is threaded.
 napi_threads() { grep -l '^napi/wg0-' /proc/[0-9]*/comm 2> /dev/null | wc -l; }
-# in_use: prints two numbers of kilobytes: all memory in use, and that of slab objects, thread
-# stacks and per-CPU variables.
-in_use() { python3 -m wgtest.memory used; }
 
 # took NAME COMMAND…: runs COMMAND and prints how many milliseconds it took. The output of COMMAND
 # is in /tmp/out.
@@ -97,9 +93,6 @@ figures() {
 		done < $FIGURES.$module
 	done
 }
-
-# row NAME UNIT TITLE: prints a line of the table.
-row() { note "$(printf '%-58s %10s %10s %s' "$3" "${RUST[$1]}" "${C[$1]}" "$2")"; }
 
 t both 'many peers are set, dumped, changed and removed; both modules show the same configuration'
 both() {
