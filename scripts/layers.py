@@ -23,9 +23,9 @@ LAYERS = {
     "helpers of tests": "testing.rs",
     "linux": "linux/",
     "protocol": "protocol/",
-    "mechanisms": "allowedips.rs allowedips/ debug.rs events.rs extension.rs keypair.rs machine.rs pace.rs packet.rs "
-                  "parameters.rs peerlookup.rs peerlookup/ queueing/ ratelimiter.rs ratelimiter/ "
-                  "socket/ trace.rs tuning.rs",
+    "mechanisms": "allowedips.rs allowedips/ class.rs debug.rs events.rs extension.rs keypair.rs "
+                  "machine.rs pace.rs packet.rs parameters.rs peerlookup.rs peerlookup/ queueing/ "
+                  "ratelimiter.rs ratelimiter/ socket/ trace.rs tuning.rs",
     "state": "state/",
     "actions": "lifecycle.rs noise.rs notify.rs prefixes.rs send/ steer.rs",
     "reactions": "expiry.rs receive/",

@@ -38,6 +38,10 @@ pub(crate) mod ext {
     pub(crate) const LOCAL_IPV4: u16 = 34;
     pub(crate) const LOCAL_IPV6: u16 = 35;
     pub(crate) const BIND_IFINDEX: u16 = 36;
+    pub(crate) const AGGREGATE_TX: u16 = 37;
+    pub(crate) const AGGREGATE_RX: u16 = 38;
+    pub(crate) const COPY_DSCP: u16 = 39;
+    pub(crate) const COPY_FLOW_LABEL: u16 = 40;
 }
 
 /// Attributes of a peer.
@@ -80,6 +84,18 @@ pub(crate) mod allowed_ip {
     pub(crate) const FAMILY: u16 = 1;
     pub(crate) const IPADDR: u16 = 2;
     pub(crate) const CIDR_MASK: u16 = 3;
+}
+
+/// Whether datagrams are aggregated.
+#[allow(dead_code)]
+#[repr(u8)]
+pub(crate) enum Aggregation {
+    /// They are not.
+    Never = 0,
+    /// They are.
+    Always = 1,
+    /// As the parameter of the module says.
+    Parameter = 2,
 }
 
 /// How an interface has a peer's new address proven.

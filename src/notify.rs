@@ -194,7 +194,7 @@ impl Peer {
         is_newest: bool,
         len: usize,
     ) {
-        let policy = || self.device.roaming_policy();
+        let policy = || self.device.settings.roaming_policy();
         let found = self.endpoint.heard(from, proof, is_newest, len, policy);
         if found.has_moved {
             self.endpoint_changed(Event::EndpointMoved);

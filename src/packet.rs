@@ -10,6 +10,7 @@ use zerocopy_derive::{
 };
 
 use crate::{
+    class::Class,
     linux::skbuff::{
         SkBuff,
         SkBuffMut,
@@ -35,13 +36,12 @@ pub(crate) struct PacketCb {
     pub(crate) mtu: u32,
     /// Segments besides the first. Their messages have the counters that follow `nonce`.
     pub(crate) more: u16,
-    /// TOS or traffic class of the outer header.
-    pub(crate) ds: u8,
     /// Not zero: the message is authentic, but the replay window refuses its counter.
     pub(crate) replayed: u8,
     /// Not zero: when the message arrived, its counter was the highest of its keypair.
     pub(crate) newest: u8,
-    reserved: [u8; 3],
+    /// The class of the outer header: that which it gets, or that with which the message arrived.
+    pub(crate) class: Class,
 }
 
 impl PacketCb {
@@ -50,7 +50,7 @@ impl PacketCb {
         Self {
             nonce,
             receiver,
-            ds,
+            class: Class::of(ds),
             ..Self::default()
         }
     }

@@ -10,6 +10,8 @@ use kernel::prelude::*;
 #[forbid(unsafe_code)]
 mod allowedips;
 #[forbid(unsafe_code)]
+mod class;
+#[forbid(unsafe_code)]
 mod debug;
 #[forbid(unsafe_code)]
 mod events;

@@ -3,6 +3,9 @@
 
 steer.py NAME KEY PRIVATE    runs the function NAME below; KEY is the public key of the only peer
                              of wg0, which is in this namespace, and PRIVATE the private key of wg0
+steer.py datagrams ADDRESS CLASS/LABEL…
+                             sends a datagram for each of these traffic classes and flow labels,
+                             which are hexadecimal
 """
 
 import base64
@@ -24,6 +27,7 @@ from wgtest.machine import until
 from wgtest.peer import DATA, INITIATION, RESPONSE
 from wgtest.wgnl import attr, nest, u8, u16, u32
 
+IPV6_FLOWINFO_SEND = 33  # the module `socket` has no name for it
 # What a request for a peer may have besides its key.
 SETTABLE = [each["name"] for s in SPECIFICATION["attribute-sets"] if s["name"] == "peer-set-input"
             for each in s["attributes"] if each["name"] != "public-key"]
@@ -92,6 +96,10 @@ def policy(key, _):
             errno.EINVAL)
     refused("a validation that there is not", DEV_SET, NAME + attr(EXT["validation"], u8(4)),
             errno.ERANGE)
+    for name, high in (("aggregate-tx", 2), ("aggregate-rx", 2), ("copy-dscp", 1),
+                       ("copy-flow-label", 1)):
+        refused(f"{name} by {high + 1}", DEV_SET, NAME + attr(EXT[name], u8(high + 1)),
+                errno.ERANGE)
     refused("an address of three bytes", DEV_SET, NAME + attr(EXT["local-ipv4"], bytes(3)),
             errno.ERANGE)
     refused("an IPv4 address for IPv6", DEV_SET, NAME + attr(EXT["local-ipv6"], bytes(4)),
@@ -166,7 +174,9 @@ def ynl(key, _):
 
     run("wg", "set", "wg0", "peer", key, "endpoint", "192.0.2.1:51820")
     device = {"sealed": 1, "validation": "strict", "local-ipv4": "10.8.0.1",
-              "local-ipv6": "fd08::1", "bind-ifindex": socket.if_nametoindex("lo")}
+              "local-ipv6": "fd08::1", "bind-ifindex": socket.if_nametoindex("lo"),
+              "aggregate-tx": "never", "aggregate-rx": "always", "copy-dscp": 1,
+              "copy-flow-label": 1}
     peer = {"label": b"office".hex(), "disabled": 1, "require-preshared-key": 1, "sealed": 1,
             "pinned": 1, "endpoint": sockaddr("192.0.2.1", 7).hex(),
             "endpoints": [sockaddr("192.0.2.1", 7).hex(), sockaddr("192.0.2.2", 8).hex()]}
@@ -382,6 +392,21 @@ def endpoints(_, private):
     # A list that has the present endpoint leaves it.
     set_peer(far, *(attr(PEER["endpoints"], sockaddr_of(place)) for place in reversed(places)))
     assert endpoint_of(far) == text_of(places[0])
+
+
+def datagrams(address, *classes):
+    inside6 = ":" in address
+    level, kind = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if inside6 else \
+        (socket.IPPROTO_IP, socket.IP_TOS)
+    with socket.socket(socket.AF_INET6 if inside6 else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        # A connected socket gives all of its packets one flow hash.
+        sock.connect((address, 9))
+        if inside6:
+            sock.setsockopt(level, IPV6_FLOWINFO_SEND, 1)
+        for each in classes:
+            field, label = (int(number, 16) for number in each.split("/"))
+            place = (address, 9, label, 0) if inside6 else (address, 9)
+            sock.sendmsg([bytes(1000)], [(level, kind, struct.pack("=i", field))], 0, place)
 
 
 def main():

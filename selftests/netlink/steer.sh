@@ -341,4 +341,130 @@ bound_vrf() {
 	watched "(ifindex $E1 or ifindex $red)"
 }
 
+wire() { python3 -m wgtest.wire "$@"; }
+# datagrams ADDRESS CLASS/LABEL…: sends datagrams of 1,000 bytes from a into the tunnel, by one
+# socket, with these traffic classes and flow labels.
+datagrams() { ns a python3 "$HERE/steer.py" datagrams "$@"; }
+# unanswered: has b take the datagrams without an ICMP error.
+unanswered() {
+	ns b iptables -A INPUT -i wg0 -p udp -j DROP
+	ns b ip6tables -A INPUT -i wg0 -p udp -j DROP
+}
+# outside COUNT: waits until a capture has that many packets with data, ends it, and sets CLASSES to
+# their lines of `wire classes`.
+outside() {
+	all_left() { (($(wire classes /tmp/outside.pcap | wc -l) >= $1)); }
+	wait_for 'the packets have left' all_left $1
+	capture_end
+	CLASSES=$(wire classes /tmp/outside.pcap)
+}
+capture_outside() {
+	capture a /tmp/outside.pcap "udp and src port $PORT and (src host 10.9.0.1 or fd09::1)"
+}
+
+# leave_as FAMILY DSCP LABEL: sends packets with DSCP EF, each of the congestion bits and, by IPv6,
+# the label 12345. Succeeds if the outer headers have this DSCP and these labels, and congestion
+# bits as ever.
+leave_as() {
+	local label=00000 bits
+	[[ $1 == 4 ]] || label=$3
+	capture_outside
+	datagrams 10.8.0.2 b8/0 ba/0 b9/0 bb/0
+	datagrams fd08::2 b8/12345 ba/12345 b9/12345 bb/12345
+	outside 8
+	[[ $CLASSES == "$(
+		for bits in 0 2 1 2; do printf '%d %02x 00000 1072\n' $1 $((0x$2 | bits)); done
+		for bits in 0 2 1 2; do printf "%d %02x $label 1088\n" $1 $((0x$2 | bits)); done)" ]]
+}
+
+t copies 'the outer header has the DSCP and the flow label of the packet where that is set'
+copies() {
+	need_ours
+	local family
+	for family in 4 6; do
+		pair $family
+		ping_both
+		unanswered
+		leave_as $family 00 00000
+		ns a $WGX set wg0 copy-dscp yes
+		leave_as $family b8 00000
+		ns a $WGX set wg0 copy-flow-label yes
+		leave_as $family b8 12345
+		ns a $WGX set wg0 copy-dscp no
+		leave_as $family 00 12345
+		ns a $WGX set wg0 copy-flow-label no
+		leave_as $family 00 00000
+		ns_del a b
+	done
+}
+
+t copies_in_runs 'packets whose outer headers differ do not leave in one run'
+copies_in_runs() {
+	tunnel
+	unanswered
+	# together: sends datagrams that wait for a session, and then leave. Sets CLASSES.
+	together() {
+		ns a wg set wg0 peer "$B" remove
+		wg_peer a endpoint "[fd09::77]:$PORT"
+		capture_outside
+		datagrams fd08::2 b8/1 b8/1 00/1 00/1 00/2 00/2
+		set_peer a endpoint "[fd09::2]:$PORT"
+		outside $1
+	}
+	together 1
+	[[ $CLASSES == '6 00 00000 6528' ]]
+	ns a $WGX set wg0 copy-dscp yes
+	together 2
+	[[ $CLASSES == $'6 b8 00000 2176\n6 00 00000 4352' ]]
+	ns a $WGX set wg0 copy-dscp no copy-flow-label yes
+	together 2
+	[[ $CLASSES == $'6 00 00001 4352\n6 00 00002 2176' ]]
+	ns a $WGX set wg0 copy-dscp yes
+	together 3
+	[[ $CLASSES == $'6 b8 00001 2176\n6 00 00001 2176\n6 00 00002 2176' ]]
+}
+
+t aggregation 'an interface has its own way with aggregates, and others go by the parameter'
+aggregation() {
+	need_ours
+	local n parameters=/sys/module/wireguard/parameters
+	pair
+	for n in a b; do
+		ipn $n link add wg1 type wireguard
+		ipn $n addr add 10.7.0.${NUM[$n]}/24 dev wg1
+		ns $n wg set wg1 private-key <(echo "${KEY[$n]}") listen-port 51821 \
+			peer "${PUB[${OTHER[$n]}]}" endpoint 10.9.0.${NUM[${OTHER[$n]}]}:51821 \
+			allowed-ips 10.7.0.0/24
+		ipn $n link set wg1 up
+	done
+	ping_ok a 10.8.0.2
+	ping_ok a 10.7.0.2
+	# sends_by wg0|wg1 NAMESPACE: sends from a to b by that interface. Sets LONG to the number of
+	# packets on eth0 there that a packet socket sees and that are longer than a datagram.
+	sends_by() {
+		capture $2 /tmp/long.pcap "udp and src host 10.9.0.1 and port 5182${1#wg} and greater 1515"
+		iperf a 10.$((8 - ${1#wg})).0.2 -n 2M > /dev/null
+		capture_end
+		LONG=$(tcpdump -n -r /tmp/long.pcap 2> /dev/null | wc -l)
+	}
+	# ways NAMESPACE tx|rx: succeeds if wg0 has its own way in one direction, and wg1 has not.
+	ways() {
+		sends_by wg0 $1; ((LONG > 0))
+		ns $1 $WGX set wg0 aggregate-$2 never
+		sends_by wg0 $1; ((LONG == 0))
+		sends_by wg1 $1; ((LONG > 0))
+		echo N > $parameters/aggregate_$2
+		ns $1 $WGX set wg0 aggregate-$2 always
+		sends_by wg0 $1; ((LONG > 0))
+		sends_by wg1 $1; ((LONG == 0))
+		ns $1 $WGX set wg0 aggregate-$2 parameter
+		sends_by wg0 $1; ((LONG == 0))
+		echo Y > $parameters/aggregate_$2
+	}
+	ways a tx
+	# As between network cards: datagrams are single on the link, and the receiver may join them.
+	for n in a b; do ns $n ethtool -K eth0 tx-udp-segmentation off tso off gro on; done
+	ways b rx
+}
+
 run "$@"

@@ -5,6 +5,10 @@
 use kernel::prelude::*;
 
 use crate::{
+    class::{
+        Class,
+        Copied, //
+    },
     debug::dev_dbg_ratelimited,
     events::Event,
     linux::{
@@ -62,14 +66,15 @@ pub(super) fn transmit(device: &Device, dev: &NetDevice, mut skb: SkBuff) -> Res
         return Err(error);
     }
 
-    let staged = prepare(skb, dev).inspect_err(|_| peer.count(Event::NoMemory, 1))?;
+    let staged = prepare(skb, dev, device.settings.copied())
+        .inspect_err(|_| peer.count(Event::NoMemory, 1))?;
     peer.stage_and_send(staged);
     Ok(())
 }
 
 /// Splits a packet unless its segments are to stay together, and notes for each packet what is
 /// needed from here on.
-fn prepare(skb: SkBuff, dev: &NetDevice) -> Result<Staged> {
+fn prepare(skb: SkBuff, dev: &NetDevice, copied: Option<Copied>) -> Result<Staged> {
     let mtu = skb.dst_mtu().unwrap_or_else(|| dev.mtu());
     let segments = skb.tcp_gso().map_or(1, |gso| gso.count());
     let (mut packets, more) = if (2..=MAX_SEGMENTS).contains(&segments) {
@@ -90,12 +95,16 @@ fn prepare(skb: SkBuff, dev: &NetDevice) -> Result<Staged> {
     while let Some(mut skb) = packets.pop_front() {
         // The route was kept for ICMP errors. None is sent from here on.
         skb.dst_drop();
-        // The outer header shows the congestion bits of the inner one, not its DSCP.
-        let ds = ecn_encapsulate(skb.dsfield());
+        // As a rule, the outer header shows the congestion bits of the inner one, not its DSCP.
+        let inner = skb.dsfield();
+        let mut class = Class::of(ecn_encapsulate(inner));
+        if let Some(copied) = copied {
+            class.copy_from(copied, inner, skb.network_header());
+        }
         let cb: &mut PacketCb = skb.cb();
         *cb = PacketCb::default();
         cb.mtu = mtu;
-        cb.ds = ds;
+        cb.class = class;
         cb.more = more as u16;
         staged.push_back(skb);
     }

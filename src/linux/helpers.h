@@ -110,7 +110,8 @@ int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *
 			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,
 			    __be16 dport);
 int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_buff *skb,
-			    struct net_device *dev, u32 mark, u8 ds, const struct in6_addr *saddr,
-			    const struct in6_addr *daddr, __be16 dport);
+			    struct net_device *dev, u32 mark, u8 ds, __be32 label,
+			    const struct in6_addr *saddr, const struct in6_addr *daddr,
+			    __be16 dport);
 
 #endif

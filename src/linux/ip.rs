@@ -348,6 +348,7 @@ impl Version for V6 {
                 outer.dev.as_raw(),
                 outer.mark,
                 outer.ds,
+                (outer.label & 0x000f_ffff).to_be(),
                 &Self::to_raw(outer.saddr),
                 &Self::to_raw(outer.daddr),
                 outer.dport.to_be(),

@@ -128,7 +128,7 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     message.put_u32(WGDEVICE_A_IFINDEX, ifindex)?;
     message.put_string(WGDEVICE_A_IFNAME, name.as_c_str())?;
     if let Some(identity) = device.identity.get() {
-        if device.is_sealed() {
+        if device.settings.is_sealed() {
             if let Some(public) = identity.public_key() {
                 message.put(WGDEVICE_A_PUBLIC_KEY, public.as_bytes())?;
             }

@@ -119,9 +119,21 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     let under_load =
         last_under_load != 0 && is_still_under_load(last_under_load, ktime::coarse_boottime_ns());
     put_flag(message, ext::UNDER_LOAD, under_load)?;
-    put_if_set(message, ext::SEALED, device.is_sealed())?;
-    if let Some(number) = device.validation() {
+    put_if_set(message, ext::SEALED, device.settings.is_sealed())?;
+    if let Some(number) = device.settings.validation() {
         message.put_u8(ext::VALIDATION, number)?;
+    }
+    for (ty, number) in [
+        (ext::AGGREGATE_TX, device.settings.aggregate_tx.number()),
+        (ext::AGGREGATE_RX, device.settings.aggregate_rx.number()),
+    ] {
+        if let Some(number) = number {
+            message.put_u8(ty, number)?;
+        }
+    }
+    if let Some(copied) = device.settings.copied() {
+        put_if_set(message, ext::COPY_DSCP, copied.dscp)?;
+        put_if_set(message, ext::COPY_FLOW_LABEL, copied.flow_label)?;
     }
     put_binding(&device.sockets.binding(), message)
 }

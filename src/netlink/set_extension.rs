@@ -18,10 +18,12 @@ use super::{
     set::clear_sources, //
 };
 use crate::{
+    class::Copied,
     extension::{
         cmd,
         ext,
         peer as attr,
+        Aggregation,
         Change,
         Validation, //
     },
@@ -66,7 +68,7 @@ const IFNAME_LEN: u16 = 15;
 /// Bytes of a `struct sockaddr_in6`, the longer form of an endpoint.
 const SOCKADDR_IN6_LEN: u16 = 28;
 /// Number of the attribute types of `dev-set`, 0 included.
-const DEV_ATTRS: usize = ext::BIND_IFINDEX as usize + 1;
+const DEV_ATTRS: usize = ext::COPY_FLOW_LABEL as usize + 1;
 /// Number of the attribute types of `peer-set`, 0 included.
 const SET_ATTRS: usize = ext::PEER as usize + 1;
 /// Number of the attribute types of a peer in it, 0 included.
@@ -80,6 +82,16 @@ static DEV_POLICY: Policy<DEV_ATTRS> = Policy::new(&[
     (ext::LOCAL_IPV4, Rule::exact_len(4)),
     (ext::LOCAL_IPV6, Rule::exact_len(16)),
     (ext::BIND_IFINDEX, Rule::u32()),
+    (
+        ext::AGGREGATE_TX,
+        Rule::u8_up_to(Aggregation::Parameter as u8),
+    ),
+    (
+        ext::AGGREGATE_RX,
+        Rule::u8_up_to(Aggregation::Parameter as u8),
+    ),
+    (ext::COPY_DSCP, Rule::u8_up_to(1)),
+    (ext::COPY_FLOW_LABEL, Rule::u8_up_to(1)),
 ]);
 
 static PEER_POLICY: Policy<PEER_ATTRS> = Policy::new(&[
@@ -135,15 +147,34 @@ impl DoOp for SetDevice {
         let _rtnl = rtnetlink::lock();
         let device = lookup_interface(request, &attrs)?;
         let mut config = device.update.lock();
-        let seal = seals(&attrs, ext::SEALED, device.is_sealed(), request.extack())?;
+        let seal = seals(
+            &attrs,
+            ext::SEALED,
+            device.settings.is_sealed(),
+            request.extack(),
+        )?;
         bind(&device, &config, &attrs, request.extack())?;
 
         config.generation = config.generation.wrapping_add(1).max(1);
         if seal {
-            device.seal();
+            device.settings.seal();
         }
+        if let Some(number) = attrs.get::<u8>(ext::AGGREGATE_TX)? {
+            device.settings.aggregate_tx.set(number);
+        }
+        if let Some(number) = attrs.get::<u8>(ext::AGGREGATE_RX)? {
+            device.settings.aggregate_rx.set(number);
+        }
+        let before = device.settings.copied();
+        device.settings.set_copied(Copied {
+            dscp: flag(&attrs, ext::COPY_DSCP)?.unwrap_or(before.is_some_and(|it| it.dscp)),
+            flow_label: flag(&attrs, ext::COPY_FLOW_LABEL)?
+                .unwrap_or(before.is_some_and(|it| it.flow_label)),
+        });
         if let Some(number) = attrs.get::<u8>(ext::VALIDATION)? {
-            device.set_validation(Some(number).filter(|it| *it != Validation::Parameter as u8));
+            device
+                .settings
+                .set_validation(Some(number).filter(|it| *it != Validation::Parameter as u8));
         }
         device.tell_changed();
         Ok(())

@@ -31,7 +31,7 @@ impl EncapReceive for Device {
     }
 
     fn may_aggregate(&self) -> bool {
-        AGGREGATE_RX.get()
+        self.settings.aggregate_rx.get(&AGGREGATE_RX)
     }
 }
 

@@ -283,7 +283,7 @@ impl Delivery<'_> {
         }
         self.data();
 
-        match self.check_inner(&mut skb, cb.ds) {
+        match self.check_inner(&mut skb, cb.class.ds) {
             Ok(()) => {
                 self.napi.gro_receive(skb);
                 self.count(len);

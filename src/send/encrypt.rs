@@ -6,6 +6,7 @@ use kernel::prelude::*;
 use zerocopy::IntoBytes;
 
 use crate::{
+    class::Class,
     events::Event,
     linux::{
         bottom_half,
@@ -57,7 +58,7 @@ impl Job for Encryption {
 /// Encrypts a batch, and sends the encrypted batches of its peer. Process and softirq context.
 pub(crate) fn encrypt(batch: &Batch<Encryption>) {
     let keypair = &batch.job.keypair;
-    let aggregate = AGGREGATE_TX.get();
+    let aggregate = keypair.peer.device.settings.aggregate_tx.get(&AGGREGATE_TX);
     let mut encrypted = SkbList::new();
     let mut dropped: usize = 0;
     let mut packets = batch.take();
@@ -74,7 +75,7 @@ pub(crate) fn encrypt(batch: &Batch<Encryption>) {
             continue;
         }
         let len = message_len(skb.len(), cb.mtu);
-        if aggregate && !skb.goes_alone() && follows(&mut packets, len, &skb, cb.ds) {
+        if aggregate && !skb.goes_alone() && follows(&mut packets, len, &skb, cb.class) {
             let most = packets.len().wrapping_add(1);
             if may_be_chained(&skb, len) && keypair.peer.endpoint.takes_lists() {
                 if let Ok(chain) = Chain::new(SKB_HEADER_LEN, len, most) {
@@ -112,15 +113,15 @@ fn message_len(len: usize, mtu: u32) -> usize {
     message_data_len(len.saturating_add(padding(len as u32, mtu) as usize))
 }
 
-/// Whether the first of `packets` can follow `skb`, which has the congestion bits `ds`, in a run.
+/// Whether the first of `packets` can follow `skb`, whose outer header gets `class`, in a run.
 ///
 /// Its message has at most `len` bytes, and everything else that the stack outside can see of the
 /// two is equal. A packet that differs ends the run before it and begins the next one.
-fn follows(packets: &mut SkbList, len: usize, skb: &SkBuff, ds: u8) -> bool {
+fn follows(packets: &mut SkbList, len: usize, skb: &SkBuff, class: Class) -> bool {
     packets.front_mut().is_some_and(|mut next| {
         let cb: PacketCb = *next.cb();
         cb.more == 0
-            && cb.ds == ds
+            && cb.class == class
             && message_len(next.len(), cb.mtu) <= len
             && next.same_owner(skb)
             && !next.goes_alone()
@@ -160,7 +161,7 @@ fn encrypt_segments(
             let Some(run) = run.finish(&skb) else {
                 break;
             };
-            encrypted.push_back(with_ds(run, cb.ds));
+            encrypted.push_back(with_class(run, cb.class));
         }
     }
     // Freeing may call the socket's write_space and recurse into transmit.
@@ -235,7 +236,7 @@ fn encrypt_chain(
     encrypted: &mut SkbList,
 ) -> usize {
     let mut dropped: usize = 0;
-    let ds = skb.cb::<PacketCb>().ds;
+    let class = skb.cb::<PacketCb>().class;
     loop {
         let lost = match seal_in_place(&mut skb, keypair) {
             Ok(()) => chain.push(skb).err(),
@@ -252,7 +253,7 @@ fn encrypt_chain(
             let mtu = next.cb::<PacketCb>().mtu;
             may_be_chained(&next, message_len(next.len(), mtu))
         });
-        if !next || !follows(packets, room, chain.like(), ds) {
+        if !next || !follows(packets, room, chain.like(), class) {
             break;
         }
         match packets.pop_front() {
@@ -261,7 +262,7 @@ fn encrypt_chain(
         }
     }
     if let Some(chain) = chain.finish() {
-        encrypted.push_back(with_ds(chain, ds));
+        encrypted.push_back(with_class(chain, class));
     }
     dropped
 }
@@ -284,15 +285,15 @@ fn encrypt_run(
             left = Some(skb);
             break;
         }
-        if follows(packets, run.room(), &skb, cb.ds) {
+        if follows(packets, run.room(), &skb, cb.class) {
             next = packets.pop_front();
         }
         sealed.push_back(skb);
     }
     if let Some(mut first) = sealed.front_mut() {
-        let ds = first.cb::<PacketCb>().ds;
+        let class = first.cb::<PacketCb>().class;
         if let Some(run) = run.finish(&first) {
-            encrypted.push_back(with_ds(run, ds));
+            encrypted.push_back(with_class(run, class));
         }
     }
     // The socket hears of all of them together, when bottom halves are enabled. It is not made to
@@ -302,11 +303,11 @@ fn encrypt_run(
     left
 }
 
-/// Notes the congestion bits for the outer header of a packet.
-fn with_ds(mut skb: SkBuff, ds: u8) -> SkBuff {
+/// Notes the class of the outer header of a packet.
+fn with_class(mut skb: SkBuff, class: Class) -> SkBuff {
     let cb: &mut PacketCb = skb.cb();
     *cb = PacketCb::default();
-    cb.ds = ds;
+    cb.class = class;
     skb
 }
 

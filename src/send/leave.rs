@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use crate::{
+    class::Class,
     events::Event,
     linux::{
         bottom_half,
@@ -102,8 +103,8 @@ impl Peer {
         true
     }
 
-    /// Sends messages with data to the peer, in order, each with the congestion bits that its
-    /// control block says.
+    /// Sends messages with data to the peer, in order, each with the class that its control block
+    /// says.
     ///
     /// Any context but hard interrupts. Messages that cannot be sent are dropped. `ip -s link`
     /// shows those that the networking core dropped and those to a removed peer, but not those to a
@@ -132,12 +133,12 @@ impl Peer {
                 self.timers_data_sent();
             }
             while let Some(mut skb) = packets.pop_front() {
-                let (len, ds) = (skb.len(), skb.cb::<PacketCb>().ds);
+                let (len, class) = (skb.len(), skb.cb::<PacketCb>().class);
                 let next_path;
                 let path = match &course {
                     Course::Settled(path) => path,
                     Course::Open => {
-                        let policy = self.device.roaming_policy();
+                        let policy = self.device.settings.roaming_policy();
                         let count = skb.segments();
                         next_path = match self.endpoint.next_path(sender, len, count, policy) {
                             Ok(path) => path,
@@ -153,7 +154,7 @@ impl Peer {
                         &next_path
                     }
                 };
-                match sender.xmit(path, skb, ds) {
+                match sender.xmit(path, skb, class) {
                     Ok(()) => self.tx_bytes.add(len as u64, Relaxed),
                     Err(error) => self.count(Event::no_room(&error, Event::SendFailed), 1),
                 }
@@ -179,7 +180,7 @@ impl Peer {
             }
             self.endpoint
                 .path_to(sender, endpoint)
-                .and_then(|path| sender.xmit(&path, skb_from_bytes(message)?, ds))
+                .and_then(|path| sender.xmit(&path, skb_from_bytes(message)?, Class::of(ds)))
                 .inspect_err(|error| {
                     self.count_unsent(error, 1);
                 })?;
@@ -233,7 +234,7 @@ impl Device {
                     self.count(Event::NotAsBound, 1);
                 }
             })?;
-            sender.xmit(&path, skb_from_bytes(message)?, 0)?;
+            sender.xmit(&path, skb_from_bytes(message)?, Class::default())?;
             trace::sent(&self.netdev, 0, message, endpoint);
             Ok(())
         });

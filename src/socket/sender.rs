@@ -9,6 +9,7 @@ use super::{
     Endpoint, //
 };
 use crate::{
+    class::Class,
     debug::dev_dbg_ratelimited,
     linux::{
         bottom_half::BhGuard,
@@ -261,12 +262,12 @@ impl Sender<'_> {
         Ok((route, flow))
     }
 
-    /// Hands a message, or an aggregate, to the network stack. `ds` is the TOS byte or traffic class
-    /// of the outer header. `ENONET`: there is no socket.
-    pub(crate) fn xmit(&self, path: &Path, skb: SkBuff, ds: u8) -> Result {
+    /// Hands a message, or an aggregate, to the network stack. The outer header gets `class`.
+    /// `ENONET`: there is no socket.
+    pub(crate) fn xmit(&self, path: &Path, skb: SkBuff, class: Class) -> Result {
         match (path, self.v4, self.v6) {
-            (Path::V4(path), Some(socket), _) => self.xmit_by(path, socket, skb, ds),
-            (Path::V6(path), _, Some(socket)) => self.xmit_by(path, socket, skb, ds),
+            (Path::V4(path), Some(socket), _) => self.xmit_by(path, socket, skb, class),
+            (Path::V6(path), _, Some(socket)) => self.xmit_by(path, socket, skb, class),
             _ => {
                 skb.discard(DropReason::NoSocket);
                 Err(ENONET)
@@ -280,7 +281,7 @@ impl Sender<'_> {
         path: &PathOf<V>,
         socket: LiveSocket<'_>,
         skb: SkBuff,
-        ds: u8,
+        class: Class,
     ) -> Result {
         socket.xmit(
             &path.route,
@@ -288,7 +289,8 @@ impl Sender<'_> {
             &Outer {
                 dev: self.dev,
                 mark: self.fwmark,
-                ds,
+                ds: class.ds,
+                label: class.flow_label(),
                 saddr: path.saddr,
                 daddr: path.daddr,
                 dport: path.dport,

@@ -35,10 +35,7 @@ use kernel::{
     prelude::*,
     rbtree::RBTree,
     sync::{
-        atomic::{
-            ordering::Relaxed,
-            Atomic, //
-        },
+        atomic::Atomic,
         Arc,
         Mutex, //
     },
@@ -51,7 +48,8 @@ use super::{
         IndexEntry,
         Peer, //
     },
-    residents::Residents, //
+    residents::Residents,
+    settings::DeviceSettings, //
 };
 use crate::{
     allowedips::AllowedIps,
@@ -74,7 +72,6 @@ use crate::{
             RcuPtr, //
         },
     },
-    parameters::roaming_policy,
     peerlookup::{
         IndexTable,
         PubkeyTable, //
@@ -84,8 +81,7 @@ use crate::{
             CookieSecret,
             Source, //
         },
-        identity::StaticIdentity,
-        moving::Policy, //
+        identity::StaticIdentity, //
     },
     queueing::{
         CryptQueue,
@@ -100,9 +96,6 @@ use crate::{
     },
     trace, //
 };
-
-/// In place of the number of a [`Policy`]: that of the module's parameter holds.
-const BY_PARAMETER: u32 = u32::MAX;
 
 /// A peer in the configuration.
 struct Member {
@@ -226,10 +219,8 @@ pub(crate) struct Device {
     /// The mark of outgoing datagrams; 0 is none.
     pub(crate) fwmark: Atomic<u32>,
 
-    /// Whether private and preshared keys are not given out.
-    sealed: Atomic<bool>,
-    /// The number of the device's own [`Policy`] for peers that move, or [`BY_PARAMETER`].
-    validation: Atomic<u32>,
+    /// What the family `wireguard_ext` has set, except for the binding of the sockets.
+    pub(crate) settings: DeviceSettings,
 
     /// The static keys of the device.
     pub(crate) identity: RcuPtr<StaticIdentity>,
@@ -290,36 +281,6 @@ impl Device {
         self.netdev.name()
     }
 
-    /// Whether private and preshared keys are not given out.
-    pub(crate) fn is_sealed(&self) -> bool {
-        self.sealed.load(Relaxed)
-    }
-
-    /// Has the private key and the preshared keys of all peers never given out again.
-    pub(crate) fn seal(&self) {
-        self.sealed.store(true, Relaxed);
-    }
-
-    /// How a peer's new address is proven, as of now.
-    pub(crate) fn roaming_policy(&self) -> Policy {
-        match self.validation.load(Relaxed) {
-            BY_PARAMETER => roaming_policy(),
-            number => Policy::from_number(number),
-        }
-    }
-
-    /// The number of the device's own policy for that; `None` if the module's parameter holds.
-    pub(crate) fn validation(&self) -> Option<u8> {
-        let number = self.validation.load(Relaxed);
-        (number != BY_PARAMETER).then_some(number as u8)
-    }
-
-    /// Sets it.
-    pub(crate) fn set_validation(&self, number: Option<u8>) {
-        self.validation
-            .store(number.map_or(BY_PARAMETER, u32::from), Relaxed);
-    }
-
     /// Adds to a counter of `ip -s link`.
     pub(crate) fn stats_add(&self, stat: Stat, n: usize) {
         let guard = rcu::Guard::new();
@@ -372,8 +333,7 @@ impl Device {
                 net_cookie: net.cookie(),
                 sockets: Sockets::new(),
                 fwmark: Atomic::new(0),
-                sealed: Atomic::new(false),
-                validation: Atomic::new(BY_PARAMETER),
+                settings: DeviceSettings::new(),
                 identity: RcuPtr::new(Some(identity)),
                 cookie_secret: RcuPtr::none(),
                 limiter,

@@ -346,7 +346,7 @@ impl Peer {
 
     /// Whether the preshared key is not given out.
     pub(crate) fn is_sealed(&self) -> bool {
-        self.has(SEALED) || self.device.is_sealed()
+        self.has(SEALED) || self.device.settings.is_sealed()
     }
 
     /// Has the preshared key never given out again, for as long as there is the peer.

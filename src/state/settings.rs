@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the family `wireguard_ext` can set of a peer and few peers have.
+//! What the family `wireguard_ext` can set, of a device and of a peer.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    }, //
+};
 
 use crate::{
+    class::Copied,
     events::SettingsCounters,
     linux::rcu::AtomicDrop,
-    protocol::moving::Address,
+    parameters::{
+        roaming_policy,
+        Override, //
+    },
+    protocol::moving::{
+        Address,
+        Policy, //
+    },
     socket::Endpoint, //
 };
 
@@ -109,5 +123,93 @@ impl Settings {
             endpoints: Endpoints::none(),
             counters: SettingsCounters::new(),
         }
+    }
+}
+
+/// In place of the number of a [`Policy`]: that of the module's parameter holds.
+const BY_PARAMETER: u32 = u32::MAX;
+
+/// Of what is copied to the outer header: the DSCP.
+const COPY_DSCP: u32 = 1;
+/// The flow label of IPv6.
+const COPY_FLOW_LABEL: u32 = 2;
+
+/// The settings of a device.
+pub(crate) struct DeviceSettings {
+    /// Whether private and preshared keys are not given out.
+    sealed: Atomic<bool>,
+    /// The number of the device's own [`Policy`] for peers that move, or [`BY_PARAMETER`].
+    validation: Atomic<u32>,
+    /// Whether messages leave as aggregates.
+    pub(crate) aggregate_tx: Override,
+    /// Whether GRO may join datagrams that arrive.
+    pub(crate) aggregate_rx: Override,
+    /// What is copied to the outer header: `COPY_DSCP`, `COPY_FLOW_LABEL`.
+    copied: Atomic<u32>,
+}
+
+impl DeviceSettings {
+    /// Nothing is set.
+    pub(crate) const fn new() -> Self {
+        Self {
+            sealed: Atomic::new(false),
+            validation: Atomic::new(BY_PARAMETER),
+            aggregate_tx: Override::new(),
+            aggregate_rx: Override::new(),
+            copied: Atomic::new(0),
+        }
+    }
+
+    /// Whether private and preshared keys are not given out.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Relaxed)
+    }
+
+    /// Has the private key and the preshared keys of all peers never given out again.
+    pub(crate) fn seal(&self) {
+        self.sealed.store(true, Relaxed);
+    }
+
+    /// How a peer's new address is proven, as of now.
+    pub(crate) fn roaming_policy(&self) -> Policy {
+        match self.validation.load(Relaxed) {
+            BY_PARAMETER => roaming_policy(),
+            number => Policy::from_number(number),
+        }
+    }
+
+    /// The number of the device's own policy for that; `None` if the module's parameter holds.
+    pub(crate) fn validation(&self) -> Option<u8> {
+        let number = self.validation.load(Relaxed);
+        (number != BY_PARAMETER).then_some(number as u8)
+    }
+
+    /// Sets it.
+    pub(crate) fn set_validation(&self, number: Option<u8>) {
+        self.validation
+            .store(number.map_or(BY_PARAMETER, u32::from), Relaxed);
+    }
+
+    /// What is copied to the outer header besides the congestion bits. `None`, as a rule: nothing.
+    #[inline]
+    pub(crate) fn copied(&self) -> Option<Copied> {
+        match self.copied.load(Relaxed) {
+            0 => None,
+            copied => Some(Copied {
+                dscp: copied & COPY_DSCP != 0,
+                flow_label: copied & COPY_FLOW_LABEL != 0,
+            }),
+        }
+    }
+
+    /// Sets that.
+    pub(crate) fn set_copied(&self, copied: Copied) {
+        let dscp = if copied.dscp { COPY_DSCP } else { 0 };
+        let label = if copied.flow_label {
+            COPY_FLOW_LABEL
+        } else {
+            0
+        };
+        self.copied.store(dscp | label, Relaxed);
     }
 }

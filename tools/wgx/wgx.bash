@@ -3,14 +3,16 @@
 
 # Completes the words after the interface of `wgx set`: settings and their values in turn.
 _wgx_set() {
-	local words='sealed validation local-ipv4 local-ipv6 bind-ifindex peer'
+	local words='sealed validation local-ipv4 local-ipv6 bind-ifindex'
+	words+=' aggregate-tx aggregate-rx copy-dscp copy-flow-label peer'
 	if ((COMP_CWORD % 2 == 0)); then
 		case ${COMP_WORDS[COMP_CWORD - 1]} in
 		peer) words=$(wg show "${COMP_WORDS[2]}" peers 2>/dev/null) ;;
 		sealed) words=yes ;;
 		bind-ifindex) words="none $(ls /sys/class/net)" ;;
 		validation) words='trusting proving strict parameter' ;;
-		disabled | require-preshared-key | pinned) words='yes no' ;;
+		aggregate-tx | aggregate-rx) words='always never parameter' ;;
+		disabled | require-preshared-key | pinned | copy-dscp | copy-flow-label) words='yes no' ;;
 		*) return ;;
 		esac
 	elif [[ " ${COMP_WORDS[*]:3:COMP_CWORD - 3} " == *' peer '* ]]; then

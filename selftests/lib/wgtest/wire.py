@@ -5,6 +5,8 @@ other programs. It is run with `python3 -m wgtest.wire`.
 wire.py show FILE                     prints the IP packets of a capture, one a line:
                                       src dst dsfield protocol length
                                       and for UDP: sport dport payload-length WireGuard-type
+wire.py classes FILE                  prints the packets of a capture with data of WireGuard, one a
+                                      line: IP version dsfield flow-label payload-length
 wire.py pieces FILE                   prints the fragments of a capture, one IP packet a line:
                                       length offset more|last, and DF for IPv4 packets that must not
                                       be fragmented
@@ -76,6 +78,15 @@ def show(name):
             sport, dport = struct.unpack_from(">HH", payload)
             line += f" {sport} {dport} {len(payload) - 8} {payload[8] if len(payload) > 8 else '-'}"
         print(line)
+
+
+def classes(name):
+    for packet in packets(name):
+        _, _, field, protocol, payload = split(packet)
+        # A keepalive has 32 bytes.
+        if protocol == socket.IPPROTO_UDP and payload[8] == 4 and len(payload) > 8 + 32:
+            label = struct.unpack_from(">I", packet)[0] & 0xfffff if packet[0] >> 4 == 6 else 0
+            print(packet[0] >> 4, f"{field:02x} {label:05x} {len(payload) - 8}")
 
 
 def pieces(name):
@@ -251,6 +262,8 @@ if __name__ == "__main__":
     command, *words = sys.argv[1:]
     if command == "show":
         sys.exit(show(*words))
+    if command == "classes":
+        sys.exit(classes(*words))
     if command == "pieces":
         sys.exit(pieces(*words))
     if command == "checksums":

@@ -113,8 +113,9 @@ int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *
 }
 
 int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_buff *skb,
-			    struct net_device *dev, u32 mark, u8 ds, const struct in6_addr *saddr,
-			    const struct in6_addr *daddr, __be16 dport)
+			    struct net_device *dev, u32 mark, u8 ds, __be32 label,
+			    const struct in6_addr *saddr, const struct in6_addr *daddr,
+			    __be16 dport)
 {
 	struct udp_tunnel_sent sent;
 	int err = udp_tunnel_xmit_prepare(skb, dev, mark,
@@ -126,7 +127,7 @@ int helper_udp_tunnel_xmit6(struct sock *sk, struct dst_entry *dst, struct sk_bu
 	}
 	dst_hold(dst);
 	sent = udp_tunnel_sent(skb, dev);
-	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), 0,
+	udp_tunnel6_xmit_skb(dst, sk, skb, dev, saddr, daddr, ds, ip6_dst_hoplimit(dst), label,
 			     inet_sk(sk)->inet_sport, dport, false, 0);
 	udp_tunnel_count(&sent, dev, true);
 	return 0;

@@ -148,6 +148,8 @@ pub(crate) struct Outer<'a, A> {
     pub(crate) mark: u32,
     /// TOS or traffic class.
     pub(crate) ds: u8,
+    /// The flow label, 20 bits in host byte order; 0 for none. Only IPv6 has it.
+    pub(crate) label: u32,
     /// The source address.
     pub(crate) saddr: A,
     /// The destination address.
