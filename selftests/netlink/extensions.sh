@@ -94,10 +94,10 @@ moved() { ext moved; }
 t silent_listener 'a listener that never reads loses messages, is told so, and holds up nobody'
 silent_listener() { ext silent_listener; }
 
-t flood 'a flood of refused messages makes at most ten messages a second, and the rest is counted'
+t flood 'a million refused messages make at most ten messages a second, and the rest is counted'
 flood() { ext flood; }
 
-t load 'under load the interface says so'
+t load 'under load the interface says so, and wgx why names the rate limit'
 load() { ext load; }
 
 t faults_of_keys 'wgx why names wrong keys on either side, and a wrong preshared key'
