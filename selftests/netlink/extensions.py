@@ -163,22 +163,25 @@ def dump_1000(_):
     def dumped(dump):
         found, messages = [], 0
         for flags, message in dump:
+            interrupted.append(bool(flags & wgnl.NLM_F_DUMP_INTR))
             messages += 1
             found += [dict(wgnl.parse(value))[PEER["public-key"]]
                       for number, value in wgnl.parse(message) if number == EXT["peer"]]
         return found, messages
 
-    netlink = wgnl.Socket("wireguard_ext")
+    netlink, interrupted = wgnl.Socket("wireguard_ext"), []
     found, messages = dumped(netlink.dump(GET, attr(EXT["ifname"], "wg0")))
-    assert messages > 1, messages
+    assert messages > 1 and not any(interrupted), interrupted
     assert found == keys, "not each peer once, in the order in which they were added"
     # Some go while others are read already.
     dump = netlink.dump(GET, attr(EXT["ifname"], "wg0"))
     first, _ = dumped([next(dump)])
     gone = set(first[:3]) | set(keys[-3:])
     wg("set", "wg0", *(word for key in gone for word in ("peer", text_of(key), "remove")))
+    interrupted.clear()
     rest, _ = dumped(dump)
     assert first + rest == [key for key in keys if key in first or key not in gone]
+    assert any(interrupted), "nothing says that there was a change meanwhile"
 
 
 # What wg0 does of its own accord after a while.

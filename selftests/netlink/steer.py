@@ -20,7 +20,8 @@ import sys
 import time
 
 from wgtest import wgnl
-from wgtest.extension import DEV_SET, EXT, GET, PEER, PEER_SET, SPEC, SPECIFICATION
+from wgtest.extension import (DEV_SET, EXT, GET, PEER, PEER_SET, SPEC, SPECIFICATION, Listener,
+                              named)
 from wgtest.loopback import (JITTER, LATE, between, endpoint_of, inside, key_of, new_peer,
                              send, wg)
 from wgtest.machine import until
@@ -46,8 +47,8 @@ def state():
 def policy(key, _):
     netlink = wgnl.Socket("wireguard_ext")
     public = attr(PEER["public-key"], base64.b64decode(key))
-    named = {name: attr(PEER[name], u8(1)) for name in SETTABLE}
-    before = state()
+    ones = {name: attr(PEER[name], u8(1)) for name in SETTABLE}
+    before, listener = state(), Listener("config")
 
     def peer(*attrs):
         return NAME + nest(EXT["peer"], *attrs)
@@ -90,6 +91,14 @@ def policy(key, _):
     refused("an unknown attribute in the peer", PEER_SET, peer(public, attr(99, u8(1))),
             errno.EINVAL)
     refused("trailing bytes in the peer", PEER_SET, peer(public, label, b"xyz"), errno.EINVAL)
+    refused("a list that is cut off", PEER_SET,
+            peer(public, label, attr(PEER["endpoints"], sockaddr("192.0.2.1", 7))[:-4]),
+            errno.EINVAL)
+    refused("a peer in a peer", PEER_SET, peer(public, nest(EXT["peer"], public)), errno.EINVAL)
+    nested = b""
+    for _ in range(500):
+        nested = nest(PEER["endpoints"], nested)
+    refused("nests without end", PEER_SET, peer(public, nested), errno.EINVAL)
     refused("a label of 65 bytes", PEER_SET, peer(public, attr(PEER["label"], b"x" * 65)),
             errno.ERANGE)
     refused("a label with a zero", PEER_SET, peer(public, attr(PEER["label"], b"x\0y")),
@@ -108,7 +117,7 @@ def policy(key, _):
         refused("an interface that there is not", DEV_SET,
                 NAME + attr(EXT["local-ipv4"], bytes([127, 0, 0, 1])) +
                 attr(EXT["bind-ifindex"], u32(index)), errno.ENODEV)
-    refused("an endpoint that is not there is pinned", PEER_SET, peer(public, named["pinned"]),
+    refused("an endpoint that is not there is pinned", PEER_SET, peer(public, ones["pinned"]),
             errno.EDESTADDRREQ)
     for name in ("endpoint", "endpoints"):
         for title, address, error in (
@@ -128,7 +137,24 @@ def policy(key, _):
                 errno.EINVAL)
         # What comes before a wrong attribute is not done either.
         refused(f"{name} before a wrong label", PEER_SET,
-                peer(public, named[name], attr(PEER["label"], b"x\0y")), errno.EINVAL)
+                peer(public, ones[name], attr(PEER["label"], b"x\0y")), errno.EINVAL)
+    assert not listener.read(), "a change was told"
+
+
+def told(key, _):
+    listener, netlink = Listener("config"), wgnl.Socket("wireguard_ext")
+    public = base64.b64decode(key)
+    for name in ("aggregate-tx", "aggregate-rx", "validation", "copy-dscp", "copy-flow-label",
+                 "sealed"):
+        netlink.do(DEV_SET, NAME + attr(EXT[name], u8(1)))
+        got = [named(event) for event in listener.read()]
+        assert got == [("device-changed", None)], (name, got)
+    for each in (attr(PEER["label"], b"x"), attr(PEER["disabled"], u8(1)),
+                 attr(PEER["require-preshared-key"], u8(1)),
+                 attr(PEER["endpoints"], sockaddr("192.0.2.1", 7)), attr(PEER["pinned"], u8(1))):
+        netlink.do(PEER_SET, NAME + nest(EXT["peer"], attr(PEER["public-key"], public), each))
+        got = [named(event) for event in listener.read()]
+        assert got == [("peer-changed", public)], (each, got)
 
 
 def hostile(key, _):

@@ -71,6 +71,9 @@ policy() {
 	refused 'No such device' ns b $WGX set wg0 peer "${PUB[b]}" label x
 }
 
+t told 'each change of a setting is told to those who listen'
+told() { one told; }
+
 t hostile 'random requests are carried out or refused, and nothing else happens'
 hostile() { one hostile; }
 
@@ -153,6 +156,13 @@ preshared_key() {
 	[[ $(sessions a) == 0 && $(sends a 10.8.0.2) == ENOKEY ]]
 	set_peer a require-preshared-key no
 	[[ -z $(field a require-preshared-key)$(sends a 10.8.0.2) ]]
+	# A session that was made without a key ends, although there is one now.
+	ns b wg set wg0 peer "$A" preshared-key /dev/null
+	wait_for 'the tunnel works' ping_ok a 10.8.0.2
+	ns a wg set wg0 peer "$B" preshared-key /tmp/psk
+	[[ $(sessions a) != 0 ]]
+	set_peer a require-preshared-key yes
+	[[ $(sessions a) == 0 ]]
 }
 
 t sealed 'sealed keys are never given out again, and others are as before'
