@@ -120,6 +120,8 @@ pub(crate) enum EndpointState {
     Proven = 1,
     /// The newest message came from there, and there is no proof yet.
     Candidate = 2,
+    /// It was pinned: nothing that arrives moves it.
+    Pinned = 3,
 }
 
 /// A change of the configuration.

@@ -230,15 +230,27 @@ def set_validation(mode):
     wgnl.Socket("wireguard_ext").do(DEV_SET, NAME + attr(EXT["validation"], u8(number)))
 
 
-def counts_of(far):
-    """What is counted of a peer, by the number of the event."""
+def attrs_of(far):
+    """What a dump tells of a peer."""
     for _, message in wgnl.Socket("wireguard_ext").dump(GET, NAME):
         for number, value in wgnl.parse(message):
             attrs = dict(wgnl.parse(value)) if number == EXT["peer"] else {}
             if attrs.get(PEER["public-key"]) == far.public:
-                return {kind: struct.unpack("=I", count)[0]
-                        for kind, count in wgnl.parse(attrs[PEER["counts"]])}
+                return attrs
     raise AssertionError("the peer is not there")
+
+
+def counts_of(far):
+    """What is counted of a peer, by the number of the event."""
+    return {kind: struct.unpack("=I", count)[0]
+            for kind, count in wgnl.parse(attrs_of(far)[PEER["counts"]])}
+
+
+def state_of(far):
+    """What is known of the endpoint of a peer."""
+    names = next({entry["value"]: entry["name"] for entry in each["entries"]}
+                 for each in SPECIFICATION["definitions"] if each["name"] == "endpoint-state")
+    return names[attrs_of(far)[PEER["endpoint-state"]][0]]
 
 
 def event(name):
@@ -299,9 +311,15 @@ def pinned(_, private):
     for mode in "trusting", "proving", "strict":
         set_validation(mode)
         far = new_peer(private, "10.8.0.2/32")
-        connected(far)
-        set_peer(far, attr(PEER["pinned"], u8(1)))
+        session = connected(far)
         here, there = far.sock, elsewhere(far)
+        if mode != "trusting":
+            # Pinning also ends the wait for a proof of another address.
+            far.send(session.seal(), there)
+            until("the peer is heard elsewhere", lambda: state_of(far) == "candidate")
+        set_peer(far, attr(PEER["pinned"], u8(1)))
+        assert (state_of(far), endpoint_of(far)) == ("pinned", text_of(here)), mode
+        moves = counts_of(far).get(event("endpoint-moved"))
         # A whole handshake from another address, which is answered there. It is no flood.
         time.sleep(0.1)
         far.send(far.initiation(), there)
@@ -316,12 +334,14 @@ def pinned(_, private):
         assert data_go_to(far, here, there) is here, mode
         assert INITIATION not in waiting(there)[0], f"{mode}: another address is probed"
         assert endpoint_of(far) == text_of(here), (mode, endpoint_of(far))
-        assert event("endpoint-moved") not in counts_of(far), mode
+        assert counts_of(far).get(event("endpoint-moved")) == moves, mode
+        assert state_of(far) == "pinned", mode
         # The administrator moves it, by either family.
         wg("set", "wg0", "peer", key_of(far), "endpoint", text_of(there))
         assert data_go_to(far, here, there) is there, mode
         # Then the peer moves it.
         set_peer(far, attr(PEER["pinned"], u8(0)))
+        assert state_of(far) == "proven", mode
         far.send(session.seal(), here)
         until("the endpoint has moved", lambda: endpoint_of(far) == text_of(here))
         print(f"{mode}: a pinned endpoint stays")

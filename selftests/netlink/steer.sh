@@ -201,7 +201,12 @@ sealed() {
 }
 
 t pinned 'nothing that arrives moves a pinned endpoint, and its administrator does'
-pinned() { one pinned; }
+pinned() {
+	one pinned
+	set_peer a endpoint 192.0.2.1:7 pinned yes
+	[[ $(field a endpoint-state) == '"pinned"' ]]
+	ns a $WGX show wg0 | grep -q '^  endpoint: 192.0.2.1:7, pinned$'
+}
 
 t validation 'an interface has its own validation mode, whatever the parameter is'
 validation() { one validation; }

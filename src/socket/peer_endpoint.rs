@@ -167,7 +167,9 @@ impl PeerEndpoint {
     pub(crate) fn get_with_state(&self) -> Option<(Endpoint, EndpointState)> {
         let mut inner = self.inner.lock();
         let endpoint = *inner.whereabouts.latest()?;
-        let state = if inner.whereabouts.candidate().is_some() {
+        let state = if inner.whereabouts.is_pinned() {
+            EndpointState::Pinned
+        } else if inner.whereabouts.candidate().is_some() {
             EndpointState::Candidate
         } else {
             EndpointState::Proven
