@@ -19,6 +19,8 @@ LIMIT=1500
 : "${SEED:=$RANDOM$RANDOM}"
 REQUESTS=$((21000 / SLOW))	# approximately
 OUT=/tmp/storm
+SETTINGS='sealed|validation|local-.*|bind-.*|aggregate-.*|copy-.*'
+SETTINGS+='|label|disabled|require-.*|endpoints'
 OTHER+=([c]=e [e]=c) NUM+=([c]=1 [e]=2)
 
 # again COMMAND…: repeats COMMAND in the background until the storm is over, whether it succeeds or
@@ -43,6 +45,9 @@ state() {
 		ipn $n -d -o link | sed 's/ qlen.*//'
 		ipn $n addr show wg0 | grep inet
 		ns $n ss -Hlnu
+		# The settings of the family wireguard_ext. None is set.
+		[[ $WG_MODULE != rust ]] || ns $n $WGX show wg0 |
+			grep -E "^  ($SETTINGS):" || true
 	done
 }
 

@@ -7,9 +7,11 @@ The same SEED and COUNT make the same requests. SECRETS is a file with keys in t
 which senders without rights must never see. Several senders run concurrently. Some of them may
 configure:
 
-root        requests to the generic netlink family, in namespace c, to interfaces that come and go
+root        requests to the generic netlink families, in namespace c, to interfaces that come and go
 links       requests to rtnetlink, in d, for interfaces of the kind wireguard
 dumps       dumps that are given up half-way, in c
+
+The families are `wireguard` and, where the module has it, `wireguard_ext`.
 
 Some may not configure anything. They send requests of all kinds, each of which must be refused:
 
@@ -39,8 +41,9 @@ import struct
 import sys
 import time
 
+from wgtest.extension import DEV_SET, EXT, GET, PEER, PEER_SET
 from wgtest.record import NAME, PR_SET_DUMPABLE, become_nobody, fresh, ip, leave_with
-from wgtest.requests import Maker, ips, key, v4, v6
+from wgtest.requests import Maker, ips, key, sockaddr_in, v4, v6
 from wgtest.rtnl import (IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFALIAS, IFLA_IFNAME,
                          IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND,
                          IFLA_LINK, IFLA_LINKINFO, IFLA_LINK_NETNSID, IFLA_MASTER, IFLA_MTU,
@@ -48,8 +51,8 @@ from wgtest.rtnl import (IFF_UP, IFLA_ADDRESS, IFLA_AF_SPEC, IFLA_IFALIAS, IFLA_
                          IFLA_TX_QUEUES, IFLA_XDP, MAX_MTU, RTM_DELLINK, RTM_GETLINK, RTM_NEWLINK)
 from wgtest.wgnl import (A_FLAGS, A_FWMARK, A_IFINDEX, A_IFNAME, A_LISTEN_PORT, A_PEERS, GET_DEVICE,
                          NESTED, NETLINK_GENERIC, NLMSG_DONE, NLMSG_ERROR, NLM_F_ACK, NLM_F_DUMP,
-                         NLM_F_REQUEST, P_ALLOWEDIPS, P_FLAGS, P_PUBLIC_KEY, SET_DEVICE, Netlink,
-                         Socket, attr, nest, parse, peer, u16, u32)
+                         NLM_F_REQUEST, P_ALLOWEDIPS, P_FLAGS, P_PUBLIC_KEY, SET_DEVICE, Error,
+                         Netlink, Socket, attr, nest, parse, peer, u16, u32, u8)
 
 RTM_SETLINK = 19
 NLM_F_ECHO, NLM_F_CREATE, NLM_F_EXCL = 0x8, 0x400, 0x200
@@ -95,7 +98,7 @@ class Sender:
         self.answers, self.wrong = collections.Counter(), []
         self.sent = 0
         # Attributes made in advance, for senders that are refused whatever they send.
-        self.ready, self.ready_links = [], []
+        self.ready, self.ready_ext, self.ready_links = [], [], []
         self.nested = deep(1, 500)
         self.pool = [self.maker.device() for _ in range(150)] + \
             [self.maker.sound() for _ in range(50)]
@@ -115,12 +118,28 @@ class Sender:
             b"\xff" * 65536,
             self.chance.randbytes(100000),
         ]
+        self.big_ext = [
+            *(nest(EXT["peer"], attr(PEER["public-key"], key(0)),
+                   *(attr(PEER["endpoints"], sockaddr_in("192.0.2.1", port))
+                     for port in range(count))) for count in (8, 9, 1000)),
+            *(nest(EXT["peer"], attr(PEER["public-key"], key(0)),
+                   attr(PEER["label"], b"x" * size)) for size in (64, 65, 60000)),
+            nest(EXT["peer"], attr(PEER["public-key"], key(0)), deep(PEER["endpoints"], 1000)),
+            deep(EXT["peer"], 1000),
+            nest(EXT["peer"], attr(PEER["public-key"], key(0))) * 1000,
+            attr(EXT["sealed"], b"\1") * 8000,
+            attr(EXT["local-ipv6"], bytes(60000)),
+        ]
 
     def begin(self, role):
         """Makes this the sender of `role`: seeds it and opens its sockets."""
         self.chance.seed(f"{self.chance.random()} {role}")
         self.generic, self.route = Socket(), Netlink(socket.NETLINK_ROUTE)
         self.family = self.generic.family
+        try:
+            self.ext = Socket("wireguard_ext").family
+        except Error:  # the C module does not have it
+            self.ext = None
 
     # Making requests.
 
@@ -148,6 +167,50 @@ class Sender:
         if not body.startswith(NAME):
             body = self.target() + body
         return self.maker.mutate(body) if how > 0.5 and body else body
+
+    def ext_attributes(self):
+        """As attributes(), of the family `wireguard_ext`."""
+        if self.ready_ext:
+            return self.chance.choice(self.ready_ext)
+        chance, maker = self.chance, self.maker
+        how = chance.random()
+        if how < 0.03:
+            return self.target() + chance.choice(self.big_ext)
+        if how < 0.05:
+            return chance.randbytes(chance.randrange(400))
+
+        def number(high):
+            return maker.odd(u8(chance.randrange(high + 2)))
+
+        def few(*attrs):
+            """Attributes with the same probability each, and seldom one that does not belong."""
+            return maker.some(*((1.3 / len(attrs), *each) for each in attrs),
+                              (0.02, chance.randrange(1, 64), maker.odd(u8(1), 0.5)))
+
+        if chance.random() < 0.5:
+            body = few(
+                (EXT["sealed"], number(1)),
+                (EXT["validation"], number(3)),
+                (EXT["local-ipv4"], maker.odd(chance.choice([bytes(4), b"\x7f\0\0\1"]))),
+                (EXT["local-ipv6"], maker.odd(chance.choice([bytes(16), bytes(15) + b"\1"]))),
+                (EXT["bind-ifindex"],
+                 maker.odd(u32(chance.choice([0, 0, 1, chance.randrange(40), 0xFFFFFFFF])))),
+                *((EXT[name], number(high)) for name, high in (
+                    ("aggregate-tx", 2), ("aggregate-rx", 2), ("copy-dscp", 1),
+                    ("copy-flow-label", 1))))
+        else:
+            places = b"".join(attr(PEER["endpoints"], maker.endpoint())
+                              for _ in range(chance.choice([0, 1, 2, 8, 9])))
+            label = chance.randbytes(chance.choice([0, 1, 63, 64, 65]))
+            body = nest(
+                EXT["peer"],
+                maker.some((0.95, PEER["public-key"], maker.odd(chance.choice(maker.keys), 0.02))),
+                few((PEER["label"], label), (PEER["endpoint"], maker.endpoint()),
+                    *((PEER[name], number(1)) for name in (
+                        "disabled", "require-preshared-key", "sealed", "pinned"))),
+                places)
+        body = self.target() + body
+        return maker.mutate(body) if body and chance.random() < 0.3 else body
 
     def link_attributes(self, spaces):
         if self.ready_links:
@@ -197,9 +260,12 @@ class Sender:
         return self.maker.mutate(body) if body and chance.random() < 0.3 else body
 
     def next_generic(self):
-        """Sends a request to the family, sound if its header is right. Returns like exchange()."""
+        """Sends a request to a family, sound if its header is right. Returns like exchange()."""
         chance = self.chance
+        of_ext = self.ext is not None and chance.random() < 0.35
         command, flags = (SET_DEVICE, DO) if chance.random() < 0.85 else (GET_DEVICE, DUMP)
+        if of_ext:
+            command = chance.choice([DEV_SET, PEER_SET]) if flags == DO else GET
         version, reserved = 1, 0
         damaged = chance.random() < 0.06
         if damaged:
@@ -212,8 +278,10 @@ class Sender:
                 reserved = chance.randrange(1, 1 << 16)
             else:
                 flags = chance.randrange(1 << 16) | NLM_F_REQUEST
-        body = struct.pack("=BBH", command, version, reserved) + self.attributes()
-        return self.exchange(self.generic, self.family, flags, body, not damaged)
+        body = struct.pack("=BBH", command, version, reserved)
+        body += self.ext_attributes() if of_ext else self.attributes()
+        family = self.ext if of_ext else self.family
+        return self.exchange(self.generic, family, flags, body, not damaged)
 
     def next_link(self, spaces=()):
         """Sends a request to rtnetlink, sound if it asks for a change. Returns like exchange()."""
@@ -287,7 +355,7 @@ class Sender:
                     if seq == sock.seq:
                         status = -struct.unpack_from("=i", datagram, 16)[0] if size >= 20 else 0
                 else:
-                    data |= sock is self.generic and kind == self.family
+                    data |= sock is self.generic and kind in (self.family, self.ext)
                 datagram = datagram[max(16, size + 3 & ~3) :]
         return status, data
 
@@ -321,13 +389,15 @@ def dumps(sender, count):
         sock.sock.setblocking(False)
         if sender.chance.random() < 0.5:
             sock.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        body = struct.pack("=BBH", GET_DEVICE, 1, 0) + \
+        family, command = sender.chance.choice(
+            [(sender.family, GET_DEVICE)] + [(sender.ext, GET)] * (sender.ext is not None))
+        body = struct.pack("=BBH", command, 1, 0) + \
             attr(A_IFNAME, sender.chance.choice(["wg0", "wg0", "wg1"]))
         came = 0
         try:
             # Seldom a second dump is begun before the first has ended.
             for _ in range(sender.chance.choice([1, 1, 2])):
-                sock.send_message(sender.family, DUMP, body)
+                sock.send_message(family, DUMP, body)
                 sender.sent += 1
                 for _ in range(sender.chance.randrange(4)):
                     came += len(sock.messages(4096))
@@ -339,8 +409,9 @@ def dumps(sender, count):
 
 def refused(sender, count, spaces=()):
     """Requests by a sender without rights: each must be refused, and show nothing."""
-    sender.ready, sender.ready_links = [], []
+    sender.ready, sender.ready_ext, sender.ready_links = [], [], []
     sender.ready = [sender.attributes() for _ in range(400)]
+    sender.ready_ext = [sender.ext_attributes() for _ in range(200)]
     sender.ready_links = [sender.link_attributes(spaces) for _ in range(100)]
     while sender.sent < count:
         if sender.chance.random() < 0.7:
@@ -379,11 +450,18 @@ def allowed(sender, count, foreign):
     before = shown() if foreign else None
     while sender.sent < count:
         if foreign and sender.chance.random() < 0.3:
-            port_or_mark = sender.chance.choice(
-                [attr(A_LISTEN_PORT, u16(7)), attr(A_FWMARK, u32(7))])
-            body = struct.pack("=BBH", SET_DEVICE, 1, 0) + name + port_or_mark
-            body += sender.chance.choice(sender.pool[:100]) if sender.chance.random() < 0.2 else b""
-            sound, status, _ = sender.exchange(sender.generic, sender.family, DO, body, True)
+            if sender.ext is not None and sender.chance.random() < 0.3:
+                family, command = sender.ext, DEV_SET
+                body = sender.chance.choice([attr(EXT["local-ipv4"], b"\x7f\0\0\7"),
+                                             attr(EXT["bind-ifindex"], u32(1))])
+            else:
+                family, command = sender.family, SET_DEVICE
+                body = sender.chance.choice(
+                    [attr(A_LISTEN_PORT, u16(7)), attr(A_FWMARK, u32(7))])
+                if sender.chance.random() < 0.2:
+                    body += sender.chance.choice(sender.pool[:100])
+            body = struct.pack("=BBH", command, 1, 0) + name + body
+            sound, status, _ = sender.exchange(sender.generic, family, DO, body, True)
             if sound and status == 0:
                 sender.complain("the socket of another's interface was changed", sender.last)
         else:
