@@ -28,19 +28,20 @@ how_many() { wire pieces $1 | wc -l; }
 t lists 'datagrams leave together through a device that segments, whether or not it takes lists'
 lists() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module does not aggregate'
-	local takes between
+	local takes between receiver
 	pair
 	ping_both
-	bg b ncat -u -l -k 10.8.0.2 5556 > /dev/null
-	wait_for 'the receiver listens' listening b udp 5556
 	for takes in on off; do
+		# ncat refuses the senders of a second run.
+		bg b ncat -u -l -k 10.8.0.2 5556 > /dev/null
+		receiver=$BG
+		wait_for 'the receiver listens' listening b udp 5556
 		ns a ethtool -K eth0 tx-scatter-gather-fraglist $takes
-		# The first ones may still be as the device was before.
-		ns a python3 "$HERE/segments.py" owners 10.8.0.2
+		# The first run may still be as the device was before.
 		big b eth0 /tmp/between; between=$BG
 		ns a python3 "$HERE/segments.py" owners 10.8.0.2
-		kill $between
-		wait $between || true
+		kill $between $receiver
+		wait $between $receiver || true
 		note "lists $takes: $(how_many /tmp/between) aggregates"
 		(($(how_many /tmp/between) > 50))
 	done
