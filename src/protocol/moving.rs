@@ -460,6 +460,10 @@ impl<A: Address> Whereabouts<A> {
     ///
     /// The timer of all handshakes has to ask for it: perhaps nothing is received or sent until
     /// then. If a handshake is due for another reason, that timer is armed for it.
+    ///
+    /// At least [`PROBE_DELAY`]: what is received or sent meanwhile has the probe sent as soon as it
+    /// may be. In a silence the peer may be somewhere else already, and would take the probe for a
+    /// move of this end.
     pub(crate) fn probe_waits(
         &self,
         wanted: bool,
@@ -479,7 +483,8 @@ impl<A: Address> Whereabouts<A> {
         let distance = last_sent_ns.wrapping_add(DELAY).wrapping_sub(now_ns) as i64;
         let distance = (distance.max(0) as u64).min(DELAY);
         let payment = self.probes_paid_at.saturating_sub(Self::BURST);
-        NonZero::new(distance.max(payment.saturating_sub(now_ns)))
+        let left = NonZero::new(distance.max(payment.saturating_sub(now_ns)))?;
+        NonZero::new(left.get().max(DELAY))
     }
 
     /// Whether the candidate may be probed now. The arguments are those of

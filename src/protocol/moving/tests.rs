@@ -236,14 +236,15 @@ mod cases {
         assert_eq!(engine.waits(), None);
         engine.last_sent = engine.now - SECOND / 4;
         engine.heard(AWAY, 1000);
-        assert_eq!(engine.waits(), Some(SECOND * 3 / 4));
+        // Not less than a second after the last message.
+        assert_eq!(engine.waits(), Some(SECOND));
         assert_eq!(engine.begin(), Attempt::NotNow);
         // A handshake that is wanted for another reason has the timer.
         engine.wanted = true;
         assert_eq!(engine.waits(), None);
         engine.wanted = false;
         engine.now += SECOND * 3 / 4 - 1;
-        assert_eq!(engine.waits(), Some(1));
+        assert_eq!(engine.waits(), Some(SECOND));
         assert_eq!(engine.begin(), Attempt::NotNow);
         engine.now += 1;
         assert_eq!(engine.waits(), None);
