@@ -99,7 +99,7 @@ bool helper_debug(const void *args, bool ratelimited);
 int helper_dst_ifindex(const struct dst_entry *dst);
 /* Returns whether dst goes out by this interface, or by one of this VRF. RCU is read-locked. */
 bool helper_dst_leaves_by(const struct dst_entry *dst, int ifindex);
-/* Returns false if the device of dst segments UDP, but not an skb with a fragment list. As above. */
+/* Returns false if the device of dst segments UDP, but no skb with a fragment list. As above. */
 bool helper_dst_takes_lists(const struct dst_entry *dst);
 /* Returns whether net has this interface. */
 bool helper_has_ifindex(struct net *net, int ifindex);
