@@ -13,6 +13,7 @@
 # kasan: lengths bits inner bursts
 # timeout: 400
 
+LIMIT=2400
 . "$(dirname "$0")/../lib/lib.sh"
 
 SENT=/tmp/hostile-sent	# numbers of packets, a line for each test
