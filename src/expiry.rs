@@ -58,9 +58,7 @@ impl TimerCallback<RETRANSMIT_HANDSHAKE> for Peer {
         if !this.handshake_may_be_sent() {
             // A response was sent lately, or the clock is a moment behind the timer. Nothing may be
             // sent yet, so it is too early to count the attempt or to go on to the next endpoint.
-            if !this.has_key() {
-                this.timers_handshake_put_off();
-            }
+            this.put_handshake_off();
             return;
         }
         match timers

@@ -459,17 +459,25 @@ pub(crate) struct Family {
 // SAFETY: Only the first call of `register()` writes to `raw`, and afterwards the core.
 unsafe impl Sync for Family {}
 
+/// The name in an array of the core's, zeros behind it. To be evaluated at compile time: the name
+/// has to fit.
+const fn padded<const N: usize>(name: &CStr) -> [u8; N] {
+    let name = name.to_bytes_with_nul();
+    assert!(name.len() <= N);
+    let mut padded = [0; N];
+    let mut i = 0;
+    while i < name.len() {
+        padded[i] = name[i];
+        i += 1;
+    }
+    padded
+}
+
 impl Family {
     /// Makes a family that every network namespace has. To be evaluated at compile time.
     pub(crate) const fn new(name: &CStr, version: u32, groups: &'static [Group]) -> Self {
         let mut raw: bindings::genl_family = pin_init::zeroed();
-        let name = name.to_bytes_with_nul();
-        assert!(name.len() <= raw.name.len());
-        let mut i = 0;
-        while i < name.len() {
-            raw.name[i] = name[i];
-            i += 1;
-        }
+        raw.name = padded(name);
         assert!(groups.len() <= u8::MAX as usize);
         raw.version = version;
         raw.mcgrps = groups.as_ptr().cast();

@@ -110,6 +110,14 @@ impl Peer {
         }
     }
 
+    /// Has an initiation that may not be sent yet follow as soon as it may, unless there is a key
+    /// to send with meanwhile. Any context.
+    pub(crate) fn put_handshake_off(self: &Arc<Self>) {
+        if !self.has_key() {
+            self.timers_handshake_put_off();
+        }
+    }
+
     fn send_handshake_initiation(self: &Arc<Self>) {
         let made = self.create_initiation();
         if made.as_ref().is_err_and(|error| *error == EBUSY) {
@@ -118,8 +126,8 @@ impl Peer {
             if !self.timers.state.handshake_wanted() {
                 // It is a probe that is too early, or not due any more.
                 self.probe_if_due();
-            } else if !self.has_key() {
-                self.timers_handshake_put_off();
+            } else {
+                self.put_handshake_off();
             }
             return;
         }

@@ -156,7 +156,7 @@ impl Peer {
     }
 
     /// Whether there is a key to send with. Another sender may concurrently find it used up.
-    pub(crate) fn has_key(&self) -> bool {
+    pub(super) fn has_key(&self) -> bool {
         let guard = rcu::Guard::new();
         self.keypairs
             .current()

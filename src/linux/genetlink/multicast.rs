@@ -35,13 +35,7 @@ impl Group {
     /// namespace may join. To be evaluated at compile time.
     pub(crate) const fn for_admins(name: &CStr) -> Self {
         let mut raw: bindings::genl_multicast_group = pin_init::zeroed();
-        let name = name.to_bytes_with_nul();
-        assert!(name.len() <= raw.name.len());
-        let mut i = 0;
-        while i < name.len() {
-            raw.name[i] = name[i];
-            i += 1;
-        }
+        raw.name = super::padded(name);
         raw.flags = bindings::GENL_MCAST_CAP_NET_ADMIN;
         Self(raw)
     }
