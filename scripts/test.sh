@@ -34,7 +34,8 @@
 # A test fails also if its guest panics, is not done in time or prints nothing, if results are
 # missing, and if the kernel reports a bug. The consoles are kept in the log folder of the cache.
 #
-# Two tests run concurrently, the longest first; each is shown when it has ended.
+# Two tests run concurrently, the longest first; each is shown when it has ended, with the time
+# that it took.
 #
 # Environment: JOBS, the number of tests that run concurrently. SERIES, ARCH and FLAVOUR, the kernel
 # (default: 7.3, the machine's architecture and cloud-$ARCH). KERNEL is stock (the default), kasan
@@ -235,9 +236,10 @@ guests() {
 	cat "$run/$1-b.shown"
 }
 
-# one NAME: runs a test of any kind, and leaves its status, or those of its guests, in files.
+# one NAME: runs a test of any kind, and leaves its status, or those of its guests, and the time that
+# it took, in files.
 one() {
-	local status=0
+	local status=0 start=$SECONDS
 	case $1 in
 	lint | test-host)
 		report "$run/$1" "$scripts/$1.sh" || status=$?
@@ -245,12 +247,14 @@ one() {
 	*)
 		if [[ $(declared "${files[$1]}" guests) == 2 ]]; then guests "$1"; else guest "$1"; fi ;;
 	esac
+	{ times; echo "$((SECONDS - start))"; } >"$run/$1.times"
 }
 
 # shown NAME: prints the output and the results of a test that has ended.
 shown() {
-	local file id console
-	echo "# $1: after $SECONDS s"
+	local file id console user system took
+	{ read -r; read -r user system; read -r took; } <"$run/$1.times"
+	echo "# $1: after $SECONDS s; it took $took s, processors $user + $system"
 	cat "$run/$1.shown"
 	for file in "$run/$1.status" "$run/$1"-[ab].status; do
 		[[ -e $file ]] || continue
