@@ -7,56 +7,48 @@ use kernel::sync::atomic::{
     Atomic, //
 };
 
-use crate::{
-    linux::moduleparam::{
-        BoolParam,
-        ChoiceParam, //
-    },
-    protocol::moving::Policy,
+use crate::linux::moduleparam::{
+    BoolParam,
+    ChoiceParam, //
 };
 
 /// Whether messages of one size to one peer leave as one aggregate.
 pub(crate) static AGGREGATE_TX: BoolParam = BoolParam::new(true);
 /// Whether GRO may join the datagrams of a flow that arrive for a tunnel.
 pub(crate) static AGGREGATE_RX: BoolParam = BoolParam::new(true);
-/// How a peer's new address is proven: the number of a [`Policy`]. A device may have its own.
+/// How a peer's new address is proven: the number of a
+/// [`Policy`](crate::protocol::moving::Policy). A device may have its own.
 pub(crate) static ROAMING: ChoiceParam<2> = ChoiceParam::new(1);
 
-/// What a device has in place of a [`BoolParam`]. The numbers are part of the netlink interface: 0
-/// for no, 1 for yes, 2 as the parameter says.
+/// A device's own number in place of a parameter, or none.
 pub(crate) struct Override(Atomic<u32>);
 
 impl Override {
-    /// As the parameter says.
-    const PARAMETER: u32 = 2;
+    /// The device has none.
+    const NONE: u32 = u32::MAX;
 
-    /// As the parameter says.
+    /// None.
     pub(crate) const fn new() -> Self {
-        Self(Atomic::new(Self::PARAMETER))
+        Self(Atomic::new(Self::NONE))
     }
 
-    /// What holds now, given the parameter.
+    /// The number that holds now, given the parameter's.
     #[inline]
-    pub(crate) fn get(&self, parameter: &BoolParam) -> bool {
+    pub(crate) fn or(&self, parameter: impl Into<u32>) -> u32 {
         match self.0.load(Relaxed) {
-            Self::PARAMETER => parameter.get(),
-            number => number != 0,
+            Self::NONE => parameter.into(),
+            own => own,
         }
     }
 
-    /// The number; `None` if the parameter holds.
-    pub(crate) fn number(&self) -> Option<u8> {
-        Some(self.0.load(Relaxed) as u8).filter(|number| u32::from(*number) != Self::PARAMETER)
+    /// The device's own number.
+    pub(crate) fn own(&self) -> Option<u8> {
+        let own = self.0.load(Relaxed);
+        (own != Self::NONE).then_some(own as u8)
     }
 
-    /// Sets it by its number.
-    pub(crate) fn set(&self, number: u8) {
-        self.0.store(number.into(), Relaxed);
+    /// Sets that.
+    pub(crate) fn set(&self, own: Option<u8>) {
+        self.0.store(own.map_or(Self::NONE, u32::from), Relaxed);
     }
-}
-
-/// How a peer's new address is proven, as of now.
-#[inline]
-pub(crate) fn roaming_policy() -> Policy {
-    Policy::from_number(ROAMING.get())
 }

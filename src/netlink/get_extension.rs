@@ -120,14 +120,12 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
         last_under_load != 0 && is_still_under_load(last_under_load, ktime::coarse_boottime_ns());
     put_flag(message, ext::UNDER_LOAD, under_load)?;
     put_if_set(message, ext::SEALED, device.settings.is_sealed())?;
-    if let Some(number) = device.settings.validation() {
-        message.put_u8(ext::VALIDATION, number)?;
-    }
-    for (ty, number) in [
-        (ext::AGGREGATE_TX, device.settings.aggregate_tx.number()),
-        (ext::AGGREGATE_RX, device.settings.aggregate_rx.number()),
+    for (ty, setting) in [
+        (ext::VALIDATION, &device.settings.validation),
+        (ext::AGGREGATE_TX, &device.settings.aggregate_tx),
+        (ext::AGGREGATE_RX, &device.settings.aggregate_rx),
     ] {
-        if let Some(number) = number {
+        if let Some(number) = setting.own() {
             message.put_u8(ty, number)?;
         }
     }

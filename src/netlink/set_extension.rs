@@ -47,6 +47,7 @@ use crate::{
         },
         rtnetlink,
     },
+    parameters::Override,
     protocol::messages::NOISE_PUBLIC_KEY_LEN,
     socket::Endpoint,
     state::{
@@ -159,26 +160,40 @@ impl DoOp for SetDevice {
         if seal {
             device.settings.seal();
         }
-        if let Some(number) = attrs.get::<u8>(ext::AGGREGATE_TX)? {
-            device.settings.aggregate_tx.set(number);
-        }
-        if let Some(number) = attrs.get::<u8>(ext::AGGREGATE_RX)? {
-            device.settings.aggregate_rx.set(number);
-        }
         let before = device.settings.copied();
         device.settings.set_copied(Copied {
             dscp: flag(&attrs, ext::COPY_DSCP)?.unwrap_or(before.is_some_and(|it| it.dscp)),
             flow_label: flag(&attrs, ext::COPY_FLOW_LABEL)?
                 .unwrap_or(before.is_some_and(|it| it.flow_label)),
         });
-        if let Some(number) = attrs.get::<u8>(ext::VALIDATION)? {
-            device
-                .settings
-                .set_validation(Some(number).filter(|it| *it != Validation::Parameter as u8));
-        }
+        let settings = &device.settings;
+        let by_parameter = Aggregation::Parameter as u8;
+        replace(
+            &attrs,
+            ext::AGGREGATE_TX,
+            by_parameter,
+            &settings.aggregate_tx,
+        )?;
+        replace(
+            &attrs,
+            ext::AGGREGATE_RX,
+            by_parameter,
+            &settings.aggregate_rx,
+        )?;
+        let by_parameter = Validation::Parameter as u8;
+        replace(&attrs, ext::VALIDATION, by_parameter, &settings.validation)?;
         device.tell_changed();
         Ok(())
     }
+}
+
+/// Sets what a device has in place of a parameter, if the request says so. With the number
+/// `by_parameter` the parameter holds again.
+fn replace(attrs: &Attrs<'_, DEV_ATTRS>, ty: u16, by_parameter: u8, setting: &Override) -> Result {
+    if let Some(number) = attrs.get::<u8>(ty)? {
+        setting.set(Some(number).filter(|number| *number != by_parameter));
+    }
+    Ok(())
 }
 
 /// Binds the sockets of a device if the request says so. When this returns nothing leaves any more

@@ -14,7 +14,6 @@ use crate::{
         udp_tunnel::EncapReceive, //
     },
     packet::PacketCb,
-    parameters::AGGREGATE_RX,
     protocol::messages::{
         DataHeader,
         MessageType, //
@@ -31,7 +30,7 @@ impl EncapReceive for Device {
     }
 
     fn may_aggregate(&self) -> bool {
-        self.settings.aggregate_rx.get(&AGGREGATE_RX)
+        self.settings.aggregates_rx()
     }
 }
 

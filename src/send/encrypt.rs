@@ -28,7 +28,6 @@ use crate::{
         PacketCb,
         DATA_PACKET_HEAD_ROOM, //
     },
-    parameters::AGGREGATE_TX,
     protocol::messages::{
         message_data_len,
         padding,
@@ -58,7 +57,7 @@ impl Job for Encryption {
 /// Encrypts a batch, and sends the encrypted batches of its peer. Process and softirq context.
 pub(crate) fn encrypt(batch: &Batch<Encryption>) {
     let keypair = &batch.job.keypair;
-    let aggregate = keypair.peer.device.settings.aggregate_tx.get(&AGGREGATE_TX);
+    let aggregate = keypair.peer.device.settings.aggregates_tx();
     let mut encrypted = SkbList::new();
     let mut dropped: usize = 0;
     let mut packets = batch.take();

@@ -15,8 +15,10 @@ use crate::{
     events::SettingsCounters,
     linux::rcu::AtomicDrop,
     parameters::{
-        roaming_policy,
-        Override, //
+        Override,
+        AGGREGATE_RX,
+        AGGREGATE_TX,
+        ROAMING, //
     },
     protocol::moving::{
         Address,
@@ -126,9 +128,6 @@ impl Settings {
     }
 }
 
-/// In place of the number of a [`Policy`]: that of the module's parameter holds.
-const BY_PARAMETER: u32 = u32::MAX;
-
 /// Of what is copied to the outer header: the DSCP.
 const COPY_DSCP: u32 = 1;
 /// The flow label of IPv6.
@@ -138,11 +137,11 @@ const COPY_FLOW_LABEL: u32 = 2;
 pub(crate) struct DeviceSettings {
     /// Whether private and preshared keys are not given out.
     sealed: Atomic<bool>,
-    /// The number of the device's own [`Policy`] for peers that move, or [`BY_PARAMETER`].
-    validation: Atomic<u32>,
-    /// Whether messages leave as aggregates.
+    /// The number of the [`Policy`] for peers that move, in place of [`ROAMING`].
+    pub(crate) validation: Override,
+    /// Whether messages leave as aggregates, in place of [`AGGREGATE_TX`].
     pub(crate) aggregate_tx: Override,
-    /// Whether GRO may join datagrams that arrive.
+    /// Whether GRO may join datagrams that arrive, in place of [`AGGREGATE_RX`].
     pub(crate) aggregate_rx: Override,
     /// What is copied to the outer header: `COPY_DSCP`, `COPY_FLOW_LABEL`.
     copied: Atomic<u32>,
@@ -153,7 +152,7 @@ impl DeviceSettings {
     pub(crate) const fn new() -> Self {
         Self {
             sealed: Atomic::new(false),
-            validation: Atomic::new(BY_PARAMETER),
+            validation: Override::new(),
             aggregate_tx: Override::new(),
             aggregate_rx: Override::new(),
             copied: Atomic::new(0),
@@ -172,22 +171,19 @@ impl DeviceSettings {
 
     /// How a peer's new address is proven, as of now.
     pub(crate) fn roaming_policy(&self) -> Policy {
-        match self.validation.load(Relaxed) {
-            BY_PARAMETER => roaming_policy(),
-            number => Policy::from_number(number),
-        }
+        Policy::from_number(self.validation.or(ROAMING.get()))
     }
 
-    /// The number of the device's own policy for that; `None` if the module's parameter holds.
-    pub(crate) fn validation(&self) -> Option<u8> {
-        let number = self.validation.load(Relaxed);
-        (number != BY_PARAMETER).then_some(number as u8)
+    /// Whether messages of one size to one peer leave as one aggregate, as of now.
+    #[inline]
+    pub(crate) fn aggregates_tx(&self) -> bool {
+        self.aggregate_tx.or(AGGREGATE_TX.get()) != 0
     }
 
-    /// Sets it.
-    pub(crate) fn set_validation(&self, number: Option<u8>) {
-        self.validation
-            .store(number.map_or(BY_PARAMETER, u32::from), Relaxed);
+    /// Whether GRO may join the datagrams of a flow that arrive, as of now.
+    #[inline]
+    pub(crate) fn aggregates_rx(&self) -> bool {
+        self.aggregate_rx.or(AGGREGATE_RX.get()) != 0
     }
 
     /// What is copied to the outer header besides the congestion bits. `None`, as a rule: nothing.
