@@ -23,22 +23,11 @@ talk_to() {
 	[[ $(heard) == "$1:$PORT" ]]
 }
 
-# second_link: adds another link between a and b: 10.10.0.1 and fd10::1, 10.10.0.2 and fd10::2.
-second_link() {
-	ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
-	ipn a addr add 10.10.0.1/24 dev eth1
-	ipn a addr add fd10::1/64 dev eth1 nodad
-	ipn b addr add 10.10.0.2/24 dev eth1
-	ipn b addr add fd10::2/64 dev eth1 nodad
-	ipn a link set eth1 up
-	ipn b link set eth1 up
-}
-
 t other_link 'datagrams take the route to the present endpoint, not the one to the endpoint before'
 other_link() {
 	local mine yours
 	pair
-	second_link
+	veth a eth1 b eth1 10
 	ping_both
 	for mine in 10.10.0.1 '[fd10::1]' 10.9.0.1; do
 		yours=${mine/1]/2]}
@@ -63,7 +52,7 @@ sticky() {
 	local family=$1 first=$2 second=$3 plain=${3//[\[\]]/} len=24
 	[[ $family == 4 ]] || len=64
 	pair $family
-	second_link
+	veth a eth1 b eth1 10
 	ping_both
 	[[ $(heard) == "$first:$PORT" ]]
 	ipn a addr add $plain/$len dev eth0 nodad preferred_lft 0
@@ -178,13 +167,7 @@ narrow_path() {
 # router.
 behind_a() {
 	ns_add c
-	ip link add eth1 netns ${NS}a type veth peer name eth0 netns ${NS}c
-	ipn a addr add 10.7.0.1/24 dev eth1
-	ipn a addr add fd07::1/64 dev eth1 nodad
-	ipn c addr add 10.7.0.2/24 dev eth0
-	ipn c addr add fd07::2/64 dev eth0 nodad
-	ipn a link set eth1 up
-	ipn c link set eth0 up
+	veth a eth1 c eth0 7
 	ipn c route add default via 10.7.0.1
 	ipn c route add default via fd07::1
 	ns a sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
@@ -311,11 +294,8 @@ mark_routes() {
 	local n family
 	for family in 4 6; do
 		pair $family
-		ip link add eth1 netns ${NS}a type veth peer name eth1 netns ${NS}b
+		veth a eth1 b eth1 10
 		for n in a b; do
-			ipn $n addr add 10.10.0.${NUM[$n]}/24 dev eth1
-			ipn $n addr add fd10::${NUM[$n]}/64 dev eth1 nodad
-			ipn $n link set eth1 up
 			ns $n sysctl -q net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth1.rp_filter=0
 		done
 		wait_for 'the other link is up' ns a ping -q -c 1 -W 1 fd10::2

@@ -127,11 +127,7 @@ t forwarded 'a router forwards TCP through the tunnel both ways, unchanged'
 forwarded() {
 	pair
 	ns_add c
-	ip link add eth1 netns ${NS}a type veth peer name eth0 netns ${NS}c
-	ipn a addr add 10.7.0.1/24 dev eth1
-	ipn c addr add 10.7.0.2/24 dev eth0
-	ipn a link set eth1 up
-	ipn c link set eth0 up
+	veth a eth1 c eth0 7
 	ipn c route add default via 10.7.0.1
 	ns a sysctl -q net.ipv4.ip_forward=1
 	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +10.7.0.0/24

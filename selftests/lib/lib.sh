@@ -188,15 +188,22 @@ ns_del_all() {
 declare -A KEY PUB NUM=([a]=1 [b]=2) OTHER=([a]=b [b]=a)
 PORT=51820
 
-pair_link() {
-	local n
-	ns_add a b
-	ip link add eth0 netns ${NS}a type veth peer name eth0 netns ${NS}b
-	for n in a b; do
-		ipn $n addr add 10.9.0.${NUM[$n]}/24 dev eth0
-		ipn $n addr add fd09::${NUM[$n]}/64 dev eth0 nodad
-		ipn $n link set eth0 up
+# veth NAMESPACE INTERFACE NAMESPACE INTERFACE NET: joins two namespaces by a pair of interfaces,
+# with the addresses 10.NET.0.1 and fdNET::1, 10.NET.0.2 and fdNET::2. NET has two digits in IPv6.
+veth() {
+	local n number=0
+	ip link add $2 netns $NS$1 type veth peer name $4 netns $NS$3
+	for n in "$1 $2" "$3 $4"; do
+		number=$((number + 1))
+		ipn ${n% *} addr add 10.$5.0.$number/24 dev ${n#* }
+		ipn ${n% *} addr add "fd$(printf %02d $5)::$number/64" dev ${n#* } nodad
+		ipn ${n% *} link set ${n#* } up
 	done
+}
+
+pair_link() {
+	ns_add a b
+	veth a eth0 b eth0 9
 	wait_for 'the link is up' ns a ping -c 1 -W 1 10.9.0.2
 	wait_for 'the link is up' ns a ping -c 1 -W 1 fd09::2
 }
