@@ -9,6 +9,7 @@
 #include <linux/cache.h>
 #include <linux/rhashtable.h>
 #include <linux/siphash.h>
+#include <linux/spinlock_types.h>
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
@@ -57,6 +58,9 @@ void helper_napi_gro_flush(struct napi_struct *napi);
 
 /* sched.rs */
 void helper_cond_resched(void);
+
+/* spinlock.rs */
+int helper_spin_trylock_bh(spinlock_t *lock);
 
 /* timer.rs */
 void helper_warn(void);

@@ -78,7 +78,7 @@ unsafe impl Backend for SpinLockBhBackend {
     #[inline]
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
         // SAFETY: The caller promises that the lock is initialised.
-        let taken = unsafe { bindings::spin_trylock_bh(ptr.cast()) };
+        let taken = unsafe { bindings::helper_spin_trylock_bh(ptr.cast()) };
         (taken != 0).then_some(())
     }
 
