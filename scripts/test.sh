@@ -236,8 +236,8 @@ guests() {
 	cat "$run/$1-b.shown"
 }
 
-# one NAME: runs a test of any kind, and leaves its status, or those of its guests, and the time that
-# it took, in files.
+# one NAME: runs a test of any kind, and leaves its status, or those of its guests, and the time
+# that it took, in files.
 one() {
 	local status=0 start=$SECONDS
 	case $1 in
