@@ -4,8 +4,9 @@
 #
 # Breaks the module in one place at a time, and checks that the tests notice. Each
 # selftests/mutants/NAME.patch is such a mistake, a "mutant"; without a NAME all of them are tried.
-# Prints a line for each and, at the end, `N killed, N explained, N survived`. Exits with 0 if none
-# survived.
+# Prints a line for each and, at the end, `N killed, N explained, N survived, N broken`: a mutant is
+# broken if its patch does not apply any more, or does not compile. Exits with 0 if none survived and
+# none is broken.
 #
 # A patch begins with a description of the mistake, and with lines that name the result:
 #
@@ -15,8 +16,7 @@
 #
 # A mutant is killed if it is loaded and all of its tests fail, or if its guest ends before they
 # report. It survives if one of them passes. The tests are run on the unchanged module first: a test
-# that fails there says nothing about a mutant. A patch that does not apply any more, or does not
-# compile, ends the script with an error.
+# that fails there says nothing about a mutant.
 #
 # The patches are applied to a copy of this tree in the cache, where the module is built again and
 # again. The output of a guest is kept in the log folder of the cache, as mutant-NAME.log.
@@ -74,22 +74,25 @@ check_words() {
 }
 
 # build NAME [PATCH]: builds this tree with the patch as $run/NAME.ko. The copy of the tree is
-# locked only during the build.
+# locked only during the build. If that fails it prints why, and returns 1.
 build() {
-	local name=$1 patch=${2:-}
+	local name=$1 patch=${2:-} why=''
 	work_begin "mutants-$target" "$kernel/build"
-	if [[ -n $patch ]]; then
-		run_job patch --directory="$work" --strip=1 --fuzz=0 --forward \
-			--no-backup-if-mismatch --reject-file=- --input="$patch" >>"$log" 2>&1 ||
-			die "$name.patch does not apply any more: make it anew (see $log)"
-	fi
+	if [[ -n $patch ]] && ! run_job patch --directory="$work" --strip=1 --fuzz=0 --forward \
+		--no-backup-if-mismatch --reject-file=- --input="$patch" >>"$log" 2>&1; then
+		why='its patch does not apply any more: make it anew'
 	# No test reads a mutant's debug information, and LLVM optimises without rustc's passes before
 	# it, too: both take a third of the time.
-	run_job in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" \
-		KRUSTFLAGS="-Cdebuginfo=0 -Zmir-opt-level=0" modules >>"$log" 2>&1 ||
-		die "with $name.patch the module does not compile: see $log"
-	cp "$work/wireguard.ko" "$run/$name.ko"
+	elif ! run_job in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" \
+		KRUSTFLAGS="-Cdebuginfo=0 -Zmir-opt-level=0" modules >>"$log" 2>&1; then
+		why='the module does not compile'
+	else
+		cp "$work/wireguard.ko" "$run/$name.ko"
+	fi
 	unlock "mutants-$target"
+	[[ -n $why ]] || return 0
+	printf 'broken     %s   (%s: see %s)\n' "$name" "$why" "$log"
+	return 1
 }
 
 # boot NAME FILE=TEST…: runs tests with $run/NAME.ko, in one guest for all files that need the same
@@ -156,7 +159,7 @@ results() {
 }
 
 # Prints and counts the result of a mutant whose guest has ended.
-killed=0 explained=0 survived=0
+killed=0 explained=0 survived=0 broken=0
 verdict() {
 	local name=$1 file test result tests passed=() missing=()
 	mapfile -t tests < <(pairs "$name")
@@ -204,7 +207,7 @@ scratch run
 
 if [[ ${BASE:-yes} != no && ${#all[@]} -gt 0 ]]; then
 	say "  ${#all[@]} tests on the module as it is …"
-	build none
+	build none || exit
 	run_job boot none "${all[@]}"
 	results none "${all[@]}" >"$run/now"
 	while read -r file test result; do
@@ -213,7 +216,10 @@ if [[ ${BASE:-yes} != no && ${#all[@]} -gt 0 ]]; then
 	done <"$run/now"
 fi
 for name in "${names[@]}"; do
-	build "$name" "$patches/$name.patch"
+	if ! build "$name" "$patches/$name.patch"; then
+		broken=$((broken + 1))
+		continue
+	fi
 	mapfile -t tests < <(pairs "$name")
 	if [[ ${#tests[@]} -eq 0 ]]; then
 		explained=$((explained + 1))
@@ -224,5 +230,5 @@ for name in "${names[@]}"; do
 	start_job "$name" boot "$name" "${tests[@]}"
 done
 wait_below 1
-echo "$killed killed, $explained explained, $survived survived"
-[[ $survived -eq 0 ]]
+echo "$killed killed, $explained explained, $survived survived, $broken broken"
+[[ $((survived + broken)) -eq 0 ]]
