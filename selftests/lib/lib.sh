@@ -334,6 +334,7 @@ run() {
 	if [[ ${1:-} == --one ]]; then
 		trap '{ set +x; } 2> /dev/null; ns_del_all' EXIT
 		set -exE
+		shopt -s inherit_errexit
 		"$2"
 		exit 0
 	fi
