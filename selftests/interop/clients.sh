@@ -10,32 +10,11 @@
 # memory: 1024
 
 . "$(dirname "$0")/../lib/lib.sh"
+. "$LIB/clients.sh"
 
-DIR=/tmp/clients
 K1=$(printf '%.0sA' {1..42})E=	# public keys of peers that do not exist
 K2=$(printf '%.0sB' {1..42})E=
 
-fresh() { rm -rf $DIR; mkdir -m 700 $DIR; }
-# carries NAMESPACE ADDRESS [NAMESPACE-OF-ADDRESS]: sends a megabyte by TCP to ADDRESS, and fails
-# unless it arrives unchanged.
-carries() {
-	head -c 1000000 /dev/urandom > /tmp/data
-	bg "${3:-${OTHER[$1]}}" ncat --recv-only -l "$2" 5555 > /tmp/got; local receiver=$BG
-	wait_for 'the receiver listens' listening "${3:-${OTHER[$1]}}" tcp 5555
-	ns "$1" timeout 100 ncat --send-only "$2" 5555 < /tmp/data
-	wait $receiver
-	cmp /tmp/data /tmp/got
-}
-# shown NAMESPACE: prints `wg show wg0 dump` without the fields that change by themselves, and with
-# sorted allowed IPs.
-shown() {
-	ns $1 wg show wg0 dump | while IFS=$'\t' read -r -a field; do
-		((${#field[@]} < 8)) || field=("${field[@]:0:3}"
-			"$(tr , '\n' <<< "${field[3]}" | sort | paste -sd ,)" "${field[7]}")
-		echo "${field[*]}"
-	done
-}
-shown_is() { diff <(shown $1) <(printf '%s\n' "${@:2}"); }
 quick() { ns $1 wg-quick "${@:2}"; }
 
 t wg_quick_default \
