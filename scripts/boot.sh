@@ -47,7 +47,8 @@
 # Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
 # cloud-$ARCH). KERNEL is stock (the default: as Debian ships it), or kasan or kcsan: one that looks
 # for mistakes (scripts/debug-kernel.sh), which is there for amd64 only and has none of the stock
-# kernel's modules.
+# kernel's modules. SYSTEM is small (the default), or services: a larger system, in which systemd is
+# the first process and COMMAND runs as a unit. It needs 3072 MB of memory.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -167,6 +168,9 @@ if [[ $KERNEL != stock ]]; then
 	# assembly. Tracking users (U) and poisoning freed memory (P) are left to KASAN.
 	[[ $KERNEL != kasan ]] || append="slab_debug=FZ $append"
 fi
+
+# The kernel puts this into the environment of /init.
+[[ $SYSTEM == small ]] || append="SYSTEM=$SYSTEM systemd.getty_auto=no $append"
 
 qemu=(
 	"${emulator[@]}" -nodefaults -no-user-config -display none -no-reboot

@@ -4,19 +4,51 @@
 # The first process of a guest: makes the system usable, runs /run-command, and reports its status
 # on the console. The console is the first serial port. The output of the command goes to the
 # second, /dev/terminal, where no kernel message can break a line.
+#
+# With SYSTEM=services from the kernel's command line, the first process is systemd instead. It runs
+# this script as a unit when all other units of the system are started.
 
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/root LC_ALL=C.UTF-8 TERM=dumb
 
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs devtmpfs /dev
-mkdir -p /dev/pts /dev/shm
-mount -t devpts devpts /dev/pts
-mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /run
-mount -t tmpfs tmpfs /tmp
-mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+mounts() {
+	mount -t proc proc /proc
+	mount -t sysfs sysfs /sys
+	mount -t devtmpfs devtmpfs /dev
+	mkdir -p /dev/pts /dev/shm
+	mount -t devpts devpts /dev/pts
+	mount -t tmpfs tmpfs /dev/shm
+	mount -t tmpfs tmpfs /run
+	mount -t tmpfs tmpfs /tmp
+	mount -t debugfs debugfs /sys/kernel/debug 2>/dev/null
+}
+
+# Becomes systemd. Its root is a layer above the file system of the guest, since a container cannot
+# be started from the first file system of a kernel.
+become_systemd() {
+	local unit=/system/etc/systemd/system/guest-command.service
+	mount -t proc proc /proc
+	modprobe overlay
+	mkdir /layer /system
+	mount -t tmpfs tmpfs /layer
+	mkdir /layer/upper /layer/work
+	mount -t overlay -o lowerdir=/,upperdir=/layer/upper,workdir=/layer/work overlay /system || return
+	# Not the first boot, at which systemd would ask questions.
+	tr -d - </proc/sys/kernel/random/uuid >/system/etc/machine-id
+	umount /proc
+	printf '%s\n' '[Unit]' After=multi-user.target '[Service]' Type=exec ExecStart=/init \
+		TasksMax=infinity >"$unit"
+	mkdir -p "${unit%/*}/graphical.target.wants"
+	ln -s ../guest-command.service "${unit%/*}/graphical.target.wants/"
+	cd /system || return
+	mount --move . /
+	exec chroot . /usr/lib/systemd/systemd
+}
+
+if [[ $$ -eq 1 ]]; then
+	[[ ${SYSTEM:-} != services ]] || become_systemd || exit
+	mounts
+fi
 ln -snf /proc/self/fd /dev/fd
 ln -snf /proc/self/fd/1 /dev/stdout
 ln -snf /proc/self/fd/2 /dev/stderr

@@ -13,7 +13,7 @@
 # concatenated: the system, and the files of the kernel. scripts/boot.sh adds the rest.
 #
 # Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH).
+# cloud-$ARCH). SYSTEM=services makes a larger system, with the services that set WireGuard up.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -24,6 +24,11 @@ packages=(
 	tcpdump procps kmod conntrack
 	psmisc python3 systemd python3-pyroute2 python3-yaml python3-jsonschema python3-cryptography
 )
+name=guest
+if [[ $SYSTEM == services ]]; then
+	packages+=(udev dbus network-manager netplan.io bird2 systemd-container podman crun)
+	name+=-services
+fi
 
 call env buildenv.sh
 use_part "$env"
@@ -122,7 +127,7 @@ collect_kernel() {
 }
 
 start_log
-name=guest key="$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"
+key="$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"
 [[ $ARCH == amd64 ]] || name+=-$ARCH
 [[ -z $cross ]] || key+=" $(declare -f exchange)"
 if part_begin "$name" system "$key"; then

@@ -20,6 +20,7 @@ self=$(basename "$0")
 cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
 SERIES=${SERIES:-7.3}
 KERNEL=${KERNEL:-stock}
+SYSTEM=${SYSTEM:-small}
 # Debian's names of the architectures: of this machine, and of the kernel, which a FLAVOUR such as
 # rt-arm64 names.
 own_arch=$(dpkg --print-architecture 2>/dev/null || uname -m)
@@ -30,7 +31,7 @@ cross=
 [[ $ARCH == "$own_arch" ]] || cross=$ARCH
 # Scripts below this one take ARCH from FLAVOUR. The kernel's make, which has other names for
 # architectures, must not see it.
-export SERIES FLAVOUR KERNEL
+export SERIES FLAVOUR KERNEL SYSTEM
 export -n ARCH
 # Part of the names of parts that depend on the kernel.
 target=$SERIES
@@ -236,7 +237,7 @@ amd64_only() {
 }
 
 # Called first by every script: answers --help, then checks the machine, SERIES, ARCH, FLAVOUR,
-# KERNEL and the cache.
+# KERNEL, SYSTEM and the cache.
 begin() {
 	local argument
 	for argument; do
@@ -256,6 +257,7 @@ begin() {
 		die "FLAVOUR=$FLAVOUR is not a kernel for $ARCH: run this without one of the two"
 	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] ||
 		die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
+	[[ $SYSTEM =~ ^(small|services)$ ]] || die "SYSTEM=$SYSTEM is neither small nor services"
 	[[ $KERNEL == stock || $ARCH == amd64 ]] ||
 		die "KERNEL=$KERNEL exists for amd64 only: run this without KERNEL"
 	mkdir -p "$cache" 2>/dev/null ||

@@ -18,6 +18,7 @@
 #     # guests: 1|2         with 2, it runs with the argument `a` in a guest with our module, and
 #                           with `b` in one with the kernel's own; a network card joins the two
 #     # module: rust|c      the module that a single guest is to load (default: rust)
+#     # system: services    the system that it runs on (default: small), see SYSTEM below
 #     # architectures: NAME…  amd64 (the default), arm64
 #     # kernels: NAME…      the kernels that it is of use on (default: stock), see KERNEL below
 #     # kasan|kcsan: TEST…  its tests that are run on that kernel, which takes several times as long
@@ -41,7 +42,8 @@
 # (default: 7.3, the machine's architecture and cloud-$ARCH). KERNEL is stock (the default), kasan
 # or kcsan: the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single
 # guests load the kernel's own module instead: the selftests then ask of that module what they ask
-# of ours.
+# of ours. SYSTEM is small (the default), or services: the tests for a larger system, with systemd
+# and the services that set WireGuard up, are run on it, and no others.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -49,11 +51,12 @@ begin "$@"
 
 declare -A files=()
 names=(build)
-[[ $KERNEL != stock || $ARCH != amd64 ]] || names+=(lint test-host)
+[[ $KERNEL != stock || $ARCH != amd64 || $SYSTEM != small ]] || names+=(lint test-host)
 for file in "$tree"/selftests/{,*/}*.sh; do
 	name=$(basename "$file" .sh)
 	[[ $name == demo || (-x $file && -n $(declared "$file" guests)) ]] || continue
 	[[ " $(declared "$file" architectures amd64) " == *" $ARCH "* ]] || continue
+	[[ $(declared "$file" system small) == "$SYSTEM" ]] || continue
 	[[ " $(declared "$file" kernels stock) " == *" $KERNEL "* ]] || continue
 	names+=("$name")
 	files[$name]=$file
