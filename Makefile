@@ -4,8 +4,8 @@
 
 export SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
-.PHONY: module demo test test-host test-debug fuzz races mutants mutants-host lint docs kunit bench \
-	bench-here shell install deb test-deb patch test-patch litmus clean distclean help
+.PHONY: module demo test test-host test-debug test-clients fuzz races mutants mutants-host lint docs \
+	kunit bench bench-here shell install deb test-deb patch test-patch litmus clean distclean help
 
 module: ## build wireguard.ko and say where it is (the default)
 	@scripts/module.sh
@@ -34,6 +34,9 @@ docs: ## write what there is into the documents: the names of tests, the picture
 test-debug: ## run the tests on kernels that look for mistakes: kasan and kcsan, or the one in KERNEL
 	@status=0; for kernel in $(or $(filter-out stock,$(KERNEL)),kasan kcsan); do \
 		KERNEL=$$kernel scripts/test.sh $(TESTS) || status=1; done; exit $$status
+
+test-clients: ## run the tests of NetworkManager, podman and others, on a system with systemd
+	@SYSTEM=services scripts/test.sh $(TESTS)
 
 races: ## change everything under traffic for ten minutes, on a kernel that looks for mistakes
 	@KERNEL=kasan scripts/boot.sh --timeout 9000 -- env RACES=150 /selftests/robustness/races.sh
