@@ -54,6 +54,15 @@ far_side() {
 	wg_new b
 	wg_peer b preshared-key <(echo "$1")
 }
+# tunnel_at_b N: makes the side b of one of several tunnels.
+tunnel_at_b() {
+	ipn b link add wg$1 type wireguard
+	ipn b addr add 10.8.$1.2/24 dev wg$1
+	ipn b addr add fd08:$1::2/64 dev wg$1
+	ns b wg set wg$1 private-key <(echo "${KEY[b]}") listen-port $((PORT + $1)) \
+		peer "${PUB[a]}" allowed-ips 10.8.$1.1/32,fd08:$1::1/128
+	ipn b link set wg$1 up
+}
 # state: prints all that an interface could leave behind.
 state() {
 	ip rule
@@ -147,6 +156,128 @@ networkmanager() {
 	left_as_before
 	nmcli connection delete wg0
 	[[ ! -e $profile ]]
+}
+
+t wg_quick_units \
+	'wg-quick@ starts, reloads and stops three interfaces, each for itself, and fails cleanly'
+wg_quick_units() {
+	local n
+	outside
+	state > $DIR/before
+	for n in 1 2 3; do
+		tunnel_at_b $n
+		install -m 600 <(cat <<-END
+			[Interface]
+			Address = 10.8.$n.1/24, fd08:$n::1/64
+			ListenPort = $((PORT + n))
+			PrivateKey = ${KEY[a]}
+
+			[Peer]
+			PublicKey = ${PUB[b]}
+			AllowedIPs = 10.8.$n.2/32, fd08:$n::2/128
+			Endpoint = $(outer b $((n % 2 ? 6 : 4))):$((PORT + n))
+		END
+		) /etc/wireguard/wg$n.conf
+		systemctl start wg-quick@wg$n
+	done
+	[[ $(systemctl is-active wg-quick@wg{1,2,3}) == active$'\n'active$'\n'active ]]
+	for n in 1 2 3; do
+		DEV=wg$n shown_is a "${KEY[a]} ${PUB[a]} $((PORT + n)) off" \
+			"${PUB[b]} (none) $(outer b $((n % 2 ? 6 : 4))):$((PORT + n)) 10.8.$n.2/32,fd08:$n::2/128 off"
+		ping_ok a 10.8.$n.2
+		ping_ok b fd08:$n::1
+		carries a 10.8.$n.2
+		carries b fd08:$n::1
+	done
+
+	# Reloading keeps the session of the peer that stays.
+	PORT=51821-51823 handshakes_blocked a b
+	sed -i 's|^AllowedIPs = .*|&, 10.77.0.0/16\nPersistentKeepalive = 21|' /etc/wireguard/wg1.conf
+	systemctl reload wg-quick@wg1
+	DEV=wg1 shown_is a "${KEY[a]} ${PUB[a]} $((PORT + 1)) off" \
+		"${PUB[b]} (none) [fd09::2]:$((PORT + 1)) 10.77.0.0/16,10.8.1.2/32,fd08:1::2/128 21"
+	ping_ok a 10.8.1.2
+	handshakes_free a b
+
+	systemctl stop wg-quick@wg1
+	must_fail ip link show wg1
+	must_fail ping -c 1 -W 1 10.8.1.2
+	ping_ok a 10.8.3.2
+	ping_ok b 10.8.2.1
+	systemctl restart wg-quick@wg3
+	ping_ok a 10.8.3.2
+	ping_ok b fd08:3::1
+	systemctl stop wg-quick.target wg-quick@wg{2,3}
+	left_as_before
+	# A unit with a mistake fails, and leaves nothing behind.
+	sed -i 's/^AllowedIPs = .*/AllowedIPs = 10.8.3.256/' /etc/wireguard/wg3.conf
+	must_fail systemctl start wg-quick@wg3
+	systemctl is-failed wg-quick@wg3
+	left_as_before
+}
+
+# netplan_file RENDERER MARK ALLOWED-IPS: writes the file of netplan.
+netplan_file() {
+	install -m 600 <(cat <<-END
+		network:
+		  version: 2
+		  renderer: $1
+		  tunnels:
+		    wg0:
+		      mode: wireguard
+		      addresses: [10.8.0.1/24, "fd08::1/64"]
+		      mtu: 1400
+		      port: $PORT
+		      mark: $2
+		      key: ${KEY[a]}
+		      peers:
+		        - keys:
+		            public: ${PUB[b]}
+		            shared: $(< $DIR/psk)
+		          allowed-ips: [$3]
+		          endpoint: 10.9.0.2:$PORT
+		          keepalive: 25
+		      routes:
+		        - to: 198.51.100.0/24
+		          via: 10.8.0.2
+	END
+	) /etc/netplan/50-tunnel.yaml
+}
+# netplan_with RENDERER MTU: sets wg0 up, changes it and removes it. MTU is that which it has then.
+netplan_with() {
+	outside
+	wg genpsk > $DIR/psk
+	far_side "$(< $DIR/psk)"
+	state > $DIR/before
+	netplan_file $1 66 '10.8.0.2/32, "fd08::2/128"'
+	netplan apply
+	wait_for 'the route is there' eval \
+		'[[ $(ip route show 198.51.100.0/24) == *"via 10.8.0.2 dev wg0 "* ]]'
+	wait_for 'the address is there' eval '[[ $(ip addr show wg0) == *"inet6 fd08::1/64 "* ]]'
+	shown_is a "${KEY[a]} ${PUB[a]} $PORT 0x42" \
+		"${PUB[b]} $(< $DIR/psk) 10.9.0.2:$PORT 10.8.0.2/32,fd08::2/128 25"
+	[[ $(ip link show wg0) == *"mtu $2 "* ]]
+	traffic
+	netplan_file $1 67 '10.8.0.2/32, "fd08::2/128", 198.51.100.0/24'
+	netplan apply
+	wait_for 'the change is there' eval \
+		'[[ $(shown a) == *" 0x43"*" 10.8.0.2/32,198.51.100.0/24,fd08::2/128 25" ]]'
+	traffic
+	rm /etc/netplan/50-tunnel.yaml
+	netplan apply
+	# systemd-networkd leaves the interface.
+	[[ $1 == NetworkManager ]] || networkctl delete wg0
+	left_as_before
+}
+
+t netplan_networkd 'netplan sets an interface up by systemd-networkd, and changes it'
+netplan_networkd() {
+	netplan_with networkd 1400
+}
+
+t netplan_networkmanager 'netplan sets an interface up by NetworkManager, and changes it'
+netplan_networkmanager() {
+	netplan_with NetworkManager 1420	# netplan hands the MTU on as one of Ethernet
 }
 
 run "$@"
