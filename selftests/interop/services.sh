@@ -9,6 +9,7 @@
 # system: services
 # timeout: 600
 # memory: 3072
+# append: systemd.mask=bird.service
 
 . "$(dirname "$0")/../lib/lib.sh"
 . "$LIB/clients.sh"
@@ -278,6 +279,95 @@ netplan_networkd() {
 t netplan_networkmanager 'netplan sets an interface up by NetworkManager, and changes it'
 netplan_networkmanager() {
 	netplan_with NetworkManager 1420	# netplan hands the MTU on as one of Ethernet
+}
+
+# bird_file NAMESPACE NUMBER: prints the configuration of bird.
+bird_file() {
+	local n
+	printf '%s\n' 'log stderr all;' "router id 10.0.0.$2;" 'protocol device { scan time 1; }'
+	for n in 4 6; do
+		cat <<-END
+			protocol kernel { ipv$n { export all; import none; }; }
+			protocol ospf v$((n / 2)) {
+				ipv$n { import all; export none; };
+				area 0 {
+					interface "wg1" { type ptp; cost 10; hello 1; dead 5; };
+					interface "wg2" { type ptp; cost 20; hello 1; dead 5; };
+					interface "dummy0" { stub; };
+				};
+			}
+		END
+	done
+}
+# routes_by INTERFACE: waits until the routes between b and c take that tunnel.
+routes_by() {
+	wait_for "b reaches c by $1" eval '[[ $(ipn b route get 192.0.2.3) == *" dev '$1' "* ]]'
+	wait_for "b reaches c by $1" eval '[[ $(ipn b route get 2001:db8:3::1) == *" dev '$1' "* ]]'
+	wait_for "c reaches b by $1" eval '[[ $(ipn c route get 192.0.2.2) == *" dev '$1' "* ]]'
+	wait_for "c reaches b by $1" eval '[[ $(ipn c route get 2001:db8:2::1) == *" dev '$1' "* ]]'
+	ping_ok b 192.0.2.3
+	ping_ok c 2001:db8:2::1
+}
+# bird_up NAMESPACE: makes two tunnels to the other namespace, and starts bird there.
+bird_up() {
+	local n me=${NUM[$1]} other=$((5 - NUM[$1]))
+	ipn $1 addr add 10.9.0.$me/24 dev eth0
+	ipn $1 link set eth0 up
+	ipn $1 link add dummy0 type dummy
+	ipn $1 addr add 192.0.2.$me/32 dev dummy0
+	ipn $1 addr add 2001:db8:$me::1/64 dev dummy0
+	ipn $1 link set dummy0 up
+	for n in 1 2; do
+		ipn $1 link add wg$n type wireguard
+		ipn $1 addr add 10.8.$n.$me/24 dev wg$n
+		ipn $1 addr add fe80::$me/64 dev wg$n
+		ns $1 wg set wg$n private-key <(echo "${KEY[$1]}") listen-port $((PORT + n)) \
+			peer "${PUB[${OTHER[$1]}]}" allowed-ips 0.0.0.0/0,::/0 \
+			endpoint 10.9.0.$other:$((PORT + n))
+		ipn $1 link set wg$n up
+	done
+	bird_file $1 $me > $DIR/$1.conf
+	systemd-run --unit=bird-$1 -p NetworkNamespacePath=/run/netns/$NS$1 \
+		bird -f -c $DIR/$1.conf -s $DIR/$1.ctl
+}
+
+t bird 'bird speaks OSPF over two tunnels, and its routes change over when one is cut'
+bird() {
+	local n
+	NUM+=([c]=3)
+	OTHER=([b]=c [c]=b)
+	fresh
+	keys b c
+	ns_add b c
+	ip link add eth0 netns ${NS}b type veth peer name eth0 netns ${NS}c
+	bird_up b
+	bird_up c
+	routes_by wg1
+	[[ $(birdc -s $DIR/b.ctl show ospf neighbors | grep -c '10\.0\.0\.3.*Full/PtP.*wg[12]') == 4 ]]
+	carries b 192.0.2.3
+	carries c 2001:db8:2::1
+	for n in b c; do
+		ns $n nft -f - <<-END
+			add table inet cut
+			add chain inet cut o { type filter hook output priority 0; }
+			add rule inet cut o udp dport $((PORT + 1)) drop
+		END
+	done
+	routes_by wg2
+	carries b 2001:db8:3::1
+	carries c 192.0.2.2
+	for n in b c; do
+		[[ $(ns $n wg show wg2 allowed-ips) == *"0.0.0.0/0 ::/0" ]]
+		ns $n nft delete table inet cut
+	done
+	routes_by wg1
+	systemctl stop bird-b bird-c
+	for n in b c; do
+		[[ -z $(ipn $n route show proto bird; ipn $n -6 route show proto bird) ]]
+		ipn $n link del wg1
+		ipn $n link del wg2
+		[[ -z $(ns $n ss -Hlnu) ]]
+	done
 }
 
 run "$@"
