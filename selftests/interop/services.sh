@@ -370,4 +370,72 @@ bird() {
 	done
 }
 
+# made_outside: makes both sides of a tunnel. The side a is to move into a container.
+made_outside() {
+	outside
+	state > $DIR/before
+	far_side "$(wg genpsk)"
+	wg_new a
+	wg_peer a preshared-key <(ns b wg show wg0 preshared-keys | cut -f 2) endpoint 10.9.0.2:$PORT
+	shown a > $DIR/shown
+}
+# in_container PROCESS: uses the interface in the network namespace of that process, which then has
+# the name `box` here.
+in_container() {
+	ip netns attach ${NS}box $1
+	must_fail ip link show wg0
+	ipn box addr add 10.8.0.1/24 dev wg0
+	ipn box addr add fd08::1/64 dev wg0
+	ipn box link set wg0 up
+	shown box | diff $DIR/shown -
+	ping_ok box 10.8.0.2
+	ping_ok box fd08::2
+	ping_ok b 10.8.0.1
+	carries box 10.8.0.2 b
+	carries b fd08::1 box
+	# The container has the tunnel and nothing else. The socket is outside.
+	must_fail ns box ping -c 1 -W 1 10.9.0.2
+	[[ -z $(ns box ss -Hlnu) && -n $(ss -Hlnu "sport = $PORT") ]]
+	# Its settings change from inside.
+	ns box wg set wg0 listen-port $((PORT + 1)) peer "${PUB[b]}" persistent-keepalive 5
+	ping_ok box fd08::2
+	[[ $(ns b wg show wg0 endpoints) == *"10.9.0.1:$((PORT + 1))" ]]
+	[[ -z $(ns box ss -Hlnu) && -n $(ss -Hlnu "sport = $((PORT + 1))") ]]
+}
+
+t in_nspawn 'systemd-nspawn takes an interface into a container; its socket stays outside'
+in_nspawn() {
+	made_outside
+	systemd-run --unit=box systemd-nspawn --quiet --directory=/ --volatile=yes --machine=box \
+		--network-interface=wg0 --as-pid2 sleep infinity
+	wait_for 'the container is there' eval '[[ $(machinectl show box -p Leader --value) -gt 0 ]]'
+	wait_for 'the container has the interface' eval '! ip link show wg0'
+	in_container "$(machinectl show box -p Leader --value)"
+	ip netns del ${NS}box
+	machinectl terminate box
+	# systemd-nspawn gives the interface back.
+	wait_for 'the interface is back' ip link show wg0
+	[[ $(wg show wg0 peers) == "${PUB[b]}" && $(wg show wg0 listen-port) == $((PORT + 1)) ]]
+	ip link del wg0
+	left_as_before
+}
+
+t in_podman 'podman runs a container that an interface is moved into; its socket stays outside'
+in_podman() {
+	local files pid
+	made_outside
+	mkdir -p /var/lib/containers
+	mountpoint /var/lib/containers || mount -t tmpfs containers /var/lib/containers
+	files=$(ldd /usr/bin/{ping,sleep,wg} | grep -o '/[^ :]*' | sort -u)
+	tar -chP $files | podman import - guest
+	podman run -d --name box --network none --cap-add NET_RAW guest sleep infinity
+	pid=$(podman inspect -f '{{.State.Pid}}' box)
+	ip link set wg0 netns $pid
+	in_container $pid
+	podman exec box ping -q -c 1 -W 20 10.8.0.2
+	ip netns del ${NS}box
+	podman rm -f -t 0 box
+	left_as_before	# the interface has gone with the container
+}
+
 run "$@"
