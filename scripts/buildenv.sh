@@ -54,21 +54,6 @@ else
 fi
 mirror=$(mirror)
 
-make_root() {
-	local options
-	mapfile -t options < <(apt_proxy_options)
-	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
-		--include="$(IFS=,; echo "${packages[*]}")" \
-		--aptopt='APT::Install-Recommends "false"' \
-		--aptopt='APT::Sandbox::User "root"' "${options[@]}" \
-		--dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' \
-		trixie "$part" \
-		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
-		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie-backports main"
-}
-
 # Adds compilers for another architecture, and the package lists of that architecture, from which
 # scripts/kernel.sh takes the kernel.
 add_cross() {
@@ -78,7 +63,8 @@ add_cross() {
 	in_env / apt-get install -y "${more[@]}"
 }
 
-key="$mirror ${packages[*]} $(declare -f make_root)"
+excluded=(--dpkgopt='path-exclude=/usr/share/doc/*')
+key="$mirror ${packages[*]} ${excluded[*]} $(declare -f make_system)"
 [[ -z $cross ]] || key+=" ${more[*]} $(declare -f add_cross)"
 if part_begin "$name" trixie "$key"; then
 	need_space 12
@@ -91,7 +77,8 @@ if part_begin "$name" trixie "$key"; then
 		step "installing mmdebstrap on this machine" install_host_tools
 	fi
 	scratch run
-	step "making a Debian 13 build environment" make_root
+	step "making a Debian 13 build environment" make_system "$part" 'trixie trixie-backports' \
+		"${excluded[@]}"
 	[[ -z $cross ]] || step "adding compilers for $ARCH" add_cross
 	# The keys of parts that are made with this environment contain this list.
 	chroot "$part" dpkg-query -W >"$part/.packages"

@@ -50,23 +50,10 @@ version=$(awk '{ print $2 }' <<<"${heading%,*}")
 packages=(debhelper dh-dkms lintian)
 mirror=$(mirror)
 
-make_packer() {
-	local options
-	mapfile -t options < <(apt_proxy_options)
-	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
-		--include="$(IFS=,; echo "${packages[*]}")" \
-		--aptopt='APT::Install-Recommends "false"' \
-		--aptopt='APT::Sandbox::User "root"' "${options[@]}" \
-		--dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt=force-unsafe-io \
-		trixie "$part" \
-		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
-}
-
-if part_begin packer trixie "$mirror ${packages[*]} $(declare -f make_packer)"; then
+if part_begin packer trixie "$mirror ${packages[*]} $(declare -f make_system)"; then
 	need_space 2
 	scratch run
-	step "making an environment for packages" make_packer
+	step "making an environment for packages" make_system "$part" trixie
 	part_end
 fi
 packer=$part

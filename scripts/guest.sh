@@ -34,21 +34,6 @@ call env buildenv.sh
 use_part "$env"
 mirror=$(mirror)
 
-make_root() {
-	local options
-	mapfile -t options < <(apt_proxy_options)
-	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
-		--include="$(IFS=,; echo "${packages[*]}")" \
-		--aptopt='APT::Install-Recommends "false"' \
-		--aptopt='APT::Sandbox::User "root"' "${options[@]}" \
-		--dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/doc/*' \
-		--dpkgopt='path-exclude=/usr/share/info/*' \
-		trixie "$part/root" \
-		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main"
-}
-
 # Adds one package of forky. It has package lists of its own, so that no other package ever comes
 # from forky.
 add_tools() {
@@ -127,14 +112,15 @@ collect_kernel() {
 }
 
 start_log
-key="$mirror ${packages[*]} $(declare -f make_root add_tools slim pack)"
+excluded=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/info/*')
+key="$mirror ${packages[*]} ${excluded[*]} $(declare -f make_system add_tools slim pack)"
 [[ $ARCH == amd64 ]] || name+=-$ARCH
 [[ -z $cross ]] || key+=" $(declare -f exchange)"
 if part_begin "$name" system "$key"; then
 	need_space 4
 	say "making the guests' system"
 	scratch run
-	step "making a Debian 13 system" make_root
+	step "making a Debian 13 system" make_system "$part/root" trixie "${excluded[@]}"
 	step "adding wireguard-tools of forky" add_tools
 	[[ -z $cross ]] || step "exchanging its programs for those of $ARCH" exchange
 	slim
