@@ -5,8 +5,8 @@
 # Breaks the module in one place at a time, and checks that the tests notice. Each
 # selftests/mutants/NAME.patch is such a mistake, a "mutant"; without a NAME all of them are tried.
 # Prints a line for each and, at the end, `N killed, N explained, N survived, N broken`: a mutant is
-# broken if its patch does not apply any more, or does not compile. Exits with 0 if none survived and
-# none is broken.
+# broken if its patch does not apply any more, or does not compile. Exits with 0 if none survived
+# and none is broken.
 #
 # A patch begins with a description of the mistake, and with lines that name the result:
 #
