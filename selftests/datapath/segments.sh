@@ -226,7 +226,12 @@ large_segments() {
 		note "MTU $mtu: $(stat a tx_packets) packets so far, $(stat a tx_dropped) dropped"
 		(($(stat a tx_dropped) == 0))
 	done
+	# A busy machine may make TCP send something again too early.
+	note "$(tcp RetransSegs) of $(tcp OutSegs) segments were sent again"
+	(($(tcp RetransSegs) * 25 < $(tcp OutSegs)))
 }
+# tcp NAME: a counter of TCP in namespace a.
+tcp() { ns a nstat -az "Tcp$1" | awk '/^Tcp/ { print $2 }'; }
 
 t aggregate_tx 'with aggregation switched off, no packet that leaves is longer than a datagram'
 aggregate_tx() {
