@@ -515,15 +515,14 @@ apt_proxy_options() {
 # make_system DIRECTORY SUITES [OPTION…]: makes a Debian 13 system with the packages in the array
 # `packages`, from the `main` of these suites of `mirror`. It has no manual pages, and the scratch
 # folder is $run. The OPTIONs are mmdebstrap's.
+# shellcheck disable=SC2154 # `mirror` and `packages` are the caller's
 make_system() {
 	local directory=$1 suite options sources=()
-	# shellcheck disable=SC2154 # `mirror` and `packages` are the caller's
 	for suite in $2; do
 		sources+=("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main")
 	done
 	shift 2
 	mapfile -t options < <(apt_proxy_options)
-	# shellcheck disable=SC2154
 	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
 		--include="$(IFS=,; echo "${packages[*]}")" \
 		--aptopt='APT::Install-Recommends "false"' \
