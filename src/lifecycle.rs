@@ -16,6 +16,7 @@ use kernel::{
 use crate::{
     debug::dev_dbg,
     linux::{
+        compat::code::ENONET,
         crypto::Secret,
         net_namespace::WeakNet,
         rcu::{

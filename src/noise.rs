@@ -11,6 +11,7 @@ use kernel::{
 use crate::{
     events::Event,
     linux::{
+        compat::code::ENOKEY,
         ktime, random,
         rcu::{
             Guard,

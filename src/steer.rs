@@ -13,6 +13,10 @@ use kernel::{
 use crate::{
     events::Event,
     linux::{
+        compat::code::{
+            EDESTADDRREQ,
+            ENOKEY, //
+        },
         crypto::Secret,
         rcu, //
     },

@@ -17,6 +17,7 @@ use kernel::{
 use crate::{
     debug::dev_dbg,
     linux::{
+        compat::rcu_barrier,
         engine::link,
         net_namespace::{
             PernetDevice,
@@ -93,7 +94,7 @@ impl PmEvents for Suspend {
         // The keys go with the RCU callbacks of the keypairs and handshakes. All were queued above,
         // none by another callback: see `Keypairs::clear()`. So one barrier suffices, and callbacks
         // that others queue meanwhile are not waited for.
-        kernel::sync::rcu::rcu_barrier();
+        rcu_barrier();
     }
 
     fn finished(sleep: Sleep) {

@@ -12,6 +12,10 @@ use crate::{
     debug::dev_dbg_ratelimited,
     events::Event,
     linux::{
+        compat::code::{
+            ENOKEY,
+            EPROTONOSUPPORT, //
+        },
         ip::Header,
         netdevice::NetDevice,
         rcu,

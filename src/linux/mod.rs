@@ -6,14 +6,15 @@
 //! memory, whatever its caller does. Nothing in here knows WireGuard: what only this engine wants
 //! of the kernel is in [`engine`].
 //!
-//! The faces are for the one kernel series that the module is built for, 7.3. What its `kernel`
-//! crate has is used from there.
+//! What the `kernel` crate of the newest series has is used as it is there. Where an older series
+//! differs, [`compat`] knows it.
 
 // Each SAFETY comment stands beside the one operation that it argues for.
 #![warn(clippy::multiple_unsafe_ops_per_block)]
 
 pub(crate) mod bindings;
 pub(crate) mod bottom_half;
+pub(crate) mod compat;
 pub(crate) mod cpumask;
 pub(crate) mod crypto;
 pub(crate) mod debug;

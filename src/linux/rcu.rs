@@ -46,7 +46,6 @@ use kernel::{
             },
             Atomic, //
         },
-        rcu::rcu_barrier,
         Refcount, //
     },
     types::Opaque, //
@@ -54,6 +53,10 @@ use kernel::{
 
 use super::{
     bindings,
+    compat::{
+        rcu_barrier,
+        rcu_gp_seq, //
+    },
     wipe::drop_wiped, //
 };
 
@@ -115,13 +118,13 @@ pub(crate) fn synchronize_net() {
 ///
 /// Grace periods of both kinds count, normal and expedited ones.
 #[derive(Clone, Copy)]
-pub(crate) struct GracePeriod(bindings::rcu_gp_seq);
+pub(crate) struct GracePeriod(rcu_gp_seq);
 
 impl GracePeriod {
     /// The next grace period from now. This starts none: another user of RCU may start one anyway.
     /// Any context.
     pub(crate) fn next() -> Self {
-        let mut seq = bindings::rcu_gp_seq::default();
+        let mut seq = rcu_gp_seq::default();
         // SAFETY: The place is valid for writing.
         unsafe { bindings::get_state_synchronize_rcu_full(&mut seq) };
         Self(seq)

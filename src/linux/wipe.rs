@@ -21,7 +21,10 @@ use core::{
 };
 use kernel::prelude::*;
 
-use super::bindings;
+use super::{
+    bindings,
+    compat::raw_try_init, //
+};
 
 /// Zeroes the place of a value that was dropped.
 fn wipe<T>(place: &mut MaybeUninit<T>) {
@@ -62,7 +65,7 @@ impl<T> Wiped<T> {
             // SAFETY: `slot` is valid for writes and does not move. The wrapper is transparent, so
             // `slot` is a place for a `T`. An error leaves nothing initialised.
             // INVARIANT: The value is initialised if this succeeds.
-            unsafe { pin_init::raw_try_init(slot.cast::<T>(), init) }
+            unsafe { raw_try_init(slot.cast::<T>(), init) }
         };
         // SAFETY: The closure initialises the slot or returns an error, and moves nothing.
         unsafe { pin_init::pin_init_from_closure(init) }

@@ -14,6 +14,7 @@ use kernel::{
 
 use crate::{
     linux::{
+        compat::code::EBADR,
         engine::link, //
         genetlink::Request,
         net_namespace::Net,

@@ -30,6 +30,10 @@ use crate::{
     allowedips::AllowedIp,
     extension::Change as Told,
     linux::{
+        compat::code::{
+            EADDRINUSE,
+            EPFNOSUPPORT, //
+        },
         genetlink::{
             Access,
             DoOp,

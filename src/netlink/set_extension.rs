@@ -28,6 +28,7 @@ use crate::{
         Validation, //
     },
     linux::{
+        compat::code::EDESTADDRREQ,
         genetlink::{
             Access,
             DoOp,

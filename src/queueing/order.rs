@@ -18,7 +18,6 @@ use kernel::{
             },
             Atomic, //
         },
-        barrier,
         Arc, //
     },
 };
@@ -29,6 +28,7 @@ use super::{
 };
 use crate::{
     linux::{
+        compat::barrier,
         skbuff::DropReason,
         spinlock::{
             new_spinlock_bh,

@@ -6,7 +6,6 @@ use kernel::{
     list::ListArc,
     prelude::*,
     sync::{
-        barrier,
         Arc, //
     }, //
 };
@@ -15,6 +14,7 @@ use crate::{
     events::Event,
     linux::{
         bottom_half,
+        compat::barrier,
         ktime,
         rcu,
         skbuff::SkbList,

@@ -11,7 +11,6 @@ use kernel::{
     },
     sync::{
         atomic::ordering::Relaxed,
-        barrier,
         Arc, //
     },
 };
@@ -20,6 +19,7 @@ use crate::{
     debug::dev_dbg_ratelimited,
     events::Event,
     linux::{
+        compat::barrier,
         ip::IPV4_HEADER_LEN,
         napi::NapiContext,
         netdevice::{

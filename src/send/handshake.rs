@@ -13,6 +13,7 @@ use crate::{
     debug::dev_dbg_ratelimited,
     events::Event,
     linux::{
+        compat::code::ENOKEY,
         ktime,
         rcu, //
     },

@@ -16,6 +16,11 @@ use crate::{
     events::Event,
     linux::{
         bottom_half,
+        compat::code::{
+            EAFNOSUPPORT,
+            EDQUOT,
+            ENONET, //
+        },
         netdevice::Stat,
         rcu,
         skbuff::{

@@ -15,6 +15,7 @@ use kernel::{
 
 use crate::linux::{
     bottom_half,
+    compat::code::EADDRINUSE,
     engine::link::Handle,
     ip::ipv6_mod_enabled,
     net_namespace::Net,

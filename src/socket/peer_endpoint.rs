@@ -28,6 +28,11 @@ use crate::{
     debug::dev_dbg,
     extension::EndpointState,
     linux::{
+        compat::code::{
+            EAFNOSUPPORT,
+            EDESTADDRREQ,
+            EDQUOT, //
+        },
         dst_cache::DstCache,
         engine::link::Handle,
         ktime,

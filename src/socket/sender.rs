@@ -13,6 +13,7 @@ use crate::{
     debug::dev_dbg_ratelimited,
     linux::{
         bottom_half::BhGuard,
+        compat::code::ENONET,
         dst_cache::DstCache,
         engine::link::Handle,
         ip::{

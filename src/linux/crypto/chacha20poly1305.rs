@@ -6,6 +6,8 @@
 
 use kernel::prelude::*;
 
+use crate::linux::compat::code::EBADMSG;
+
 use super::bindings;
 
 /// Length of a ChaCha20-Poly1305 or XChaCha20-Poly1305 key, in bytes (`CHACHA20POLY1305_KEY_SIZE`).

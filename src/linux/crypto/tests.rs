@@ -4,7 +4,10 @@
 //! refuse.
 
 use super::*;
-use crate::testing::hex;
+use crate::{
+    linux::compat::code::EBADMSG,
+    testing::hex, //
+};
 use core::mem::MaybeUninit;
 
 /// The bytes that the self-test of RFC 7693, appendix E, hashes.

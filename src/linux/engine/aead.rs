@@ -14,6 +14,7 @@ use kernel::prelude::*;
 
 use crate::linux::{
     bindings,
+    compat::code::EBADMSG,
     crypto::{
         check_len,
         ct_eq,

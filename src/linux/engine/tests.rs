@@ -13,6 +13,7 @@ use super::{
 use crate::{
     linux::{
         bindings,
+        compat::code::EBADMSG,
         skbuff::{
             tests::{
                 device,

@@ -12,6 +12,8 @@ use kernel::{
     prelude::*, //
 };
 
+use crate::linux::compat::code::EPROTONOSUPPORT;
+
 use super::{
     bindings,
     SkBuff,

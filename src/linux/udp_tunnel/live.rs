@@ -21,6 +21,10 @@ use kernel::{
 use crate::linux::{
     bindings,
     bottom_half::BhGuard,
+    compat::code::{
+        EAFNOSUPPORT,
+        ENETUNREACH, //
+    },
     ip::Version,
     netdevice::NetDevice,
     rcu,

@@ -13,6 +13,7 @@ pub(crate) mod rhashtable;
 mod files {
     use super::{
         bindings,
+        compat,
         wipe, //
     };
 
@@ -40,6 +41,15 @@ pub(crate) fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) 
     // is valid for as many bytes as `dst` has behind its own block. As a shared slice, `src` is not
     // written to and does not overlap `dst`.
     unsafe { engine::aead::chacha20poly1305_open_from(dst, text, nonce, key) }
+}
+
+/// What the newest series of the kernel has.
+pub(crate) mod compat {
+    pub(crate) use super::bindings::rcu_gp_seq;
+    pub(crate) use kernel::{
+        error::code,
+        sync::rcu::rcu_barrier, //
+    };
 }
 
 /// Memory that the kernel wipes when it is freed. Here it is only freed.

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::linux::{
     bindings,
+    compat::code::EOPNOTSUPP,
     net_namespace::Net,
     netdevice::NetDevice,
     rcu,
