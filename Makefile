@@ -2,7 +2,7 @@
 #
 # The kernel's build reads Kbuild, not this file. Each target calls one of the scripts in scripts/.
 
-export SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
+export SUITE SERIES ARCH FLAVOUR KERNEL MODULE JOBS PROFILE BASE
 
 .PHONY: module demo test test-host test-debug test-clients fuzz races mutants mutants-host lint docs \
 	kunit bench bench-here shell install deb test-deb patch test-patch litmus clean distclean help
@@ -81,10 +81,10 @@ distclean: ## remove everything these targets have made, the cache included
 	@scripts/clean.sh --all
 
 help: ## show this
-	@echo "make [TARGET] [SERIES=7.3] [ARCH=amd64|arm64] [FLAVOUR=cloud-amd64]"
+	@echo "make [TARGET] [SUITE=trixie|forky] [ARCH=amd64|arm64] [FLAVOUR=cloud-amd64]"
 	@echo
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/\1 \2/p' Makefile | while read -r target text; do printf '  %-13s %s\n' "$$target" "$$text"; done
 	@echo
-	@echo "SERIES, ARCH and FLAVOUR say which of Debian's kernels to build for and to run on; the default of ARCH"
-	@echo "is this machine's. Everything is kept in"
+	@echo "SUITE, ARCH and FLAVOUR say which of Debian's kernels to build for and to run on, and SERIES, such as"
+	@echo "7.3, where a suite has several; the default of ARCH is this machine's. Everything is kept in"
 	@echo "$${XDG_CACHE_HOME:-~/.cache}/wireguard-rs. Each script in scripts/ runs alone, and explains itself with --help."

@@ -44,11 +44,12 @@
 # In the guest: /selftests, /tools, /netlink, /selftests-upstream/wireguard/netns.sh,
 # /root/wireguard.ko; the command runs in /root, with WG_MODULE set.
 #
-# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH). KERNEL is stock (the default: as Debian ships it), or kasan or kcsan: one that looks
-# for mistakes (scripts/debug-kernel.sh), which is there for amd64 only and has none of the stock
-# kernel's modules. SYSTEM is small (the default), or services: a larger system, in which systemd is
-# the first process and COMMAND runs as a unit. It needs 3072 MB of memory.
+# Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
+# architecture and cloud-$ARCH). KERNEL is stock (the default: as Debian ships it), or kasan or
+# kcsan: one that looks for mistakes (scripts/debug-kernel.sh), which is there for amd64 only and
+# has none of the stock kernel's modules. SYSTEM is small (the default), or services: a larger
+# system, in which systemd is the first process and COMMAND runs as a unit. It needs 3072 MB of
+# memory.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -110,7 +111,7 @@ arm64)
 esac
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
 
-call env buildenv.sh
+call_host_env
 call guest guest.sh
 call kernel kernel.sh
 mapfile -t guest <<<"$guest"
@@ -118,7 +119,6 @@ if [[ -z $ko && $role == rust ]]; then
 	call module module.sh
 	ko=$module
 fi
-use_part "$env"
 use_part "$kernel"
 use_part "$(dirname "${guest[0]}")"
 use_part "$(dirname "${guest[1]}")"

@@ -4,7 +4,8 @@
 #
 # Makes the build environment, unless it is there already: a Debian 13 (trixie) system in a
 # directory of the cache, with the compilers that Debian's kernel was built with, QEMU, and the
-# tools that check this source. Installs mmdebstrap on this machine if it is missing. Prints the
+# tools that check this source. With SUITE=forky it is a system of Debian testing, with the
+# compilers alone. Installs mmdebstrap on this machine if it is missing. Prints the
 # directory. On an amd64 machine, the environment for arm64 has cross-compilers: its programs are
 # those of amd64.
 #
@@ -14,31 +15,48 @@
 #
 #     scripts/buildenv.sh --run make -C "$(scripts/kernel.sh)/build" M="$PWD" modules
 #
-# Environment: MIRROR, the Debian mirror to use (default: the one this machine uses). ARCH, the
-# architecture to build for: amd64 or arm64 (default: the machine's).
+# Environment: SUITE, trixie (the default) or forky. MIRROR, the Debian mirror to use (default: the
+# one this machine uses). ARCH, the architecture to build for: amd64 or arm64 (default: the
+# machine's).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 packages=(
 	# the kernel and the module
-	make gcc-14 clang-19 lld-19 llvm-19 libclang-19-dev bindgen rustc rust-src flex bison bc
-	libelf-dev libssl-dev openssl
+	make bindgen rustc rust-src flex bison bc libelf-dev libssl-dev openssl
 	pahole python3 xz-utils zstd lz4 cpio kmod rsync perl file
-	# checking this source
-	rustfmt rust-clippy shellcheck
-	# the code that needs no kernel, in user space: its tests, fuzzing, mutants
-	cargo ca-certificates libclang-rt-19-dev cargo-mutants
 )
-name=buildenv more=()
-case $ARCH in
-# running what was built
-amd64) packages+=(qemu-system-x86) ;;
-arm64)
-	name+=-arm64
-	# The second compiler is for the part of the kernel that 32-bit programs see (the vDSO).
-	packages+=(qemu-system-arm gcc-arm-linux-gnueabihf) ;;
+name=buildenv suites=$SUITE options=(--dpkgopt='path-exclude=/usr/share/doc/*') more=()
+case $SUITE in
+trixie)
+	suites+=' trixie-backports'
+	packages+=(
+		gcc-14
+		# the debug kernels
+		clang-19 lld-19 llvm-19 libclang-19-dev
+		# checking this source
+		rustfmt rust-clippy shellcheck
+		# the code that needs no kernel, in user space: its tests, fuzzing, mutants
+		cargo ca-certificates libclang-rt-19-dev cargo-mutants
+	) ;;
+forky)
+	name+=-forky
+	packages+=(gcc-16)
+	# The index of a testing suite is valid for a week only, and a mirror may be older than that;
+	# its signature is checked all the same.
+	options+=(--aptopt='Acquire::Check-Valid-Until "false"') ;;
 esac
+case $SUITE-$ARCH in
+# running what was built
+trixie-amd64) packages+=(qemu-system-x86) ;;
+trixie-arm64) packages+=(qemu-system-arm) ;;
+esac
+if [[ $ARCH == arm64 ]]; then
+	name+=-arm64
+	# A compiler for the part of the kernel that 32-bit programs see (the vDSO).
+	packages+=(gcc-arm-linux-gnueabihf)
+fi
 [[ -z $cross ]] || more=(gcc-14-aarch64-linux-gnu)
 
 install_host_tools() {
@@ -63,10 +81,9 @@ add_cross() {
 	in_env / apt-get install -y "${more[@]}"
 }
 
-excluded=(--dpkgopt='path-exclude=/usr/share/doc/*')
-key="$mirror ${packages[*]} ${excluded[*]} $(declare -f make_system)"
+key="$mirror ${packages[*]} ${options[*]} $(declare -f make_system)"
 [[ -z $cross ]] || key+=" ${more[*]} $(declare -f add_cross)"
-if part_begin "$name" trixie "$key"; then
+if part_begin "$name" "$SUITE" "$key"; then
 	need_space 12
 	in_namespaces true 2>/dev/null ||
 		die "this machine does not let root make mount and PID namespaces:" \
@@ -77,8 +94,8 @@ if part_begin "$name" trixie "$key"; then
 		step "installing mmdebstrap on this machine" install_host_tools
 	fi
 	scratch run
-	step "making a Debian 13 build environment" make_system "$part" 'trixie trixie-backports' \
-		"${excluded[@]}"
+	step "making a build environment of Debian's $SUITE" make_system "$part" "$suites" \
+		"${options[@]}"
 	[[ -z $cross ]] || step "adding compilers for $ARCH" add_cross
 	# The keys of parts that are made with this environment contain this list.
 	chroot "$part" dpkg-query -W >"$part/.packages"

@@ -5,8 +5,8 @@
 # Boots Debian's kernel with the module built from this tree, and runs selftests/demo.sh in it: two
 # network namespaces, a tunnel between them set up with the stock tools, and traffic through it.
 #
-# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH).
+# Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
+# architecture and cloud-$ARCH).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

@@ -12,8 +12,9 @@
 # Prints the paths of the two parts of the initramfs that seldom change, which are to be
 # concatenated: the system, and the files of the kernel. scripts/boot.sh adds the rest.
 #
-# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH). SYSTEM=services makes a larger system, with the services that set WireGuard up.
+# Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
+# architecture and cloud-$ARCH). SYSTEM=services makes a larger system, with the services that set
+# WireGuard up.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -30,8 +31,7 @@ if [[ $SYSTEM == services ]]; then
 	name+=-services
 fi
 
-call env buildenv.sh
-use_part "$env"
+call_host_env
 mirror=$(mirror)
 
 # Adds one package of forky. It has package lists of its own, so that no other package ever comes

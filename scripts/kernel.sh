@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/kernel.sh
 #
-# Fetches the newest kernel of the series SERIES (default 7.3) from Debian's trixie-backports, and
-# prepares a tree in which modules in Rust can be built. Prints the directory it made, which holds
+# Fetches the newest kernel of the series SERIES from Debian's trixie-backports, with SUITE=forky
+# from forky, and prepares a tree in which modules in Rust can be built. Prints the directory it
+# made, which holds
 #
 #     version     the kernel's release, such as 7.3.4+deb13-$FLAVOUR
 #     source/     its source, from the package linux-source
@@ -13,8 +14,8 @@
 # The archive is asked for a newer kernel once a day at most. Without a network, the newest kernel
 # in the cache is used.
 #
-# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH).
+# Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
+# architecture and cloud-$ARCH; the series of forky is 7.2).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -23,6 +24,11 @@ begin "$@"
 call env buildenv.sh
 use_part "$env"
 
+# The mark of the suite in the releases of its kernels.
+case $SUITE in
+trixie) mark=deb13 ;;
+forky) mark=deb14 ;;
+esac
 lists=$env/var/lib/apt/lists.updated
 
 update_lists() {
@@ -31,7 +37,7 @@ update_lists() {
 
 # Prints the releases of the kernels that the package lists know, the newest last.
 releases() {
-	in_env / apt-cache search --names-only "^linux-headers-[0-9.]+\\+deb13-$FLAVOUR\$" |
+	in_env / apt-cache search --names-only "^linux-headers-[0-9.]+\\+$mark-$FLAVOUR\$" |
 		sed -n 's/^linux-headers-\([^ ]*\) .*/\1/p' | sort -V
 }
 
@@ -81,7 +87,7 @@ find_newest() {
 	fi
 	version=$(releases | grep "^${SERIES//./\\.}\." | tail -n 1 || true)
 	[[ -n $version ]] ||
-		die "trixie-backports has no kernel $SERIES for $FLAVOUR; it has" \
+		die "$archive has no kernel $SERIES for $FLAVOUR; it has" \
 			"$(releases | cut -d . -f 1-2 | sort -Vu | xargs)"
 	package=$(package_version "linux-headers-$version")
 	[[ $(package_version "linux-source-$SERIES") == "$package" ]] ||

@@ -18,7 +18,12 @@ scripts=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 tree=$(dirname "$scripts")
 self=$(basename "$0")
 cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
-SERIES=${SERIES:-7.3}
+SUITE=${SUITE:-trixie}
+# The series of the kernel for each suite of Debian, and the archive that has it.
+declare -A newest=([trixie]=7.3 [forky]=7.2)
+# shellcheck disable=SC2034 # some scripts use it
+archive=${SUITE/#trixie/trixie-backports}
+SERIES=${SERIES:-${newest[$SUITE]:-}}
 KERNEL=${KERNEL:-stock}
 SYSTEM=${SYSTEM:-small}
 # Debian's names of the architectures: of this machine, and of the kernel, which a FLAVOUR such as
@@ -31,10 +36,11 @@ cross=
 [[ $ARCH == "$own_arch" ]] || cross=$ARCH
 # Scripts below this one take ARCH from FLAVOUR. The kernel's make, which has other names for
 # architectures, must not see it.
-export SERIES FLAVOUR KERNEL SYSTEM
+export SUITE SERIES FLAVOUR KERNEL SYSTEM
 export -n ARCH
 # Part of the names of parts that depend on the kernel.
 target=$SERIES
+[[ $SUITE == trixie ]] || target+=-$SUITE
 [[ $FLAVOUR == cloud-amd64 ]] || target+=-$FLAVOUR
 export WIREGUARD_RS_CACHE=$cache
 
@@ -55,7 +61,7 @@ die() {
 
 # Variables that call, scratch, part_begin and work_begin set.
 # shellcheck disable=SC2034 # each script uses some
-env='' kernel='' debug='' module='' run='' part='' work=''
+env='' host_env='' kernel='' debug='' module='' run='' part='' work=''
 
 # ---- stopping ----------------------------------------------------------------------------------
 
@@ -201,6 +207,14 @@ call() {
 	into=${!known}
 }
 
+# Sets `env` to the build environment that guests are made and run in, which is Debian 13's for the
+# kernels of all suites.
+call_host_env() {
+	SUITE=trixie call host_env buildenv.sh
+	env=$host_env
+	use_part "$env"
+}
+
 # ---- the machine -------------------------------------------------------------------------------
 
 need_root() {
@@ -230,14 +244,15 @@ need_space() {
 			"or set XDG_CACHE_HOME to a larger file system"
 }
 
-# Ends a script for whose work there is nothing on arm64.
+# Ends a script whose work needs what only Debian 13's build environment for amd64 has.
 amd64_only() {
 	[[ $ARCH == amd64 ]] ||
 		die "this exists for amd64 only: run it without ARCH=$ARCH and FLAVOUR=$FLAVOUR"
+	[[ $SUITE == trixie ]] || die "this exists for trixie only: run it without SUITE=$SUITE"
 }
 
-# Called first by every script: answers --help, then checks the machine, SERIES, ARCH, FLAVOUR,
-# KERNEL, SYSTEM and the cache.
+# Called first by every script: answers --help, then checks the machine, SUITE, SERIES, ARCH,
+# FLAVOUR, KERNEL, SYSTEM and the cache.
 begin() {
 	local argument
 	for argument; do
@@ -248,6 +263,7 @@ begin() {
 	done
 	need_debian
 	need_root
+	[[ -n ${newest[$SUITE]:-} ]] || die "SUITE=$SUITE is none of ${!newest[*]}"
 	[[ $SERIES =~ ^[0-9]+\.[0-9]+$ ]] || die "SERIES=$SERIES is not a kernel series such as 7.3"
 	[[ $ARCH =~ ^(amd|arm)64$ ]] || die "ARCH=$ARCH is neither amd64 nor arm64"
 	[[ -z $cross || $own_arch == amd64 ]] ||
@@ -258,8 +274,9 @@ begin() {
 	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] ||
 		die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
 	[[ $SYSTEM =~ ^(small|services)$ ]] || die "SYSTEM=$SYSTEM is neither small nor services"
-	[[ $KERNEL == stock || $ARCH == amd64 ]] ||
-		die "KERNEL=$KERNEL exists for amd64 only: run this without KERNEL"
+	[[ $KERNEL == stock ]] || amd64_only
+	[[ $SUITE == trixie || -z $cross ]] ||
+		die "SUITE=$SUITE has no cross-compilers here: run this without ARCH=$ARCH"
 	mkdir -p "$cache" 2>/dev/null ||
 		die "cannot write to $cache: set XDG_CACHE_HOME to a writable directory"
 }
@@ -512,13 +529,13 @@ apt_proxy_options() {
 		sed -n 's/^\(Acquire::https\?::Proxy[^ ]*\) "\([^"]\+\)";$/--aptopt=\1 "\2"/p'
 }
 
-# make_system DIRECTORY SUITES [OPTION…]: makes a Debian 13 system with the packages in the array
+# make_system DIRECTORY SUITES [OPTION…]: makes a Debian system with the packages in the array
 # `packages`, from the `main` of these suites of `mirror`. It has no manual pages, and the scratch
 # folder is $run. The OPTIONs are mmdebstrap's.
 # shellcheck disable=SC2154 # `mirror` and `packages` are the caller's
 make_system() {
-	local directory=$1 suite options sources=()
-	for suite in $2; do
+	local directory=$1 suites=$2 suite options sources=()
+	for suite in $suites; do
 		sources+=("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main")
 	done
 	shift 2
@@ -529,5 +546,5 @@ make_system() {
 		--aptopt='APT::Sandbox::User "root"' "${options[@]}" \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt=force-unsafe-io \
-		"$@" trixie "$directory" "${sources[@]}"
+		"$@" "${suites%% *}" "$directory" "${sources[@]}"
 }

@@ -6,8 +6,8 @@
 # scripts/kernel.sh fetches, or the one that scripts/debug-kernel.sh builds. Prints the path of the
 # module, which stays the same from build to build.
 #
-# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH). KERNEL is stock (the default), kasan or kcsan.
+# Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
+# architecture and cloud-$ARCH). KERNEL is stock (the default), kasan or kcsan.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

@@ -6,8 +6,8 @@
 # 0 if some passed and none failed. Without a NAME, runs all there are:
 #
 #     build       makes the module, and everything that the other tests need
-#     lint        scripts/lint.sh, for amd64
-#     test-host   scripts/test-host.sh, for amd64
+#     lint        scripts/lint.sh, for amd64 and trixie
+#     test-host   scripts/test-host.sh, for amd64 and trixie
 #     demo        selftests/demo.sh, which passes or fails as a whole
 #     and every program in selftests/ and its folders that has a line `# guests: …`, by its name
 #     without its folder and without .sh
@@ -38,12 +38,12 @@
 # Two tests run concurrently, the longest first; each is shown when it has ended, with the time
 # that it took.
 #
-# Environment: JOBS, the number of tests that run concurrently. SERIES, ARCH and FLAVOUR, the kernel
-# (default: 7.3, the machine's architecture and cloud-$ARCH). KERNEL is stock (the default), kasan
-# or kcsan: the tests for that kernel are run on it (scripts/debug-kernel.sh). MODULE=c lets single
-# guests load the kernel's own module instead: the selftests then ask of that module what they ask
-# of ours. SYSTEM is small (the default), or services: the tests for a larger system, with systemd
-# and the services that set WireGuard up, are run on it, and no others.
+# Environment: JOBS, the number of tests that run concurrently. SUITE, SERIES, ARCH and FLAVOUR, the
+# kernel (default: trixie, 7.3, the machine's architecture and cloud-$ARCH). KERNEL is stock (the
+# default), kasan or kcsan: the tests for that kernel are run on it (scripts/debug-kernel.sh).
+# MODULE=c lets single guests load the kernel's own module instead: the selftests then ask of that
+# module what they ask of ours. SYSTEM is small (the default), or services: the tests for a larger
+# system, with systemd and the services that set WireGuard up, are run on it, and no others.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -51,7 +51,7 @@ begin "$@"
 
 declare -A files=()
 names=(build)
-[[ $KERNEL != stock || $ARCH != amd64 || $SYSTEM != small ]] || names+=(lint test-host)
+[[ $KERNEL != stock || $SUITE-$ARCH != trixie-amd64 || $SYSTEM != small ]] || names+=(lint test-host)
 for file in "$tree"/selftests/{,*/}*.sh; do
 	name=$(basename "$file" .sh)
 	[[ $name == demo || (-x $file && -n $(declared "$file" guests)) ]] || continue
@@ -77,6 +77,7 @@ patience=3
 [[ $KERNEL == stock ]] || patience=$((patience * DEBUG_SLOW))
 # Part of the names of consoles.
 kind=$KERNEL
+[[ $SUITE == trixie ]] || kind+=-$SUITE
 [[ $ARCH == amd64 ]] || kind+=-$ARCH
 scratch run
 passed=0 failed=0 number=0
@@ -177,6 +178,7 @@ build() {
 	echo 'KTAP version 1'
 	echo '1..2'
 	call env buildenv.sh
+	SUITE=trixie call host_env buildenv.sh
 	call guest guest.sh
 	call kernel kernel.sh
 	echo 'ok 1 the kernel and the guest are there'
@@ -184,7 +186,8 @@ build() {
 	cp "$module" "$run/wireguard.ko"
 	echo "ok 2 the module is built for $(<"$kernel/version")"
 	[[ $KERNEL == stock ]] || call debug debug-kernel.sh
-	printf 'export WIREGUARD_RS_%s=%q\n' env "$env" guest "$guest" kernel "$kernel" debug "$debug" >"$run/made"
+	printf 'export WIREGUARD_RS_%s=%q\n' env "$env" host_env "$host_env" guest "$guest" \
+		kernel "$kernel" debug "$debug" >"$run/made"
 }
 
 # guest NAME [SIDE]: runs a selftest in a guest, and leaves its status in a file.
