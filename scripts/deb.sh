@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/deb.sh
 #
-# Makes Debian packages of the module in packages/ of the cache, and prints their paths:
+# Makes Debian packages of the module in packages/ of the cache, with SUITE=forky in
+# packages-forky/, and prints their paths:
 #
 #     wireguard-rust-modules-RELEASE   the module for that release of the kernel, such as
 #                                      7.3.4+deb13-cloud-amd64: stripped, with its type information
@@ -16,9 +17,10 @@
 # same packages, to the byte: nothing in them depends on the machine, the time or a path. lintian
 # has nothing to say of them.
 #
-# Environment: SERIES, ARCH and FLAVOUR, the kernel (default: 7.3, the machine's architecture and
-# cloud-$ARCH). MODULE_KEY and MODULE_CERTIFICATE, a key and its certificate (both PEM) that sign
-# the module (default: it is not signed). DEBFULLNAME and DEBEMAIL, the packages' maintainer.
+# Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
+# architecture and cloud-$ARCH). MODULE_KEY and MODULE_CERTIFICATE, a key and its certificate (both
+# PEM) that sign the module (default: it is not signed). DEBFULLNAME and DEBEMAIL, the packages'
+# maintainer.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -111,29 +113,32 @@ build_module() {
 # fill FILE: prints FILE with the names that it leaves open.
 fill() {
 	sed -e "s/@RELEASE@/$release/g" -e "s/@KERNEL@/$kernel_version/g" \
-		-e "s/@ARCH@/$ARCH/g" -e "s/@FLAVOUR@/$FLAVOUR/g" -e "s/@SERIES@/$SERIES/g" \
+		-e "s/@ARCH@/$ARCH/g" -e "s/@FLAVOUR@/$FLAVOUR/g" \
 		-e "s/@MAINTAINER@/$maintainer/g" "$1"
 }
 
 # package SOURCE DIRECTORY VERSION TEXT: makes the packages of packaging/DIRECTORY in
 # $work/packages. Their changelog has one entry, with TEXT.
 package() {
-	local at=$work/packages/$2 file name
+	local at=$work/packages/$2 file name binary file_name
 	mkdir -p "$at/debian"
 	for file in "$tree/packaging/$2"/*; do
 		name=$(basename "$file")
 		case $name in
 		postinst.in | postrm.in) fill "$file" >"$at/debian/$1-$release.${name%.in}" ;;
 		lintian-overrides.in)
-			cp "$file" "$at/debian/$1-$release.${name%.in}"
-			cp "$file" "$at/debian/$1-$FLAVOUR.${name%.in}" ;;
+			# It overrides what lintian says of file names of more than 80 characters.
+			for binary in "$1-$release" "$1-$FLAVOUR"; do
+				file_name=${binary}_${3}_$ARCH.deb
+				[[ ${#file_name} -le 80 ]] || cp "$file" "$at/debian/$binary.${name%.in}"
+			done ;;
 		*.in) fill "$file" >"$at/debian/${name%.in}" ;;
 		*) cp "$file" "$at/debian/" ;;
 		esac
 	done
 	cp "$tree/packaging/copyright" "$at/debian/"
 	cat >"$at/debian/changelog" <<-END
-	$1 ($3) trixie-backports; urgency=medium
+	$1 ($3) $archive; urgency=medium
 
 	  * $4
 
@@ -161,9 +166,11 @@ package_source() {
 	package wireguard-rust dkms "$version" "Version $version."
 }
 
+# Packages that are not uploaded close no bug of Debian.
 check_packages() {
 	in_packer "$work/packages" bash -c 'lintian --version && lintian --allow-root \
-		--fail-on error,warning,info --display-info --tag-display-limit 0 ./*.deb'
+		--fail-on error,warning,info --display-info --tag-display-limit 0 \
+		--suppress-tags initial-upload-closes-no-bugs ./*.deb'
 }
 
 name=deb-$target
@@ -183,11 +190,13 @@ updates=$(dirname "$(find "$work/installed" -name 'wireguard.ko*')")
 step "packing the module" package_modules
 step "packing its source" package_source
 step "checking the packages with lintian" check_packages
-mkdir -p "$cache/packages"
+place=$cache/packages
+[[ $SUITE == trixie ]] || place+=-$SUITE
+mkdir -p "$place"
 for file in "$work"/packages/*.deb; do
 	file=${file##*/}
-	rm -f "$cache/packages/${file%%_*}"_*.deb
-	cp "$work/packages/$file" "$cache/packages/.$file.new"
-	mv "$cache/packages/.$file.new" "$cache/packages/$file"
-	echo "$cache/packages/$file"
+	rm -f "$place/${file%%_*}"_*.deb
+	cp "$work/packages/$file" "$place/.$file.new"
+	mv "$place/.$file.new" "$place/$file"
+	echo "$place/$file"
 done

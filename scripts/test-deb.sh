@@ -3,15 +3,16 @@
 # Usage: scripts/test-deb.sh [NAME…]
 #
 # Makes the packages of the module with scripts/deb.sh, tries them, and prints the results in KTAP.
-# The machine that they are installed on is a Debian 13 system in directories of the cache: the
-# build environment, and above it the kernel of trixie-backports with its headers and source, and
-# dkms. What the tests write there lasts as long as this run.
+# The machine that they are installed on is a Debian system in directories of the cache: the build
+# environment, and above it the kernel with its headers and source, and dkms. What the tests write
+# there lasts as long as this run.
 # Without a NAME, all of this is done:
 #
 #     again     the packages are made a second time, from a copy of this tree in another place, and
 #               are the same to the byte
 #     install   apt installs the module's package; modprobe then prefers its module
 #     boot      a guest in an emulator loads that module (selftests/packages.sh)
+#     upgrade   another kernel is installed: it has its own module, and the first one keeps ours
 #     remove    apt removes it, and the kernel's own module is preferred
 #     skip      with dkms: a kernel that the module cannot be built for is skipped with a sentence,
 #               apt succeeds, and the kernel's own module stays. For: another rustc, missing source
@@ -20,14 +21,14 @@
 #               module stays; removal leaves nothing
 #     prepare   the same on Debian's headers, for which these files are made first
 #
-# Environment: SERIES and FLAVOUR, the kernel (default: 7.3 and cloud-amd64).
+# Environment: SUITE, SERIES and FLAVOUR, the kernel (default: trixie, 7.3 and cloud-amd64).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
-amd64_only
+[[ $ARCH == amd64 ]] || die "this exists for amd64 only: run it without ARCH=$ARCH"
 
-names=(again install boot remove skip dkms prepare)
+names=(again install boot upgrade remove skip dkms prepare)
 for name; do
 	[[ " ${names[*]} " == *" $name "* ]] || die "there is no test $name; there are: ${names[*]}"
 done
@@ -64,13 +65,15 @@ with_layer() {
 # The machine is the build environment, which has the compilers that dkms needs, and one layer: the
 # kernel with its headers and source, and dkms.
 make_machine() {
+	# shellcheck disable=SC2016 # expanded on the machine
 	with_layer "$env" "$part/layer" bash -euxc '
 		# The build environment has no documents. What is installed from now on has.
 		rm -f /etc/dpkg/dpkg.cfg.d/*
-		printf "Package: linux-*\nPin: release n=trixie-backports\nPin-Priority: 900\n" \
+		printf "Package: linux-*\nPin: release n=$1\nPin-Priority: 900\n" \
 			>/etc/apt/preferences.d/kernel
+		shift
 		apt-get install -y --no-install-recommends "$@"
-		apt-get clean' make_machine "linux-image-$release" "linux-headers-$release" \
+		apt-get clean' make_machine "$archive" "linux-image-$release" "linux-headers-$release" \
 		"linux-source-$SERIES" initramfs-tools dkms || return
 	remove_tree "$run/work"
 }
@@ -95,11 +98,12 @@ script() {
 		apt_install() { apt-get install -y --no-install-recommends \"\$@\"; }
 		preferred() { modinfo -k \$release -n wireguard | sed 's|^/lib|/usr/lib|'; }
 		own=\$modules/kernel/drivers/net/wireguard/wireguard.ko.xz
-		# No file of the kernel or of ours is missing or changed.
+		# No file of the kernel or of ours is missing or changed. (The build environment has
+		# linux-libc-dev, without its documents.)
 		verified() {
 			[[ -z \$(dpkg-query -W -f '\${db:Status-Abbrev}\${Package}\\n' \
 				'linux-*' dkms 'wireguard-rust*' 2>/dev/null |
-				sed -n 's/^ii *//p' | xargs dpkg --verify) ]]
+				sed -n '/linux-libc-dev/d; s/^ii *//p' | xargs dpkg --verify) ]]
 		}
 		# The kernel has its own module, and nothing of ours is left.
 		clean() {
@@ -119,7 +123,7 @@ test_again() {
 	mapfile -t again < <("$copy/scripts/deb.sh")
 	[[ ${#again[@]} -eq ${#debs[@]} ]] || return
 	for file in "${debs[@]}"; do
-		cmp "$file" "$cache/packages/${file##*/}" || return
+		cmp "$file" "$(dirname "${again[0]}")/${file##*/}" || return
 	done
 }
 
@@ -133,6 +137,25 @@ test_install() {
 		[[ -n $(modinfo -k $release -F implementation_version wireguard) ]]
 		[[ -e $own ]]
 		verified'
+}
+
+# The other kernel is that of another flavour: the archive has it always, an older release for some
+# time only.
+test_upgrade() {
+	fresh_machine
+	# shellcheck disable=SC2016 # expanded on the machine
+	script '
+		other=${release/-cloud-/-}
+		[[ $other != $release ]] || other=${release/%-amd64/-cloud-amd64}
+		own_of_other=/usr/lib/modules/$other/kernel/drivers/net/wireguard/wireguard.ko.xz
+		for packages in modules dkms; do
+			apt_install /root/wireguard-rust-{common,$packages}*.deb
+			apt_install linux-image-$other
+			[[ $(modinfo -k $other -n wireguard | sed "s|^/lib|/usr/lib|") == $own_of_other ]]
+			[[ $(preferred) == $modules/updates/*wireguard.ko.xz ]]
+			apt-get purge -y "linux-*-$other" "wireguard-rust*"
+		done
+		clean'
 }
 
 test_remove() {
@@ -247,7 +270,7 @@ test_prepare() {
 
 start_log test-deb
 scratch run
-if part_begin machine "$release" "$env $(head -n 1 "$kernel/.complete") $(
+if part_begin "machine-$target" "$release" "$env $(head -n 1 "$kernel/.complete") $(
 	declare -f with_layer make_machine)"; then
 	need_space 3
 	step "making a machine with $release" make_machine
