@@ -10,8 +10,8 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-names=(module-\* lint-\* host deb-\* packages)
-[[ ${1:-} == --all ]] && names+=(buildenv buildenv-\* checkers packer machine cargo guest guest-\* kernel-\* kasan-\* kcsan-\* run log)
+names=(module-\* lint-\* mutants-\* host deb-\* packages packages-\*)
+[[ ${1:-} == --all ]] && names+=(buildenv buildenv-\* checkers packer machine-\* cargo guest guest-\* kernel-\* kasan-\* kcsan-\* bench patches run log)
 
 # Removes the files that a build with M=<this tree> leaves in the tree.
 in_tree() {
