@@ -16,6 +16,7 @@ use crate::{
         bottom_half,
         compat::barrier,
         ktime,
+        netdevice::Stat,
         rcu,
         skbuff::SkbList,
         workqueue::OwnedQueue, //
@@ -64,9 +65,11 @@ pub(super) fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbLis
         match skb.open(size_of::<DataHeader>(), nonce, keypair.receiving_key()) {
             Ok(skb) => decrypted.push_back(skb),
             Err(error) => {
-                keypair
-                    .peer
-                    .refused(Event::no_room(&error, Event::RxNotAuthentic), 1, None)
+                let peer = &keypair.peer;
+                if error == ENOMEM {
+                    peer.device.stats_add(Stat::RxDropped, 1);
+                }
+                peer.refused(Event::no_room(&error, Event::RxNotAuthentic), 1, None)
             }
         }
     }

@@ -17,7 +17,10 @@ use crate::{
     linux::{
         cpumask,
         napi::NapiContext,
-        netdevice::NetDevice,
+        netdevice::{
+            NetDevice,
+            Stat, //
+        },
         rcu,
         skbuff::{
             SkBuff,
@@ -131,6 +134,7 @@ pub(super) fn sort(
                 .enqueue(&peer.rx_queue, batch, &device.work_queues.packet_crypt)
         });
         if let Err(error) = queued {
+            device.stats_add(Stat::RxDropped, messages);
             peer.count(Event::no_room(&error, Event::RxQueueFull), messages);
         }
     }

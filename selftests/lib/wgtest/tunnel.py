@@ -11,6 +11,7 @@ import subprocess
 import threading
 
 from wgtest.machine import LIMIT, until
+from wgtest.peer import UDP_SEGMENT
 from wgtest.wire import SO_RCVBUFFORCE, SO_SNDBUFFORCE
 
 NAMESPACE = "/run/netns/wgt-"
@@ -86,6 +87,14 @@ class Flow:
             except OSError:
                 self.refused += 1
             self.sent += 1
+
+    def send_joined(self, count):
+        """Sends the next `count` in one call. They go as one packet to the first device that
+        segments."""
+        data = b"".join(struct.pack(">I", number) + self.contents(number)
+                        for number in range(self.sent, self.sent + count))
+        self.sender.sendmsg([data], [(socket.SOL_UDP, UDP_SEGMENT, struct.pack("=H", self.size))])
+        self.sent += count
 
     def arrived(self):
         """The number that has arrived. Checks that each came only once, and unchanged."""
