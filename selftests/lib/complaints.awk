@@ -7,11 +7,18 @@
 #                      too. A test asks for that in its guest. On the console they mean nothing: a
 #                      busy machine makes them, and a guest that does stall is not done in time
 #
+# The trace of a task that refuses to freeze is not one: the machine was to sleep, and a test kept
+# it awake.
+#
 # In the strict form of KCSAN, the rest of the kernel causes many reports. A report of KCSAN counts
 # if the module, or a function that it calls, makes one of the two accesses.
 
 function read_line(line) {
-	if (line ~ /soft lockup|detected stall|self-detected|Call Trace/ ? stalls : line ~ /WARNING:|BUG:|BUG |Oops|UBSAN:|KASAN:|KCSAN:|KFENCE:|ODEBUG:|refcount_t|kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|hung_task|blocked for more than|panicked at|unregister_netdevice: waiting/)
+	if (line ~ /refusing to freeze/)
+		awake = 1
+	else if (awake && line ~ /Call Trace/)
+		awake = 0
+	else if (line ~ /soft lockup|detected stall|self-detected|Call Trace/ ? stalls : line ~ /WARNING:|BUG:|BUG |Oops|UBSAN:|KASAN:|KCSAN:|KFENCE:|ODEBUG:|refcount_t|kmemleak: [0-9]|possible (circular|recursive|irq)|INFO: (task|trying)|hung_task|blocked for more than|panicked at|unregister_netdevice: waiting/)
 		left = after + 1
 	if (left-- > 0)
 		print line

@@ -267,6 +267,36 @@ sleeps() {
 	pm SUSPEND freeze
 }
 
+t falls_asleep 'from the notice that the machine is to sleep until that is over no session begins'
+falls_asleep() {
+	local state holder during
+	[[ $WG_MODULE == rust ]] || skip 'the C module begins sessions while the machine falls asleep'
+	debug_log
+	pair
+	# A process that cannot be frozen makes the machine try until its time is over. The timers of
+	# the interfaces run meanwhile: this one asks for a session, as late as the last one allows.
+	wg_peer a persistent-keepalive 6
+	python3 $HERE/hold_rtnl.py > /tmp/held & holder=$!
+	wait_for 'it waits for a page' grep -q held /tmp/held
+	echo 8000 > /sys/power/pm_freeze_timeout
+	for state in freeze disk; do
+		ping_ok a 10.8.0.2
+		echo '<7>test-pm' > /dev/kmsg
+		must_fail bash -c "echo $state > /sys/power/state" 2> /tmp/pm
+		grep -q 'Device or resource busy' /tmp/pm
+		during=$(log | awk '
+			/test-pm/ { seen = 1; over = created = 0 }
+			/Freezing user space processes failed after 8/ { over = 1 }
+			seen && !over && /Keypair [0-9]+ created/ { created++ }
+			END { print seen, over, created }')
+		[[ $during == '1 1 0' ]]
+	done
+	kill -KILL $holder
+	echo 20000 > /sys/power/pm_freeze_timeout
+	ping_ok a 10.8.0.2
+	ping_both
+}
+
 t copied \
 	'a copied machine sends with none of its keys, even if the RTNL is held, and makes new keys'
 copied() {
