@@ -58,6 +58,9 @@ both_ways() {
 	done
 	ping_both
 	[[ $(wg_endpoint a) == "[fd09::2]:$PORT" && $(wg_endpoint b) == "[fd09::1]:$PORT" ]]
+	ns b bash -c 'echo > /dev/udp/10.8.0.1/9'	# what goes one way differs from what comes back
+	wait_for 'it has arrived' eval '[[ $(wg_tx b) == $(wg_rx a) ]]'
+	(($(wg_tx a) != $(wg_rx a)))
 	# Each side received exactly what the other sent, and no error was counted.
 	[[ $(wg_tx a) == "$(wg_rx b)" && $(wg_rx a) == "$(wg_tx b)" ]]
 	(($(stat a rx_errors) + $(stat b rx_errors) == 0))
@@ -163,6 +166,18 @@ source_check() {
 	must_fail ns a ping -c 1 -W 2 -I fd08::77 fd08::2
 	wait_for 'b has counted them' eval '(($(stat b rx_errors) == 3))'
 	[[ $(stat b rx_frame_errors) == 3 ]]
+	# Nor does one pass that arrives together with others of the right source, and behind them.
+	ns a tc qdisc add dev eth0 root netem slot 1s
+	ns a python3 -c '
+import socket
+right, wrong = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
+right.bind(("10.8.0.1", 0))
+wrong.bind(("10.8.0.78", 0))
+for _ in range(10):
+    right.sendto(b"", ("10.8.0.2", 9))
+    wrong.sendto(b"", ("10.8.0.2", 9))'
+	wait_for 'b has counted them, too' eval '(($(stat b rx_errors) == 13))'
+	ns a tc qdisc del dev eth0 root
 	ipn a addr del fd08::77/128 dev wg0	# it would be the source of the next ping
 	ping_both
 }
@@ -186,13 +201,18 @@ no_way() {
 
 t padding 'a packet is padded to a multiple of 16 bytes, but not beyond the MTU'
 padding() {
-	local size ip
+	local size ip outer
 	pair
 	ping_ok a 10.8.0.2
 	for size in 0 4 5 20 21 1000 1391 1392; do
 		capture b /tmp/pcap udp and dst host 10.9.0.2
+		outer=$CAPTURE
+		CAPTURE_IF=wg0 capture b /tmp/inner 'icmp[0] == 8'
 		ns a ping -q -c 1 -W 20 -s $size 10.8.0.2
 		capture_end
+		CAPTURE=$outer capture_end
+		# What is delivered has no padding: the file is its header, and one packet behind its own.
+		[[ $(wc -c < /tmp/inner) == $((24 + 16 + size + 28)) ]]
 		ip=$(((size + 28 + 15) / 16 * 16))
 		((ip <= 1420)) || ip=1420
 		wire show /tmp/pcap | grep -q " $PORT $PORT $((ip + 32)) 4$"
