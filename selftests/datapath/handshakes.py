@@ -193,10 +193,14 @@ def sessions(key):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
     def taken(title, session, instead_of=None):
-        """Checks that wg0 takes a keepalive of `session`, and not one of `instead_of` before it."""
+        """Checks that wg0 takes two keepalives of `session`, and not one of `instead_of` before."""
+        def send_two():
+            for _ in range(2):
+                far.send(session.seal())
+
         dropped(title, lambda: instead_of and far.send(instead_of.seal()),
-                "Receiving keepalive packet", barrier=lambda: far.send(session.seal()), quiet=False,
-                rx_packets=1, rx_bytes=32)
+                "Receiving keepalive packet", barrier=send_two, quiet=False,
+                rx_packets=2, rx_bytes=64)
 
     def sent_with(session):
         sock.sendto(b"x", ("10.8.0.2", 9))

@@ -129,13 +129,17 @@ def owners(address):
         finally:
             os.seteuid(0)
 
-    with of(1001) as long, of(1002) as short:
-        for udp in (long, short):
-            udp.connect((address, 5556))
+    with of(1001) as long, of(1002) as short, of(1003) as both:
+        # Nobody listens: a socket that is not connected gets no error for that.
         for _ in range(100):
             for _ in range(8):
-                long.send(b"l" * 1000)
-            short.send(b"s" * 200)
+                long.sendto(b"l" * 1000, (address, 5556))
+            short.sendto(b"s" * 200, (address, 5556))
+            time.sleep(0.02)
+        # A socket with two flows.
+        for _ in range(100):
+            for number in range(8):
+                both.sendto(b"b" * 1000, (address, 5556 + number % 2))
             time.sleep(0.02)
 
 

@@ -152,26 +152,28 @@ t owners 'a datagram outside belongs to the socket of the packet in it, and to n
 owners() {
 	pair
 	ping_both
-	bg b ncat -u -l -k 10.8.0.2 5556 > /dev/null
-	wait_for 'the receiver listens' listening b udp 5556
 	ns a nft -f - <<-EOF
 	table inet t {
 		counter long { }
 		counter short { }
+		counter both { }
 		counter others { }
 		chain o {
 			type filter hook output priority 0
 			oifname eth0 udp dport $PORT meta skuid 1001 counter name long return
 			oifname eth0 udp dport $PORT meta skuid 1002 counter name short return
+			oifname eth0 udp dport $PORT meta skuid 1003 counter name both return
 			oifname eth0 udp dport $PORT counter name others
 		}
 	}
 	EOF
 	ns a python3 "$HERE/segments.py" owners 10.8.0.2
-	wait_for 'the last one has left' eval '[[ $(counted a short) == "100 "* ]]' || true
+	wait_for 'the last one has left' eval '[[ $(counted a both) == "800 "* ]]' || true
 	note "packets and bytes: long $(counted a long), short $(counted a short)," \
-		"others $(counted a others)"
+		"two flows $(counted a both), others $(counted a others)"
 	[[ $(counted a short) == '100 30000' ]]
+	# No two packets that follow each other are of one flow.
+	[[ $(counted a both) == "800 $((800 * (1072 + 28)))" ]]
 	# However many messages leave in one aggregate: each message has 1,072 bytes, and each
 	# packet that the rule counts has 28 bytes of headers.
 	local packets bytes
