@@ -41,6 +41,8 @@ upstream() {
 		line=$(sed -n 's/^+*\([0-9]*\): cleanup$/\1/p' $trace | head -n 1)
 		sed '/^+*[0-9]*: cleanup$/,$d' $trace | tail -n 32 | cut -c 1-200
 		grep '^Error: ' /tmp/netns.out || true
+		# What the module did before the interfaces went.
+		dmesg | grep -F 'wireguard: ' | grep -v destroyed | tail -n 16
 		# A section of the script begins with a comment at the start of a line.
 		echo "section: $(head -n "${line:-1}" "$UPSTREAM" | grep '^# ' | tail -n 1)"
 		echo "it exited with status $status in line $line:" \
