@@ -216,11 +216,13 @@ allowedips() {
 	[[ $(ips) == "$K1 192.0.2.254/31 0.0.0.0/0 2001:db8:8000::/33 ::/0 1.2.3.4/32|$K2 10.0.0.0/8 10.0.0.0/9|" ]]
 	wga set wg0 peer $K1 allowed-ips +10.0.0.0/9
 	[[ $(ips) == *"1.2.3.4/32 10.0.0.0/9|$K2 10.0.0.0/8|" ]]
+	wga set wg0 peer $K1 allowed-ips +2001:db8:8000::/33	# its own already: it is the last now
+	[[ $(ips) == "$K1 192.0.2.254/31 0.0.0.0/0 ::/0 1.2.3.4/32 10.0.0.0/9 2001:db8:8000::/33|$K2 10.0.0.0/8|" ]]
 	wga set wg0 peer $K1 allowed-ips -10.0.0.0/8	# of another peer: nothing happens
 	wga set wg0 peer $K1 allowed-ips -10.0.0.0/10	# of no peer: nothing happens
-	[[ $(ips) == *"1.2.3.4/32 10.0.0.0/9|$K2 10.0.0.0/8|" ]]
+	[[ $(ips) == *"1.2.3.4/32 10.0.0.0/9 2001:db8:8000::/33|$K2 10.0.0.0/8|" ]]
 	wga set wg0 peer $K1 allowed-ips -0.0.0.0/0,-::/0,-1.2.3.4/32
-	[[ $(ips) == "$K1 192.0.2.254/31 2001:db8:8000::/33 10.0.0.0/9|$K2 10.0.0.0/8|" ]]
+	[[ $(ips) == "$K1 192.0.2.254/31 10.0.0.0/9 2001:db8:8000::/33|$K2 10.0.0.0/8|" ]]
 	wga set wg0 peer $K1 allowed-ips 8.8.8.8/32
 	[[ $(ips) == "$K1 8.8.8.8/32|$K2 10.0.0.0/8|" ]]
 	wga set wg0 peer $K2 remove
