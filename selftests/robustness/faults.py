@@ -378,15 +378,15 @@ def queues():
     threaded = "echo %d > /sys/class/net/wg0/threaded"
     before = statistic("b", "rx_dropped")
     with inside("a"):
-        outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     ns("b", "sh", "-c", threaded % 1)
     with NoWorkers():
         for _ in range(3000):
-            outside.sendto(struct.pack("<IIQ16x", DATA, 0, 0), ("10.9.0.2", PORT))
+            stranger.sendto(struct.pack("<IIQ16x", DATA, 0, 0), ("10.9.0.2", PORT))
     ns("b", "sh", "-c", threaded % 0)
     dropped = statistic("b", "rx_dropped") - before
     assert dropped == (3000 - 1024 if RUST else 0), dropped
-    outside.close()
+    stranger.close()
     works()
 
     # More arrives together than a peer may have waiting.
