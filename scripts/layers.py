@@ -24,8 +24,8 @@ LAYERS = {
     "linux": "linux/",
     "protocol": "protocol/",
     "mechanisms": "allowedips.rs allowedips/ class.rs debug.rs events.rs extension.rs keypair.rs "
-                  "machine.rs pace.rs packet.rs parameters.rs peerlookup.rs peerlookup/ queueing/ "
-                  "ratelimiter.rs ratelimiter/ socket/ trace.rs tuning.rs",
+                  "machine.rs memory.rs pace.rs packet.rs parameters.rs peerlookup.rs peerlookup/ "
+                  "queueing/ ratelimiter.rs ratelimiter/ socket/ trace.rs tuning.rs",
     "state": "state/",
     "actions": "lifecycle.rs noise.rs notify.rs prefixes.rs send/ steer.rs",
     "reactions": "expiry.rs receive/",

@@ -29,6 +29,8 @@ mod linux;
 #[forbid(unsafe_code)]
 mod machine;
 #[forbid(unsafe_code)]
+mod memory;
+#[forbid(unsafe_code)]
 mod netlink;
 #[forbid(unsafe_code)]
 mod noise;

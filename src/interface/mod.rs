@@ -82,8 +82,13 @@ impl Driver for Device {
 
     fn new(handle: Handle, net: &Net) -> Result<Arc<Self>> {
         let shared = registration::devices().ok_or(ENODEV)?;
-        let limiter = shared.limiter.clone();
-        Device::new(handle, net, limiter, shared.work_queues.clone())
+        Device::new(
+            handle,
+            net,
+            shared.limiter.clone(),
+            shared.work_queues.clone(),
+            shared.memory.clone(),
+        )
     }
 
     fn registered(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {

@@ -36,6 +36,7 @@ use crate::{
         rcu_box::RcuBox, //
     },
     machine,
+    memory::Memory,
     queueing::WorkQueues,
     ratelimiter::RateLimiter,
     state::device::{
@@ -52,6 +53,7 @@ pub(super) struct Devices {
     pub(super) list: Mutex<List<Device>>,
     pub(super) limiter: Arc<RateLimiter>,
     pub(super) work_queues: Arc<WorkQueues>,
+    pub(super) memory: Arc<Memory>,
 }
 
 static DEVICES: RcuBox<Arc<Devices>> = RcuBox::new();
@@ -203,11 +205,13 @@ impl Shared {
     fn new() -> Result<Self> {
         let limiter = Arc::pin_init(RateLimiter::new(), GFP_KERNEL)?;
         let work_queues = Arc::new(WorkQueues::new()?, GFP_KERNEL)?;
+        let memory = Arc::new(Memory::new()?, GFP_KERNEL)?;
         let devices = Arc::pin_init::<Error>(
             try_pin_init!(Devices {
                 list <- new_mutex!(List::new(), "wireguard::Devices::list"),
                 limiter,
                 work_queues,
+                memory,
             }),
             GFP_KERNEL,
         )?;

@@ -21,6 +21,7 @@ struct list_head;
 struct napi_struct;
 struct net_device;
 struct page;
+struct page_pool_bh;
 struct rtable;
 struct sk_buff;
 struct sock;
@@ -55,6 +56,15 @@ void helper_genl_multicast(const struct genl_family *family, const struct net_de
 
 /* napi.rs */
 void helper_napi_gro_flush(struct napi_struct *napi);
+
+/* page_pool.rs */
+struct page_pool_bh __percpu *helper_page_pools_create(u32 size, u32 count);
+void helper_page_pools_destroy(struct page_pool_bh __percpu *pools);
+/*
+ * Bottom halves must be off. `*size` is how many bytes are needed, and then how many there are.
+ * Returns NULL if there is no memory, or a page has fewer.
+ */
+void *helper_page_pools_alloc(struct page_pool_bh __percpu *pools, size_t *size);
 
 /* sched.rs */
 void helper_cond_resched(void);

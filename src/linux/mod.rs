@@ -32,6 +32,7 @@ pub(crate) mod net_namespace;
 pub(crate) mod netdevice;
 pub(crate) mod netlink;
 pub(crate) mod notifier;
+pub(crate) mod page_pool;
 pub(crate) mod ptr_ring;
 pub(crate) mod random;
 pub(crate) mod rcu;

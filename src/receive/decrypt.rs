@@ -62,7 +62,12 @@ pub(super) fn decrypt_packets(keypair: &Keypair, mut packets: SkbList) -> SkbLis
     while let Some(mut skb) = packets.pop_front() {
         let cb: &mut PacketCb = skb.cb();
         let nonce = cb.nonce;
-        match skb.open(size_of::<DataHeader>(), nonce, keypair.receiving_key()) {
+        match skb.open(
+            size_of::<DataHeader>(),
+            nonce,
+            keypair.receiving_key(),
+            &keypair.peer.device.memory.decrypted,
+        ) {
             Ok(skb) => decrypted.push_back(skb),
             Err(error) => {
                 let peer = &keypair.peer;

@@ -57,7 +57,9 @@ impl Job for Encryption {
 /// Encrypts a batch, and sends the encrypted batches of its peer. Process and softirq context.
 pub(crate) fn encrypt(batch: &Batch<Encryption>) {
     let keypair = &batch.job.keypair;
-    let aggregate = keypair.peer.device.settings.aggregates_tx();
+    let device = &keypair.peer.device;
+    let aggregate = device.settings.aggregates_tx();
+    let pages = &device.memory.encrypted;
     let mut encrypted = SkbList::new();
     let mut dropped: usize = 0;
     let mut packets = batch.take();
@@ -83,7 +85,7 @@ pub(crate) fn encrypt(batch: &Batch<Encryption>) {
                     continue;
                 }
             }
-            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, most) {
+            if let Ok(run) = Segments::new(SKB_HEADER_LEN, len, most, pages) {
                 match encrypt_run(run, skb, &mut packets, keypair, &mut encrypted) {
                     None => continue,
                     // There was no memory for a run: this packet goes alone.
@@ -140,12 +142,14 @@ fn encrypt_segments(
     encrypted: &mut SkbList,
 ) -> usize {
     let count = cb.messages();
+    let pages = &keypair.peer.device.memory.encrypted;
     let mut next = 0;
     if let Some(gso) = skb.tcp_gso().filter(|_| aggregate) {
         let segment = |index| gso.segment(index).filter(|_| index < count);
         while let Some(first) = segment(next) {
             let len = message_len(first.len(), cb.mtu);
-            let Ok(mut run) = Segments::new(SKB_HEADER_LEN, len, count.wrapping_sub(next)) else {
+            let left = count.wrapping_sub(next);
+            let Ok(mut run) = Segments::new(SKB_HEADER_LEN, len, left, pages) else {
                 break;
             };
             while let Some(text) = segment(next) {
@@ -269,7 +273,7 @@ fn encrypt_chain(
 /// Encrypts `skb`, and those of `packets` that can follow it, into one aggregate. If memory runs
 /// out it returns the packet that would have been next.
 fn encrypt_run(
-    mut run: Segments,
+    mut run: Segments<'_>,
     skb: SkBuff,
     packets: &mut SkbList,
     keypair: &Keypair,
@@ -310,7 +314,13 @@ fn with_class(mut skb: SkBuff, class: Class) -> SkBuff {
     skb
 }
 
-fn seal(run: &mut Segments, text: &impl Text, nonce: u64, mtu: u32, keypair: &Keypair) -> Result {
+fn seal(
+    run: &mut Segments<'_>,
+    text: &impl Text,
+    nonce: u64,
+    mtu: u32,
+    keypair: &Keypair,
+) -> Result {
     let pad = padding(text.len() as u32, mtu) as usize;
     let header = DataHeader::new(keypair.remote_index(), nonce);
     run.push(text, header.as_bytes(), pad, nonce, keypair.sending_key())

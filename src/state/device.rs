@@ -72,6 +72,7 @@ use crate::{
             RcuPtr, //
         },
     },
+    memory::Memory,
     peerlookup::{
         IndexTable,
         PubkeyTable, //
@@ -260,6 +261,8 @@ pub(crate) struct Device {
     pub(crate) rx_queues: KVec<Pin<KBox<RxQueue<Peer>>>>,
     /// Where the work of all devices runs.
     pub(crate) work_queues: Arc<WorkQueues>,
+    /// Memory of all devices for packets.
+    pub(crate) memory: Arc<Memory>,
 
     #[pin]
     links: ListLinks,
@@ -315,13 +318,14 @@ impl Device {
 
     /// A device that has no peers yet, in the namespace `net`. It is not on the list of devices.
     ///
-    /// All devices share `limiter` and `work_queues`. Process context. `ENOMEM` if there is no
-    /// memory.
+    /// All devices share `limiter`, `work_queues` and `memory`. Process context. `ENOMEM` if
+    /// there is no memory.
     pub(crate) fn new(
         netdev: Handle,
         net: &Net,
         limiter: Arc<RateLimiter>,
         work_queues: Arc<WorkQueues>,
+        memory: Arc<Memory>,
     ) -> Result<Arc<Self>> {
         let rx_queues = rx_queues()?;
         let identity = RcuArc::new(StaticIdentity::none(), GFP_KERNEL)?;
@@ -350,6 +354,7 @@ impl Device {
                 handshakes: Inbox::new()?,
                 rx_queues,
                 work_queues,
+                memory,
                 links <- ListLinks::new(),
                 tracker <- AtomicTracker::new(),
             }? Error),

@@ -3,12 +3,16 @@
 #include <crypto/chacha.h>
 #include <crypto/poly1305.h>
 #include <linux/inetdevice.h>
+#include <linux/local_lock.h>
+#include <linux/percpu.h>
 #include <linux/skbuff.h>
 #include <linux/skbuff_ref.h>
 #include <linux/udp.h>
 #include <net/addrconf.h>
+#include <net/netmem.h>
 #include <net/sock.h>
 
+#include "../helpers.h"
 #include "helpers.h"
 
 /*
@@ -45,29 +49,30 @@ const void *helper_skb_source(struct sk_buff *skb, u32 offset)
 }
 
 /*
- * Returns an empty packet whose linear memory is a page fragment, which GRO can take over. NULL if
- * there is no memory, or it would not fit a page.
+ * Returns an empty packet whose linear memory is a fragment of a page of `pools`, which GRO can
+ * take over. NULL if there is no memory, or it would not fit such a page.
  *
  * The headroom has at least CHACHA_BLOCK_SIZE bytes, followed by a copy of the headers of `skb`,
  * from its network header to its data; cb, protocol and skb_iif are copied, too. The tailroom has
  * `len` bytes and a tag.
  */
-struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
+struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len,
+				      struct page_pool_bh __percpu *pools)
 {
 	const u32 outer = -skb_network_offset(skb);
 	const u32 front = max_t(u32, NET_SKB_PAD, CHACHA_BLOCK_SIZE);
-	const size_t size = SKB_HEAD_ALIGN((size_t)front + outer + len + POLY1305_DIGEST_SIZE);
+	size_t size = SKB_HEAD_ALIGN((size_t)front + outer + len + POLY1305_DIGEST_SIZE);
 	struct sk_buff *text = NULL;
 	void *data;
 
-	if (unlikely(size > SKB_MAX_ORDER(0, 0)))
-		return NULL;
 	local_bh_disable();
-	data = napi_alloc_frag(size);
+	data = helper_page_pools_alloc(pools, &size);
 	if (likely(data)) {
 		text = napi_build_skb(data, size);
-		if (unlikely(!text))
-			skb_free_frag(data);
+		if (likely(text))
+			skb_mark_for_recycle(text);
+		else
+			napi_pp_put_page(page_to_netmem(virt_to_page(data)));
 	}
 	local_bh_enable();
 	if (unlikely(!text))
@@ -84,17 +89,87 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len)
 	return text;
 }
 
+/* How many bytes a page of a ring has, and how many pages a ring. */
+#define HELPER_RING_PAGE_SIZE 32768
+#define HELPER_RING_PAGES 16
+
+struct helper_page_ring {
+	local_lock_t bh_lock;
+	u32 next;
+	/* Each has a reference of the ring, and one of each packet that has it, too. */
+	struct page *pages[HELPER_RING_PAGES];
+};
+
+struct helper_page_ring __percpu *helper_page_rings_create(void)
+{
+	struct helper_page_ring __percpu *rings = alloc_percpu(struct helper_page_ring);
+	unsigned int cpu;
+
+	if (rings)
+		for_each_possible_cpu(cpu)
+			local_lock_init(&per_cpu_ptr(rings, cpu)->bh_lock);
+	return rings;
+}
+
+void helper_page_rings_destroy(struct helper_page_ring __percpu *rings)
+{
+	unsigned int cpu, i;
+
+	for_each_possible_cpu(cpu) {
+		struct helper_page_ring *ring = per_cpu_ptr(rings, cpu);
+
+		for (i = 0; i < HELPER_RING_PAGES; i++)
+			if (ring->pages[i])
+				put_page(ring->pages[i]);
+	}
+	free_percpu(rings);
+}
+
+/*
+ * Returns the page that this CPU has used least recently, if no packet has it any more. Otherwise
+ * allocates one, which replaces it in the ring. So is a page of the emergency reserves: it marks
+ * each packet that gets it.
+ */
+static struct page *helper_page_ring_take(struct helper_page_ring __percpu *rings, gfp_t gfp)
+{
+	struct helper_page_ring *ring;
+	struct page *page, **slot;
+
+	local_bh_disable();
+	local_lock_nested_bh(&rings->bh_lock);
+	ring = this_cpu_ptr(rings);
+	slot = &ring->pages[ring->next];
+	ring->next = (ring->next + 1) % HELPER_RING_PAGES;
+	page = *slot;
+	/* Whoever dropped the last reference but ours read the page first: a full barrier. */
+	if (!page || page_ref_count(page) != 1 || page_is_pfmemalloc(page)) {
+		page = alloc_pages(gfp, get_order(HELPER_RING_PAGE_SIZE));
+		if (page && *slot)
+			put_page(*slot);
+		if (page)
+			*slot = page;
+	}
+	if (page)
+		get_page(page);
+	local_unlock_nested_bh(&rings->bh_lock);
+	local_bh_enable();
+	return page;
+}
+
 /*
  * Allocates contiguous pages for a fragment of a packet: for `wanted` bytes or, if there are no
  * such pages, for `needed` bytes. Returns NULL if both fail. Stores the size in bytes in `*size`.
  */
-struct page *helper_alloc_frag(u32 wanted, u32 needed, u32 *size)
+struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 wanted, u32 needed,
+			       u32 *size)
 {
 	const gfp_t gfp = GFP_ATOMIC | __GFP_COMP | __GFP_NOWARN;
 	unsigned int order = get_order(wanted);
 	struct page *page = NULL;
 
-	if (order)
+	if (order == get_order(HELPER_RING_PAGE_SIZE))
+		page = helper_page_ring_take(rings, gfp | __GFP_NORETRY);
+	else if (order)
 		page = alloc_pages(gfp | __GFP_NORETRY, order);
 	if (!page) {
 		order = get_order(needed);

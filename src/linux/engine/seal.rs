@@ -27,6 +27,7 @@ use crate::linux::{
         chacha20poly1305_open_from,
         chacha20poly1305_seal, //
     },
+    page_pool::PagePools,
     skbuff::{
         DropReason,
         SkBuff, //
@@ -112,8 +113,14 @@ impl SkBuff {
     /// # Errors
     ///
     /// `EBADMSG` if the tag is wrong, `EINVAL` if the packet is too short, `ENOMEM`.
-    pub(crate) fn open(mut self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
-        match self.try_open(skip, nonce, key) {
+    pub(crate) fn open(
+        mut self,
+        skip: usize,
+        nonce: u64,
+        key: &[u8; 32],
+        pools: &PagePools,
+    ) -> Result<Self> {
+        match self.try_open(skip, nonce, key, pools) {
             Ok(None) => Ok(self),
             Ok(Some(opened)) => {
                 self.consume();
@@ -127,13 +134,19 @@ impl SkBuff {
     }
 
     /// As [`Self::open`]. Returns the packet if it is a new one.
-    fn try_open(&mut self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Option<Self>> {
+    fn try_open(
+        &mut self,
+        skip: usize,
+        nonce: u64,
+        key: &[u8; 32],
+        pools: &PagePools,
+    ) -> Result<Option<Self>> {
         let plain_len = self
             .len()
             .checked_sub(skip)
             .and_then(|len| len.checked_sub(TAG_LEN))
             .ok_or(EINVAL)?;
-        match self.open_from(skip, nonce, key) {
+        match self.open_from(skip, nonce, key, pools) {
             Err(error) if error == EAGAIN => {}
             opened => return opened.map(Some),
         }
@@ -150,7 +163,13 @@ impl SkBuff {
 
     /// [`Self::open`] for data that lie in a fragment: decrypts them from there into a new packet.
     /// `EAGAIN` if they do not lie so, or if there is no memory.
-    fn open_from(&self, skip: usize, nonce: u64, key: &[u8; 32]) -> Result<Self> {
+    fn open_from(
+        &self,
+        skip: usize,
+        nonce: u64,
+        key: &[u8; 32],
+        pools: &PagePools,
+    ) -> Result<Self> {
         let (Ok(offset), Some(len)) = (u32::try_from(skip), self.len().checked_sub(skip)) else {
             return Err(EAGAIN);
         };
@@ -164,7 +183,8 @@ impl SkBuff {
         }
         // SAFETY: The buffer is valid, and its headers are in front of its data (see above).
         // The length of a packet fits.
-        let text = unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32) };
+        let text =
+            unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32, pools.as_raw()) };
         let text = NonNull::new(text).ok_or(EAGAIN)?;
         // SAFETY: The buffer is new and ours.
         let text = unsafe { Self::from_raw(text) };

@@ -21,7 +21,10 @@ use crate::linux::{
         CHACHA20POLY1305_KEY_SIZE,
         CHACHA_BLOCK_SIZE, //
     },
-    engine::aead::chacha20poly1305_seal,
+    engine::{
+        aead::chacha20poly1305_seal,
+        PageRings, //
+    },
     skbuff::SkBuff, //
 };
 
@@ -59,8 +62,9 @@ pub(super) fn most_datagrams(len: usize) -> usize {
 /// * Either `chunk` is null, and `used` is `size`. Or `chunk` is memory of `size` bytes: after the
 ///   first [`CHACHA_BLOCK_SIZE`] bytes come the linear data or the last fragment, which end at
 ///   `used`.
-pub(crate) struct Segments {
+pub(crate) struct Segments<'a> {
     skb: SkBuff,
+    pages: &'a PageRings,
     segment_len: usize,
     count: usize,
     /// How many datagrams there are to be.
@@ -74,13 +78,19 @@ pub(crate) struct Segments {
     complete: bool,
 }
 
-impl Segments {
+impl<'a> Segments<'a> {
     /// An empty aggregate for at most `wanted` datagrams of `segment_len` bytes, with `headroom`
-    /// bytes in front for the headers that they will share, the UDP header among them.
+    /// bytes in front for the headers that they will share, the UDP header among them. Its memory
+    /// comes from `pages`, unless it is short.
     ///
     /// Any context but hard interrupts. `EINVAL` if such a datagram is too long, or if the headroom
     /// is too small or too large; `ENOMEM`.
-    pub(crate) fn new(headroom: usize, segment_len: usize, wanted: usize) -> Result<Self> {
+    pub(crate) fn new(
+        headroom: usize,
+        segment_len: usize,
+        wanted: usize,
+        pages: &'a PageRings,
+    ) -> Result<Self> {
         let wanted = wanted.min(most_datagrams(segment_len));
         if wanted == 0 || segment_len > MAX_CHUNK - CHACHA_BLOCK_SIZE || headroom < UDP_HEADER_LEN {
             return Err(EINVAL);
@@ -104,6 +114,7 @@ impl Segments {
         // the headroom, and the room for `size` bytes behind it.
         Ok(Self {
             skb,
+            pages,
             segment_len,
             count: 0,
             wanted,
@@ -223,6 +234,7 @@ impl Segments {
         // SAFETY: `size` is valid for writes.
         let page = unsafe {
             bindings::helper_alloc_frag(
+                self.pages.as_raw(),
                 CHACHA_BLOCK_SIZE.wrapping_add(whole.max(len)) as u32,
                 CHACHA_BLOCK_SIZE.wrapping_add(len) as u32,
                 &mut size,

@@ -7,13 +7,16 @@ use kernel::prelude::*;
 
 use super::{
     Chain,
+    PageRings,
     Segments,
     Text, //
 };
 use crate::{
     linux::{
         bindings,
+        bottom_half,
         compat::code::EBADMSG,
+        page_pool::PagePools,
         skbuff::{
             tests::{
                 device,
@@ -23,6 +26,7 @@ use crate::{
                 HEADROOM, //
             },
             SkBuff,
+            SkbList,
             ETH_P_IP,
             ETH_P_IPV6, //
         }, //
@@ -209,11 +213,13 @@ mod cases {
         let mut numbers = Numbers::new(10);
         let mut key = [0; 32];
         numbers.fill(&mut key);
-        for _ in 0..100 {
-            let len = 1 + numbers.below(2000) as usize;
+        let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
+        for round in 0..100 {
+            let most = if round % 10 == 0 { 32_000 } else { 2000 };
+            let len = 1 + numbers.below(most) as usize;
             let count = 1 + numbers.below(40) as usize;
             let overhead = 16 + 16;
-            let mut run = Segments::new(HEADROOM, len + overhead, count)?;
+            let mut run = Segments::new(HEADROOM, len + overhead, count, &pages)?;
             let mut plain: KVec<KVec<u8>> = KVec::new();
             for index in 0..count {
                 if run.room() == 0 {
@@ -243,7 +249,7 @@ mod cases {
                 assert!(datagram.read::<[u8; 16]>() == Some([index as u8; 16]));
                 change(&mut datagram)?;
                 *datagram.cb() = [index as u64; 6];
-                let mut datagram = datagram.open(16, index as u64, &key)?;
+                let mut datagram = datagram.open(16, index as u64, &key, &pools)?;
                 assert!(datagram.head() == &bytes[..]);
                 assert!(*datagram.cb::<[u64; 6]>() == [index as u64; 6]);
                 assert!(datagram.protocol() == ETH_P_IP);
@@ -278,6 +284,7 @@ mod cases {
         let mut numbers = Numbers::new(12);
         let mut key = [0; 32];
         numbers.fill(&mut key);
+        let pools = PagePools::new(1 << 15, 4)?;
         for _ in 0..100 {
             let len = 1 + numbers.below(2000) as usize;
             let count = 2 + numbers.below(40) as usize;
@@ -312,7 +319,7 @@ mod cases {
                 datagram.pull(OUTER)?;
                 assert!(datagram.skb().data == *data);
                 assert!(datagram.read::<[u8; 16]>() == Some([index as u8; 16]));
-                let datagram = datagram.open(16, index as u64, &key)?;
+                let datagram = datagram.open(16, index as u64, &key, &pools)?;
                 assert!(datagram.head().get(..bytes.len()) == Some(&bytes[..]));
             }
         }
@@ -351,9 +358,10 @@ mod cases {
     #[test]
     fn a_forged_datagram_is_refused_wherever_it_lies() -> Result {
         let key = [1; 32];
+        let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
         for linear in [false, true] {
             let text = packet(&[7; 1000], ETH_P_IP, 0)?;
-            let mut run = Segments::new(HEADROOM, 1032, 1)?;
+            let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
             run.push(&text, &[0; 16], 0, 5, &key)?;
             let mut skb = run.finish(&text).ok_or(EINVAL)?;
             let start = skb.headroom() as u16;
@@ -362,18 +370,19 @@ mod cases {
             if linear {
                 assert!(skb.may_pull(1032));
             }
-            assert!(skb.open(16, 6, &key).err() == Some(EBADMSG));
+            assert!(skb.open(16, 6, &key, &pools).err() == Some(EBADMSG));
         }
         let short = packet(&[0; 31], ETH_P_IP, 0)?;
-        assert!(short.open(16, 0, &key).err() == Some(EINVAL));
+        assert!(short.open(16, 0, &key, &pools).err() == Some(EINVAL));
         Ok(())
     }
 
     #[test]
     fn pages_that_a_clone_has_too_are_not_decrypted_from() -> Result {
         let key = [1; 32];
+        let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
         let text = packet(&[7; 1000], ETH_P_IP, 0)?;
-        let mut run = Segments::new(HEADROOM, 1032, 1)?;
+        let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
         run.push(&text, &[0; 16], 0, 5, &key)?;
         let skb = run.finish(&text).ok_or(EINVAL)?;
         let source = |skb: &SkBuff| {
@@ -386,9 +395,46 @@ mod cases {
         // SAFETY: The buffer is new and ours.
         let clone = unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) };
         assert!(source(&skb).is_null() && source(&clone).is_null());
-        assert!(skb.open(16, 5, &key)?.head() == [7; 1000]);
+        assert!(skb.open(16, 5, &key, &pools)?.head() == [7; 1000]);
         // The decryption of the first has not changed the clone.
-        assert!(clone.open(16, 5, &key)?.head() == [7; 1000]);
+        assert!(clone.open(16, 5, &key, &pools)?.head() == [7; 1000]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_page_is_used_again_once_its_datagrams_are_gone() -> Result {
+        let pages = PageRings::new()?;
+        let text = packet(&[7; 1000], ETH_P_IP, 0)?;
+        let run = || {
+            let mut run = Segments::new(HEADROOM, 1032, 30, &pages)?;
+            run.push(&text, &[0; 16], 0, 5, &[1; 32])?;
+            run.push(&text, &[0; 16], 0, 6, &[1; 32])?;
+            let skb = run.finish(&text).ok_or(EINVAL)?;
+            // SAFETY: The buffer is valid.
+            let place = unsafe { bindings::helper_skb_source(skb.as_raw(), 16) };
+            Ok::<_, Error>((skb, place))
+        };
+        // Stay on one CPU, which has 16 pages.
+        let _bh = bottom_half::disable();
+        let (kept, place) = run()?;
+        let mut places = [core::ptr::null(); 15];
+        let mut datagrams = SkbList::new();
+        for (index, other) in places.iter_mut().enumerate() {
+            let (mut skb, place) = run()?;
+            *other = place;
+            if index == 4 {
+                // The datagrams outlive the aggregate.
+                put_outer_headers(&mut skb)?;
+                datagrams = skb.gso_segment(device()).map_err(|(error, _)| error)?;
+            }
+        }
+        assert!(!place.is_null() && !places.contains(&place));
+        // The first page is still in use: another takes its turn.
+        assert!(run()?.1 != place);
+        for (index, other) in places.iter().enumerate() {
+            assert!((run()?.1 == *other) == (index != 4));
+        }
+        assert!(kept.len() == 2 * 1032 && datagrams.len() == 2);
         Ok(())
     }
 
