@@ -95,8 +95,10 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len,
 
 struct helper_page_ring {
 	local_lock_t bh_lock;
-	u32 next;
-	/* Each has a reference of the ring, and one of each packet that has it, too. */
+	/* Which page packets get parts of now, and how many bytes of it they have. */
+	u32 current_page;
+	u32 used;
+	/* Each has a reference of the ring, and one of each packet that has a part of it. */
 	struct page *pages[HELPER_RING_PAGES];
 };
 
@@ -126,56 +128,67 @@ void helper_page_rings_destroy(struct helper_page_ring __percpu *rings)
 }
 
 /*
- * Returns the page that this CPU has used least recently, if no packet has it any more. Otherwise
- * allocates one, which replaces it in the ring. So is a page of the emergency reserves: it marks
- * each packet that gets it.
+ * Returns a page that has `len` unused bytes from `*offset` on, with a reference for the caller.
+ * This is the page in use or, if it is full, the one that this CPU has used least recently. If
+ * packets still have that page, a new one replaces it in the ring. So does one if the page is of the
+ * emergency reserves: it would mark each packet that gets it. NULL if there is no memory.
  */
-static struct page *helper_page_ring_take(struct helper_page_ring __percpu *rings, gfp_t gfp)
+static struct page *helper_page_ring_take(struct helper_page_ring __percpu *rings, u32 len,
+					  u32 *offset, gfp_t gfp)
 {
 	struct helper_page_ring *ring;
-	struct page *page, **slot;
+	struct page *page;
 
 	local_bh_disable();
 	local_lock_nested_bh(&rings->bh_lock);
 	ring = this_cpu_ptr(rings);
-	slot = &ring->pages[ring->next];
-	ring->next = (ring->next + 1) % HELPER_RING_PAGES;
-	page = *slot;
-	/* Whoever dropped the last reference but ours read the page first: a full barrier. */
-	if (!page || page_ref_count(page) != 1 || page_is_pfmemalloc(page)) {
-		page = alloc_pages(gfp, get_order(HELPER_RING_PAGE_SIZE));
-		if (page && *slot)
-			put_page(*slot);
-		if (page)
-			*slot = page;
+	page = ring->pages[ring->current_page];
+	if (!page || len > HELPER_RING_PAGE_SIZE - ring->used) {
+		const u32 next = (ring->current_page + 1) % HELPER_RING_PAGES;
+		struct page *old = ring->pages[next];
+
+		page = old;
+		/* Whoever dropped the last other reference read the page first: a full barrier. */
+		if (!old || page_ref_count(old) != 1 || page_is_pfmemalloc(old)) {
+			page = alloc_pages(gfp, get_order(HELPER_RING_PAGE_SIZE));
+			if (page && old)
+				put_page(old);
+		}
+		if (page) {
+			ring->pages[next] = page;
+			ring->current_page = next;
+			ring->used = 0;
+		}
 	}
-	if (page)
+	if (page) {
+		*offset = ring->used;
+		ring->used += len;
 		get_page(page);
+	}
 	local_unlock_nested_bh(&rings->bh_lock);
 	local_bh_enable();
 	return page;
 }
 
 /*
- * Allocates contiguous pages for a fragment of a packet: for `wanted` bytes or, if there are no
- * such pages, for `needed` bytes. Returns NULL if both fail. Stores the size in bytes in `*size`.
+ * Allocates contiguous memory for a fragment of a packet: `wanted` bytes, at most
+ * HELPER_RING_PAGE_SIZE, of a page of this CPU's ring. If there is no such page, allocates new pages
+ * for `needed` bytes. Returns NULL if both fail. Stores where in the returned page the memory begins
+ * in `*offset`, and its size in bytes in `*size`.
  */
 struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 wanted, u32 needed,
-			       u32 *size)
+			       u32 *offset, u32 *size)
 {
 	const gfp_t gfp = GFP_ATOMIC | __GFP_COMP | __GFP_NOWARN;
-	unsigned int order = get_order(wanted);
-	struct page *page = NULL;
+	struct page *page;
 
-	if (order == get_order(HELPER_RING_PAGE_SIZE))
-		page = helper_page_ring_take(rings, gfp | __GFP_NORETRY);
-	else if (order)
-		page = alloc_pages(gfp | __GFP_NORETRY, order);
+	*size = ALIGN(wanted, L1_CACHE_BYTES);
+	page = helper_page_ring_take(rings, *size, offset, gfp | __GFP_NORETRY);
 	if (!page) {
-		order = get_order(needed);
-		page = alloc_pages(gfp, order);
+		*size = PAGE_SIZE << get_order(needed);
+		*offset = 0;
+		page = alloc_pages(gfp, get_order(needed));
 	}
-	*size = PAGE_SIZE << order;
 	return page;
 }
 

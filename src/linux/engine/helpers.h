@@ -20,7 +20,7 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len,
 
 /* segments.rs, chain.rs, flow.rs */
 struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 wanted, u32 needed,
-			       u32 *size);
+			       u32 *offset, u32 *size);
 void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
 bool helper_skb_goes_alone(const struct sk_buff *skb);
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);

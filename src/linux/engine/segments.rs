@@ -230,35 +230,39 @@ impl<'a> Segments<'a> {
             .unwrap_or(0)
             .min(left)
             .wrapping_mul(self.segment_len);
-        let mut size = 0;
-        // SAFETY: `size` is valid for writes.
+        let (mut offset, mut size) = (0, 0);
+        // SAFETY: Both are valid for writes. `whole` is at most what a page of a ring has, and so
+        // is `len`, which was checked against `room()`.
         let page = unsafe {
             bindings::helper_alloc_frag(
                 self.pages.as_raw(),
                 CHACHA_BLOCK_SIZE.wrapping_add(whole.max(len)) as u32,
                 CHACHA_BLOCK_SIZE.wrapping_add(len) as u32,
+                &mut offset,
                 &mut size,
             )
         };
         if page.is_null() {
             return Err(ENOMEM);
         }
-        let size = size as usize;
-        // SAFETY: The buffer is ours and has a free fragment slot. The pages pass to it.
+        let (offset, size) = (offset as usize, size as usize);
+        // SAFETY: The buffer is ours and has a free fragment slot. The reference of the page passes
+        // to it.
         unsafe {
             bindings::skb_add_rx_frag(
                 self.skb.as_raw(),
                 index as i32,
                 page,
-                CHACHA_BLOCK_SIZE as i32,
+                offset.wrapping_add(CHACHA_BLOCK_SIZE) as i32,
                 0,
                 size as u32,
             )
         };
-        // INVARIANT: The memory is new. The last fragment has no bytes, and begins behind the first
-        // block's worth of the memory.
         // SAFETY: The pages are in the kernel's direct map.
-        self.chunk = unsafe { bindings::lowmem_page_address(page) }.cast();
+        let start = unsafe { bindings::lowmem_page_address(page) }.cast::<u8>();
+        // INVARIANT: Nothing else refers to this part of the page. The last fragment has no bytes,
+        // and begins behind the first block's worth of the memory.
+        self.chunk = start.wrapping_add(offset);
         self.used = CHACHA_BLOCK_SIZE;
         self.size = size;
         Ok(())
