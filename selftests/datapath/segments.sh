@@ -235,6 +235,26 @@ large_segments() {
 # tcp NAME: a counter of TCP in namespace a.
 tcp() { ns a nstat -az "Tcp$1" | awk '/^Tcp/ { print $2 }'; }
 
+t under_way 'megabytes of datagrams that wait for a link arrive as they were sent'
+under_way() {
+	local n sent came
+	pair
+	ping_both
+	# TCP sends megabytes at a time: more than there are pages that are used again.
+	for n in a b; do
+		ns $n sysctl -q net.ipv4.tcp_{r,w}mem='4096 8388608 8388608'
+	done
+	ipn a route replace 10.8.0.0/24 dev wg0 initcwnd 4000
+	ns a tc qdisc add dev eth0 root netem delay 1s rate 16mbit limit 100000
+	sent=$(stat a tx_packets) came=$(stat b rx_packets)
+	iperf a 10.8.0.2 -n 8M > /dev/null
+	wait_for 'all messages have come' all_came $sent $came
+	note "$(($(stat a tx_packets) - sent)) messages"
+}
+# all_came SENT CAME: since these counts, as many messages have come to b, and were authentic, as a
+# has sent.
+all_came() { (($(stat b rx_packets) - $2 >= $(stat a tx_packets) - $1)); }
+
 t aggregate_tx 'with aggregation switched off, no packet that leaves is longer than a datagram'
 aggregate_tx() {
 	pair
