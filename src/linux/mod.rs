@@ -33,7 +33,6 @@ pub(crate) mod netdevice;
 pub(crate) mod netlink;
 pub(crate) mod notifier;
 pub(crate) mod page_pool;
-pub(crate) mod ptr_ring;
 pub(crate) mod random;
 pub(crate) mod rcu;
 pub(crate) mod rcu_box;

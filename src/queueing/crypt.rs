@@ -3,15 +3,12 @@
 //! The batches of a device that any CPU may encrypt or decrypt.
 
 use kernel::{
-    list::ListArc,
-    prelude::*,
-    sync::{
-        atomic::{
-            ordering::Relaxed,
-            Atomic, //
-        },
-        Arc, //
+    list::{
+        List,
+        ListArc, //
     },
+    prelude::*,
+    sync::Arc,
     workqueue::{
         impl_has_work,
         new_work,
@@ -24,14 +21,19 @@ use super::{
     workers::Workers,
     Batch,
     Job,
-    OrderQueue, //
+    NewBatch,
+    OrderQueue,
+    FOR_WORKERS, //
 };
 use crate::{
     linux::{
         cpumask,
-        ptr_ring::PtrRing,
         rcu,
         sched,
+        spinlock::{
+            new_spinlock_bh,
+            SpinLockBh, //
+        },
         workqueue::OwnedQueue, //
     },
     protocol::limits::MAX_QUEUED_PACKETS,
@@ -41,46 +43,49 @@ use crate::{
 /// The batches of all peers of a device in one direction, which workers of all CPUs encrypt or
 /// decrypt.
 pub(crate) struct CryptQueue<J: Job> {
-    ring: Arc<CryptRing<J>>,
+    waiting: Arc<Waiting<J>>,
     workers: Workers<CryptWorker<J>>,
 }
 
-#[pin_data]
-struct CryptRing<J: Job> {
-    #[pin]
-    ring: PtrRing<Arc<Batch<J>>>,
-    /// Messages in the batches of the ring. Bounds what a device can hold, whatever the size of its
-    /// batches.
-    messages: Atomic<i32>,
+/// Batches that wait for a worker, the oldest first.
+struct Batches<J: Job> {
+    list: List<Batch<J>, FOR_WORKERS>,
+    /// Messages in the batches. Bounds what a device can hold, whatever the size of its batches.
+    messages: i32,
 }
 
-impl<J: Job> CryptRing<J> {
-    /// Appends a batch. Fails with `ENOSPC` if [`MAX_QUEUED_PACKETS`] messages are in the ring.
-    fn produce(&self, batch: &ListArc<Batch<J>>) -> Result {
-        // Producers that look concurrently may go beyond the bound by a batch each. A ring with
-        // fewer messages than places has room.
-        if self.messages.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
+/// What the queue and its workers share. The links of the batches are in the batches: most devices
+/// have no traffic, and need no memory set aside for it.
+#[pin_data]
+struct Waiting<J: Job> {
+    #[pin]
+    batches: SpinLockBh<Batches<J>>,
+}
+
+impl<J: Job> Waiting<J> {
+    /// Appends a batch. Fails with `ENOSPC` if [`MAX_QUEUED_PACKETS`] messages wait.
+    fn append(&self, batch: ListArc<Batch<J>, FOR_WORKERS>) -> Result {
+        let mut batches = self.batches.lock();
+        if batches.messages >= MAX_QUEUED_PACKETS as i32 {
             return Err(ENOSPC);
         }
-        // Count before publishing: a worker may take the batch immediately.
-        self.messages.add(batch.len, Relaxed);
-        self.ring.produce(batch.clone_arc()).map_err(|_| {
-            self.messages.add(batch.len.wrapping_neg(), Relaxed);
-            ENOSPC
-        })
+        batches.messages = batches.messages.wrapping_add(batch.len);
+        batches.list.push_back(batch);
+        Ok(())
     }
 
     /// Takes the oldest batch.
-    fn consume(&self) -> Option<Arc<Batch<J>>> {
-        let batch = self.ring.consume()?;
-        self.messages.add(batch.len.wrapping_neg(), Relaxed);
-        Some(batch)
+    fn take(&self) -> Option<Arc<Batch<J>>> {
+        let mut batches = self.batches.lock();
+        let batch = batches.list.pop_front()?;
+        batches.messages = batches.messages.wrapping_sub(batch.len);
+        Some(batch.into_arc())
     }
 }
 
 #[pin_data]
 struct CryptWorker<J: Job> {
-    ring: Arc<CryptRing<J>>,
+    waiting: Arc<Waiting<J>>,
     #[pin]
     work: Work<Self>,
 }
@@ -94,7 +99,7 @@ impl<J: Job> WorkItem for CryptWorker<J> {
 
     fn run(this: Arc<Self>) {
         let mut left = MAX_CRYPT_IN_TURN;
-        while let Some(batch) = this.ring.consume() {
+        while let Some(batch) = this.waiting.take() {
             J::run(&batch);
             left = left.saturating_sub(1);
             if left == 0 {
@@ -113,24 +118,27 @@ impl<J: Job> WorkItem for CryptWorker<J> {
 impl<J: Job> CryptQueue<J> {
     /// A queue whose workers call [`Job::run`] with each batch. Process context.
     pub(crate) fn new() -> Result<Self> {
-        let ring = Arc::pin_init(
-            try_pin_init!(CryptRing {
-                ring <- PtrRing::new(MAX_QUEUED_PACKETS as usize),
-                messages: Atomic::new(0),
+        let batches = Batches {
+            list: List::new(),
+            messages: 0,
+        };
+        let waiting = Arc::pin_init(
+            pin_init!(Waiting {
+                batches <- new_spinlock_bh!(batches, "wireguard::Waiting::batches"),
             }),
             GFP_KERNEL,
         )?;
         let workers = Workers::new(|| {
-            let ring = ring.clone();
+            let waiting = waiting.clone();
             Arc::pin_init(
                 pin_init!(CryptWorker {
-                    ring,
+                    waiting,
                     work <- new_work!("wireguard::CryptWorker"),
                 }),
                 GFP_KERNEL,
             )
         })?;
-        Ok(Self { ring, workers })
+        Ok(Self { waiting, workers })
     }
 
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
@@ -141,13 +149,17 @@ impl<J: Job> CryptQueue<J> {
     pub(crate) fn enqueue(
         &self,
         order: &OrderQueue<J>,
-        batch: ListArc<Batch<J>>,
+        batch: NewBatch<J>,
         wq: &OwnedQueue,
     ) -> Result {
-        // Both under the lock of the peer's queue: the ring gets the batches in the queue's order,
+        let NewBatch {
+            in_order,
+            for_workers,
+        } = batch;
+        // Both under the lock of the peer's queue: this one gets the batches in that one's order,
         // and a worker that is done with the batch immediately has to wait for the lock before it
-        // looks for the batch in the queue.
-        order.push(batch, |batch| self.ring.produce(batch))?;
+        // looks for the batch in the peer's queue.
+        order.push(in_order, || self.waiting.append(for_workers))?;
         self.workers.wake(wq);
         Ok(())
     }

@@ -99,37 +99,59 @@ pub(crate) struct Batch<J: Job> {
     #[pin]
     packets: SpinLockBh<SkbList>,
     #[pin]
-    links: ListLinks,
+    in_order: ListLinks<IN_ORDER>,
+    #[pin]
+    for_workers: ListLinks<FOR_WORKERS>,
 }
 
+/// A batch's place in the [`OrderQueue`] of its peer.
+const IN_ORDER: u64 = 0;
+/// A batch's place in the [`CryptQueue`] of its device.
+const FOR_WORKERS: u64 = 1;
+
 impl_list_arc_safe! {
-    impl{J: Job} ListArcSafe<0> for Batch<J> { untracked; }
+    impl{J: Job} ListArcSafe<{ IN_ORDER }> for Batch<J> { untracked; }
+    impl{J: Job} ListArcSafe<{ FOR_WORKERS }> for Batch<J> { untracked; }
 }
 
 impl_list_item! {
-    impl{J: Job} ListItem<0> for Batch<J> { using ListLinks { self.links }; }
+    impl{J: Job} ListItem<{ IN_ORDER }> for Batch<J> { using ListLinks { self.in_order }; }
+    impl{J: Job} ListItem<{ FOR_WORKERS }> for Batch<J> { using ListLinks { self.for_workers }; }
 }
 
-impl<J: Job> Batch<J> {
+/// A batch that is in no queue yet, with its place in each.
+pub(crate) struct NewBatch<J: Job> {
+    in_order: ListArc<Batch<J>, IN_ORDER>,
+    for_workers: ListArc<Batch<J>, FOR_WORKERS>,
+}
+
+impl<J: Job> NewBatch<J> {
     /// Makes a batch. If there is no memory it fails with `ENOMEM` and drops the packets.
     ///
     /// May be called from any context.
-    pub(crate) fn new(job: J, packets: Staged) -> Result<ListArc<Self>> {
+    pub(crate) fn new(job: J, packets: Staged) -> Result<Self> {
         let (packets, messages) = packets.into_parts();
         let Ok(place) = UniqueArc::new_uninit(GFP_ATOMIC) else {
             packets.discard(DropReason::NoMemory);
             return Err(ENOMEM);
         };
-        let batch = place.pin_init_with(pin_init!(Self {
+        let batch = place.pin_init_with(pin_init!(Batch {
             job,
             len: messages as i32,
             done: Atomic::new(false),
             packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
-            links <- ListLinks::new(),
+            in_order <- ListLinks::new(),
+            for_workers <- ListLinks::new(),
         }))?;
-        Ok(ListArc::from(batch))
+        let (in_order, for_workers) = ListArc::pair_from_pin_unique(batch);
+        Ok(Self {
+            in_order,
+            for_workers,
+        })
     }
+}
 
+impl<J: Job> Batch<J> {
     /// Takes the packets out.
     pub(crate) fn take(&self) -> SkbList {
         self.packets.lock().take()

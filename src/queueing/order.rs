@@ -24,7 +24,9 @@ use kernel::{
 
 use super::{
     Batch,
-    Job, //
+    Job,
+    NewBatch,
+    IN_ORDER, //
 };
 use crate::{
     linux::{
@@ -43,7 +45,7 @@ use crate::{
 pub(crate) struct OrderQueue<J: Job> {
     /// Covers the list, and changes of `messages`.
     #[pin]
-    batches: SpinLockBh<List<Batch<J>>>,
+    batches: SpinLockBh<List<Batch<J>, IN_ORDER>>,
     /// Messages in `batches`. Read without the lock.
     messages: Atomic<i32>,
     /// Set while a caller of [`OrderQueue::drain`] takes batches out.
@@ -60,12 +62,12 @@ impl<J: Job> OrderQueue<J> {
         })
     }
 
-    /// Calls `and` with a batch and then appends it, both under the lock of the queue. If `and`
-    /// fails, the batch is dropped.
+    /// Calls `and` and then appends a batch, both under the lock of the queue. If `and` fails, the
+    /// batch is dropped.
     pub(super) fn push(
         &self,
-        batch: ListArc<Batch<J>>,
-        and: impl FnOnce(&ListArc<Batch<J>>) -> Result,
+        batch: ListArc<Batch<J>, IN_ORDER>,
+        and: impl FnOnce() -> Result,
     ) -> Result {
         let mut batches = self.batches.lock();
         if self.messages.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
@@ -76,7 +78,7 @@ impl<J: Job> OrderQueue<J> {
         // Count before publishing: `is_empty()` is read without the lock, and no worker may have a
         // batch of a queue that looks empty.
         self.messages.add(batch.len, Relaxed);
-        if let Err(error) = and(&batch) {
+        if let Err(error) = and() {
             self.messages.add(batch.len.wrapping_neg(), Relaxed);
             drop(batches);
             batch.take().discard(DropReason::QueueFull);
@@ -90,14 +92,13 @@ impl<J: Job> OrderQueue<J> {
     /// with `ENOSPC` and drops the packets.
     ///
     /// May be called from any context.
-    pub(crate) fn append(&self, batch: ListArc<Batch<J>>) -> Result<Arc<Batch<J>>> {
-        let shared = batch.clone_arc();
-        self.push(batch, |_| Ok(()))?;
-        Ok(shared)
+    pub(crate) fn append(&self, batch: NewBatch<J>) -> Result<Arc<Batch<J>>> {
+        self.push(batch.in_order, || Ok(()))?;
+        Ok(batch.for_workers.into_arc())
     }
 
     /// Takes the first batch if it is done.
-    pub(crate) fn pop_done(&self) -> Option<ListArc<Batch<J>>> {
+    pub(crate) fn pop_done(&self) -> Option<ListArc<Batch<J>, IN_ORDER>> {
         if self.is_empty() {
             return None;
         }

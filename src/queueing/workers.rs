@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Workers that empty a ring, one for each possible CPU.
+//! Workers that empty a queue, one for each possible CPU.
 
 use kernel::{
     prelude::*,
@@ -25,7 +25,7 @@ use crate::linux::{
     },
 };
 
-/// The workers of a ring, one for each possible CPU.
+/// The workers of a queue, one for each possible CPU.
 pub(super) struct Workers<W> {
     workers: KVec<Arc<W>>,
     last_cpu: Atomic<u32>,
@@ -49,7 +49,7 @@ where
     }
 
     /// Wakes up a worker: round robin over the online CPUs, this one included. A thread of this CPU
-    /// may be about to wait until the ring has been emptied. Any context.
+    /// may be about to wait until the queue has been emptied. Any context.
     pub(super) fn wake(&self, wq: &OwnedQueue) {
         // Two callers may get the same CPU; that does no harm.
         let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));

@@ -31,7 +31,7 @@ use crate::{
         PacketCb,
         Staged, //
     },
-    queueing::Batch,
+    queueing::NewBatch,
     state::{
         device::Device,
         peer::{
@@ -124,7 +124,7 @@ pub(super) fn sort(
         }
         // If there is no memory or no room the packets are dropped, as on any full queue of a
         // router.
-        let queued = Batch::new(Decryption { keypair }, packets).and_then(|batch| {
+        let queued = NewBatch::new(Decryption { keypair }, packets).and_then(|batch| {
             if inline {
                 decrypt(&*peer.rx_queue.append(batch)?);
                 return Ok(());

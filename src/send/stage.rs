@@ -36,7 +36,10 @@ use crate::{
         limits::MAX_STAGED_PACKETS,
         messages::MESSAGE_MINIMUM_LENGTH, //
     },
-    queueing::Batch,
+    queueing::{
+        Batch,
+        NewBatch, //
+    },
     state::peer::{
         Encryption,
         Keypair,
@@ -236,7 +239,7 @@ impl Peer {
     /// Puts a batch into the queue of the peer, to be encrypted by the caller or by workers.
     fn queue(&self, keypair: RcuArc<Keypair>, packets: Staged, here: bool) -> Result<Queued> {
         let _guard = rcu::Guard::new();
-        let batch = Batch::new(Encryption { keypair }, packets)?;
+        let batch = NewBatch::new(Encryption { keypair }, packets)?;
         if self.is_dead() {
             return Err(ENOENT);
         }

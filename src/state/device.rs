@@ -10,10 +10,10 @@
 //! 4. [`Peer::allowed_ips`] of one peer, then `AllowedIps::writers`, the trie's own
 //! 5. [`Peer::handshake`]
 //! 6. [`Peer::cookie`]
-//! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues; of a device's rings
-//!    and NAPI lists. They do not nest, with two exceptions: the lock of a peer's queue is taken
-//!    under that of its staged packets, and `Keypair::replay` and a ring's own locks may be taken
-//!    under any of them.
+//! 7. the spinlocks: of a peer's keypairs, staged packets, endpoint and queues; of a device's
+//!    queues and NAPI lists. They do not nest, with two exceptions: the lock of a peer's queue is
+//!    taken under that of its staged packets, and `Keypair::replay` and the lock of a crypt queue
+//!    may be taken under any of them.
 //!
 //! Locks 1 to 6 are mutexes, for process context. The locks of 7 disable bottom halves.
 
