@@ -31,7 +31,6 @@ use super::{
     }, //
 };
 
-mod foreign;
 mod gso;
 mod list;
 
