@@ -32,10 +32,18 @@ static u32 helper_rhashtable_hash(const void *data, u32 len, u32 seed)
 }
 
 /*
+ * The entries that a new table expects, for which it makes eight buckets: they take 128 bytes. The
+ * default is 64 buckets, which take 1,024, and most tables never have as many entries. A table that
+ * gets more entries grows.
+ */
+#define HELPER_RHASHTABLE_HINT 6
+
+/*
  * The inline functions of rhashtable.h are meant for constant parameters. The length of the key is
  * not constant here: as it is zero, they read it from the table.
  */
 static const struct rhashtable_params helper_rhashtable_params = {
+	.nelem_hint = HELPER_RHASHTABLE_HINT,
 	.head_offset = offsetof(struct helper_rhashtable_node, head),
 	.key_offset = sizeof(struct helper_rhashtable_node),
 	.hashfn = helper_rhashtable_hash,
@@ -51,6 +59,7 @@ static __always_inline int helper_rhashtable_cmp_u32(struct rhashtable_compare_a
 
 /* For keys that are random numbers: jhash with the table's seed is enough, and quicker. */
 static const struct rhashtable_params helper_rhashtable_params_u32 = {
+	.nelem_hint = HELPER_RHASHTABLE_HINT,
 	.head_offset = offsetof(struct helper_rhashtable_node, head),
 	.key_offset = sizeof(struct helper_rhashtable_node),
 	.key_len = sizeof(u32),
