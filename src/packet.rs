@@ -70,6 +70,32 @@ impl PacketCb {
     }
 }
 
+/// What waits with a peer for a key, or to be sent together.
+pub(crate) struct Waiting {
+    /// The packets.
+    pub(crate) packets: Staged,
+    /// Whether a keepalive waits for a key, which it does only while no packets wait. It takes no
+    /// memory meanwhile: a peer that has a persistent keepalive may be away for long.
+    pub(crate) keepalive: bool,
+}
+
+impl Waiting {
+    /// Nothing waits.
+    pub(crate) const fn new() -> Self {
+        Self {
+            packets: Staged::new(),
+            keepalive: false,
+        }
+    }
+
+    /// The number of messages that wait.
+    pub(crate) fn messages(&self) -> usize {
+        self.packets
+            .messages()
+            .wrapping_add(usize::from(self.keepalive))
+    }
+}
+
 /// Packets that wait. Some may have several segments.
 pub(crate) struct Staged {
     packets: SkbList,

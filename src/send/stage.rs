@@ -30,6 +30,7 @@ use crate::{
     packet::{
         PacketCb,
         Staged,
+        Waiting,
         DATA_PACKET_HEAD_ROOM, //
     },
     protocol::{
@@ -79,14 +80,15 @@ impl Peer {
         let waiting = {
             let mut staged = self.staged.lock();
             // Before adding: no segment of a packet just split may be lost immediately.
-            while staged.messages() > MAX_STAGED_PACKETS as usize {
-                if let Some(mut oldest) = staged.pop_front() {
+            while staged.packets.messages() > MAX_STAGED_PACKETS as usize {
+                if let Some(mut oldest) = staged.packets.pop_front() {
                     dropped = dropped.wrapping_add(oldest.cb::<PacketCb>().messages());
                     oldest.discard(Event::TxQueueFull.drop_reason());
                 }
             }
-            staged.append(packets);
-            staged.messages()
+            staged.packets.append(packets);
+            staged.keepalive = false;
+            staged.packets.messages()
         };
         if dropped != 0 {
             self.device.stats_add(Stat::TxDropped, dropped);
@@ -102,28 +104,38 @@ impl Peer {
         waiting
     }
 
-    /// Drops the packets that wait for a key.
+    /// Drops what waits for a key.
     pub(crate) fn purge_staged_packets(&self) {
-        let packets = self.staged.lock().take();
-        if packets.messages() != 0 {
-            self.device.stats_add(Stat::TxDropped, packets.messages());
-            self.count(Event::TxNoKey, packets.messages());
-            packets.into_packets().discard(Event::TxNoKey.drop_reason());
+        let staged = core::mem::replace(&mut *self.staged.lock(), Waiting::new());
+        let messages = staged.messages();
+        if messages != 0 {
+            self.device.stats_add(Stat::TxDropped, messages);
+            self.count(Event::TxNoKey, messages);
+            let packets = staged.packets.into_packets();
+            packets.discard(Event::TxNoKey.drop_reason());
         }
     }
 
-    /// Sends the packets that wait, if there is a key; asks for a handshake otherwise.
+    /// Sends what waits, if there is a key; asks for a handshake otherwise.
     ///
     /// Process and softirq context. A few packets are encrypted inline, so that a sender of little
     /// traffic need not wait for a worker. Many are left to the workers of all CPUs. Numbers in
     /// between, and a steady stream of few, wait for a worker of another CPU. Packets that come
     /// before it has its turn join them, and a sender of much traffic can go on meanwhile.
     pub(crate) fn send_staged_packets(self: &Arc<Self>) {
-        let waiting = self.staged.lock().messages();
-        self.send_waiting(waiting);
+        let (waiting, keepalive) = {
+            let mut staged = self.staged.lock();
+            let keepalive = core::mem::take(&mut staged.keepalive);
+            (staged.packets.messages(), keepalive)
+        };
+        if keepalive {
+            self.send_keepalive();
+        } else {
+            self.send_waiting(waiting);
+        }
     }
 
-    /// [`Peer::send_staged_packets`], when `waiting` messages wait.
+    /// [`Peer::send_staged_packets`], when packets of `waiting` messages wait.
     fn send_waiting(self: &Arc<Self>, waiting: usize) {
         if waiting == 0 {
             return;
@@ -187,23 +199,23 @@ impl Peer {
         let queued = {
             // Hold the lock until the batch is queued: numbering order must be queue order.
             let mut staged = self.staged.lock();
-            let mut packets = staged.take_some(MAX_SENT_BATCH);
+            let mut packets = staged.packets.take_some(MAX_SENT_BATCH);
             let messages = packets.messages();
             if messages == 0 {
                 return false;
             }
-            more = staged.messages() != 0;
+            more = staged.packets.messages() != 0;
             match self.number(&mut packets) {
                 Some(keypair) => self
                     .queue(keypair, packets, here)
                     .map_err(|error| (error, messages)),
                 None => {
-                    packets.append(staged.take());
+                    packets.append(staged.packets.take());
                     // They must not count against their sockets during the handshake.
                     for mut skb in packets.iter_mut() {
                         skb.orphan();
                     }
-                    *staged = packets;
+                    staged.packets = packets;
                     Ok(Queued::Not)
                 }
             }
@@ -253,9 +265,20 @@ impl Peer {
         Ok(Queued::ForWorkers)
     }
 
-    /// Sends a keepalive, which is an empty data message. If packets wait, they are sent instead.
+    /// Sends a keepalive, which is an empty data message, or has it wait for a key. If packets wait,
+    /// they are sent instead.
     pub(crate) fn send_keepalive(self: &Arc<Self>) {
-        if self.staged.lock().messages() == 0 {
+        let mut waiting = self.staged.lock().packets.messages();
+        if waiting == 0 {
+            // Unlike a packet from the stack, a keepalive may come when the device is down already.
+            let guard = rcu::Guard::new();
+            if !self.may_begin(&guard) {
+                return;
+            }
+            if self.has_keepalive_wait() {
+                self.send_queued_handshake_initiation(false);
+                return;
+            }
             let Ok(mut skb) = SkBuff::alloc(DATA_PACKET_HEAD_ROOM, MESSAGE_MINIMUM_LENGTH) else {
                 return;
             };
@@ -263,12 +286,7 @@ impl Peer {
             *cb = PacketCb::default();
             let mut packets = Staged::new();
             packets.push_back(skb);
-            // Unlike a packet from the stack, a keepalive may come when the device is down already.
-            let guard = rcu::Guard::new();
-            if !self.may_begin(&guard) {
-                return;
-            }
-            let _ = self.stage(packets);
+            waiting = self.stage(packets);
             dev_dbg_ratelimited!(
                 self.device,
                 "Sending keepalive packet to peer {} ({})\n",
@@ -276,7 +294,15 @@ impl Peer {
                 self.endpoint.shown()
             );
         }
-        self.send_staged_packets();
+        self.send_waiting(waiting);
+    }
+
+    /// Has a keepalive wait if there is no key to send it with. Returns whether it waits.
+    fn has_keepalive_wait(&self) -> bool {
+        let mut staged = self.staged.lock();
+        // Under the lock: either this finds the key, or the key's maker finds the keepalive.
+        staged.keepalive = staged.packets.messages() == 0 && !self.has_key();
+        staged.keepalive
     }
 }
 

@@ -76,7 +76,7 @@ use crate::{
         Pace,
         TransmitCpu, //
     },
-    packet::Staged,
+    packet::Waiting,
     protocol::{
         cookie::Cookie,
         identity::PublicKey,
@@ -144,10 +144,10 @@ pub(crate) struct Peer {
     #[pin]
     pub(crate) keypairs: Keypairs<Peer>,
 
-    /// Packets that wait for a key, or to be sent together. The lock is held from when packets get
+    /// Covers what waits for a key, or to be sent together. The lock is held from when packets get
     /// counters until their batch is in `tx_queue`.
     #[pin]
-    pub(crate) staged: SpinLockBh<Staged>,
+    pub(crate) staged: SpinLockBh<Waiting>,
     /// Decides whether a packet is encrypted by its sender or left to a worker.
     pub(crate) pace: Pace,
     /// The CPU on which messages with data are handed to the network stack.
@@ -264,7 +264,7 @@ impl Peer {
                 keypairs <- Keypairs::new(),
                 pace: Pace::new(),
                 transmit_cpu: TransmitCpu::new(*id as u32),
-                staged <- new_spinlock_bh!(Staged::new(), "wireguard::Peer::staged"),
+                staged <- new_spinlock_bh!(Waiting::new(), "wireguard::Peer::staged"),
                 tx_queue <- OrderQueue::new(),
                 rx_queue <- OrderQueue::new(),
                 rx_links <- ListLinks::new(),
