@@ -2,7 +2,10 @@
 
 //! A prefix, and the list of those that belong to one peer.
 
-use core::net::IpAddr;
+use core::net::{
+    IpAddr,
+    Ipv4Addr, //
+};
 use kernel::prelude::*;
 
 use super::address::Address;
@@ -53,40 +56,76 @@ impl AllowedIp {
     }
 }
 
+/// The number of prefixes that a list has room for without an allocation. Most peers have no more.
+const FEW: usize = 4;
+
+/// The entries of a list.
+enum Entries {
+    /// The first ones of the array, as many as the number says.
+    Few([AllowedIp; FEW], usize),
+    /// Those of the vector.
+    Many(KVVec<AllowedIp>),
+}
+
 /// The allowed-ips of one peer, in the order in which they were given to it.
 ///
 /// It mirrors the trie, for dumps and for the removal of a peer. Its owner keeps the two together:
 /// room is reserved here before the trie is changed, so that a failure leaves both as they were.
 pub(crate) struct AllowedIpList {
-    entries: KVVec<AllowedIp>,
+    entries: Entries,
 }
 
 impl AllowedIpList {
     /// An empty list.
     pub(crate) const fn new() -> Self {
+        let unused = AllowedIp {
+            addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            cidr: 0,
+        };
         Self {
-            entries: KVVec::new(),
+            entries: Entries::Few([unused; FEW], 0),
         }
     }
 
     /// The prefixes, the newest at the end.
     pub(crate) fn as_slice(&self) -> &[AllowedIp] {
-        &self.entries
+        match &self.entries {
+            Entries::Few(entries, len) => entries.get(..*len).unwrap_or_default(),
+            Entries::Many(entries) => entries,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [AllowedIp] {
+        match &mut self.entries {
+            Entries::Few(entries, len) => entries.get_mut(..*len).unwrap_or_default(),
+            Entries::Many(entries) => entries,
+        }
+    }
+
+    /// Drops the entries after the first `new_len`.
+    fn truncate(&mut self, new_len: usize) {
+        match &mut self.entries {
+            Entries::Few(_, len) => *len = new_len.min(*len),
+            Entries::Many(entries) => entries.truncate(new_len),
+        }
     }
 
     /// Makes sure of room for one more prefix.
     ///
     /// Process context. `ENOMEM` if there is none.
     pub(crate) fn reserve(&mut self) -> Result<Room<'_>> {
-        if self.entries.len() == self.entries.capacity() {
+        let capacity = match &self.entries {
+            Entries::Few(..) => FEW,
+            Entries::Many(entries) => entries.capacity(),
+        };
+        if self.as_slice().len() == capacity {
             // By hand: `KVVec::reserve()` has arithmetic that the compiler cannot prove not to
             // panic.
-            let capacity = self.entries.capacity().saturating_mul(2).max(4);
-            let mut entries = KVVec::with_capacity(capacity, GFP_KERNEL)?;
-            for entry in &self.entries {
+            let mut entries = KVVec::with_capacity(capacity.saturating_mul(2), GFP_KERNEL)?;
+            for entry in self.as_slice() {
                 entries.push_within_capacity(*entry).map_err(|_| ENOMEM)?;
             }
-            self.entries = entries;
+            self.entries = Entries::Many(entries);
         }
         // INVARIANT: There is room now, and the list cannot change while it is borrowed.
         Ok(Room { list: self })
@@ -94,44 +133,44 @@ impl AllowedIpList {
 
     /// Removes `prefix` and returns whether it was there. The others keep their order.
     pub(crate) fn remove(&mut self, prefix: &AllowedIp) -> bool {
+        let entries = self.as_mut_slice();
+        let last = entries.len().saturating_sub(1);
         // From the end, where the newest are.
-        let found = (0..self.entries.len())
+        let found = (0..entries.len())
             .rev()
-            .find(|at| self.entries.get(*at) == Some(prefix));
-        let tail = found.and_then(|at| self.entries.get_mut(at..));
-        let Some(tail @ [_, ..]) = tail else {
+            .find(|at| entries.get(*at) == Some(prefix));
+        let Some(tail @ [_, ..]) = found.and_then(|at| entries.get_mut(at..)) else {
             return false;
         };
         tail.copy_within(1.., 0);
-        self.entries.pop();
+        self.truncate(last);
         true
     }
 
     /// Removes the prefixes for which `keep` returns false. The others keep their order.
-    ///
-    /// Room for a few is kept for those that come next.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&AllowedIp) -> bool) {
+        let entries = self.as_mut_slice();
         let mut kept = 0usize;
-        for at in 0..self.entries.len() {
-            let Some(entry) = self.entries.get(at).copied() else {
+        for at in 0..entries.len() {
+            let Some(entry) = entries.get(at).copied() else {
                 break;
             };
             if keep(&entry) {
-                if let Some(place) = self.entries.get_mut(kept) {
+                if let Some(place) = entries.get_mut(kept) {
                     *place = entry;
                 }
                 kept = kept.saturating_add(1);
             }
         }
-        self.entries.truncate(kept);
-        if kept == 0 && self.entries.capacity() > 16 {
+        self.truncate(kept);
+        if kept == 0 {
             self.take();
         }
     }
 
-    /// Takes all prefixes out.
-    pub(crate) fn take(&mut self) -> KVVec<AllowedIp> {
-        core::mem::replace(&mut self.entries, KVVec::new())
+    /// Takes all prefixes out. Their memory goes with them.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new())
     }
 }
 
@@ -151,7 +190,17 @@ impl Room<'_> {
             self.list.remove(&prefix);
         }
         // By the type invariant there is room.
-        let put = self.list.entries.push_within_capacity(prefix);
-        debug_assert!(put.is_ok());
+        match &mut self.list.entries {
+            Entries::Few(entries, len) => {
+                if let Some(place) = entries.get_mut(*len) {
+                    *place = prefix;
+                    *len = len.saturating_add(1);
+                }
+            }
+            Entries::Many(entries) => {
+                let put = entries.push_within_capacity(prefix);
+                debug_assert!(put.is_ok());
+            }
+        }
     }
 }

@@ -426,10 +426,9 @@ mod cases {
         assert!(list.remove(&c));
         assert!(!list.remove(&c));
         assert!(list.as_slice() == [b, a]);
-        assert_eq!(list.take().len(), 2);
+        assert!(list.take().as_slice() == [b, a]);
         assert!(list.as_slice().is_empty());
-        // Room for a few is kept, room for many is not.
-        for count in [3, 200] {
+        for count in [3, 4, 5, 200] {
             for number in 0..count {
                 list.reserve()?
                     .put(AllowedIp::new(v4(10, number, 0, 0), 16)?, false);
@@ -445,15 +444,6 @@ mod cases {
             list.reserve()?.put(b, false);
             assert!(list.as_slice() == [b]);
             list.retain(|_| false);
-        }
-        for (count, kept) in [(16u8, true), (17, false)] {
-            for number in 0..count {
-                list.reserve()?
-                    .put(AllowedIp::new(v4(10, number, 0, 0), 16)?, false);
-            }
-            list.retain(|_| false);
-            let has_room = list.take().capacity() > 0;
-            assert_eq!(has_room, kept);
         }
         Ok(())
     }

@@ -192,7 +192,7 @@ pub(crate) struct Peer {
     ///
     /// Changed with the configuration locked. The trie's own lock is taken inside this one.
     #[pin]
-    pub(crate) allowed_ips: Mutex<AllowedIpList>,
+    pub(crate) allowed_ips: Mutex<Wiped<AllowedIpList>>,
 
     /// The last field, so that it is dropped after every reference to the device.
     _resident: Resident,
@@ -280,7 +280,10 @@ impl Peer {
                 clear_work <- new_work!("wireguard::Peer::clear_work"),
                 tx_work <- new_work!("wireguard::Peer::tx_work"),
                 transmit_work <- new_work!("wireguard::Peer::transmit_work"),
-                allowed_ips <- new_mutex!(AllowedIpList::new(), "wireguard::Peer::allowed_ips"),
+                allowed_ips <- new_mutex!(
+                    Wiped::new(AllowedIpList::new()),
+                    "wireguard::Peer::allowed_ips"
+                ),
                 _resident: device.residents.enter(),
             }),
             GFP_KERNEL,

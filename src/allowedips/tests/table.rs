@@ -179,7 +179,7 @@ pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
 
     // Owner by owner, in the order of their lists.
     for (id, list) in lists.iter_mut().enumerate() {
-        for prefix in list.take() {
+        for prefix in list.take().as_slice() {
             if !fixture.remove(prefix.addr(), prefix.cidr(), id as u64)? {
                 return disagree(operations, "listed, but not in the trie");
             }
