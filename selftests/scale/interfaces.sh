@@ -14,7 +14,7 @@
 
 : "${INTERFACES:=64}"
 
-t interfaces 'an interface takes no thread, at most 28 KiB more than a dummy, and gives them back'
+t interfaces 'an interface takes no thread, at most 8 KiB more than a dummy, and gives them back'
 interfaces() {
 	local module name value dummy
 	local -A C RUST
@@ -29,7 +29,7 @@ interfaces() {
 	row each bytes 'more in slab, stacks and per-CPU memory'
 	row gone bytes '        that remains when they are gone'
 	note "of an interface of the kind \`dummy\`: $dummy bytes"
-	((RUST[threads] == 0 && RUST[each] <= dummy + 28672 && RUST[gone] < RUST[each] / 5))
+	((RUST[threads] == 0 && RUST[each] <= dummy + 8192 && RUST[gone] < RUST[each] / 5))
 	# The counts would show them: the C module has a thread for each, and one for its peer.
 	((C[threads] >= INTERFACES && C[each] > RUST[each]))
 }

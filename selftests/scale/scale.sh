@@ -129,10 +129,10 @@ no_thread() {
 	((C[processes] >= PEERS && C[napis] == PEERS))
 }
 
-t memory 'a peer with 4 allowed IPs takes no more than 4 KiB, and gives it back'
+t memory 'a peer with 4 allowed IPs takes no more than 3 KiB, and gives it back'
 memory() {
 	figures
-	((RUST[bytes] <= 4096 && RUST[slab] <= 4096))
+	((RUST[bytes] <= 3072 && RUST[slab] <= 3072))
 	((RUST[slab] > 500 && RUST[left] < RUST[slab] / 10))
 }
 
