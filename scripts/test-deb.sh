@@ -223,6 +223,12 @@ test_skip() {
 		skipped "MB are needed"
 		umount /var/cache/wireguard-rust
 
+		config=/usr/src/linux-headers-$release/include/config/auto.conf
+		sed -i.true /^CONFIG_PAGE_POOL=/d $config
+		try
+		skipped "it has been built without CONFIG_PAGE_POOL"
+		mv $config.true $config
+
 		mkdir $modules/updates
 		touch $modules/updates/wireguard.ko.xz
 		try
