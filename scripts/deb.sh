@@ -127,9 +127,10 @@ package() {
 		case $name in
 		postinst.in | postrm.in) fill "$file" >"$at/debian/$1-$release.${name%.in}" ;;
 		lintian-overrides.in)
-			# It overrides what lintian says of file names of more than 80 characters.
+			# It overrides what lintian says of file names that would have more than
+			# 80 characters on the architecture with the longest name.
 			for binary in "$1-$release" "$1-$FLAVOUR"; do
-				file_name=${binary}_${3}_$ARCH.deb
+				file_name=${binary}_${3}_kfreebsd-amd64.deb
 				[[ ${#file_name} -le 80 ]] || cp "$file" "$at/debian/$binary.${name%.in}"
 			done ;;
 		*.in) fill "$file" >"$at/debian/${name%.in}" ;;
