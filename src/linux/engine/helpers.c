@@ -130,8 +130,8 @@ void helper_page_rings_destroy(struct helper_page_ring __percpu *rings)
 /*
  * Returns a page that has `len` unused bytes from `*offset` on, with a reference for the caller.
  * This is the page in use or, if it is full, the one that this CPU has used least recently. If
- * packets still have that page, a new one replaces it in the ring. So does one if the page is of the
- * emergency reserves: it would mark each packet that gets it. NULL if there is no memory.
+ * packets still have that page, a new one replaces it in the ring. So does one if the page is of
+ * the emergency reserves: it would mark each packet that gets it. NULL if there is no memory.
  */
 static struct page *helper_page_ring_take(struct helper_page_ring __percpu *rings, u32 len,
 					  u32 *offset, gfp_t gfp)
@@ -172,9 +172,9 @@ static struct page *helper_page_ring_take(struct helper_page_ring __percpu *ring
 
 /*
  * Allocates contiguous memory for a fragment of a packet: `wanted` bytes, at most
- * HELPER_RING_PAGE_SIZE, of a page of this CPU's ring. If there is no such page, allocates new pages
- * for `needed` bytes. Returns NULL if both fail. Stores where in the returned page the memory begins
- * in `*offset`, and its size in bytes in `*size`.
+ * HELPER_RING_PAGE_SIZE, of a page of this CPU's ring. If there is no such page, allocates new
+ * pages for `needed` bytes. Returns NULL if both fail. Stores where in the returned page the memory
+ * begins in `*offset`, and its size in bytes in `*size`.
  */
 struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 wanted, u32 needed,
 			       u32 *offset, u32 *size)
