@@ -29,8 +29,8 @@ unsafe impl Sync for PagePools {}
 
 impl PagePools {
     /// Pools of pages of at least `size` bytes each (0 counts as 1; a power of two of the machine's
-    /// pages). Each pool keeps up to `count` pages that have returned, and as many again at hand for
-    /// the next packets. 0 means as many as the core thinks fit, and 16,384 are the most.
+    /// pages). Each pool keeps up to `count` pages that have returned, and as many again at hand
+    /// for the next packets. 0 means as many as the core thinks fit, and 16,384 are the most.
     ///
     /// Process context. `ENOMEM`.
     pub(crate) fn new(size: u32, count: u32) -> Result<Self> {

@@ -265,8 +265,8 @@ impl Peer {
         Ok(Queued::ForWorkers)
     }
 
-    /// Sends a keepalive, which is an empty data message, or has it wait for a key. If packets wait,
-    /// they are sent instead.
+    /// Sends a keepalive, which is an empty data message, or has it wait for a key. If packets
+    /// wait, they are sent instead.
     pub(crate) fn send_keepalive(self: &Arc<Self>) {
         let mut waiting = self.staged.lock().packets.messages();
         if waiting == 0 {
