@@ -42,10 +42,7 @@ trixie)
 	) ;;
 forky)
 	name+=-forky
-	packages+=(gcc-16)
-	# The index of a testing suite is valid for a week only, and a mirror may be older than that;
-	# its signature is checked all the same.
-	options+=(--aptopt='Acquire::Check-Valid-Until "false"') ;;
+	packages+=(gcc-16) ;;
 esac
 case $SUITE-$ARCH in
 # running what was built

@@ -22,7 +22,7 @@ begin "$@"
 
 packages=(
 	iproute2 iperf3 iputils-ping iputils-arping ncat iptables nftables wireguard-go ethtool
-	tcpdump procps kmod conntrack
+	tcpdump procps kmod conntrack wireguard-tools
 	psmisc python3 systemd python3-pyroute2 python3-yaml python3-jsonschema python3-cryptography
 )
 name=guest
@@ -34,48 +34,31 @@ fi
 call_host_env
 mirror=$(mirror)
 
-# Adds one package of forky. It has package lists of its own, so that no other package ever comes
-# from forky.
-add_tools() {
-	local apt=$part/apt
-	mkdir -p "$apt/lists/partial"
-	echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" >"$apt/sources.list"
-	# The index of a testing suite is valid for a week only, and a mirror may be older than
-	# that; its signature is checked all the same.
-	local options=(-o Acquire::Check-Valid-Until=false
-		-o "Dir::Etc::SourceList=$apt/sources.list" -o "Dir::Etc::SourceParts=-"
-		-o "Dir::State::Lists=$apt/lists"
-		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Update::Error-Mode=any)
-	in_env "$apt" apt-get "${options[@]}" update || return
-	in_env "$apt" apt-get "${options[@]}" download wireguard-tools || return
-	in_env "$apt" dpkg-deb -x "$(cd "$apt" && echo wireguard-tools_*.deb)" "$part/root" ||
-		return
-	in_env "$part" chroot root wg --version
+# debian DIRECTORY [OPTION…]: makes a system of trixie with wireguard-tools of forky, and nothing
+# else of forky. The OPTIONs are mmdebstrap's.
+debian() {
+	local directory=$1
+	shift
+	printf '%s\n' 'Package: *' 'Pin: release n=forky' 'Pin-Priority: -1' '' \
+		'Package: wireguard-tools' 'Pin: release n=forky' 'Pin-Priority: 990' >"$part/forky"
+	make_system "$directory" 'trixie forky' "${excluded[@]}" \
+		--setup-hook="copy-in $part/forky /etc/apt/preferences.d" "$@" || return
+	rm -f "$part/forky" "$directory/etc/apt/preferences.d/forky"
 }
 
 # Exchanges the programs of the system for those of another architecture, which cannot be run here.
 # Nor can the scripts that set up packages, so what such scripts have made on this architecture
-# stays: accounts, alternatives, bytecode of Python. The tools of forky come with the others.
+# stays: accounts, alternatives, bytecode of Python.
 exchange() {
-	local options list native=$part/native
+	local list packages native=$part/native
 	# shellcheck disable=SC2016 # for dpkg-query to expand
-	list=$(in_env "$part" dpkg-query --admindir=root/var/lib/dpkg -W -f '${Package},') || return
+	list=$(in_env "$part" dpkg-query --admindir=root/var/lib/dpkg -W -f '${Package}\n') || return
+	mapfile -t packages <<<"$list"
 	mv "$part/root" "$native"
-	printf '%s\n' 'Package: *' 'Pin: release n=forky' 'Pin-Priority: -1' '' \
-		'Package: wireguard-tools' 'Pin: release n=forky' 'Pin-Priority: 990' >"$part/forky"
-	mapfile -t options < <(apt_proxy_options)
-	in_namespaces env TMPDIR="$run" mmdebstrap --variant=extract --architectures="$ARCH" \
-		--include="${list}wireguard-tools" \
-		--aptopt='APT::Install-Recommends "false"' \
-		--aptopt='APT::Sandbox::User "root"' \
-		--aptopt='Acquire::Check-Valid-Until "false"' "${options[@]}" \
-		--setup-hook="copy-in $part/forky /etc/apt/preferences.d" \
-		trixie "$part/root" \
-		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
-		"deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror forky main" || return
+	debian "$part/root" --variant=extract --architectures="$ARCH" || return
 	in_env "$part" rsync -a --ignore-existing --exclude='*x86*64*' --exclude=ld.so.cache \
 		native/ root/ || return
-	rm -rf "$native" "$part/forky" "$part/root/usr/lib/aarch64-linux-gnu"/{gconv,perl-base}
+	rm -rf "$native" "$part/root/usr/lib/aarch64-linux-gnu"/{gconv,perl-base}
 }
 
 # Removes files that a guest, which is never upgraded, does not need: less to unpack is a quicker
@@ -113,19 +96,18 @@ collect_kernel() {
 
 start_log
 excluded=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/info/*')
-key="$mirror ${packages[*]} ${excluded[*]} $(declare -f make_system add_tools slim pack)"
+key="$mirror ${packages[*]} ${excluded[*]} $(declare -f make_system debian slim pack)"
 [[ $ARCH == amd64 ]] || name+=-$ARCH
 [[ -z $cross ]] || key+=" $(declare -f exchange)"
 if part_begin "$name" system "$key"; then
 	need_space 4
 	say "making the guests' system"
 	scratch run
-	step "making a Debian 13 system" make_system "$part/root" trixie "${excluded[@]}"
-	step "adding wireguard-tools of forky" add_tools
+	step "making a Debian 13 system" debian "$part/root"
 	[[ -z $cross ]] || step "exchanging its programs for those of $ARCH" exchange
 	slim
 	step "packing it" pack root system.cpio
-	rm -rf "$part/root" "$part/apt"
+	rm -rf "$part/root"
 	part_end
 fi
 system=$part

@@ -540,6 +540,10 @@ make_system() {
 	done
 	shift 2
 	mapfile -t options < <(apt_proxy_options)
+	# The index of a testing suite is valid for a week only, and a mirror may be older than
+	# that; its signature is checked all the same.
+	[[ " $suites " != *' forky '* ]] ||
+		options+=(--aptopt='Acquire::Check-Valid-Until "false"')
 	in_namespaces env TMPDIR="$run" mmdebstrap --variant=minbase \
 		--include="$(IFS=,; echo "${packages[*]}")" \
 		--aptopt='APT::Install-Recommends "false"' \
