@@ -81,8 +81,8 @@ build() {
 	if [[ -n $patch ]] && ! run_job patch --directory="$work" --strip=1 --fuzz=0 --forward \
 		--no-backup-if-mismatch --reject-file=- --input="$patch" >>"$log" 2>&1; then
 		why='its patch does not apply any more: make it anew'
-	# No test reads a mutant's debug information, and LLVM optimises without rustc's passes before
-	# it, too: both take a third of the time.
+	# No test reads a mutant's debug information, and LLVM optimises without rustc's passes
+	# before it, too: both take a third of the time.
 	elif ! run_job in_env "$work" make -C "$kernel/build" M="$work" -j "$(nproc)" \
 		KRUSTFLAGS="-Cdebuginfo=0 -Zmir-opt-level=0" modules >>"$log" 2>&1; then
 		why='the module does not compile'

@@ -181,7 +181,8 @@ dkms_functions='
 		chmod +x /usr/bin/rustc
 	}
 	true_rustc() { mv /usr/bin/rustc.true /usr/bin/rustc; }
-	# A pipe, as the sentence would be written over in a file, see tell() of packaging/dkms/build.
+	# A pipe, as the sentence would be written over in a file, see tell() of
+	# packaging/dkms/build.
 	try() { dkms autoinstall -k $release 2>&1 | tee /tmp/said; }
 	# skipped SENTENCE: the last try was skipped with it.
 	skipped() {

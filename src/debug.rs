@@ -5,8 +5,8 @@
 /// A message about a device, if debug messages are on. Any context.
 ///
 /// The device is anything that has a `name()`, such as the
-/// [`Handle`](crate::linux::engine::link::Handle) of a network device. A handle keeps nothing alive:
-/// once the device is gone, it has the last name.
+/// [`Handle`](crate::linux::engine::link::Handle) of a network device. A handle keeps nothing
+/// alive: once the device is gone, it has the last name.
 macro_rules! dev_dbg {
     ($device:expr, $($arg:tt)+) => {
         $crate::linux::debug::pr_dbg!(

@@ -186,7 +186,8 @@ counted() { ns $1 nft list counter inet t $2 | awk '$1 == "packets" { print $2, 
 t zero_checksums 'a datagram whose checksum is computed as 0 arrives, also when many leave together'
 zero_checksums() {
 	pair
-	# So the checksums are computed while the datagrams are copied, not by the kernel's function.
+	# So the checksums are computed while the datagrams are copied, not by the kernel's
+	# function.
 	ns a ethtool -K eth0 tx-scatter-gather-fraglist off
 	# The datagrams wait for the session, and leave in as few aggregates as possible.
 	bg b python3 "$HERE/segments.py" count fd08::2 100 > /tmp/count; local receiver=$BG

@@ -211,7 +211,8 @@ padding() {
 		ns a ping -q -c 1 -W 20 -s $size 10.8.0.2
 		capture_end
 		CAPTURE=$outer capture_end
-		# What is delivered has no padding: the file is its header, and one packet behind its own.
+		# What is delivered has no padding: the file is its header, and one packet behind
+		# its own.
 		[[ $(wc -c < /tmp/inner) == $((24 + 16 + size + 28)) ]]
 		ip=$(((size + 28 + 15) / 16 * 16))
 		((ip <= 1420)) || ip=1420
@@ -385,8 +386,8 @@ roaming_busy() {
 	rm -f /tmp/{stop,sent,got}
 	bg b bash -c 'ncat --recv-only -l 10.8.0.2 5555 | sha256sum > /tmp/got'; receiver=$BG
 	wait_for 'the receiver listens' listening b tcp 5555
-	# `a` sends again and again. If a side is silent, the other one finds its new port only by the
-	# next handshake, up to 15 s later.
+	# `a` sends again and again. If a side is silent, the other one finds its new port only by
+	# the next handshake, up to 15 s later.
 	bg a bash -c 'until [[ -e /tmp/stop ]]; do
 			head -c 16384 /dev/urandom
 			sleep 0.02

@@ -426,8 +426,8 @@ roaming() {
 	move near 6 fd09:1::11 51921
 	for side in near far; do
 		stream_moves $side
-		# The same session goes on, unless it has lived for its 120 seconds. Our module proves a
-		# new address with a new session.
+		# The same session goes on, unless it has lived for its 120 seconds. Our module
+		# proves a new address with a new session.
 		now=$(handshake_at $side)
 		[[ $WG_MODULE == rust ]] || ((now == made[$side] || now - made[$side] >= 119))
 	done
@@ -455,7 +455,8 @@ interop_tests() {
 				words+='a preshared key, '
 				[[ $who == near ]] && words+='this ' || words+='the other '
 				words+='side initiates'
-				# How much makes no difference to what is combined here: much is sent twice.
+				# How much makes no difference to what is combined here: much is
+				# sent twice.
 				case $family$key$who in
 				4nonenear | 6pskfar) megabytes=2 ;;
 				*) megabytes=1 ;;

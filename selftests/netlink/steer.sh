@@ -454,8 +454,8 @@ aggregation() {
 	done
 	ping_ok a 10.8.0.2
 	ping_ok a 10.7.0.2
-	# sends_by wg0|wg1 NAMESPACE: sends from a to b by that interface. Sets LONG to the number of
-	# packets on eth0 there that a packet socket sees and that are longer than a datagram.
+	# sends_by wg0|wg1 NAMESPACE: sends from a to b by that interface. Sets LONG to the number
+	# of packets on eth0 there that a packet socket sees and that are longer than a datagram.
 	sends_by() {
 		capture $2 /tmp/long.pcap "udp and src host 10.9.0.1 and port 5182${1#wg} and greater 1515"
 		iperf a 10.$((8 - ${1#wg})).0.2 -n 2M > /dev/null
@@ -477,7 +477,8 @@ aggregation() {
 		echo Y > $parameters/aggregate_$2
 	}
 	ways a tx
-	# As between network cards: datagrams are single on the link, and the receiver may join them.
+	# As between network cards: datagrams are single on the link, and the receiver may join
+	# them.
 	for n in a b; do ns $n ethtool -K eth0 tx-udp-segmentation off tso off gro on; done
 	ways b rx
 }

@@ -273,8 +273,9 @@ falls_asleep() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module begins sessions while the machine falls asleep'
 	debug_log
 	pair
-	# A process that cannot be frozen makes the machine try until its time is over. The timers of
-	# the interfaces run meanwhile: this one asks for a session, as late as the last one allows.
+	# A process that cannot be frozen makes the machine try until its time is over. The timers
+	# of the interfaces run meanwhile: this one asks for a session, as late as the last one
+	# allows.
 	wg_peer a persistent-keepalive 6
 	python3 $HERE/hold_rtnl.py > /tmp/held & holder=$!
 	wait_for 'it waits for a page' grep -q held /tmp/held

@@ -471,8 +471,8 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Reads the allowed IPs of a peer. `None` if there are more than [`FEW_ALLOWED_IPS`], or if one
-    /// is invalid or has flags.
+    /// Reads the allowed IPs of a peer. `None` if there are more than [`FEW_ALLOWED_IPS`], or if
+    /// one is invalid or has flags.
     fn few_allowed_ips<'b>(
         &self,
         attr: &Attr<'_>,

@@ -26,8 +26,8 @@
 //!   the current one for now. The side with the greater public key wins: when it receives the first
 //!   message with `next`, that becomes the previous one. On the other side it becomes the current
 //!   one.
-//! - If `next` is older, its response got lost: `next` goes, and the new keypair becomes the current
-//!   one.
+//! - If `next` is older, its response got lost: `next` goes, and the new keypair becomes the
+//!   current one.
 //! - Without `next`, the new keypair becomes the current one.
 //!
 //! So the winner's session is the one that stays. The loser sends with its own session for the time

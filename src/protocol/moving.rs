@@ -461,9 +461,9 @@ impl<A: Address> Whereabouts<A> {
     /// The timer of all handshakes has to ask for it: perhaps nothing is received or sent until
     /// then. If a handshake is due for another reason, that timer is armed for it.
     ///
-    /// At least [`PROBE_DELAY`]: what is received or sent meanwhile has the probe sent as soon as it
-    /// may be. In a silence the peer may be somewhere else already, and would take the probe for a
-    /// move of this end.
+    /// At least [`PROBE_DELAY`]: what is received or sent meanwhile has the probe sent as soon as
+    /// it may be. In a silence the peer may be somewhere else already, and would take the probe for
+    /// a move of this end.
     pub(crate) fn probe_waits(
         &self,
         wanted: bool,

@@ -144,8 +144,8 @@ impl<J: Job> CryptQueue<J> {
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
     ///
     /// May be called from any context. If one of the queues is full it fails with `ENOSPC` and
-    /// drops the packets. Each is full from [`MAX_QUEUED_PACKETS`] messages on, whatever the size of
-    /// the batch that comes on top.
+    /// drops the packets. Each is full from [`MAX_QUEUED_PACKETS`] messages on, whatever the size
+    /// of the batch that comes on top.
     pub(crate) fn enqueue(
         &self,
         order: &OrderQueue<J>,

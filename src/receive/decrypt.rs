@@ -93,8 +93,8 @@ pub(super) fn claim_idle(peer: &Arc<Peer>) -> Option<ListArc<Peer>> {
 
 /// Puts a peer on the list of this CPU's NAPI, unless it is on one already.
 fn schedule(peer: &Arc<Peer>) {
-    // Pairs with smp_mb() in let_go(): either the NAPI that has just released the peer sees that the
-    // batch is done, or the claim succeeds here.
+    // Pairs with smp_mb() in let_go(): either the NAPI that has just released the peer sees that
+    // the batch is done, or the claim succeeds here.
     barrier::smp_mb(barrier::Full);
     let Some(claimed) = ListArc::try_from_arc_or_drop(peer.clone()) else {
         return;

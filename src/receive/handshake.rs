@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Receiving handshake messages: they wait in the [`Inbox`](crate::queueing::Inbox) of their device,
-//! and workers read them.
+//! Receiving handshake messages: they wait in the [`Inbox`](crate::queueing::Inbox) of their
+//! device, and workers read them.
 
 use core::net::IpAddr;
 

@@ -5,8 +5,8 @@
 //! A packet's way through this folder, from [`transmit()`](crate::interface), a file for each
 //! station:
 //!
-//! 1. `stage.rs`, [`Peer::stage_and_send`]: the packet joins those that wait with the peer. A packet
-//!    of many TCP segments stays one.
+//! 1. `stage.rs`, [`Peer::stage_and_send`]: the packet joins those that wait with the peer. A
+//!    packet of many TCP segments stays one.
 //! 2. [`Peer::send_staged_packets`]: the packets that wait get counters and become a batch. That is
 //!    done inline, or by a worker, which takes along all packets that have come until its turn.
 //!    Without a key they go on waiting, and a handshake is asked for.

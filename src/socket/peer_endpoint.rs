@@ -120,8 +120,8 @@ pub(crate) enum Course {
 }
 
 impl PeerEndpoint {
-    /// An endpoint that is not known yet, of the peer of `device` with the number `peer_id`. Process
-    /// context.
+    /// An endpoint that is not known yet, of the peer of `device` with the number `peer_id`.
+    /// Process context.
     pub(crate) fn new(device: Handle, peer_id: u64) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let inner = Inner {

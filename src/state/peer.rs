@@ -238,8 +238,8 @@ impl Peer {
     /// Work item that hands encrypted packets to the network stack.
     pub(crate) const TRANSMIT_WORK: u64 = 3;
 
-    /// Peer number `id` of `device`, which does not know of it yet. Process context. `ENOMEM` if there
-    /// is no memory.
+    /// Peer number `id` of `device`, which does not know of it yet. Process context. `ENOMEM` if
+    /// there is no memory.
     pub(crate) fn new(device: &Arc<Device>, id: u64, public_key: &PublicKey) -> Result<Arc<Self>> {
         let now_ns = ktime::coarse_boottime_ns();
         Arc::pin_init(

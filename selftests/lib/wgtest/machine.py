@@ -24,8 +24,8 @@ class NoWorkers:
     def __enter__(self):
         with open("/proc/sys/kernel/sched_rt_runtime_us", "w") as file:
             file.write("-1")
-        # Each CPU has a server that gives other tasks 50 ms of each second: enough for workers where
-        # the sender is slow. With a runtime of 0 it gives them nothing.
+        # Each CPU has a server that gives other tasks 50 ms of each second: enough for workers
+        # where the sender is slow. With a runtime of 0 it gives them nothing.
         self.servers = {}
         for name in glob.glob("/sys/kernel/debug/sched/fair_server/cpu*/runtime"):
             with open(name, "r+") as file:

@@ -94,8 +94,8 @@ impl Chain {
     /// that [goes alone](SkBuff::goes_alone). Headers in front of the data should have as much room
     /// as the aggregate has for them: otherwise a datagram is copied when it gets its headers.
     ///
-    /// Any context but hard interrupts. A datagram of another owner is taken from it, which may call
-    /// its socket.
+    /// Any context but hard interrupts. A datagram of another owner is taken from it, which may
+    /// call its socket.
     pub(crate) fn push(&mut self, datagram: SkBuff) -> core::result::Result<(), SkBuff> {
         let len = datagram.len();
         if len > self.room() || !datagram.is_private(0, 0) || datagram.is_gso() {

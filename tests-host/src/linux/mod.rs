@@ -32,8 +32,8 @@ pub(crate) use files::{
     rcu, //
 };
 
-/// [`engine::aead::chacha20poly1305_open_from`] for a `src` that begins with a block in front of the
-/// text. As a shared slice, it does not change meanwhile.
+/// [`engine::aead::chacha20poly1305_open_from`] for a `src` that begins with a block in front of
+/// the text. As a shared slice, it does not change meanwhile.
 pub(crate) fn open_from(dst: &mut [u8], src: &[u8], nonce: u64, key: &[u8; 32]) -> Result {
     assert!(dst.len() == src.len() && src.len() >= crypto::CHACHA_BLOCK_SIZE);
     let text = src.as_ptr().wrapping_add(crypto::CHACHA_BLOCK_SIZE);
