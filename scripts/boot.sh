@@ -46,7 +46,7 @@
 #
 # Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
 # architecture and cloud-$ARCH). KERNEL is stock (the default: as Debian ships it), or kasan or
-# kcsan: one that looks for mistakes (scripts/debug-kernel.sh), which is there for amd64 only and
+# kcsan: one that looks for mistakes (scripts/debug-kernel.sh), kcsan for amd64 only, which
 # has none of the stock kernel's modules. SYSTEM is small (the default), or services: a larger
 # system, in which systemd is the first process and COMMAND runs as a unit. It needs 3072 MB of
 # memory.
@@ -158,7 +158,7 @@ image=$kernel/stock/usr/lib/modules/$version/vmlinuz
 if [[ $KERNEL != stock ]]; then
 	call debug debug-kernel.sh
 	use_part "$(dirname "$debug")"
-	image=$debug/arch/x86/boot/bzImage
+	image=$(dirname "$debug")/image
 	# With page tables of five levels KASAN reports the kernel itself while it is still booting.
 	append="no5lvl $append"
 	# The detectors need memory for their own records.

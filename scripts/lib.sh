@@ -274,7 +274,9 @@ begin() {
 	[[ $KERNEL =~ ^(stock|kasan|kcsan)$ ]] ||
 		die "KERNEL=$KERNEL is none of stock, kasan and kcsan"
 	[[ $SYSTEM =~ ^(small|services)$ ]] || die "SYSTEM=$SYSTEM is neither small nor services"
-	[[ $KERNEL == stock ]] || amd64_only
+	[[ $KERNEL != kcsan ]] || amd64_only
+	[[ $KERNEL == stock || $SUITE == trixie ]] ||
+		die "SUITE=$SUITE has no kernel with ${KERNEL^^} here: run this without one of the two"
 	[[ $SUITE == trixie || -z $cross ]] ||
 		die "SUITE=$SUITE has no cross-compilers here: run this without ARCH=$ARCH"
 	mkdir -p "$cache" 2>/dev/null ||

@@ -24,6 +24,7 @@ if [[ $KERNEL != stock ]]; then
 	call debug debug-kernel.sh
 	use_part "$(dirname "$debug")"
 	name+=-$KERNEL build=$debug text+=" with ${KERNEL^^}" tools=(LLVM=-19)
+	[[ $ARCH == amd64 ]] || tools+=(ARCH="$ARCH")
 fi
 work_begin "$name" "$build"
 start_log "$name"
@@ -32,7 +33,7 @@ step "$text" in_env "$work" make -C "$build" M="$work" -j "$(nproc)" "${tools[@]
 sed -n '/==> building/,$ { /[Ww]arning/p; }' "$log" >&2
 [[ -e $module ]] || die "the build made no wireguard.ko: see $log"
 if [[ $KERNEL != stock ]]; then
-	in_env "$work" nm src/wireguard_main.o | grep ' U __[at]san_' >/dev/null ||
+	in_env "$work" llvm-nm-19 src/wireguard_main.o | grep ' U __[at]san_' >/dev/null ||
 		die "the kernel has ${KERNEL^^}, but it does not watch the Rust code"
 fi
 echo "$module"

@@ -5,6 +5,7 @@
 # loaded.
 #
 # guests: 1
+# architectures: amd64 arm64
 # kernels: kasan
 # append: kunit.enable=1 kunit.autorun=1
 # timeout: 120
