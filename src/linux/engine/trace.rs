@@ -14,18 +14,16 @@
 // empty where locks are not debugged.
 #![allow(improper_ctypes)]
 
+use kernel::str::CStr;
+#[cfg(CONFIG_TRACEPOINTS)]
 use kernel::{
     ffi::c_char,
-    str::{
-        CStr,
-        CStrExt, //
-    },
+    str::CStrExt, //
 };
 
-use super::super::{
-    bindings,
-    netdevice::NetDevice, //
-};
+#[cfg(CONFIG_TRACEPOINTS)]
+use super::super::bindings;
+use super::super::netdevice::NetDevice;
 
 /// Makes the modules of tracepoints: `name(argument)`, with the kind of their last argument.
 macro_rules! tracepoints {
