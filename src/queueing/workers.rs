@@ -17,12 +17,16 @@ use kernel::{
     },
 };
 
-use crate::linux::{
-    cpumask,
-    workqueue::{
-        flush_work,
-        OwnedQueue, //
+use crate::{
+    linux::{
+        cpumask,
+        workqueue::{
+            flush_work,
+            is_queued,
+            OwnedQueue, //
+        }, //
     },
+    tuning::MAX_BUSY_CPUS, //
 };
 
 /// The workers of a queue, one for each possible CPU.
@@ -48,16 +52,46 @@ where
         })
     }
 
-    /// Wakes up a worker: round robin over the online CPUs, this one included. A thread of this CPU
-    /// may be about to wait until the queue has been emptied. Any context.
-    pub(super) fn wake(&self, wq: &OwnedQueue) {
-        // Two callers may get the same CPU; that does no harm.
-        let cpu = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+    /// Wakes up a worker. Any context.
+    pub(super) fn wake(&self, wq: &OwnedQueue)
+    where
+        W: HasWork<W, 0>,
+    {
+        let cpu = self.choose();
+        // Two callers may have got the same CPU; that does no harm.
         self.last_cpu.store(cpu, Relaxed);
         if let Some(worker) = self.workers.get(cpu as usize) {
             // A worker that is queued already will see the new entry.
             let _ = wq.enqueue_on(cpu, worker.clone());
         }
+    }
+
+    /// The CPU whose worker is to be woken up.
+    ///
+    /// Round robin over the online CPUs, but a CPU is passed over that has other work to do: this
+    /// one, and each whose worker waits for its turn already. So the CPU that bounds a flow,
+    /// because it takes packets off the network or runs the program, encrypts and decrypts least.
+    /// If [`MAX_BUSY_CPUS`] in a row have other work, or there is no other CPU, it is plainly the
+    /// next one. That may be this one: its thread may be about to wait until the queue has been
+    /// emptied.
+    fn choose(&self) -> u32
+    where
+        W: HasWork<W, 0>,
+    {
+        let here = cpumask::current();
+        let next = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        let mut cpu = next;
+        for _ in 0..MAX_BUSY_CPUS {
+            let worker = self.workers.get(cpu as usize);
+            if cpu != here && worker.is_some_and(|worker| !is_queued(&**worker)) {
+                return cpu;
+            }
+            cpu = cpumask::next_online_after(cpu);
+            if cpu == next {
+                break;
+            }
+        }
+        next
     }
 
     /// Waits for the workers that are queued or that run. Process context.
