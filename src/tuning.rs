@@ -59,7 +59,7 @@ pub(crate) const MAX_SENT_IN_TURN: usize = 16;
 /// second (20,800 before).
 pub(crate) const MAX_CRYPT_IN_TURN: usize = 4;
 
-/// How many CPUs in a row are passed over because they seem to have other work to do, when the one
+/// How many CPUs in a row are passed over because they have other work to do, when the one
 /// is chosen that is to encrypt or decrypt.
 ///
 /// Not measured by itself. Bounds the time that the choice takes.

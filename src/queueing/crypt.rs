@@ -160,7 +160,7 @@ impl<J: Job> CryptQueue<J> {
         // and a worker that is done with the batch immediately has to wait for the lock before it
         // looks for the batch in the peer's queue.
         order.push(in_order, || self.waiting.append(for_workers))?;
-        self.workers.wake(wq);
+        self.workers.wake_idle(wq);
         Ok(())
     }
 

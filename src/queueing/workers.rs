@@ -52,12 +52,26 @@ where
         })
     }
 
-    /// Wakes up a worker. Any context.
-    pub(super) fn wake(&self, wq: &OwnedQueue)
+    /// Wakes up a worker: round robin over the online CPUs, this one included. Any context.
+    pub(super) fn wake(&self, wq: &OwnedQueue) {
+        self.wake_on(self.next(), wq);
+    }
+
+    /// Wakes up a worker that has the time, if there is one. Any context.
+    ///
+    /// Round robin as well, but a CPU is passed over that has other work to do: this one, and each
+    /// whose worker waits for its turn already. So the CPU that bounds a flow, because it takes
+    /// packets off the network or runs the program, has the least of the work. If
+    /// [`MAX_BUSY_CPUS`] in a row have other work, or there is no other CPU, it is plainly the next
+    /// one. That may be this one: its thread may be about to wait until the queue has been emptied.
+    pub(super) fn wake_idle(&self, wq: &OwnedQueue)
     where
         W: HasWork<W, 0>,
     {
-        let cpu = self.choose();
+        self.wake_on(self.next_idle(), wq);
+    }
+
+    fn wake_on(&self, cpu: u32, wq: &OwnedQueue) {
         // Two callers may have got the same CPU; that does no harm.
         self.last_cpu.store(cpu, Relaxed);
         if let Some(worker) = self.workers.get(cpu as usize) {
@@ -66,20 +80,16 @@ where
         }
     }
 
-    /// The CPU whose worker is to be woken up.
-    ///
-    /// Round robin over the online CPUs, but a CPU is passed over that has other work to do: this
-    /// one, and each whose worker waits for its turn already. So the CPU that bounds a flow,
-    /// because it takes packets off the network or runs the program, encrypts and decrypts least.
-    /// If [`MAX_BUSY_CPUS`] in a row have other work, or there is no other CPU, it is plainly the
-    /// next one. That may be this one: its thread may be about to wait until the queue has been
-    /// emptied.
-    fn choose(&self) -> u32
+    fn next(&self) -> u32 {
+        cpumask::next_online_after(self.last_cpu.load(Relaxed))
+    }
+
+    fn next_idle(&self) -> u32
     where
         W: HasWork<W, 0>,
     {
         let here = cpumask::current();
-        let next = cpumask::next_online_after(self.last_cpu.load(Relaxed));
+        let next = self.next();
         let mut cpu = next;
         for _ in 0..MAX_BUSY_CPUS {
             let worker = self.workers.get(cpu as usize);
