@@ -4,6 +4,10 @@
 order.py flow COUNT SEED
                         sends UDP packets from namespace a to 10.8.0.2 in b, in bursts of all sizes
                         and with pauses; fails if one arrives after a later one
+order.py spread         sends single bursts, and fails if a worker is woken up on the CPU that has
+                        added the batch to the queue, or always on the same ones
+order.py occupied       sends single bursts while no worker runs on one of the CPUs, and fails if
+                        more than one of them waits for the next one
 order.py outside FILE   fails if a data message comes after a later one in FILE, the capture outside
                         at the receiver
 """
@@ -11,6 +15,7 @@ order.py outside FILE   fails if a data message comes after a later one in FILE,
 import functools
 import os
 import random
+import re
 import select
 import socket
 import struct
@@ -18,6 +23,8 @@ import sys
 import time
 
 from wgtest import wire
+from wgtest.machine import NoWorkers
+from wgtest.tracing import Trace
 from wgtest.tunnel import inside
 
 SOL_UDP, UDP_SEGMENT, UDP_GRO = 17, 103, 104
@@ -73,12 +80,7 @@ def flow(total, seed):
     choice = random.Random(seed)
     cpus = sorted(os.sched_getaffinity(0))
     receiver = Receiver()
-    with inside("a"):
-        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # Not connected: a connected socket keeps to one queue by itself.
-    sender.bind(("10.8.0.1", 5555))
-    sender.setsockopt(SOL_UDP, UDP_SEGMENT, SIZE)
-    sender.setsockopt(socket.SOL_SOCKET, wire.SO_SNDBUFFORCE, 1 << 24)
+    sender = flow_sender()
     to, sent, lost, moves = ("10.8.0.2", 5555), 0, 0, 0
     while sent < total:
         os.sched_setaffinity(0, [choice.choice(cpus)])
@@ -104,6 +106,64 @@ def flow(total, seed):
     assert receiver.late == 0
 
 
+def flow_sender():
+    """A socket in namespace a whose packets are segments of SIZE bytes."""
+    with inside("a"):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    # Not connected: a connected socket keeps to one queue by itself.
+    sender.bind(("10.8.0.1", 5555))
+    sender.setsockopt(SOL_UDP, UDP_SEGMENT, SIZE)
+    sender.setsockopt(socket.SOL_SOCKET, wire.SO_SNDBUFFORCE, 1 << 24)
+    return sender
+
+
+class Bursts:
+    """Sends one burst after another, each of which is one batch for a worker that decrypts it, and
+    counts those that have not arrived after a while. They arrive with the next one."""
+
+    TOGETHER = 8
+
+    def __init__(self):
+        self.receiver, self.sender, self.sent, self.waiting = Receiver(), flow_sender(), 0, 0
+
+    def send(self):
+        numbers = range(self.sent, self.sent + self.TOGETHER)
+        self.sender.sendto(layout(self.TOGETHER).pack(*numbers), ("10.8.0.2", 5555))
+        self.sent += self.TOGETHER
+        self.waiting += self.receiver.wait(self.sent) > 0
+
+
+def spread():
+    cpus, bursts, trace = sorted(os.sched_getaffinity(0)), Bursts(), None
+    for turn in range(40):
+        os.sched_setaffinity(0, cpus[turn % 2:turn % 2 + 1])
+        # By then the tunnel has a session, and each side knows the other's address.
+        if turn == 10:
+            trace = Trace("workqueue/workqueue_queue_work")
+        bursts.send()
+    woken = [(int(by), int(cpu)) for by, cpu in re.findall(
+        r"\[(\d+)\] .*CryptWorker.* req_cpu=(\d+) ", trace.text())]
+    own = sum(by == cpu for by, cpu in woken)
+    print(f"NOTE: of {len(woken)} workers {own} were woken up on the CPU that added the batch, "
+          f"those of {len({cpu for _, cpu in woken})} CPUs in all")
+    assert bursts.waiting == 0
+    assert len(woken) >= 30
+    assert own == 0
+    assert len({cpu for _, cpu in woken}) >= len(cpus) - 2
+
+
+def occupied():
+    bursts = Bursts()
+    bursts.send()
+    with NoWorkers({max(os.sched_getaffinity(0))}):
+        for _ in range(60):
+            bursts.send()
+    print(f"NOTE: {bursts.waiting} of 60 bursts waited for the next one")
+    assert bursts.waiting <= 1
+    bursts.send()
+    assert bursts.receiver.count == bursts.sent
+
+
 def outside(name):
     # The counters of a session begin with 0, and those of an aggregate are consecutive.
     last, count, late, sessions = -1, 0, 0, []
@@ -125,4 +185,4 @@ def outside(name):
 
 if __name__ == "__main__":
     {"flow": lambda count, seed: flow(int(count), int(seed)),
-     "outside": outside}[sys.argv[1]](*sys.argv[2:])
+     "outside": outside, "spread": spread, "occupied": occupied}[sys.argv[1]](*sys.argv[2:])

@@ -5,6 +5,8 @@
 # sender runs on. The device outside has a queue for each CPU, and so keeps only the order of
 # packets that one CPU sends.
 #
+# Other tests look where the work of such a flow is done.
+#
 # order.py sends from one CPU after another, and counts the datagrams that arrive late. $DATAGRAMS
 # is the number sent (default: 100,000), $SEED chooses the sizes, pauses and CPUs (default: 1). A
 # million with each module, by hand:
@@ -78,6 +80,23 @@ queues() {
 			netem limit 100000 delay $((i * 2))ms
 	done
 	in_order
+}
+
+# ours: skips the test if the module is not this one.
+ours() { [[ $WG_MODULE == rust ]] || skip 'the C module takes all processors in turn'; }
+
+t spread 'a processor that adds a batch to a queue leaves it to another one'
+spread() {
+	ours
+	pair_queues
+	python3 "$HERE/order.py" spread
+}
+
+t occupied 'a processor that runs no worker keeps a batch waiting once, and is then passed over'
+occupied() {
+	ours
+	pair_queues
+	python3 "$HERE/order.py" occupied
 }
 
 run "$@"

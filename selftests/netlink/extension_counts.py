@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the interface wg0 counts in this namespace, and what tracers see of it."""
 
-import contextlib
 import re
 import socket
 import struct
-import subprocess
 
-from wgtest import wgnl
+from wgtest import tracing, wgnl
 from wgtest.extension import EVENTS, EXT, GET, PEER
 from wgtest.machine import until
 from wgtest.wgnl import attr
@@ -46,30 +44,16 @@ def changes(before, wanted):
     return found
 
 
-class Trace:
-    """What tracers see of the module, by tracefs."""
-
-    FOLDER = "/sys/kernel/tracing/"
+class Trace(tracing.Trace):
+    """What tracers see of the module."""
 
     def __init__(self):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            subprocess.run(["mount", "-t", "tracefs", "tracefs", self.FOLDER], check=True,
-                           capture_output=True)
-        self.write("events/wireguard/enable", "1")
-        self.write("events/skb/kfree_skb/enable", "1")
-        self.clear()
-
-    def write(self, file, text):
-        with open(self.FOLDER + file, "w") as to:
-            to.write(text)
-
-    def clear(self):
-        self.write("trace", "")
+        super().__init__("wireguard", "skb/kfree_skb")
 
     def read(self):
         """The events since the last clear(), as (name, fields)."""
         found = []
-        for line in open(self.FOLDER + "trace"):
+        for line in self.text().splitlines():
             match = re.search(r" (wg_\w+): (.*)$", line)
             if match:
                 found.append((match[1], dict(word.split("=", 1) for word in match[2].split())))
@@ -77,8 +61,7 @@ class Trace:
 
     def freed(self):
         """The reasons for which the module has dropped packets, by the core's names."""
-        return re.findall(r"kfree_skb: .* \[wireguard\] reason: (\w+)$",
-                          open(self.FOLDER + "trace").read(), re.M)
+        return re.findall(r"kfree_skb: .* \[wireguard\] reason: (\w+)$", self.text(), re.M)
 
     def losses(self):
         """What was refused or dropped, as (kind, reason, count)."""

@@ -19,7 +19,11 @@ def until(what, condition):
 
 
 class NoWorkers:
-    """In its `with` no worker of the kernel runs, because a real-time process occupies each CPU."""
+    """In its `with` no worker of the kernel runs, because a real-time process occupies each CPU, or
+    each of `only`. The caller occupies one itself if it is each."""
+
+    def __init__(self, only=None):
+        self.only = only
 
     def __enter__(self):
         with open("/proc/sys/kernel/sched_rt_runtime_us", "w") as file:
@@ -33,6 +37,9 @@ class NoWorkers:
                 file.write("0")
         self.cpus, self.children = os.sched_getaffinity(0), []
         first, *others = sorted(self.cpus)
+        if self.only:
+            os.sched_setaffinity(0, self.cpus - self.only)
+            others = self.only
         ready, tell = os.pipe()
         for cpu in others:
             child = os.fork()
@@ -46,7 +53,8 @@ class NoWorkers:
             os.read(ready, 1)
         os.close(ready)
         os.close(tell)
-        self.occupy(first)
+        if not self.only:
+            self.occupy(first)
 
     @staticmethod
     def occupy(cpu):
