@@ -13,6 +13,7 @@
 use core::{
     mem::{
         forget,
+        offset_of,
         size_of, //
     },
     ptr, //
@@ -40,8 +41,7 @@ use super::{
         Buffer,
         ExtAck,
         PolicyRef,
-        Put,
-        Stream, //
+        Put, //
     }, //
     rcu,
 };
@@ -73,33 +73,35 @@ impl Access {
 ///
 /// # Invariants
 ///
-/// * `info` and everything it points to are valid during `'a`. `info.attrs` is a table of the
-///   attributes in the request, filled by the core, or null.
+/// * `info` and everything it points to are valid during `'a`. `attrs` are the bytes behind the
+///   headers of the request.
 /// * During `'a` only this value uses `info.extack`, and nothing writes to the rest of `info` or to
 ///   the request.
 pub(crate) struct Request<'a> {
     info: &'a bindings::genl_info,
-    /// The entries of the table of attributes.
-    attrs_len: usize,
+    attrs: *mut [u8],
     extack: ExtAck<'a>,
 }
 
 impl<'a> Request<'a> {
     /// # Safety
     ///
-    /// `info` must be as the type invariants say, and a table of attributes must have a place for
-    /// each type of `policy`, from 0 to its highest.
-    unsafe fn from_raw(info: *const bindings::genl_info, policy: PolicyRef) -> Self {
+    /// `info` must be that of a request that the core has accepted, and as the type invariants say.
+    unsafe fn from_raw(info: *const bindings::genl_info) -> Self {
         // SAFETY: By the safety requirement.
         let info = unsafe { &*info };
-        // INVARIANT: By the safety requirement.
+        let message = info.nlhdr.cast_mut();
+        // SAFETY: By the safety requirement `message` is the header of the request. The core aligns
+        // messages to four bytes.
+        let len = unsafe { (*message).nlmsg_len } as usize;
+        // INVARIANT: By the safety requirement. The core accepts no message that is shorter than
+        // its headers or longer than its buffer. The family has no header of its own.
         Self {
             info,
-            attrs_len: if info.attrs.is_null() {
-                0
-            } else {
-                usize::from(policy.max_type()).wrapping_add(1)
-            },
+            attrs: ptr::slice_from_raw_parts_mut(
+                message.cast::<u8>().wrapping_add(HEADERS_LEN),
+                len.saturating_sub(HEADERS_LEN),
+            ),
             // SAFETY: By the safety requirement.
             extack: unsafe { ExtAck::from_raw(info.extack) },
         }
@@ -107,9 +109,9 @@ impl<'a> Request<'a> {
 
     /// The attributes of the request, of the types `1..N`.
     pub(crate) fn attrs<const N: usize>(&self) -> Attrs<'a, N> {
-        // SAFETY: By the type invariants the table holds pointers to attributes of the request, as
-        // many as `attrs_len` says, and the request does not change during `'a`.
-        unsafe { Attrs::from_raw(self.info.attrs.cast_const(), self.attrs_len) }
+        // SAFETY: By the type invariants these bytes are valid, and nothing writes to them during
+        // `'a`.
+        Attrs::of(unsafe { &*self.attrs })
     }
 
     /// The extended acknowledgement, which takes the reason why the request fails.
@@ -122,19 +124,6 @@ impl<'a> Request<'a> {
         // SAFETY: By the type invariant the namespace is valid. The sender's socket has a count of
         // it, and exists for as long as its request is handled.
         unsafe { Net::from_raw(self.info._net.net) }
-    }
-
-    /// The request's attributes as a stream of bytes.
-    fn stream(&self) -> Stream {
-        let message = self.info.nlhdr;
-        // SAFETY: By the type invariants `message` is the header of the request. The core aligns
-        // messages to four bytes.
-        let len = unsafe { (*message).nlmsg_len } as usize;
-        // SAFETY: The core accepts no message that is shorter than its headers. The family has no
-        // header of its own.
-        let attrs = unsafe { message.cast::<u8>().add(HEADERS_LEN) };
-        // SAFETY: The core accepts no message that is longer than its buffer.
-        unsafe { Stream::from_raw(attrs.cast_mut(), len.saturating_sub(HEADERS_LEN)) }
     }
 }
 
@@ -187,8 +176,11 @@ pub(crate) trait DumpOp: Sized + Send + 'static {
 /// The buffer for messages of a dump.
 pub(crate) struct DumpBuffer<'a> {
     buffer: Buffer<'a>,
-    cb: &'a mut bindings::netlink_callback,
-    /// The request that started the dump of `cb`.
+    /// `seq` of the dump: the generation of the data that follow.
+    generation: &'a mut u32,
+    /// `prev_seq` of the dump: the generation of the previous message.
+    previous: &'a mut u32,
+    /// The request that started the dump.
     info: &'a bindings::genl_info,
     cmd: u8,
 }
@@ -200,7 +192,7 @@ impl DumpBuffer<'_> {
     /// `NLM_F_DUMP_INTR`: the reader has then seen a mixture of two states. Generation 0 means
     /// unknown and is never compared.
     pub(crate) fn set_generation(&mut self, generation: u32) {
-        self.cb.seq = generation;
+        *self.generation = generation;
     }
 
     /// Begins a message.
@@ -210,7 +202,7 @@ impl DumpBuffer<'_> {
         let start = self.buffer.len();
         // As `genl_dump_check_consistent()` does.
         let mut flags = bindings::NLM_F_MULTI;
-        if self.cb.prev_seq != 0 && self.cb.seq != self.cb.prev_seq {
+        if *self.previous != 0 && self.generation != self.previous {
             flags |= bindings::NLM_F_DUMP_INTR;
         }
         // SAFETY: The buffer is valid by its type invariant. `info.family` is the family that the
@@ -229,7 +221,7 @@ impl DumpBuffer<'_> {
         if attrs.is_null() {
             return Err(EMSGSIZE);
         }
-        self.cb.prev_seq = self.cb.seq;
+        *self.previous = *self.generation;
         Ok(Message {
             buffer: self.buffer.reborrow(),
             start,
@@ -318,51 +310,62 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
     _skb: *mut bindings::sk_buff,
     info: *mut bindings::genl_info,
 ) -> c_int {
-    let (result, stream) = {
+    let (result, attrs) = {
         // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
-        // It has made the table of attributes for the operation's policy.
-        let request = unsafe { Request::from_raw(info, T::POLICY) };
-        (T::doit(&request), request.stream())
+        let request = unsafe { Request::from_raw(info) };
+        (T::doit(&request), request.attrs)
     };
+    // SAFETY: The request lies in a buffer that the core made for the sender's message, so it may
+    // be written to. No reference to it is left: none can outlive the `request` above.
+    let attrs = unsafe { &mut *attrs };
     match result {
         Ok(()) => {
-            // SAFETY: The request lies in a buffer that the core made for the sender's message, so
-            // it may be written to. No reference to it is left: none can outlive the `request`
-            // above.
-            unsafe { T::POLICY.wipe_all(stream) };
+            T::POLICY.wipe_all(attrs);
             0
         }
         // The core sends the request back with the error, so only its secrets are zeroed.
         Err(errno) => {
-            // SAFETY: As above.
-            unsafe { T::POLICY.wipe(stream) };
+            T::POLICY.wipe(attrs);
             errno.to_errno()
         }
     }
 }
 
-/// The request that started a dump.
-///
-/// # Safety
-///
-/// `cb` must be the state of a dump of generic netlink.
-unsafe fn dump_info(cb: *mut bindings::netlink_callback) -> *const bindings::genl_info {
-    // SAFETY: By the safety requirement.
-    let data = unsafe { (*cb).data }.cast::<bindings::genl_dumpit_info>();
-    // SAFETY: `data` of a generic netlink dump points to a `struct genl_dumpit_info`. Only an
-    // address is taken.
-    unsafe { &raw const (*data).info }
+/// The parts of the core's `struct netlink_callback` that the functions of a dump use.
+struct Dump<'a, T: DumpOp> {
+    /// The request that started the dump.
+    info: *const bindings::genl_info,
+    generation: &'a mut u32,
+    previous: &'a mut u32,
+    /// The state of the dump, from its start to its end.
+    state: &'a mut Option<KBox<T>>,
 }
 
-/// The place for the state of a dump of `T`.
-///
-/// # Safety
-///
-/// `cb` must be the state of a dump.
-unsafe fn dump_state<T: DumpOp>(cb: *mut bindings::netlink_callback) -> *mut *mut T {
-    // SAFETY: By the safety requirement `cb` is valid. The union is as large as six pointers, and
-    // is aligned as a pointer.
-    unsafe { (&raw mut (*cb).__bindgen_anon_1).cast() }
+impl<T: DumpOp> Dump<'_, T> {
+    /// # Safety
+    ///
+    /// `cb` must be that of a dump of the operation `T`. For as long as the new value exists,
+    /// nothing else may use the structure.
+    unsafe fn from_raw(cb: *mut bindings::netlink_callback) -> Self {
+        // A `struct netlink_callback` has room for six pointers.
+        const { assert!(size_of::<Option<KBox<T>>>() == size_of::<*mut T>()) };
+        // SAFETY: By the safety requirement.
+        let cb = unsafe { &mut *cb };
+        let state: *mut Option<KBox<T>> = (&raw mut cb.__bindgen_anon_1).cast();
+        Self {
+            // `data` of a generic netlink dump points to a `struct genl_dumpit_info`.
+            info: cb
+                .data
+                .wrapping_byte_add(offset_of!(bindings::genl_dumpit_info, info))
+                .cast(),
+            generation: &mut cb.seq,
+            previous: &mut cb.prev_seq,
+            // SAFETY: The union is as large as six pointers, and is aligned as a pointer. The core
+            // has zeroed it, which is `None` of a box, and leaves it to the functions of the dump,
+            // which use it as this type.
+            state: unsafe { &mut *state },
+        }
+    }
 }
 
 /// # Safety
@@ -370,19 +373,14 @@ unsafe fn dump_state<T: DumpOp>(cb: *mut bindings::netlink_callback) -> *mut *mu
 /// Only the core may call this, for a dump of the operation `T`, as the first function of that
 /// dump.
 unsafe extern "C" fn start_callback<T: DumpOp>(cb: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: By the safety requirement `cb` is a dump of generic netlink.
-    let info = unsafe { dump_info(cb) };
-    // SAFETY: The core keeps `info` and everything it points to for the duration of this call. It
-    // has made the table of attributes for the operation's policy.
-    let request = unsafe { Request::from_raw(info, T::POLICY) };
-    let state =
-        T::start(&request).and_then(|state| KBox::new(state, GFP_KERNEL).map_err(Error::from));
-    match state {
+    // SAFETY: By the safety requirement `cb` is that of a dump of `T`. The core serialises the
+    // calls for one dump.
+    let dump = unsafe { Dump::<T>::from_raw(cb) };
+    // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
+    let request = unsafe { Request::from_raw(dump.info) };
+    match T::start(&request).and_then(|state| Ok(KBox::new(state, GFP_KERNEL)?)) {
         Ok(state) => {
-            // SAFETY: By the safety requirement `cb` is a dump.
-            let place = unsafe { dump_state::<T>(cb) };
-            // SAFETY: The place is valid, and only the functions of this dump use it.
-            unsafe { *place = KBox::into_raw(state) };
+            *dump.state = Some(state);
             0
         }
         Err(errno) => errno.to_errno(),
@@ -396,22 +394,18 @@ unsafe extern "C" fn dumpit_callback<T: DumpOp>(
     skb: *mut bindings::sk_buff,
     cb: *mut bindings::netlink_callback,
 ) -> c_int {
-    // SAFETY: By the safety requirement `cb` is a dump of generic netlink.
-    let info = unsafe { dump_info(cb) };
+    // SAFETY: As in `start_callback()`.
+    let dump = unsafe { Dump::<T>::from_raw(cb) };
+    let Some(state) = dump.state else {
+        return EINVAL.to_errno();
+    };
     // SAFETY: As in `start_callback()`. The core keeps the request for as long as the dump.
-    let request = unsafe { Request::from_raw(info, T::POLICY) };
-    // SAFETY: By the safety requirement `cb` is a dump.
-    let place = unsafe { dump_state::<T>(cb) };
-    // SAFETY: The dump was started, so the place holds a pointer to its state.
-    let state = unsafe { *place };
-    // SAFETY: The state is from `KBox::into_raw()` in `start_callback()`, and is freed by
-    // `done_callback()` only. The core serialises the calls for one dump.
-    let state = unsafe { &mut *state };
+    let request = unsafe { Request::from_raw(dump.info) };
     let mut buffer = DumpBuffer {
         // SAFETY: The core's buffer is valid, linear and empty, and only this call uses it.
         buffer: unsafe { Buffer::from_raw(skb) },
-        // SAFETY: `cb` is valid, and the core holds a lock that keeps other users away.
-        cb: unsafe { &mut *cb },
+        generation: dump.generation,
+        previous: dump.previous,
         info: request.info,
         cmd: T::CMD,
     };
@@ -431,15 +425,8 @@ unsafe extern "C" fn dumpit_callback<T: DumpOp>(
 /// Only the core may call this, for a dump of the operation `T` that was started, as its last
 /// function.
 unsafe extern "C" fn done_callback<T: DumpOp>(cb: *mut bindings::netlink_callback) -> c_int {
-    // SAFETY: By the safety requirement `cb` is a dump.
-    let place = unsafe { dump_state::<T>(cb) };
-    // SAFETY: The place is valid, and only the functions of this dump use it.
-    let state = unsafe { place.replace(ptr::null_mut()) };
-    if !state.is_null() {
-        // SAFETY: `state` is from `KBox::into_raw()` in `start_callback()`. The place no longer
-        // holds it, so it is freed once.
-        drop(unsafe { KBox::from_raw(state) });
-    }
+    // SAFETY: As in `start_callback()`.
+    *unsafe { Dump::<T>::from_raw(cb) }.state = None;
     0
 }
 

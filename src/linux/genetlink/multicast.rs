@@ -20,7 +20,8 @@ use crate::linux::{
     bindings,
     netdevice::NetDevice,
     netlink::Buffer,
-    rcu, //
+    rcu,
+    skbuff::SkBuff, //
 };
 
 /// Room for the attributes of a message to a group, in bytes.
@@ -77,49 +78,48 @@ impl Family {
         if !self.has_listeners(group) {
             return;
         }
-        let skb = self.event(cmd, fill).unwrap_or(ptr::null_mut());
+        let skb = self
+            .event(cmd, fill)
+            .map_or(ptr::null_mut(), SkBuff::into_raw);
         let family: *const bindings::genl_family = self.raw.get();
         // SAFETY: The family is registered, the device is valid, and RCU is read-locked. The
         // message is ours and goes to the function. Null stands for a message that is lost.
         unsafe { bindings::helper_genl_multicast(family, dev.as_raw(), skb, group.into()) };
     }
 
-    /// Makes a message to a group. `ENOMEM`, or an error of `fill`. The caller owns the message.
+    /// Makes a message to a group. `ENOMEM`, or an error of `fill`.
     fn event(
         &'static self,
         cmd: u8,
         fill: impl FnOnce(&mut Message<'_>) -> Result,
-    ) -> Result<*mut bindings::sk_buff> {
-        const LEN: u32 = (HEADERS_LEN + EVENT_LEN) as u32;
-        // SAFETY: The length is a small constant. Without memory the function returns null.
-        let skb = unsafe { bindings::alloc_skb(LEN, bindings::GFP_ATOMIC) };
-        if skb.is_null() {
-            return Err(ENOMEM);
-        }
-        let begin = || {
-            // SAFETY: The buffer is new: linear, and without data. Only the message uses it.
-            let mut buffer = unsafe { Buffer::from_raw(skb) };
-            // SAFETY: The buffer is valid. The family is a static, of which the function reads the
-            // number and the length of a header. The function checks for room itself.
-            let attrs = unsafe {
-                bindings::genlmsg_put(buffer.as_raw(), 0, 0, self.raw.get(), 0, cmd)
-                //
-            };
-            if attrs.is_null() {
-                return Err(EMSGSIZE);
+    ) -> Result<SkBuff> {
+        let mut skb = SkBuff::alloc(0, HEADERS_LEN + EVENT_LEN)?;
+        match self.write(&mut skb, cmd, fill) {
+            Ok(()) => Ok(skb),
+            Err(error) => {
+                skb.consume();
+                Err(error)
             }
-            Ok(Message { buffer, start: 0 })
-        };
-        let result = begin().and_then(|mut message| {
-            fill(&mut message)?;
-            message.end();
-            Ok(())
-        });
-        if let Err(error) = result {
-            // SAFETY: The buffer is ours, and no reference to it is left.
-            unsafe { bindings::consume_skb(skb) };
-            return Err(error);
         }
-        Ok(skb)
+    }
+
+    /// Writes a message to an empty buffer.
+    fn write(
+        &'static self,
+        skb: &mut SkBuff,
+        cmd: u8,
+        fill: impl FnOnce(&mut Message<'_>) -> Result,
+    ) -> Result {
+        let mut buffer = Buffer::new(skb)?;
+        // SAFETY: The buffer is valid. The family is a static, of which the function reads the
+        // number and the length of a header. The function checks for room itself.
+        let attrs = unsafe { bindings::genlmsg_put(buffer.as_raw(), 0, 0, self.raw.get(), 0, cmd) };
+        if attrs.is_null() {
+            return Err(EMSGSIZE);
+        }
+        let mut message = Message { buffer, start: 0 };
+        fill(&mut message)?;
+        message.end();
+        Ok(())
     }
 }

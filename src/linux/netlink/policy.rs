@@ -3,9 +3,11 @@
 //! Policies: the rules that the attributes of a request must satisfy.
 
 use super::{
-    super::bindings,
-    Stream,
-    NLA_TYPE_MASK, //
+    super::{
+        bindings,
+        crypto::memzero_explicit, //
+    },
+    StreamMut, //
 };
 
 /// Depth of nesting that the core accepts (`MAX_POLICY_RECURSION_DEPTH`). It refuses requests with
@@ -218,54 +220,38 @@ impl PolicyRef {
         self.raw.len().wrapping_sub(1) as u16
     }
 
-    /// Zeroes the payload of every secret attribute in a stream, including repeated ones.
-    ///
-    /// # Safety
-    ///
-    /// The bytes of `stream` must be valid for writes, and nothing else may use them during the
-    /// call.
-    pub(in crate::linux) unsafe fn wipe(&self, stream: Stream) {
-        // SAFETY: By the safety requirement.
-        unsafe { self.wipe_level(stream, 0) }
+    /// Zeroes the payload of every secret attribute in a sequence of attributes, including repeated
+    /// ones.
+    pub(in crate::linux) fn wipe(&self, attrs: &mut [u8]) {
+        self.wipe_level(attrs, 0);
     }
 
-    /// Zeroes the whole stream if the policy has a secret attribute.
-    ///
-    /// # Safety
-    ///
-    /// As for [`PolicyRef::wipe`].
-    pub(in crate::linux) unsafe fn wipe_all(&self, stream: Stream) {
+    /// Zeroes the whole sequence if the policy has a secret attribute.
+    pub(in crate::linux) fn wipe_all(&self, attrs: &mut [u8]) {
         if self.holds_secrets {
-            // SAFETY: By the safety requirement.
-            unsafe { bindings::memzero_explicit(stream.head.cast(), stream.len) };
+            memzero_explicit(attrs);
         }
     }
 
-    /// # Safety
-    ///
-    /// As for [`PolicyRef::wipe`].
-    unsafe fn wipe_level(&self, stream: Stream, depth: u8) {
+    fn wipe_level(&self, attrs: &mut [u8], depth: u8) {
         if !self.holds_secrets || depth >= MAX_DEPTH {
             return;
         }
-        for attr in stream {
-            let ty = usize::from(attr.nla_type & NLA_TYPE_MASK);
+        for (ty, payload) in StreamMut(attrs) {
+            let ty = usize::from(ty);
             let (Some(raw), Some(note)) = (self.raw.get(ty), self.notes.get(ty)) else {
                 continue;
             };
             if note.secret {
-                // SAFETY: The payload is a part of the stream.
-                unsafe { bindings::memzero_explicit(attr.payload.head.cast(), attr.payload.len) };
+                memzero_explicit(payload);
             } else if let Some(children) = note.children {
                 let depth = depth.saturating_add(1);
                 if u32::from(raw.0.type_) == bindings::NLA_NESTED_ARRAY {
-                    for element in attr.payload {
-                        // SAFETY: The payload of an element is a part of the stream.
-                        unsafe { children.wipe_level(element.payload, depth) };
+                    for (_, element) in StreamMut(payload) {
+                        children.wipe_level(element, depth);
                     }
                 } else {
-                    // SAFETY: The payload is a part of the stream.
-                    unsafe { children.wipe_level(attr.payload, depth) };
+                    children.wipe_level(payload, depth);
                 }
             }
         }

@@ -10,7 +10,10 @@ use kernel::{
 };
 
 use super::{
-    super::bindings,
+    super::{
+        bindings,
+        skbuff::SkBuff, //
+    },
     NLA_F_NESTED,
     NLA_HDRLEN, //
 };
@@ -28,6 +31,16 @@ pub(crate) struct Buffer<'a> {
 }
 
 impl<'a> Buffer<'a> {
+    /// Writes to `skb`. `EINVAL` if it is in pieces, or a clone shares its data.
+    pub(in crate::linux) fn new(skb: &'a mut SkBuff) -> Result<Self> {
+        if !skb.is_private(0, 0) {
+            return Err(EINVAL);
+        }
+        // INVARIANT: The buffer is linear (see above), and the linear data of a packet are
+        // initialised.
+        Ok(Self { skb: skb.skb_mut() })
+    }
+
     /// # Safety
     ///
     /// `skb` must be a valid, linear buffer with initialised data. Only the new value may use it
