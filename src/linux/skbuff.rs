@@ -11,7 +11,10 @@
 
 use core::{
     mem::ManuallyDrop,
-    ptr::NonNull, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     error::to_result,
@@ -32,8 +35,10 @@ use super::{
 };
 
 mod gso;
+mod linear;
 mod list;
 
+pub(in crate::linux) use linear::Linear;
 pub(crate) use list::{
     SkBuffMut,
     SkbList, //
@@ -156,7 +161,7 @@ impl SkBuff {
     }
 
     /// The address of the structure behind the linear part.
-    pub(super) fn shinfo_ptr(&self) -> *mut bindings::skb_shared_info {
+    fn shinfo_ptr(&self) -> *mut bindings::skb_shared_info {
         self.skb().head.wrapping_add(self.skb().end as usize).cast()
     }
 
@@ -164,6 +169,15 @@ impl SkBuff {
         // SAFETY: Every buffer has this structure there, and by the type invariant it is not
         // written to while the buffer is borrowed.
         unsafe { &*self.shinfo_ptr() }
+    }
+
+    /// The same for writing; `None` if a clone shares it.
+    pub(super) fn shinfo_mut(&mut self) -> Option<&mut bindings::skb_shared_info> {
+        if self.is_cloned() {
+            return None;
+        }
+        // SAFETY: As in `shinfo()`. There is no clone, so only this value uses the structure.
+        Some(unsafe { &mut *self.shinfo_ptr() })
     }
 
     pub(super) fn headers(&self) -> &bindings::sk_buff__bindgen_ty_4__bindgen_ty_2 {
@@ -214,7 +228,7 @@ impl SkBuff {
     pub(crate) fn discard(self, reason: DropReason) {
         let skb = self.into_raw();
         // SAFETY: The reference this value owned goes to the function. No socket has to be named.
-        unsafe { bindings::sk_skb_reason_drop(core::ptr::null_mut(), skb, reason as u32) };
+        unsafe { bindings::sk_skb_reason_drop(ptr::null_mut(), skb, reason as u32) };
     }
 
     /// `skb->len`: bytes of data, those in fragments included.
@@ -250,13 +264,33 @@ impl SkBuff {
     pub(crate) fn read<T: FromBytes + IntoBytes>(&self) -> Option<T> {
         self.read_head().or_else(|| {
             let mut value = T::new_zeroed();
-            let len = i32::try_from(size_of::<T>()).ok()?;
-            let to = value.as_mut_bytes().as_mut_ptr();
-            // SAFETY: The buffer is valid; there is room for `len` bytes, any of which are a `T`.
-            // The function fails if there are not that many.
-            (unsafe { bindings::skb_copy_bits(self.as_raw(), 0, to.cast(), len) } == 0)
-                .then_some(value)
+            self.copy_bits(value.as_mut_bytes())?;
+            Some(value)
         })
+    }
+
+    /// `skb_copy_bits()`: fills `out` with the first bytes of the data; `None` if there are fewer.
+    pub(super) fn copy_bits(&self, out: &mut [u8]) -> Option<()> {
+        let len = i32::try_from(out.len()).ok()?;
+        // SAFETY: The buffer is valid; there is room for `len` bytes. The function fails if there
+        // are not that many.
+        let err =
+            unsafe { bindings::skb_copy_bits(self.as_raw(), 0, out.as_mut_ptr().cast(), len) };
+        (err == 0).then_some(())
+    }
+
+    /// `skb_copy_and_csum_bits()`: fills `out` with the data from `offset` on, and returns their
+    /// sum; `None` if there are fewer.
+    #[inline]
+    pub(super) fn copy_and_csum_bits(&self, offset: usize, out: &mut [u8]) -> Option<u32> {
+        let end = offset.checked_add(out.len())?;
+        if end > self.len() || i32::try_from(end).is_err() {
+            return None;
+        }
+        let (to, len) = (out.as_mut_ptr(), out.len() as i32);
+        // SAFETY: The buffer is valid and has `len` bytes from `offset` on, for all of which there
+        // is room.
+        Some(unsafe { bindings::skb_copy_and_csum_bits(self.as_raw(), offset as i32, to, len) })
     }
 
     /// The linear part from the network header on, or nothing if the header lies outside of it.
@@ -314,6 +348,17 @@ impl SkBuff {
         (self.skb().data as usize).wrapping_sub(self.skb().head as usize)
     }
 
+    /// `skb_tailroom()`: bytes behind the data; 0 if the data are in pieces.
+    #[inline]
+    fn tailroom(&self) -> usize {
+        let skb = self.skb();
+        if skb.data_len == 0 {
+            skb.end.saturating_sub(skb.tail) as usize
+        } else {
+            0
+        }
+    }
+
     /// `skb->protocol` in host byte order.
     #[inline]
     pub(crate) fn protocol(&self) -> u16 {
@@ -354,6 +399,12 @@ impl SkBuff {
     /// `skb->skb_iif`: the index of the interface the packet came in on.
     pub(crate) fn iif(&self) -> i32 {
         self.headers().skb_iif
+    }
+
+    /// Has the packet forget its device.
+    pub(super) fn clear_dev(&mut self) {
+        // SAFETY: No device has to stay valid for a null pointer.
+        unsafe { self.set_dev(ptr::null_mut()) };
     }
 
     /// Sets `skb->dev` for the time that the networking core handles the packet.
@@ -423,13 +474,17 @@ impl SkBuff {
     /// bytes in front and `tailroom` behind.
     #[inline]
     pub(crate) fn is_private(&self, headroom: usize, tailroom: usize) -> bool {
-        let skb = self.skb();
-        // SAFETY: The buffer is valid.
-        let is_shared = skb.cloned() != 0 && unsafe { bindings::skb_cloned(self.as_raw()) } != 0;
-        skb.data_len == 0
-            && !is_shared
+        self.skb().data_len == 0
+            && !self.is_cloned()
             && self.headroom() >= headroom
-            && skb.end.saturating_sub(skb.tail) as usize >= tailroom
+            && self.tailroom() >= tailroom
+    }
+
+    /// `skb_cloned()`: whether a clone shares the data.
+    #[inline]
+    fn is_cloned(&self) -> bool {
+        // SAFETY: The buffer is valid.
+        self.skb().cloned() != 0 && unsafe { bindings::skb_cloned(self.as_raw()) } != 0
     }
 
     /// `pskb_may_pull()`: makes the first `len` bytes of the data linear.
@@ -457,9 +512,9 @@ impl SkBuff {
         }
         let skb = self.skb_mut();
         skb.len = skb.len.wrapping_sub(len as u32);
-        // INVARIANT: The data begin at most `MAX_OFFSET` bytes behind the head (see above).
-        // SAFETY: `data + len` does not pass the end of the linear part.
-        skb.data = unsafe { skb.data.add(len) };
+        // INVARIANT: The data begin at most `MAX_OFFSET` bytes behind the head, and in the linear
+        // part (see above).
+        skb.data = skb.data.wrapping_add(len);
         Ok(())
     }
 
@@ -474,8 +529,8 @@ impl SkBuff {
             .len
             .checked_add(u32::try_from(len).map_err(|_| EINVAL)?)
             .ok_or(EINVAL)?;
-        // SAFETY: The headroom has `len` bytes.
-        skb.data = unsafe { skb.data.sub(len) };
+        // The headroom has `len` bytes (see above).
+        skb.data = skb.data.wrapping_sub(len);
         Ok(())
     }
 
@@ -497,18 +552,14 @@ impl SkBuff {
     ///
     /// `ENOSPC` if it has not, or if a clone shares the room.
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result {
-        // SAFETY: The buffer is valid.
-        if unsafe { bindings::skb_cloned(self.as_raw()) } != 0 {
-            return Err(ENOSPC);
-        }
-        // SAFETY: The buffer is valid.
-        let room = unsafe { bindings::skb_tailroom(self.as_raw()) };
-        if usize::try_from(room).map_or(true, |room| bytes.len() > room) {
-            return Err(ENOSPC);
-        }
-        // SAFETY: The linear part has room for `bytes`, and no clone uses that room. The length
-        // fits an `u32` because it fits the room.
-        unsafe { bindings::skb_put_data(self.as_raw(), bytes.as_ptr().cast(), bytes.len() as u32) };
+        let len = self.len();
+        let mut linear = self.linear().ok_or(ENOSPC)?;
+        linear.put(bytes.len())?;
+        linear
+            .memory(0, 0)
+            .and_then(|data| data.get_mut(len..)?.get_mut(..bytes.len()))
+            .ok_or(ENOSPC)?
+            .copy_from_slice(bytes);
         Ok(())
     }
 
@@ -524,8 +575,8 @@ impl SkBuff {
 
     /// Marks the start of the data as the inner network header.
     pub(crate) fn set_inner_network_header(&mut self) {
-        // SAFETY: The buffer is valid and ours.
-        unsafe { bindings::skb_set_inner_network_header(self.as_raw(), 0) };
+        // By the type invariant the cast cuts nothing off.
+        self.headers_mut().inner_network_header = self.headroom() as u16;
     }
 
     /// Makes a packet that was encapsulated or decapsulated look new. All notes of the stack about
@@ -559,7 +610,7 @@ impl Drop for SkBuff {
     fn drop(&mut self) {
         let reason = DropReason::Purged as u32;
         // SAFETY: The reference this value owned goes to the function. No socket has to be named.
-        unsafe { bindings::sk_skb_reason_drop(core::ptr::null_mut(), self.ptr.as_ptr(), reason) };
+        unsafe { bindings::sk_skb_reason_drop(ptr::null_mut(), self.ptr.as_ptr(), reason) };
     }
 }
 

@@ -117,7 +117,10 @@ impl Chain {
     /// The aggregate, to be sent as UDP; `None` if it has no datagram.
     pub(crate) fn finish(self) -> Option<SkBuff> {
         let Self {
-            skb, len, count, ..
+            mut skb,
+            len,
+            count,
+            ..
         } = self;
         if count == 0 {
             // Nothing is lost with it.
@@ -125,9 +128,8 @@ impl Chain {
             return None;
         }
         if count > 1 {
-            // SAFETY: The buffer is ours. By the type invariant it is made of that many datagrams
-            // of that length. Both numbers fit 16 bits: `new()` has bounded them.
-            unsafe { bindings::helper_skb_set_udp_gso(skb.as_raw(), len as u16, count as u16) };
+            // Both numbers fit 16 bits: `new()` has bounded them.
+            skb.set_udp_gso(len as u16, count as u16)?;
         }
         Some(skb)
     }

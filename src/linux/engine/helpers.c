@@ -7,7 +7,6 @@
 #include <linux/percpu.h>
 #include <linux/skbuff.h>
 #include <linux/skbuff_ref.h>
-#include <linux/udp.h>
 #include <net/addrconf.h>
 #include <net/netmem.h>
 #include <net/sock.h>
@@ -192,16 +191,6 @@ struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 want
 	return page;
 }
 
-/* Adds `len` bytes to the last fragment of a packet. They must lie right behind it. */
-void helper_skb_grow_frag(struct sk_buff *skb, u32 len)
-{
-	struct skb_shared_info *shinfo = skb_shinfo(skb);
-
-	skb_frag_size_add(&shinfo->frags[shinfo->nr_frags - 1], len);
-	skb->len += len;
-	skb->data_len += len;
-}
-
 /*
  * Whether a packet must not share an skb with others: it requests a timestamp or a notification
  * that its pages are free, or its socket does not count its bytes in sk_wmem_alloc, so
@@ -261,19 +250,6 @@ void helper_skb_chain(struct sk_buff *skb, struct sk_buff *last, struct sk_buff 
 	skb->len += datagram->len;
 	skb->data_len += datagram->len;
 	skb->truesize += datagram->truesize;
-}
-
-/* Makes `skb` a UDP GSO packet. Its UDP header will be right in front of the data. */
-void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs)
-{
-	struct skb_shared_info *shinfo = skb_shinfo(skb);
-
-	shinfo->gso_size = size;
-	shinfo->gso_segs = segs;
-	shinfo->gso_type = SKB_GSO_UDP_L4;
-	skb->ip_summed = CHECKSUM_PARTIAL;
-	skb->csum_start = skb_headroom(skb) - sizeof(struct udphdr);
-	skb->csum_offset = offsetof(struct udphdr, check);
 }
 
 void helper_netdev_no_neighbours(struct net_device *dev)

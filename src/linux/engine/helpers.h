@@ -21,11 +21,9 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len,
 /* segments.rs, chain.rs, flow.rs */
 struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 wanted, u32 needed,
 			       u32 *offset, u32 *size);
-void helper_skb_grow_frag(struct sk_buff *skb, u32 len);
 bool helper_skb_goes_alone(const struct sk_buff *skb);
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
 void helper_skb_chain(struct sk_buff *skb, struct sk_buff *last, struct sk_buff *datagram);
-void helper_skb_set_udp_gso(struct sk_buff *skb, u16 size, u16 segs);
 
 /* page_rings.rs */
 struct helper_page_ring __percpu *helper_page_rings_create(void);

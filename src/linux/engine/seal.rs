@@ -4,17 +4,8 @@
 //!
 //! C header: [`include/crypto/chacha20poly1305.h`](srctree/include/crypto/chacha20poly1305.h)
 
-use core::{
-    ptr::{
-        self,
-        NonNull, //
-    },
-    slice, //
-};
-use kernel::{
-    error::to_result,
-    prelude::*, //
-};
+use core::ptr::NonNull;
+use kernel::prelude::*;
 
 use crate::linux::{
     bindings,
@@ -30,6 +21,7 @@ use crate::linux::{
     page_pool::PagePools,
     skbuff::{
         DropReason,
+        Linear,
         SkBuff, //
     },
 };
@@ -57,47 +49,21 @@ impl SkBuff {
         }
         // None of these overflows: the length of a packet has 32 bits.
         let trailer_len = pad.wrapping_add(TAG_LEN);
-        let plain_len = self.len().wrapping_add(pad);
+        let text_len = self.len();
+        let plain_len = text_len.wrapping_add(pad);
         let sealed_len = plain_len.wrapping_add(TAG_LEN);
         if i32::try_from(sealed_len.saturating_add(header.len())).is_err() {
             return Err(EMSGSIZE);
         }
-        if !self.is_private(0, trailer_len) {
-            // SAFETY: The buffer is valid and ours.
-            to_result(unsafe { bindings::skb_linearize(self.as_raw()) })?;
-            let mut trailer = ptr::null_mut();
-            // SAFETY: As above. On success all data are writable and in the linear part, behind
-            // which there are `trailer_len` unused bytes.
-            to_result(unsafe {
-                bindings::skb_cow_data(self.as_raw(), trailer_len as i32, &mut trailer)
-            })?;
-        }
-        // SAFETY: There are `trailer_len` bytes of tailroom behind data that are in the linear part
-        // and ours alone (see above).
-        let tail = unsafe { bindings::skb_put(self.as_raw(), trailer_len as u32) }.cast::<u8>();
-        // SAFETY: `pad` of these bytes are cleared.
-        unsafe { ptr::write_bytes(tail, 0, pad) };
-        self.push(header.len())?;
-        // SAFETY: The data now starts with `header.len()` linear bytes that are ours: they were
-        // headroom, and the buffer was copied if it was shared.
-        unsafe { ptr::copy_nonoverlapping(header.as_ptr(), self.skb().data, header.len()) };
-        let whole = CHACHA_BLOCK_SIZE
-            .wrapping_add(sealed_len)
-            .wrapping_add(self.slack());
-        let start = self.skb().data.wrapping_sub(front);
-        // SAFETY: There are `front` bytes of headroom, as there were `CHACHA_BLOCK_SIZE` before the
-        // header was put in front. Behind the header are `sealed_len` bytes of data, then as many
-        // bytes of tailroom as `slack()` returns. All of them are ours alone.
-        let memory = unsafe { slice::from_raw_parts_mut(start, whole) };
+        let mut linear = self.make_linear(trailer_len)?;
+        linear.put(trailer_len)?;
+        linear.push(header.len())?;
+        // There are `front` bytes of headroom, as there were `CHACHA_BLOCK_SIZE` before the header
+        // was put in front.
+        let memory = linear.memory(front, slack(&linear)).ok_or(EINVAL)?;
+        part(memory, front, header.len())?.copy_from_slice(header);
+        part(memory, CHACHA_BLOCK_SIZE.wrapping_add(text_len), pad)?.fill(0);
         chacha20poly1305_seal(memory, plain_len, nonce, key)
-    }
-
-    /// How many bytes behind the linear data the cipher may overwrite. It has no use for more than
-    /// a tag's length.
-    fn slack(&self) -> usize {
-        // SAFETY: The buffer is valid.
-        let room = unsafe { bindings::skb_tailroom(self.as_raw()) };
-        usize::try_from(room).unwrap_or(0).min(TAG_LEN)
     }
 
     /// Checks the tag of the data behind their first `skip` bytes, and decrypts that data with
@@ -150,12 +116,9 @@ impl SkBuff {
             Err(error) if error == EAGAIN => {}
             opened => return opened.map(Some),
         }
-        // SAFETY: The buffer is valid and ours.
-        to_result(unsafe { bindings::skb_linearize_cow(self.as_raw()) })?;
-        self.pull(skip)?;
-        let whole = self.len().wrapping_add(self.slack());
-        // SAFETY: All data are in the linear part, which with its tailroom is ours alone.
-        let memory = unsafe { slice::from_raw_parts_mut(self.skb().data, whole) };
+        let mut linear = self.linearize_cow()?;
+        linear.pull(skip)?;
+        let memory = linear.memory(0, slack(&linear)).ok_or(EINVAL)?;
         chacha20poly1305_open(memory, plain_len, nonce, key)?;
         self.trim(plain_len)?;
         Ok(None)
@@ -187,26 +150,36 @@ impl SkBuff {
             unsafe { bindings::helper_skb_alloc_text(self.as_raw(), len as u32, pools.as_raw()) };
         let text = NonNull::new(text).ok_or(EAGAIN)?;
         // SAFETY: The buffer is new and ours.
-        let text = unsafe { Self::from_raw(text) };
-        let to = text.skb().data.wrapping_sub(CHACHA_BLOCK_SIZE);
-        // SAFETY: The new buffer has a block's worth in front of its data and room for `len` bytes
-        // of data. It is ours alone.
-        let memory = unsafe {
-            slice::from_raw_parts_mut(to, CHACHA_BLOCK_SIZE.wrapping_add(len)) //
-        };
+        let mut text = unsafe { Self::from_raw(text) };
+        let mut linear = text.linear().ok_or(EINVAL)?;
+        // The new buffer has a block's worth in front of its data, of which there are none yet, and
+        // room for `len` bytes of them.
+        let memory = linear.memory(CHACHA_BLOCK_SIZE, len).ok_or(EINVAL)?;
         // SAFETY: By `helper_skb_source()` the `len` bytes of the packet are at `source`, and
         // nothing writes to them. The block's worth in front of them can be read.
         let opened = unsafe { chacha20poly1305_open_from(memory, source, nonce, key) };
-        let plain_len = match opened.and_then(|()| len.checked_sub(TAG_LEN).ok_or(EINVAL)) {
-            Ok(plain_len) => plain_len,
+        let plain_len = len.checked_sub(TAG_LEN).ok_or(EINVAL);
+        match opened.and_then(|()| linear.put(plain_len?)) {
+            Ok(()) => Ok(text),
             Err(error) => {
                 // The packet is lost, not the place for its text.
                 text.consume();
-                return Err(error);
+                Err(error)
             }
-        };
-        // SAFETY: There is room for `len` bytes, and the first `plain_len` are the text.
-        unsafe { bindings::skb_put(text.as_raw(), plain_len as u32) };
-        Ok(text)
+        }
     }
+}
+
+/// How many bytes behind the data the cipher may overwrite. It has no use for more than a tag's
+/// length.
+fn slack(linear: &Linear<'_>) -> usize {
+    linear.tailroom().min(TAG_LEN)
+}
+
+/// The `len` bytes of `memory` from `start` on. `EINVAL` if there are fewer.
+fn part(memory: &mut [u8], start: usize, len: usize) -> Result<&mut [u8]> {
+    memory
+        .get_mut(start..)
+        .and_then(|rest| rest.get_mut(..len))
+        .ok_or(EINVAL)
 }

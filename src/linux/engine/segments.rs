@@ -188,33 +188,33 @@ impl<'a> Segments<'a> {
             .ok_or(EINVAL)?
             .copy_from_slice(header);
 
-        // SAFETY: `len` bytes behind the data were unused, and a datagram has been written there.
-        // `len` was checked against `room()` above.
-        unsafe { self.append(len) };
-        Ok(())
+        self.append(len)
     }
 
-    /// Makes the first `len` unused bytes part of the data, as a datagram.
-    ///
-    /// # Safety
-    ///
-    /// `chunk` must have that many unused bytes, and they must be initialised. `len` must be no
-    /// longer than [`Self::room`].
-    unsafe fn append(&mut self, len: usize) {
+    /// Makes the first `len` unused bytes part of the data, as a datagram. `EINVAL` if there are
+    /// fewer.
+    fn append(&mut self, len: usize) -> Result {
+        if len > self.size.wrapping_sub(self.used) {
+            return Err(EINVAL);
+        }
         if self.linear {
-            // SAFETY: The buffer is ours. By the safety requirement there is room for `len` bytes
-            // right behind its linear data.
-            unsafe { bindings::skb_put(self.skb.as_raw(), len as u32) };
+            self.skb.linear().ok_or(EINVAL)?.put(len)?;
         } else {
-            // SAFETY: The buffer is ours. By the type invariant the unused bytes lie right behind
-            // the last fragment, in memory that the buffer already accounts for. By the safety
-            // requirement there are `len` of them.
-            unsafe { bindings::helper_skb_grow_frag(self.skb.as_raw(), len as u32) };
+            // By the type invariant the unused bytes lie right behind the last fragment, in memory
+            // that the buffer already accounts for.
+            let last = usize::from(self.skb.shinfo().nr_frags).wrapping_sub(1);
+            let shinfo = self.skb.shinfo_mut().ok_or(EINVAL)?;
+            let frag = shinfo.frags.get_mut(last).ok_or(EINVAL)?;
+            frag.len = frag.len.wrapping_add(len as u32);
+            let skb = self.skb.skb_mut();
+            skb.len = skb.len.wrapping_add(len as u32);
+            skb.data_len = skb.data_len.wrapping_add(len as u32);
         }
         // INVARIANT: The new datagram is behind the others. If it is shorter, no other follows.
         self.used = self.used.wrapping_add(len);
         self.count = self.count.wrapping_add(1);
         self.complete = len < self.segment_len || self.count >= self.wanted;
+        Ok(())
     }
 
     /// Allocates memory for a datagram of `len` bytes, and for those that are to follow it.
@@ -285,18 +285,18 @@ impl<'a> Segments<'a> {
             skb.consume();
             return None;
         }
-        let clock = like.headers().tstamp_type();
-        skb.headers_mut().set_tstamp_type(clock);
-        // SAFETY: Both buffers are valid, and the new one is ours.
-        unsafe { bindings::skb_copy_hash(skb.as_raw(), like.as_raw()) };
-        // SAFETY: As above. The socket of `like`, if it has one, lives for as long as `like`. The
-        // function charges it for the new buffer, which keeps it alive from then on.
+        let (from, to) = (like.headers(), skb.headers_mut());
+        to.hash = from.hash;
+        to.set_l4_hash(from.l4_hash());
+        to.set_sw_hash(from.sw_hash());
+        to.set_tstamp_type(from.tstamp_type());
+        // SAFETY: Both buffers are valid, and the new one is ours. The socket of `like`, if it has
+        // one, lives for as long as `like`. The function charges it for the new buffer, which keeps
+        // it alive from then on.
         unsafe { bindings::helper_skb_charge_like(skb.as_raw(), like.as_raw()) };
         if count > 1 {
-            let (len, count) = (segment_len as u16, count as u16);
-            // SAFETY: The buffer is ours. By the type invariant it is made of that many datagrams
-            // of that length. Both numbers fit 16 bits.
-            unsafe { bindings::helper_skb_set_udp_gso(skb.as_raw(), len, count) };
+            // Both numbers fit 16 bits: `new()` has bounded them.
+            skb.set_udp_gso(segment_len as u16, count as u16)?;
         }
         Some(skb)
     }
@@ -322,25 +322,11 @@ impl Text for SkBuff {
             return None;
         }
         let Some((start, place)) = self.left_checksum().ok()? else {
-            // SAFETY: There is room for all of the data, and the length fits an `i32`: `out` is no
-            // longer than a datagram.
-            let copied = unsafe {
-                bindings::skb_copy_bits(self.as_raw(), 0, out.as_mut_ptr().cast(), out.len() as i32)
-            };
-            return (copied == 0).then_some(());
+            return self.copy_bits(out);
         };
         let (front, rest) = out.split_at_mut_checked(start)?;
         front.copy_from_slice(self.head().get(..start)?);
-        // SAFETY: The data have that many bytes from `start` on, and `rest` has room for all of
-        // them.
-        let sum = unsafe {
-            bindings::skb_copy_and_csum_bits(
-                self.as_raw(),
-                start as i32,
-                rest.as_mut_ptr(),
-                rest.len() as i32,
-            )
-        };
+        let sum = self.copy_and_csum_bits(start, rest)?;
         out.get_mut(place..)?
             .first_chunk_mut()?
             .clone_from(&checksum(sum.into()));

@@ -202,21 +202,11 @@ impl Text for TcpSegment<'_> {
         let gso = self.gso;
         let (headers, payload) = out.split_at_mut_checked(gso.headers_len)?;
         headers.copy_from_slice(gso.skb.head().get(..gso.headers_len)?);
-        let len = self.payload_len();
-        if payload.len() != len {
+        if payload.len() != self.payload_len() {
             return None;
         }
         let offset = gso.headers_len.wrapping_add(self.offset());
-        // SAFETY: The buffer is valid, has fewer than 2^31 bytes, and has `len` bytes at `offset`.
-        // `payload` has room for them.
-        let sum = unsafe {
-            bindings::skb_copy_and_csum_bits(
-                gso.skb.as_raw(),
-                offset as i32,
-                payload.as_mut_ptr(),
-                len as i32,
-            )
-        };
+        let sum = gso.skb.copy_and_csum_bits(offset, payload)?;
         self.finish_headers(headers, sum)
     }
 }

@@ -2,7 +2,6 @@
 
 //! Tests of GSO packets and aggregates: our segments are equal to those that the kernel makes.
 
-use core::ptr::NonNull;
 use kernel::prelude::*;
 
 use super::{
@@ -19,7 +18,9 @@ use crate::{
         page_pool::PagePools,
         skbuff::{
             tests::{
+                clone,
                 device,
+                leave_checksum,
                 packet,
                 set_tcp_gso,
                 words,
@@ -69,10 +70,10 @@ fn tcp(numbers: &mut Numbers, v6: bool, len: usize) -> Result<(KVec<u8>, usize)>
     Ok((bytes, network_len))
 }
 
-/// Leaves the checksum from `start` on to the device, which is to store it at `place`.
-fn leave_checksum(skb: &mut SkBuff, start: usize, place: usize) {
-    // SAFETY: The buffer is ours.
-    unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start as u16, (place - start) as u16) };
+/// Where the data behind the first 16 bytes are decrypted from.
+fn source(skb: &SkBuff) -> *const c_void {
+    // SAFETY: The buffer is valid.
+    unsafe { bindings::helper_skb_source(skb.as_raw(), 16) }
 }
 
 fn contents(text: &impl Text) -> Result<KVec<u8>> {
@@ -332,10 +333,7 @@ mod cases {
         // Too long.
         assert!(chain.push(packet(&[0; 101], ETH_P_IP, 0)?).is_err());
         let skb = packet(&[0; 100], ETH_P_IP, 0)?;
-        // SAFETY: The buffer is valid.
-        let clone = unsafe { bindings::skb_clone(skb.as_raw(), bindings::GFP_KERNEL) };
-        // SAFETY: The buffer is new and ours.
-        let clone = unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) };
+        let clone = clone(&skb)?;
         let Err(skb) = chain.push(skb) else {
             return Err(EINVAL);
         };
@@ -385,15 +383,8 @@ mod cases {
         let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
         run.push(&text, &[0; 16], 0, 5, &key)?;
         let skb = run.finish(&text).ok_or(EINVAL)?;
-        let source = |skb: &SkBuff| {
-            // SAFETY: The buffer is valid.
-            unsafe { bindings::helper_skb_source(skb.as_raw(), 16) }
-        };
         assert!(!source(&skb).is_null());
-        // SAFETY: The buffer is valid.
-        let clone = unsafe { bindings::skb_clone(skb.as_raw(), bindings::GFP_KERNEL) };
-        // SAFETY: The buffer is new and ours.
-        let clone = unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) };
+        let clone = clone(&skb)?;
         assert!(source(&skb).is_null() && source(&clone).is_null());
         assert!(skb.open(16, 5, &key, &pools)?.head() == [7; 1000]);
         // The decryption of the first has not changed the clone.
@@ -410,8 +401,7 @@ mod cases {
             run.push(&text, &[0; 16], 0, 5, &[1; 32])?;
             run.push(&text, &[0; 16], 0, 6, &[1; 32])?;
             let skb = run.finish(&text).ok_or(EINVAL)?;
-            // SAFETY: The buffer is valid.
-            let place = unsafe { bindings::helper_skb_source(skb.as_raw(), 16) };
+            let place = source(&skb);
             Ok::<_, Error>((skb, place))
         };
         // Stay on one CPU, which has 16 pages.
@@ -453,7 +443,7 @@ mod cases {
                 bytes[len - 2..].copy_from_slice(&rest.to_be_bytes());
             }
             let mut skb = packet(&bytes, ETH_P_IPV6, 40)?;
-            leave_checksum(&mut skb, start, place);
+            leave_checksum(&mut skb, start as u16, (place - start) as u16);
             let ours = contents(&skb)?;
             assert!(ours[place..place + 2] != [0, 0]);
             assert!(round % 2 != 0 || ours[place..place + 2] == [0xff, 0xff]);
@@ -477,10 +467,8 @@ mod cases {
             leave_checksum(&mut skb, 0, 0);
             let first = skb.headroom();
             let left = &mut skb.headers_mut().__bindgen_anon_1;
-            // SAFETY: With `CHECKSUM_PARTIAL` the union holds these two offsets.
-            let left = unsafe { &mut left.__bindgen_anon_1 };
-            left.csum_start = (first + start) as u16;
-            left.csum_offset = offset;
+            left.__bindgen_anon_1.csum_start = (first + start) as u16;
+            left.__bindgen_anon_1.csum_offset = offset;
             assert!(contents(&skb).is_err());
         }
         Ok(())
@@ -489,12 +477,11 @@ mod cases {
     #[test]
     fn what_wants_something_of_its_own_goes_alone() -> Result {
         let with = |change: &dyn Fn(&mut bindings::skb_shared_info)| -> Result<bool> {
-            let skb = packet(&[0; 40], ETH_P_IP, 20)?;
-            // SAFETY: The buffer is ours alone, and nothing else reads its contents.
-            change(unsafe { &mut *skb.shinfo_ptr() });
+            let mut skb = packet(&[0; 40], ETH_P_IP, 20)?;
+            change(skb.shinfo_mut().ok_or(EINVAL)?);
             let alone = skb.goes_alone();
-            // SAFETY: As above. The buffer must be freed with the flags that it was made with.
-            unsafe { (*skb.shinfo_ptr()).flags = 0 };
+            // The buffer must be freed with the flags that it was made with.
+            skb.shinfo_mut().ok_or(EINVAL)?.flags = 0;
             Ok(alone)
         };
         assert!(!with(&|_| {})?);

@@ -12,7 +12,7 @@
 
 #include "../helpers.h"
 
-/* Whether `skb` is as helper_skb_set_udp_gso() has left it. */
+/* Whether `skb` is as SkBuff::set_udp_gso() has left it. */
 static bool udp_gso_prepared(const struct sk_buff *skb)
 {
 	return skb_is_gso(skb) && skb_shinfo(skb)->gso_type == SKB_GSO_UDP_L4 &&

@@ -23,12 +23,16 @@ use super::{
 };
 use crate::linux::netdevice::NetDevice;
 
+/// Bytes of a UDP header.
+const UDP_HEADER_LEN: u16 = 8;
+/// Offset of the checksum in a UDP header.
+const UDP_CHECK: u16 = 6;
+
 impl SkBuff {
     /// `skb_is_gso()`: whether the packet stands for segments that are yet to be made.
     #[inline]
     pub(crate) fn is_gso(&self) -> bool {
-        // SAFETY: The buffer is valid.
-        unsafe { bindings::skb_is_gso(self.as_raw()) }
+        self.shinfo().gso_size != 0
     }
 
     /// How many segments the packet stands for, at least 1.
@@ -79,8 +83,7 @@ impl SkBuff {
         // headers of a tunnel, which are in order (see above). By the protocol there is no VLAN
         // header in between. The function leaves the buffer to us and returns a list of new ones.
         let segs = unsafe { bindings::__skb_gso_segment(self.as_raw(), FEATURES, true) };
-        // SAFETY: No device has to stay valid for a null pointer.
-        unsafe { self.set_dev(core::ptr::null_mut()) };
+        self.clear_dev();
         match kernel::error::from_err_ptr(segs) {
             Err(e) => Err((e, self)),
             Ok(segs) => match NonNull::new(segs) {
@@ -97,6 +100,23 @@ impl SkBuff {
                 }
             },
         }
+    }
+
+    /// Makes the packet a GSO packet of `segs` datagrams of `size` bytes. Their UDP header, whose
+    /// checksum is left to the device, will be right in front of the data. `None` if a clone shares
+    /// the data.
+    pub(in crate::linux) fn set_udp_gso(&mut self, size: u16, segs: u16) -> Option<()> {
+        let shinfo = self.shinfo_mut()?;
+        shinfo.gso_size = size;
+        shinfo.gso_segs = segs;
+        shinfo.gso_type = bindings::SKB_GSO_UDP_L4 as u32;
+        // By the type invariant the cast cuts nothing off.
+        let start = (self.headroom() as u16).wrapping_sub(UDP_HEADER_LEN);
+        let headers = self.headers_mut();
+        headers.set_ip_summed(bindings::CHECKSUM_PARTIAL as u8);
+        headers.__bindgen_anon_1.__bindgen_anon_1.csum_start = start;
+        headers.__bindgen_anon_1.__bindgen_anon_1.csum_offset = UDP_CHECK;
+        Some(())
     }
 
     /// Finishes a checksum that was left to the device (`CHECKSUM_PARTIAL`).

@@ -24,15 +24,27 @@ pub(in crate::linux) fn packet(bytes: &[u8], protocol: u16, network_len: usize) 
     Ok(skb)
 }
 
+/// Leaves the checksum from `start` on to the device, which is to store it `offset` bytes behind.
+pub(in crate::linux) fn leave_checksum(skb: &mut SkBuff, start: u16, offset: u16) {
+    // SAFETY: The buffer is ours.
+    unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start, offset) };
+}
+
 /// Declares `skb` a GSO packet of TCP segments of `mss` bytes.
 pub(in crate::linux) fn set_tcp_gso(skb: &mut SkBuff, kind: u32, mss: u16) {
-    let start = skb.transport_offset() as u16;
-    // SAFETY: The buffer is ours.
-    unsafe { bindings::skb_partial_csum_set(skb.as_raw(), start, 16) };
-    // SAFETY: The buffer is ours alone, and nothing else reads its contents.
-    let shinfo = unsafe { &mut *skb.shinfo_ptr() };
-    shinfo.gso_type = kind;
-    shinfo.gso_size = mss;
+    leave_checksum(skb, skb.transport_offset() as u16, 16);
+    if let Some(shinfo) = skb.shinfo_mut() {
+        shinfo.gso_type = kind;
+        shinfo.gso_size = mss;
+    }
+}
+
+/// A clone, which shares the data.
+pub(in crate::linux) fn clone(skb: &SkBuff) -> Result<SkBuff> {
+    // SAFETY: The buffer is valid.
+    let clone = unsafe { bindings::skb_clone(skb.as_raw(), bindings::GFP_KERNEL) };
+    // SAFETY: The buffer is new and ours.
+    Ok(unsafe { SkBuff::from_raw(NonNull::new(clone).ok_or(ENOMEM)?) })
 }
 
 /// The sum of the 16-bit words, folded.
@@ -136,6 +148,11 @@ mod cases {
 
     #[test]
     fn segments_of_a_tunnel_are_made_with_the_device() -> Result {
+        const DEV: usize = core::mem::offset_of!(
+            bindings::sk_buff,
+            __bindgen_anon_1.__bindgen_anon_1.__bindgen_anon_1.dev
+        );
+
         let mut numbers = Numbers::new(12);
         let skb = tcp_in_ipip(&mut numbers, 3500, 1000)?;
         let whole = contents_without_checksum(&skb)?;
@@ -143,10 +160,10 @@ mod cases {
         assert!(segments.len() == 4);
         let mut payload = 60;
         while let Some(mut segment) = segments.pop_front() {
-            // SAFETY: The union names the device of a packet that is not on a list.
-            let links = unsafe { segment.skb().__bindgen_anon_1.__bindgen_anon_1 };
-            // SAFETY: As above.
-            assert!(unsafe { links.__bindgen_anon_1.dev }.is_null());
+            let dev: *const *mut bindings::net_device =
+                segment.as_raw().wrapping_byte_add(DEV).cast();
+            // SAFETY: The buffer is valid.
+            assert!(unsafe { *dev }.is_null());
             segment.checksum_help()?;
             let len = segment.len();
             assert!(segment.may_pull(len));
