@@ -50,6 +50,13 @@ fn next_of(skb: *mut bindings::sk_buff) -> *mut *mut bindings::sk_buff {
     skb.wrapping_byte_add(NEXT).cast()
 }
 
+/// The next packet of a chain, or null.
+#[inline]
+fn next(skb: &SkBuff) -> *mut bindings::sk_buff {
+    // SAFETY: The packet is valid and borrowed, and any pointer is a valid value.
+    unsafe { *next_of(skb.as_raw()) }
+}
+
 impl SkbList {
     /// An empty list.
     pub(crate) const fn new() -> Self {
@@ -69,14 +76,12 @@ impl SkbList {
     /// their device aside, and gives them away.
     pub(super) unsafe fn from_raw(first: NonNull<bindings::sk_buff>) -> Self {
         let mut list = Self::new();
-        let mut next = first.as_ptr();
-        while let Some(ptr) = NonNull::new(next) {
-            // SAFETY: By the safety requirement the packet is valid.
-            next = unsafe { *next_of(ptr.as_ptr()) };
+        let mut following = Some(first);
+        while let Some(ptr) = following {
             // SAFETY: By the safety requirement; `push_back()` unlinks the packet.
             let mut skb = unsafe { SkBuff::from_raw(ptr) };
-            // SAFETY: No device has to stay valid for a null pointer.
-            unsafe { skb.set_dev(ptr::null_mut()) };
+            following = NonNull::new(next(&skb));
+            skb.clear_dev();
             list.push_back(skb);
         }
         list
@@ -99,15 +104,12 @@ impl SkbList {
         // C reads a `prev` that is not null as "on a list".
         links.__bindgen_anon_1.prev = ptr::null_mut();
         let skb = skb.into_raw();
-        if self.tail.is_null() {
-            self.head = skb;
-        } else {
-            // SAFETY: By the type invariant `tail` is the last packet of the list.
-            unsafe { *next_of(self.tail) = skb };
-        }
-        // INVARIANT: The packet is the new end of the chain.
-        self.tail = skb;
-        self.len = self.len.wrapping_add(1);
+        // INVARIANT: The packet is a chain by itself.
+        self.append(Self {
+            head: skb,
+            tail: skb,
+            len: 1,
+        });
     }
 
     /// The first packet.
@@ -117,35 +119,36 @@ impl SkbList {
 
     /// Takes the first packet off the list.
     pub(crate) fn pop_front(&mut self) -> Option<SkBuff> {
-        let skb = NonNull::new(self.head)?;
+        let first = NonNull::new(self.head)?;
+        // SAFETY: By the type invariant the packet is valid and ours. It is taken off the list
+        // below, and its ownership passes on.
+        let mut skb = unsafe { SkBuff::from_raw(first) };
         // INVARIANT: The chain starts at the next packet, or is empty if there is none.
-        // SAFETY: By the type invariant the packet is valid and ours.
-        self.head = unsafe { next_of(skb.as_ptr()).replace(ptr::null_mut()) };
+        self.head = next(&skb);
         if self.head.is_null() {
             self.tail = ptr::null_mut();
         }
         self.len = self.len.wrapping_sub(1);
-        // SAFETY: The packet is off the list and its ownership passes on.
-        Some(unsafe { SkBuff::from_raw(skb) })
+        skb.skb_mut().__bindgen_anon_1.__bindgen_anon_1.next = ptr::null_mut();
+        Some(skb)
     }
 
     /// Appends the packets of `other`.
-    pub(crate) fn append(&mut self, mut other: SkbList) {
-        if self.head.is_null() {
-            core::mem::swap(self, &mut other);
-            return;
+    #[inline]
+    pub(crate) fn append(&mut self, other: SkbList) {
+        // The packets pass to `self`.
+        let other = ManuallyDrop::new(other);
+        if self.tail.is_null() {
+            self.head = other.head;
+        } else {
+            // SAFETY: By the type invariant `tail` is the last packet of this list.
+            unsafe { *next_of(self.tail) = other.head };
         }
-        if other.head.is_null() {
-            return;
+        // INVARIANT: The chains are joined; that of `other` may be empty.
+        if !other.tail.is_null() {
+            self.tail = other.tail;
         }
-        // SAFETY: By the type invariant `tail` is the last packet of this list.
-        unsafe { *next_of(self.tail) = other.head };
-        // INVARIANT: The chains are joined, and the packets pass from `other` to `self`.
-        self.tail = other.tail;
         self.len = self.len.wrapping_add(other.len);
-        other.head = ptr::null_mut();
-        other.tail = ptr::null_mut();
-        other.len = 0;
     }
 
     /// Takes all packets, leaving an empty list.
@@ -199,14 +202,14 @@ impl<'a> Iterator for IterMut<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let ptr = NonNull::new(self.next)?;
+        // SAFETY: By the type invariant the packet is valid. The list is borrowed exclusively for
+        // `'a` and hands out every packet once, so the packet is used through this value only.
+        // `ManuallyDrop` leaves the ownership with the list.
+        let skb = ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) });
         // INVARIANT: The next packet of the list has not been handed out yet.
-        // SAFETY: By the type invariant the packet is valid and ours.
-        self.next = unsafe { *next_of(ptr.as_ptr()) };
+        self.next = next(&skb);
         Some(SkBuffMut {
-            // SAFETY: The list is borrowed exclusively for `'a` and hands out every packet once, so
-            // the packet is used through this value only. `ManuallyDrop` leaves the ownership with
-            // the list.
-            skb: ManuallyDrop::new(unsafe { SkBuff::from_raw(ptr) }),
+            skb,
             _p: PhantomData,
         })
     }
