@@ -15,10 +15,7 @@
 
 use crate::linux::{
     bindings,
-    netdevice::{
-        NetDevice,
-        Setup, //
-    }, //
+    netdevice::Setup, //
 };
 
 mod driver;
@@ -50,15 +47,4 @@ impl Setup<'_> {
         dev.flags =
             bindings::net_device_flags_IFF_POINTOPOINT | bindings::net_device_flags_IFF_NOARP;
     }
-}
-
-/// The settings of [`Driver::NO_NEIGHBOURS`], which C offers no way to make before the device is
-/// open.
-///
-/// # Safety
-///
-/// The RTNL must be held.
-unsafe fn no_neighbours(dev: &NetDevice) {
-    // SAFETY: The device is valid; the RTNL is held by the safety requirement.
-    unsafe { bindings::helper_netdev_no_neighbours(dev.as_raw()) };
 }

@@ -3,13 +3,13 @@
 //! The NAPIs of a device without interrupts: one for each possible CPU.
 //!
 //! ```text
-//!   new: SCHED ──add()──> SCHED ──enable()──> idle <────────────────────┐
-//!                                              │ schedule()             │ complete()
-//!                                              └─────> SCHED ──> poll() ┤
-//!                                                        ^              │ complete(), if scheduled
-//!                                                        └──────────────┘ meanwhile (MISSED)
+//!   new: SCHED ──add()──> idle <────────────────────┐
+//!                          │ schedule()             │ complete()
+//!                          └─────> SCHED ──> poll() ┤
+//!                                    ^              │ complete(), if scheduled
+//!                                    └──────────────┘ meanwhile (MISSED)
 //!
-//!   any state after enable() ──disable()──> SCHED ──delete()──> SCHED
+//!   any state after add() ──remove()──> SCHED
 //! ```
 //!
 //! `NAPI_STATE_SCHED` says that the instance already has an owner. Scheduling it then only sets
@@ -77,17 +77,17 @@ impl NapiSet {
         Ok(Self { instances })
     }
 
-    /// `netif_napi_add()` for each instance.
+    /// `netif_napi_add()` and `napi_enable()` for each instance.
     ///
     /// # Safety
     ///
     /// * To be called once, from process context, without the device's instance lock held.
-    /// * `dev` must be valid until [`NapiSet::delete`] has been called.
-    /// * [`NapiSet::delete`] must be called before `self` is dropped. A grace period must pass
+    /// * `dev` must be valid until [`NapiSet::remove`] has been called.
+    /// * [`NapiSet::remove`] must be called before `self` is dropped. A grace period must pass
     ///   before the drop during which no new RCU reader could find one of the NAPIs: because they
-    ///   were deleted, or because the device could not be found.
-    /// * `poll` must be sound to call as the poll function of a `struct napi_struct`, from
-    ///   [`NapiSet::enable`] to [`NapiSet::disable`].
+    ///   were removed, or because the device could not be found.
+    /// * `poll` must be sound to call as the poll function of a `struct napi_struct`, until
+    ///   [`NapiSet::remove`] has been called.
     pub(super) unsafe fn add(
         &self,
         dev: *mut bindings::net_device,
@@ -96,46 +96,27 @@ impl NapiSet {
         for instance in &self.instances {
             // SAFETY: By the safety requirement the device is valid, and the instance was not added
             // before. By the type invariant the instance does not move, and by the safety
-            // requirement it is not dropped before it is deleted.
+            // requirement it is not dropped before it is removed.
             unsafe { bindings::netif_napi_add(dev, instance.napi.get(), Some(poll)) };
-        }
-    }
-
-    /// `napi_enable()` for each instance.
-    ///
-    /// # Safety
-    ///
-    /// The instances must have been added and not be enabled. The context must be as for
-    /// [`NapiSet::add`].
-    pub(super) unsafe fn enable(&self) {
-        for instance in &self.instances {
-            // SAFETY: By the safety requirement.
+            // SAFETY: The instance has just been added, and is not enabled yet.
             unsafe { bindings::napi_enable(instance.napi.get()) };
         }
     }
 
-    /// `napi_disable()` for each instance: waits until none runs. An instance that was scheduled
-    /// but has not run yet runs before that. None runs again until they are enabled. Sleeps.
+    /// `napi_disable()` and `__netif_napi_del()` for each instance: waits until none runs. An
+    /// instance that was scheduled but has not run yet runs before that. Sleeps.
     ///
     /// # Safety
     ///
-    /// The instances must be enabled. The context must be as for [`NapiSet::add`].
-    pub(super) unsafe fn disable(&self) {
+    /// The instances must have been added, and not be removed yet. The context must be as for
+    /// [`NapiSet::add`].
+    pub(super) unsafe fn remove(&self) {
         for instance in &self.instances {
-            // SAFETY: By the safety requirement.
+            // SAFETY: By the safety requirement the instance is enabled.
             unsafe { bindings::napi_disable(instance.napi.get()) };
         }
-    }
-
-    /// `__netif_napi_del()` for each instance. Sleeps.
-    ///
-    /// # Safety
-    ///
-    /// The instances must have been added and not be enabled. The context must be as for
-    /// [`NapiSet::add`].
-    pub(super) unsafe fn delete(&self) {
         for instance in &self.instances {
-            // SAFETY: By the safety requirement.
+            // SAFETY: The instance was added, and has just been disabled.
             unsafe { bindings::__netif_napi_del(instance.napi.get()) };
         }
     }

@@ -166,8 +166,8 @@ impl<D: Driver> Operations<D> {
         // SAFETY: By the safety requirement; both are borrowed for the call.
         let (private, dev) = unsafe { Private::<D>::with_device(dev) };
         if D::NO_NEIGHBOURS {
-            // SAFETY: The RTNL is held by the safety requirement.
-            unsafe { super::no_neighbours(dev) };
+            // SAFETY: The device is valid; the RTNL is held by the safety requirement.
+            unsafe { bindings::helper_netdev_no_neighbours(dev.as_raw()) };
         }
         match D::open(private.driver.as_arc_borrow(), dev) {
             Ok(()) => 0,
@@ -240,8 +240,7 @@ impl<D: Driver> Operations<D> {
         // with a network header, or with a link layer header in front of one, whose offset C keeps
         // in 16 bits. The next line removes its device.
         let mut skb = unsafe { SkBuff::from_raw(skb) };
-        // SAFETY: No device has to stay valid for a null pointer.
-        unsafe { skb.set_dev(core::ptr::null_mut()) };
+        skb.clear_dev();
         // A sender that bypasses the queueing disciplines checks this some time before it disables
         // softirqs.
         if !dev.is_running() {
@@ -296,20 +295,10 @@ impl<D: Driver> Operations<D> {
     /// `dev` must be valid, of this kind, and unregistered. A grace period must have passed since
     /// `uninit()` was called.
     pub(super) unsafe extern "C" fn destructor(dev: *mut bindings::net_device) {
-        // SAFETY: By the safety requirement; the private memory is dropped below.
-        let (private, netdev) = unsafe { Private::<D>::with_device(dev) };
-        let napis = private.handle.napis();
-        // SAFETY: The NAPIs were added and enabled before the device was registered.
-        unsafe { napis.disable() };
-        // SAFETY: The NAPIs have just been disabled.
-        unsafe { napis.delete() };
-        D::destroy(private.driver.clone(), netdev);
-        // `uninit()` has revoked the handle, after lookups had stopped finding the device. The core
-        // has waited for a grace period since, so no RCU reader is left that got the device from
-        // the handle, or a NAPI from the device.
-        // SAFETY: By the safety requirement the memory is allocated and initialised. Neither the
-        // core nor a NAPI calls the functions of this device any more.
-        unsafe { Private::<D>::ptr(dev).drop_in_place() };
+        // SAFETY: By the safety requirement. `uninit()` has revoked the handle, after lookups had
+        // stopped finding the device. The core has waited for a grace period since, so no RCU
+        // reader is left that got the device from the handle, or a NAPI from the device.
+        unsafe { Self::end(dev, |private, dev| D::destroy(private.driver.clone(), dev)) };
     }
 
     /// Drops the private memory of a device that could not be registered. Sleeps.
@@ -320,15 +309,27 @@ impl<D: Driver> Operations<D> {
     /// private memory must be initialised and its NAPIs enabled. It may not be used as a device of
     /// this kind afterwards.
     pub(super) unsafe fn teardown(dev: *mut bindings::net_device) {
-        // SAFETY: By the safety requirement.
-        let private = unsafe { Private::<D>::of(dev) };
-        // SAFETY: By the safety requirement the NAPIs are enabled.
-        unsafe { private.handle.napis().disable() };
-        private.handle.revoke();
-        // SAFETY: The NAPIs have just been disabled.
-        unsafe { private.handle.napis().delete() };
-        // Wait for RCU readers that got the device from the handle, or a NAPI from the device.
-        rcu::synchronize_net();
+        let wait = |private: &Private<D>, _: &NetDevice| {
+            private.handle.revoke();
+            // Wait for RCU readers that got the device from the handle, or a NAPI from the device.
+            rcu::synchronize_net();
+        };
+        // SAFETY: By the safety requirement, and `wait()` waits for the readers.
+        unsafe { Self::end(dev, wait) };
+    }
+
+    /// Removes the NAPIs of a device, calls `last`, and drops the private memory.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::teardown`]. When `last` has returned, no RCU reader may be left that got the
+    /// device from the handle, or a NAPI from the device.
+    unsafe fn end(dev: *mut bindings::net_device, last: impl FnOnce(&Private<D>, &NetDevice)) {
+        // SAFETY: By the safety requirement; the private memory is dropped below.
+        let (private, netdev) = unsafe { Private::<D>::with_device(dev) };
+        // SAFETY: By the safety requirement the NAPIs were added, and are enabled.
+        unsafe { private.handle.napis().remove() };
+        last(private, netdev);
         // SAFETY: By the safety requirement the memory is allocated and initialised. Neither the
         // core nor a NAPI calls the functions of this device any more.
         unsafe { Private::<D>::ptr(dev).drop_in_place() };

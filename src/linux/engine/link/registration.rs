@@ -115,12 +115,10 @@ impl<D: Driver> Kind<D> {
         // SAFETY: The device was allocated for this kind, so its private memory is a place for the
         // value. Nothing reads that memory before the device is registered.
         unsafe { Private::<D>::ptr(dev).write(Private::new(driver.clone(), handle.clone())) };
-        // SAFETY: The NAPIs are new. `teardown()` or the destructor deletes them, while the device
+        // SAFETY: The NAPIs are new. `teardown()` or the destructor removes them, while the device
         // is still valid and its private memory still has this handle. The poll function needs that
         // memory, which is initialised now.
         unsafe { handle.napis().add(dev, Operations::<D>::poll) };
-        // SAFETY: The NAPIs have just been added, and are not enabled yet.
-        unsafe { handle.napis().enable() };
         // SAFETY: The device was set up, and the RTNL is held, by the safety requirement.
         if let Err(e) = to_result(unsafe { bindings::register_netdevice(dev) }) {
             // The device may have been registered and unregistered again, and be freed when the
@@ -143,12 +141,10 @@ impl<D: Driver> Kind<D> {
 /// Fails with `ENODEV` if there is no such device, and with `EOPNOTSUPP` if the device is not of
 /// `D`'s kind.
 pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>> {
-    let ifindex = i32::try_from(ifindex).map_err(|_| ENODEV)?;
-    let guard = rcu::Guard::new();
-    // SAFETY: The namespace is valid, and we are in a read-side critical section.
-    let dev = unsafe { bindings::dev_get_by_index_rcu(net.as_raw(), ifindex) };
-    // SAFETY: The result is null or a device that was found in the critical section of `guard`.
-    unsafe { driver_of(dev, &guard) }
+    find(
+        net,
+        &Key::Index(i32::try_from(ifindex).map_err(|_| ENODEV)?),
+    )
 }
 
 /// The driver of the device in `net` that is called `name`, or has it as an alternative name. Any
@@ -156,26 +152,32 @@ pub(crate) fn find_by_index<D: Driver>(net: &Net, ifindex: u32) -> Result<Arc<D>
 ///
 /// Fails as [`find_by_index`] does.
 pub(crate) fn find_by_name<D: Driver>(net: &Net, name: &CStr) -> Result<Arc<D>> {
-    let guard = rcu::Guard::new();
-    // SAFETY: The namespace is valid, `name` is terminated, and we are in a read-side critical
-    // section.
-    let dev = unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_char_ptr()) };
-    // SAFETY: The result is null or a device that was found in the critical section of `guard`.
-    unsafe { driver_of(dev, &guard) }
+    find(net, &Key::Name(name))
 }
 
-/// # Safety
-///
-/// `dev` must be null or a device that was found registered in the read-side critical section of
-/// the guard.
-unsafe fn driver_of<D: Driver>(
-    dev: *mut bindings::net_device,
-    _guard: &rcu::Guard,
-) -> Result<Arc<D>> {
+/// How a device is looked up.
+enum Key<'a> {
+    Index(i32),
+    Name(&'a CStr),
+}
+
+fn find<D: Driver>(net: &Net, key: &Key<'_>) -> Result<Arc<D>> {
+    let _guard = rcu::Guard::new();
+    let dev = match key {
+        Key::Index(index) => {
+            // SAFETY: The namespace is valid, and we are in a read-side critical section.
+            unsafe { bindings::dev_get_by_index_rcu(net.as_raw(), *index) }
+        }
+        Key::Name(name) => {
+            // SAFETY: As above; `name` is terminated.
+            unsafe { bindings::dev_get_by_name_rcu(net.as_raw(), name.as_char_ptr()) }
+        }
+    };
     if dev.is_null() {
         return Err(ENODEV);
     }
-    // SAFETY: The device is valid by the safety requirement; its operations do not change.
+    // SAFETY: The device was found registered, so it is valid during the critical section; its
+    // operations do not change.
     let ops = unsafe { (*dev).netdev_ops };
     // SAFETY: As above; the kind that made it does not change either.
     let link_ops = unsafe { (*dev).rtnl_link_ops };
