@@ -57,7 +57,7 @@ use super::{
         rcu_barrier,
         rcu_gp_seq, //
     },
-    wipe::drop_wiped, //
+    wipe::Wiped, //
 };
 
 pub(crate) use kernel::sync::rcu::Guard;
@@ -170,7 +170,7 @@ pub(crate) fn barrier() {
     drain();
 }
 
-/// The allocation behind [`RcuArc`].
+/// The contents of the allocation behind [`RcuArc`], which is a [`Wiped`].
 #[repr(C)]
 #[pin_data]
 struct Inner<T> {
@@ -206,22 +206,7 @@ impl<T: AtomicDrop + Send + Sync + 'static> Unpin for RcuArc<T> {}
 impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     /// Allocates `contents` with one reference.
     pub(crate) fn new(contents: T, flags: Flags) -> Result<Self> {
-        let inner = KBox::new(
-            Inner {
-                refcount: Refcount::new(1),
-                rcu: Opaque::zeroed(),
-                data: contents,
-            },
-            flags,
-        )?;
-        // INVARIANT: `inner` was just made with a count of one, which this value owns. The contents
-        // do not move any more: until they are dropped, they are only reached through shared
-        // references.
-        Ok(Self {
-            // SAFETY: `KBox::into_raw` is never null.
-            ptr: unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) },
-            _p: PhantomData,
-        })
+        Self::pin_init(contents, flags)
     }
 
     /// Allocates and initialises the contents in place with one reference.
@@ -229,21 +214,19 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     where
         Error: From<E>,
     {
-        let inner = KBox::try_pin_init(
-            try_pin_init!(Inner {
-                refcount: Refcount::new(1),
-                rcu: Opaque::zeroed(),
-                data <- init,
-            }? Error),
-            flags,
-        )?;
-        // SAFETY: The contents stay pinned: nothing moves them out of the allocation, they are
-        // dropped in place by `free()`.
+        let init = try_pin_init!(Inner {
+            refcount: Refcount::new(1),
+            rcu: Opaque::zeroed(),
+            data <- init,
+        }? Error);
+        let inner = KBox::try_pin_init(Wiped::pin_init(init), flags)?;
+        // SAFETY: The contents stay pinned: until they are dropped, in place, they are only reached
+        // through shared references.
         let inner = unsafe { Pin::into_inner_unchecked(inner) };
-        // INVARIANT: As in `new()`.
+        // INVARIANT: `inner` was just made with a count of one, which this value owns. A `Wiped` is
+        // transparent.
         Ok(Self {
-            // SAFETY: `KBox::into_raw` is never null.
-            ptr: unsafe { NonNull::new_unchecked(KBox::into_raw(inner)) },
+            ptr: NonNull::from(KBox::leak(inner)).cast(),
             _p: PhantomData,
         })
     }
@@ -281,12 +264,11 @@ impl<T: AtomicDrop + Send + Sync + 'static> RcuArc<T> {
     /// `head` is the `rcu` field of an [`Inner<T>`] with no references left, a grace period after
     /// the last one was dropped.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
-        let inner: *mut Inner<T> = head.wrapping_byte_sub(offset_of!(Inner<T>, rcu)).cast();
+        let inner: *mut Wiped<Inner<T>> = head.wrapping_byte_sub(offset_of!(Inner<T>, rcu)).cast();
         // SAFETY: By the safety requirement `head` lies in an `Inner<T>`, which starts at `inner`.
-        // The allocation came from a `KBox` in `new()` or `pin_init()`. No reference is left, and
-        // no reader from before the grace period is either.
-        let inner = unsafe { KBox::from_raw(inner) };
-        drop_wiped(KBox::into_pin(inner));
+        // The allocation came from a `KBox` in `pin_init()`. No reference is left, and no reader
+        // from before the grace period is either.
+        drop(unsafe { KBox::from_raw(inner) });
         deferred_end();
     }
 }
@@ -342,16 +324,19 @@ impl<T: AtomicDrop + Send + Sync + 'static> Clone for RcuBorrow<'_, T> {
 impl<T: AtomicDrop + Send + Sync + 'static> Copy for RcuBorrow<'_, T> {}
 
 impl<'g, T: AtomicDrop + Send + Sync + 'static> RcuBorrow<'g, T> {
+    fn inner(self) -> &'g Inner<T> {
+        // SAFETY: By the type invariant.
+        unsafe { self.ptr.as_ref() }
+    }
+
     /// The contents, for the whole of the critical section.
     pub(crate) fn get_ref(self) -> &'g T {
-        // SAFETY: By the type invariant.
-        &unsafe { &*self.ptr.as_ptr() }.data
+        &self.inner().data
     }
 
     /// A reference that outlives the critical section, or `None` if the last one is already gone.
     pub(crate) fn try_get(self) -> Option<RcuArc<T>> {
-        // SAFETY: By the type invariant.
-        let count = unsafe { &*self.ptr.as_ptr() }.refcount.as_atomic();
+        let count = self.inner().refcount.as_atomic();
         let mut old = count.load(Relaxed);
         loop {
             // Zero: the object is about to be freed. Negative: the count is saturated, and stays

@@ -10,7 +10,6 @@
 
 use core::{
     marker::PhantomData,
-    mem::ManuallyDrop,
     ops::Deref,
     ptr::NonNull, //
 };
@@ -68,13 +67,24 @@ impl<T: Send + Sync> RcuBox<T> {
         let new = value.map_or(core::ptr::null_mut(), KBox::into_raw);
         // INVARIANT: The new box passes to this place, the old one from this place to the caller.
         let ptr = NonNull::new(self.ptr.xchg(new, Full))?;
-        // INVARIANT: By the type invariant the place owned the box. The exchange was atomic, so no
-        // other caller takes it over. From here on no reader finds it.
+        // SAFETY: By the type invariant the place owned the box. The exchange was atomic, so no
+        // other caller takes it over. Only shared references to it are made before the readers are
+        // gone: see `Taken`.
+        let value = unsafe { KBox::from_raw(ptr.as_ptr()) };
+        // INVARIANT: From here on no reader finds the box.
         Some(Taken {
-            ptr,
-            grace: GracePeriod::next(),
-            _p: PhantomData,
+            readers: Readers(GracePeriod::next()),
+            value,
         })
+    }
+}
+
+/// The readers of a box that was taken out. Dropping the value waits until they are gone.
+struct Readers(GracePeriod);
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.0.wait();
     }
 }
 
@@ -84,19 +94,13 @@ impl<T: Send + Sync> RcuBox<T> {
 ///
 /// # Invariants
 ///
-/// `ptr` comes from [`KBox::into_raw`], and this value owns the box. No reader that began after
-/// `grace` was made has it.
+/// No reader that began after the grace period of `readers` was made has the box.
 #[must_use = "dropping it may wait for a grace period"]
 pub(crate) struct Taken<T: Send + Sync> {
-    ptr: NonNull<T>,
-    grace: GracePeriod,
-    _p: PhantomData<KBox<T>>,
+    // Fields are dropped in this order: the box when its readers are gone.
+    readers: Readers,
+    value: KBox<T>,
 }
-
-// SAFETY: The value is a `KBox<T>` whose contents are shared.
-unsafe impl<T: Send + Sync> Send for Taken<T> {}
-// SAFETY: As above.
-unsafe impl<T: Send + Sync> Sync for Taken<T> {}
 
 impl<T: Send + Sync> Taken<T> {
     /// Waits until no reader looks at the box any more. There is no wait if a grace period has
@@ -104,10 +108,9 @@ impl<T: Send + Sync> Taken<T> {
     ///
     /// Process context, outside of RCU read-side critical sections: it sleeps.
     pub(crate) fn wait(self) -> KBox<T> {
-        let this = ManuallyDrop::new(self);
-        this.grace.wait();
-        // SAFETY: By the type invariant the box is ours, and the readers are gone.
-        unsafe { KBox::from_raw(this.ptr.as_ptr()) }
+        let Self { readers, value } = self;
+        drop(readers);
+        value
     }
 }
 
@@ -115,16 +118,7 @@ impl<T: Send + Sync> Deref for Taken<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: By the type invariant the box is ours; others only read it.
-        unsafe { self.ptr.as_ref() }
-    }
-}
-
-impl<T: Send + Sync> Drop for Taken<T> {
-    fn drop(&mut self) {
-        self.grace.wait();
-        // SAFETY: By the type invariant the box is ours, and the readers are gone.
-        drop(unsafe { KBox::from_raw(self.ptr.as_ptr()) });
+        &self.value
     }
 }
 

@@ -21,10 +21,7 @@
 
 use core::{
     marker::PhantomData,
-    mem::{
-        offset_of,
-        ManuallyDrop, //
-    },
+    mem::offset_of,
     pin::Pin,
     ptr::NonNull, //
 };
@@ -47,7 +44,7 @@ use super::{
         Guard, //
     },
     sched::cond_resched,
-    wipe::drop_wiped, //
+    wipe::Wiped, //
 };
 
 /// A key: plain bytes. Two keys are the same if all their bytes are equal.
@@ -71,13 +68,11 @@ unsafe impl AsBytes for RandomKey {}
 #[derive(Clone, Copy)]
 struct Aligned<K>(K);
 
-/// The allocation behind an entry.
+/// The contents of the allocation behind an entry, which is a [`Wiped`].
 #[repr(C)]
-#[pin_data]
 struct Node<K: Key, V: AtomicDrop + Send + Sync + 'static> {
     links: Opaque<bindings::helper_rhashtable_node>,
     key: Aligned<K>,
-    #[pin]
     value: V,
 }
 
@@ -92,6 +87,9 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
         size_of::<K>() as u16
     };
 
+    /// Where the links, with which a node begins, have their `struct rcu_head`.
+    const RCU: usize = offset_of!(bindings::helper_rhashtable_node, rcu);
+
     fn links(this: NonNull<Self>) -> *mut bindings::helper_rhashtable_node {
         // A node begins with its links.
         this.as_ptr().cast()
@@ -101,15 +99,14 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     ///
     /// # Safety
     ///
-    /// * `this` comes from `KBox::into_raw`, and the caller owns it.
+    /// * `this` comes from [`Entry::into_raw`], and the caller owns it.
     /// * The node is in no table any more, so that only a reader that began before can still see
     ///   it.
     unsafe fn drop_deferred(this: NonNull<Self>) {
         rcu::deferred_begin();
+        let head = Self::links(this).wrapping_byte_add(Self::RCU).cast();
         // SAFETY: By the safety requirements the node is valid, and its `rcu` is used only here,
-        // once.
-        let head = unsafe { &raw mut (*Self::links(this)).rcu };
-        // SAFETY: `head` stays valid until `free()` frees the node it lies in.
+        // once. `head` stays valid until `free()` frees the node it lies in.
         unsafe { bindings::call_rcu(head, Some(Self::free)) };
     }
 
@@ -120,14 +117,11 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
     /// `head` is the `rcu` of a node that was given to `drop_deferred()`, a grace period ago.
     unsafe extern "C" fn free(head: *mut bindings::callback_head) {
         // A node begins with its links.
-        let node: *mut Self = head
-            .wrapping_byte_sub(offset_of!(bindings::helper_rhashtable_node, rcu))
-            .cast();
+        let node: *mut Wiped<Self> = head.wrapping_byte_sub(Self::RCU).cast();
         // SAFETY: By the safety requirement `head` lies in the links of a node, which came from
-        // `KBox::into_raw`. This callback owns the node since `drop_deferred()`, and no reader has
+        // `Entry::into_raw`. This callback owns the node since `drop_deferred()`, and no reader has
         // it any more.
-        let node = unsafe { KBox::from_raw(node) };
-        drop_wiped(KBox::into_pin(node));
+        drop(unsafe { KBox::from_raw(node) });
         rcu::deferred_end();
     }
 
@@ -148,9 +142,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Node<K, V> {
 /// An entry that is in no table.
 ///
 /// Dropping it wipes the memory.
-pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static>(
-    ManuallyDrop<Pin<KBox<Node<K, V>>>>,
-);
+pub(crate) struct Entry<K: Key, V: AtomicDrop + Send + Sync + 'static>(KBox<Wiped<Node<K, V>>>);
 
 impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     /// Allocates an entry.
@@ -160,29 +152,23 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
             key: Aligned(key),
             value,
         };
-        Ok(Self(ManuallyDrop::new(KBox::pin(node, flags)?)))
+        Ok(Self(KBox::new(Wiped::new(node), flags)?))
     }
 
     /// The value, to read or change it before readers can see it.
     #[cfg(CONFIG_KUNIT = "y")]
-    pub(crate) fn value(&mut self) -> Pin<&mut V> {
-        self.0.as_mut().project().value
+    pub(crate) fn value(&mut self) -> &mut V {
+        &mut self.0.value
     }
 
     /// Gives the entry another key.
     pub(crate) fn set_key(&mut self, key: K) {
-        self.0.as_mut().project().key.0 = key;
+        self.0.key.0 = key;
     }
 
     fn into_raw(self) -> NonNull<Node<K, V>> {
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not used again, and not dropped.
-        let node = unsafe { ManuallyDrop::take(&mut this.0) };
-        // SAFETY: The node does not move any more: the owner of the pointer keeps it in place until
-        // it is dropped.
-        let node = unsafe { Pin::into_inner_unchecked(node) };
-        // SAFETY: `KBox::into_raw` is never null.
-        unsafe { NonNull::new_unchecked(KBox::into_raw(node)) }
+        // A `Wiped` is transparent.
+        NonNull::from(KBox::leak(self.0)).cast()
     }
 
     /// # Safety
@@ -191,15 +177,7 @@ impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Entry<K, V> {
     /// the new value.
     unsafe fn from_raw(node: NonNull<Node<K, V>>) -> Self {
         // SAFETY: By the safety requirement it came from a box.
-        let node = unsafe { KBox::from_raw(node.as_ptr()) };
-        Self(ManuallyDrop::new(KBox::into_pin(node)))
-    }
-}
-
-impl<K: Key, V: AtomicDrop + Send + Sync + 'static> Drop for Entry<K, V> {
-    fn drop(&mut self) {
-        // SAFETY: The entry is not used again.
-        drop_wiped(unsafe { ManuallyDrop::take(&mut self.0) });
+        Self(unsafe { KBox::from_raw(node.cast().as_ptr()) })
     }
 }
 

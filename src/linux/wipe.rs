@@ -2,9 +2,8 @@
 
 //! Memory that is wiped once it is no longer used.
 //!
-//! [`Wiped`] zeroes the place of a value when the value is dropped, padding included.
-//! [`drop_wiped`] does so for a whole allocation before it is freed. Memory that a value owns
-//! elsewhere is dropped with the value, and wiped only if it is wrapped itself.
+//! [`Wiped`] zeroes the place of a value when the value is dropped, padding included. Memory that a
+//! value owns elsewhere is dropped with the value, and wiped only if it is wrapped itself.
 //!
 //! A move leaves the bytes of a value behind in the old place. So write a secret directly to the
 //! place where it stays.
@@ -16,8 +15,7 @@ use core::{
     ops::{
         Deref,
         DerefMut, //
-    },
-    pin::Pin, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -25,21 +23,6 @@ use super::{
     bindings,
     compat::raw_try_init, //
 };
-
-/// Zeroes the place of a value that was dropped.
-fn wipe<T>(place: &mut MaybeUninit<T>) {
-    // SAFETY: The place is valid for writes of its size. Its contents count as uninitialised.
-    unsafe { bindings::memzero_explicit(place.as_mut_ptr().cast(), size_of::<T>()) };
-}
-
-/// Drops the contents of `this`, zeroes the allocation, and frees it.
-///
-/// Any context that the contents may be dropped in.
-pub(crate) fn drop_wiped<T>(this: Pin<KBox<T>>) {
-    // SAFETY: The contents are not moved: they are dropped in place.
-    let this = unsafe { Pin::into_inner_unchecked(this) };
-    wipe(&mut *KBox::drop_contents(this));
-}
 
 /// A value whose place is zeroed when the value is dropped.
 ///
@@ -81,7 +64,8 @@ impl<T> Deref for Wiped<T> {
     }
 }
 
-impl<T: Unpin> DerefMut for Wiped<T> {
+// There is no `&mut` to a wrapper that is pinned, unless the value may be moved.
+impl<T> DerefMut for Wiped<T> {
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: By the type invariant.
         unsafe { self.0.assume_init_mut() }
@@ -93,7 +77,8 @@ impl<T> Drop for Wiped<T> {
         // SAFETY: By the type invariant the value is initialised, and it is not used again. It is
         // dropped in place, so a pinned value is not moved.
         unsafe { self.0.assume_init_drop() };
-        wipe(&mut self.0);
+        // SAFETY: The place is valid for writes of its size. Its contents count as uninitialised.
+        unsafe { bindings::memzero_explicit(self.0.as_mut_ptr().cast(), size_of::<T>()) };
     }
 }
 

@@ -7,6 +7,8 @@
 
 #![allow(dead_code, unused_imports)]
 
+extern crate pinned_init as pin_init;
+
 /// The module's own files. `path` names their folder, in which they find their submodules.
 #[path = "../../src"]
 mod files {

@@ -176,13 +176,11 @@ mod cases {
     fn keys_that_meet_in_jhash_are_spread() -> Result {
         // The seed is the table's own, which an attacker does not know.
         let table = KBox::pin_init(RhashTable::<[u64; 4], Value>::new(), GFP_KERNEL)?;
-        let ht = table.ht.get();
         // SAFETY: The table is initialised, and nothing else changes it.
-        let hashfn = unsafe { (*ht).p.hashfn }.ok_or(EINVAL)?;
+        let ht = unsafe { &*table.ht.get() };
+        let hashfn = ht.p.hashfn.ok_or(EINVAL)?;
         // SAFETY: As above.
-        let buckets = unsafe { (*ht).tbl };
-        // SAFETY: As above.
-        let seed = unsafe { (*buckets).hash_rnd };
+        let seed = unsafe { (*ht.tbl).hash_rnd };
         let mut hit = 0u64;
         let mut number = 0u64;
         for _ in 0..64 {

@@ -69,6 +69,11 @@ impl<T> KBox<T> {
         Box::into_raw(this.0)
     }
 
+    /// As [`Self::into_raw`], as a reference.
+    pub fn leak<'a>(this: Self) -> &'a mut T {
+        Box::leak(this.0)
+    }
+
     /// Takes over the allocation that [`Self::into_raw`] has given up.
     ///
     /// # Safety

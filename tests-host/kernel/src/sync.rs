@@ -84,7 +84,13 @@ impl Refcount {
 
 /// Locks in general.
 pub mod lock {
-    use core::marker::PhantomData;
+    use core::{
+        marker::PhantomData,
+        ops::{
+            Deref,
+            DerefMut, //
+        }, //
+    };
 
     /// Mutexes as a kind of lock.
     pub mod mutex {
@@ -94,8 +100,22 @@ pub mod lock {
 
     /// The proof that a lock is held.
     pub struct Guard<'a, T, B> {
-        pub(super) _held: std::sync::MutexGuard<'a, T>,
+        pub(super) held: std::sync::MutexGuard<'a, T>,
         pub(super) _backend: PhantomData<B>,
+    }
+
+    impl<T, B> Deref for Guard<'_, T, B> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.held
+        }
+    }
+
+    impl<T, B> DerefMut for Guard<'_, T, B> {
+        fn deref_mut(&mut self) -> &mut T {
+            &mut self.held
+        }
     }
 }
 
@@ -111,7 +131,7 @@ impl<T> Mutex<T> {
     /// Waits for the lock and takes it.
     pub fn lock(&self) -> lock::Guard<'_, T, lock::mutex::MutexBackend> {
         lock::Guard {
-            _held: self
+            held: self
                 .0
                 .lock()
                 .unwrap_or_else(|poisoned| poisoned.into_inner()),
@@ -123,7 +143,7 @@ impl<T> Mutex<T> {
 /// A [`Mutex`]. Its name is not used here.
 #[macro_export]
 macro_rules! new_mutex {
-    ($value:expr, $name:literal) => {
+    ($value:expr $(, $name:literal)?) => {
         $crate::sync::Mutex::new($value)
     };
 }

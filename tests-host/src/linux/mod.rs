@@ -13,8 +13,7 @@ pub(crate) mod rhashtable;
 mod files {
     use super::{
         bindings,
-        compat,
-        wipe, //
+        compat, //
     };
 
     pub(crate) mod crypto;
@@ -23,6 +22,7 @@ mod files {
     }
     pub(crate) mod random;
     pub(crate) mod rcu;
+    pub(crate) mod wipe;
 }
 
 pub(crate) use files::{
@@ -50,15 +50,20 @@ pub(crate) mod compat {
         error::code,
         sync::rcu::rcu_barrier, //
     };
-}
+    use pin_init::PinInit;
 
-/// Memory that the kernel wipes when it is freed. Here it is only freed.
-mod wipe {
-    use kernel::prelude::*;
-
-    /// Drops and frees the content of `this`.
-    pub(crate) fn drop_wiped<T>(this: Pin<KBox<T>>) {
-        drop(this);
+    /// Initialises the place `slot`.
+    ///
+    /// # Safety
+    ///
+    /// `slot` must be valid for writes, and must not move until its contents are dropped. If this
+    /// fails, it holds nothing.
+    pub(crate) unsafe fn raw_try_init<T, E>(
+        slot: *mut T,
+        init: impl PinInit<T, E>,
+    ) -> Result<(), E> {
+        // SAFETY: By the safety requirement.
+        unsafe { init.__pinned_init(slot) }
     }
 }
 
