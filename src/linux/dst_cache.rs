@@ -42,10 +42,8 @@ impl Unpin for DstCache {}
 impl DstCache {
     /// Makes an empty cache. Process context. Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
-        let inner: Opaque<bindings::dst_cache> = Opaque::uninit();
         // `dst_cache_init()` only sets one of the fields; this initialises the others.
-        // SAFETY: `inner` is a local place for a `struct dst_cache`, valid for writes.
-        unsafe { inner.get().write(bindings::dst_cache::default()) };
+        let inner = Opaque::new(bindings::dst_cache::default());
         // SAFETY: The pointer is to a `struct dst_cache` to be initialised. The structure may be
         // moved afterwards: it refers to per-CPU memory, and nothing refers to it.
         to_result(unsafe { bindings::dst_cache_init(inner.get(), bindings::GFP_KERNEL) })?;
@@ -53,21 +51,25 @@ impl DstCache {
         Ok(Self { inner })
     }
 
+    /// The C structure, which is initialised, for the faces of other subsystems.
+    #[inline]
+    pub(super) fn as_raw(&self) -> *mut bindings::dst_cache {
+        self.inner.get()
+    }
+
     /// The route of IP version `V` that this CPU has cached, with its source address; `None` if
     /// there is none or it is no longer valid.
     #[inline]
-    pub(crate) fn get<V: Version>(&self, _bh: &BhGuard) -> Option<(Route<V>, V::Addr)> {
+    pub(crate) fn get<V: Version>(&self, bh: &BhGuard) -> Option<(Route<V>, V::Addr)> {
         let mut saddr = V::RawAddr::default();
-        // SAFETY: By the type invariant the cache is initialised; bottom halves are off.
-        let dst = unsafe { V::cache_get(self.inner.get(), &mut saddr) };
+        let dst = V::cache_get(self, bh, &mut saddr);
         // SAFETY: `dst` is null or a route of that version, with a reference that is ours.
         unsafe { Route::from_raw(dst) }.map(|route| (route, V::from_raw(saddr)))
     }
 
     /// Caches a route for this CPU, with the source address to use with it.
-    pub(crate) fn set<V: Version>(&self, _bh: &BhGuard, route: &Route<V>, saddr: V::Addr) {
-        // SAFETY: As in `get()`; the route is valid.
-        unsafe { V::cache_set(self.inner.get(), route.as_dst(), V::to_raw(saddr)) };
+    pub(crate) fn set<V: Version>(&self, bh: &BhGuard, route: &Route<V>, saddr: V::Addr) {
+        V::cache_set(self, bh, route, V::to_raw(saddr));
     }
 
     /// `dst_cache_reset()`: invalidates the routes that all CPUs have cached. Each route stays

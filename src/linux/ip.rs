@@ -14,7 +14,14 @@ use kernel::prelude::*;
 
 use super::{
     bindings,
-    udp_tunnel::Outer, //
+    bottom_half::BhGuard,
+    dst_cache::DstCache,
+    route::Route,
+    skbuff::SkBuff,
+    udp_tunnel::{
+        Outer,
+        SocketOf, //
+    },
 };
 
 mod header;
@@ -95,61 +102,30 @@ pub(crate) trait Version: sealed::Sealed + Sized + 'static {
         socket: &mut *mut bindings::socket,
     ) -> c_int;
 
-    /// `inet_confirm_addr()` or `ipv6_chk_addr()`: whether an interface has `addr`.
-    ///
-    /// # Safety
-    ///
-    /// `net` must be alive, and RCU read-locked. The kernel must have this IP version: IPv6 may be
-    /// switched off at boot.
-    unsafe fn has_addr(net: *mut bindings::net, addr: Self::RawAddr) -> bool;
+    /// `inet_confirm_addr()` or `ipv6_chk_addr()`: whether an interface in the namespace of the
+    /// socket has `addr`.
+    fn has_addr(socket: SocketOf<'_, Self>, addr: Self::RawAddr) -> bool;
 
     /// `ip_route_output_flow()` or `ip6_dst_lookup_flow()`: a route with a reference for the
     /// caller, or an error pointer.
-    ///
-    /// # Safety
-    ///
-    /// `sk` must be an open socket of this version in `net`, which must be alive, and RCU
-    /// read-locked.
-    unsafe fn lookup(
-        net: *mut bindings::net,
-        sk: *mut bindings::sock,
-        flow: &mut Self::RawFlow,
-    ) -> *mut bindings::dst_entry;
+    fn lookup(socket: SocketOf<'_, Self>, flow: &mut Self::RawFlow) -> *mut bindings::dst_entry;
 
     /// `dst_cache_get_ip4()` or `dst_cache_get_ip6()`: null, or a route of this version with a
     /// reference for the caller.
-    ///
-    /// # Safety
-    ///
-    /// `cache` must be initialised, and bottom halves off.
-    unsafe fn cache_get(
-        cache: *mut bindings::dst_cache,
+    fn cache_get(
+        cache: &DstCache,
+        bh: &BhGuard,
         saddr: &mut Self::RawAddr,
     ) -> *mut bindings::dst_entry;
 
     /// `dst_cache_set_ip4()` or `dst_cache_set_ip6()`. It takes a reference of its own.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::cache_get`]; `dst` must be a valid route of this version.
-    unsafe fn cache_set(
-        cache: *mut bindings::dst_cache,
-        dst: *mut bindings::dst_entry,
-        saddr: Self::RawAddr,
-    );
+    fn cache_set(cache: &DstCache, bh: &BhGuard, route: &Route<Self>, saddr: Self::RawAddr);
 
     /// `udp_tunnel_xmit_skb()` or `udp_tunnel6_xmit_skb()`.
-    ///
-    /// # Safety
-    ///
-    /// * `sk` must be an open socket of this version, `dst` a valid route of it.
-    /// * `skb` must be a valid packet that the caller owns as an
-    ///   [`SkBuff`](super::skbuff::SkBuff), and gives away.
-    /// * RCU must be read-locked, and bottom halves off.
-    unsafe fn xmit(
-        sk: *mut bindings::sock,
-        dst: *mut bindings::dst_entry,
-        skb: *mut bindings::sk_buff,
+    fn xmit(
+        socket: SocketOf<'_, Self>,
+        route: &Route<Self>,
+        skb: SkBuff,
         outer: &Outer<'_, Self::Addr>,
     ) -> c_int;
 }
@@ -196,54 +172,51 @@ impl Version for V4 {
         unsafe { bindings::udp_sock_create4(net, cfg, socket) }
     }
 
-    unsafe fn has_addr(net: *mut bindings::net, addr: bindings::__be32) -> bool {
-        let scope = bindings::rt_scope_t_RT_SCOPE_HOST as c_int;
-        // SAFETY: By the safety requirements.
+    fn has_addr(socket: SocketOf<'_, Self>, addr: bindings::__be32) -> bool {
+        let (net, scope) = (socket.net(), bindings::rt_scope_t_RT_SCOPE_HOST as c_int);
+        // SAFETY: The namespace of a live socket is usable, and RCU read-locked.
         unsafe { bindings::inet_confirm_addr(net, ptr::null_mut(), 0, addr, scope) != 0 }
     }
 
-    unsafe fn lookup(
-        net: *mut bindings::net,
-        sk: *mut bindings::sock,
-        flow: &mut bindings::flowi4,
-    ) -> *mut bindings::dst_entry {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::ip_route_output_flow(net, flow, sk) }.cast()
+    fn lookup(socket: SocketOf<'_, Self>, flow: &mut bindings::flowi4) -> *mut bindings::dst_entry {
+        // SAFETY: A live socket and its namespace are usable, and RCU is read-locked.
+        unsafe { bindings::ip_route_output_flow(socket.net(), flow, socket.sk()) }.cast()
     }
 
     #[inline]
-    unsafe fn cache_get(
-        cache: *mut bindings::dst_cache,
+    fn cache_get(
+        cache: &DstCache,
+        _bh: &BhGuard,
         saddr: &mut bindings::__be32,
     ) -> *mut bindings::dst_entry {
-        // SAFETY: By the safety requirements. The helper checks the family of the route.
-        unsafe { bindings::helper_dst_cache_get_ip4(cache, saddr) }.cast()
+        // SAFETY: The cache is initialised; bottom halves are off. The helper checks the family of
+        // the route.
+        unsafe { bindings::helper_dst_cache_get_ip4(cache.as_raw(), saddr) }.cast()
     }
 
-    unsafe fn cache_set(
-        cache: *mut bindings::dst_cache,
-        dst: *mut bindings::dst_entry,
-        saddr: bindings::__be32,
-    ) {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::dst_cache_set_ip4(cache, dst, saddr) };
+    fn cache_set(cache: &DstCache, _bh: &BhGuard, route: &Route<Self>, saddr: bindings::__be32) {
+        // SAFETY: The cache is initialised; bottom halves are off. The route is valid, and of this
+        // version.
+        unsafe { bindings::dst_cache_set_ip4(cache.as_raw(), route.as_dst(), saddr) };
     }
 
     #[inline]
-    unsafe fn xmit(
-        sk: *mut bindings::sock,
-        dst: *mut bindings::dst_entry,
-        skb: *mut bindings::sk_buff,
+    fn xmit(
+        socket: SocketOf<'_, Self>,
+        route: &Route<Self>,
+        skb: SkBuff,
         outer: &Outer<'_, [u8; 4]>,
     ) -> c_int {
-        // SAFETY: By the safety requirements, and the device is borrowed for the call. The helper
-        // checks whether it has statistics, makes room for the headers, and takes a reference of
-        // its own to the route.
+        // SAFETY: The packet is ours and goes to the function. The socket is open, the route is
+        // valid, and both are of this version. With a live socket RCU is read-locked, and bottom
+        // halves are off, as the recursion count requires. The device is borrowed for the call. The
+        // helper checks whether it has statistics, makes room for the headers, and takes a
+        // reference of its own to the route.
         unsafe {
             bindings::helper_udp_tunnel_xmit4(
-                sk,
-                dst.cast(),
-                skb,
+                socket.sk(),
+                route.as_dst().cast(),
+                skb.into_raw(),
                 outer.dev.as_raw(),
                 outer.mark,
                 outer.ds,
@@ -300,51 +273,45 @@ impl Version for V6 {
         unsafe { bindings::udp_sock_create6(net, cfg, socket) }
     }
 
-    unsafe fn has_addr(net: *mut bindings::net, addr: bindings::in6_addr) -> bool {
-        // SAFETY: By the safety requirements; the address is valid for the time of the call.
-        unsafe { bindings::ipv6_chk_addr(net, &addr, ptr::null(), 0) != 0 }
+    fn has_addr(socket: SocketOf<'_, Self>, addr: bindings::in6_addr) -> bool {
+        // SAFETY: As for IPv4; the address is valid for the time of the call. There is a socket of
+        // IPv6, so it was not switched off at boot.
+        unsafe { bindings::ipv6_chk_addr(socket.net(), &addr, ptr::null(), 0) != 0 }
     }
 
-    unsafe fn lookup(
-        net: *mut bindings::net,
-        sk: *mut bindings::sock,
-        flow: &mut bindings::flowi6,
-    ) -> *mut bindings::dst_entry {
-        // SAFETY: By the safety requirements.
-        unsafe { bindings::ip6_dst_lookup_flow(net, sk, flow, ptr::null()) }
+    fn lookup(socket: SocketOf<'_, Self>, flow: &mut bindings::flowi6) -> *mut bindings::dst_entry {
+        // SAFETY: As for IPv4.
+        unsafe { bindings::ip6_dst_lookup_flow(socket.net(), socket.sk(), flow, ptr::null()) }
     }
 
     #[inline]
-    unsafe fn cache_get(
-        cache: *mut bindings::dst_cache,
+    fn cache_get(
+        cache: &DstCache,
+        _bh: &BhGuard,
         saddr: &mut bindings::in6_addr,
     ) -> *mut bindings::dst_entry {
-        // SAFETY: By the safety requirements. The helper checks the family of the route.
-        unsafe { bindings::helper_dst_cache_get_ip6(cache, saddr) }
+        // SAFETY: As for IPv4.
+        unsafe { bindings::helper_dst_cache_get_ip6(cache.as_raw(), saddr) }
     }
 
-    unsafe fn cache_set(
-        cache: *mut bindings::dst_cache,
-        dst: *mut bindings::dst_entry,
-        saddr: bindings::in6_addr,
-    ) {
-        // SAFETY: By the safety requirements; the address is valid for the time of the call.
-        unsafe { bindings::dst_cache_set_ip6(cache, dst, &saddr) };
+    fn cache_set(cache: &DstCache, _bh: &BhGuard, route: &Route<Self>, saddr: bindings::in6_addr) {
+        // SAFETY: As for IPv4; the address is valid for the time of the call.
+        unsafe { bindings::dst_cache_set_ip6(cache.as_raw(), route.as_dst(), &saddr) };
     }
 
     #[inline]
-    unsafe fn xmit(
-        sk: *mut bindings::sock,
-        dst: *mut bindings::dst_entry,
-        skb: *mut bindings::sk_buff,
+    fn xmit(
+        socket: SocketOf<'_, Self>,
+        route: &Route<Self>,
+        skb: SkBuff,
         outer: &Outer<'_, [u8; 16]>,
     ) -> c_int {
         // SAFETY: As for IPv4; the addresses are valid for the time of the call.
         unsafe {
             bindings::helper_udp_tunnel_xmit6(
-                sk,
-                dst,
-                skb,
+                socket.sk(),
+                route.as_dst(),
+                skb.into_raw(),
                 outer.dev.as_raw(),
                 outer.mark,
                 outer.ds,

@@ -76,7 +76,8 @@ mod live;
 
 pub(crate) use live::{
     LiveSocket,
-    Outer, //
+    Outer,
+    SocketOf, //
 };
 
 /// The open sockets of this module. They are created and removed in process context.

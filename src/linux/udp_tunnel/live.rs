@@ -68,11 +68,12 @@ impl LiveSocket<'_> {
         unsafe { (*self.sk()).__sk_common.skc_net.net }
     }
 
-    /// `EAFNOSUPPORT` if the socket is not of IP version `V`.
+    /// The socket, if it is of IP version `V`. `EAFNOSUPPORT` otherwise.
     #[inline]
-    fn check<V: Version>(&self) -> Result {
+    fn of<V: Version>(&self) -> Result<SocketOf<'_, V>> {
         if self.family == V::FAMILY {
-            Ok(())
+            // INVARIANT: `family` is the socket's, by the type invariant.
+            Ok(SocketOf(*self, PhantomData))
         } else {
             Err(EAFNOSUPPORT)
         }
@@ -97,12 +98,8 @@ impl LiveSocket<'_> {
     /// Whether the source address of the flow is a usable address of some interface
     /// (`inet_confirm_addr()`, `ipv6_chk_addr()`). `false` if the socket has the other IP version.
     pub(crate) fn has_saddr<V: Version>(&self, flow: &Flow<V>) -> bool {
-        if self.check::<V>().is_err() {
-            return false;
-        }
-        // SAFETY: By the type invariant the namespace is usable, and RCU read-locked. There is a
-        // socket of this IP version, so the kernel has it.
-        unsafe { V::has_addr(self.net(), V::to_raw(flow.saddr())) }
+        self.of()
+            .is_ok_and(|socket| V::has_addr(socket, V::to_raw(flow.saddr())))
     }
 
     /// `ip_route_output_flow()`, `ip6_dst_lookup_flow()`: looks up a route. Sets the source address
@@ -112,10 +109,7 @@ impl LiveSocket<'_> {
     /// of the routing table; with IPv4 that is `EINVAL` if the source address is not one of this
     /// machine.
     pub(crate) fn route<V: Version>(&self, flow: &mut Flow<V>) -> Result<Route<V>> {
-        self.check::<V>()?;
-        // SAFETY: By the type invariant socket and namespace are usable, and by the check the
-        // socket is of that version.
-        let dst = from_err_ptr(unsafe { V::lookup(self.net(), self.sk(), flow.as_raw()) })?;
+        let dst = from_err_ptr(V::lookup(self.of()?, flow.as_raw()))?;
         // SAFETY: The result is a route of that version, with a reference for us.
         unsafe { Route::from_raw(dst) }.ok_or(ENETUNREACH)
     }
@@ -133,14 +127,33 @@ impl LiveSocket<'_> {
         skb: SkBuff,
         outer: &Outer<'_, V::Addr>,
     ) -> Result {
-        if let Err(error) = self.check::<V>() {
-            skb.discard(DropReason::NoRoute);
-            return Err(error);
+        match self.of() {
+            Ok(socket) => to_result(V::xmit(socket, route, skb, outer)),
+            Err(error) => {
+                skb.discard(DropReason::NoRoute);
+                Err(error)
+            }
         }
-        // SAFETY: The packet is ours and goes to the function. The socket is open, the route is
-        // valid, and by the check both are of that version. By the type invariant RCU is
-        // read-locked and bottom halves are off, as the recursion count requires.
-        to_result(unsafe { V::xmit(self.sk(), route.as_dst(), skb.into_raw(), outer) })
+    }
+}
+
+/// A [`LiveSocket`] of IP version `V`.
+///
+/// # Invariants
+///
+/// The address family of the socket is `V::FAMILY`.
+pub(crate) struct SocketOf<'g, V: Version>(LiveSocket<'g>, PhantomData<V>);
+
+impl<V: Version> SocketOf<'_, V> {
+    /// The C structure.
+    #[inline]
+    pub(in crate::linux) fn sk(&self) -> *mut bindings::sock {
+        self.0.sk()
+    }
+
+    /// The C structure of its namespace.
+    pub(in crate::linux) fn net(&self) -> *mut bindings::net {
+        self.0.net()
     }
 }
 
