@@ -41,24 +41,29 @@ macro_rules! net_dbg {
 }
 pub(crate) use net_dbg;
 
+/// Whether debug messages are on. If so, prints `args`, if there are some.
+#[inline(always)]
+fn debug(args: Option<&fmt::Arguments<'_>>, ratelimited: bool) -> bool {
+    let args = args.map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: The pointer is null, which prints nothing, or to a `fmt::Arguments`, as `%pA`
+    // requires, which is valid during the call.
+    unsafe { bindings::helper_debug(args.cast(), ratelimited) }
+}
+
 /// Whether debug messages are on. Any context.
 #[inline]
 pub(crate) fn is_enabled() -> bool {
-    // SAFETY: A null pointer prints nothing.
-    unsafe { bindings::helper_debug(ptr::null(), false) }
+    debug(None, false)
 }
 
 /// Prints a message if debug messages are on. See [`pr_dbg!`].
 #[cold]
 pub(crate) fn print(args: fmt::Arguments<'_>) {
-    // SAFETY: The pointer is to a `fmt::Arguments`, as `%pA` requires, which is valid during the
-    // call.
-    unsafe { bindings::helper_debug(ptr::from_ref(&args).cast(), false) };
+    debug(Some(&args), false);
 }
 
 /// Prints a message if debug messages are on and the rate limit allows it. See [`net_dbg!`].
 #[cold]
 pub(crate) fn print_ratelimited(args: fmt::Arguments<'_>) {
-    // SAFETY: As in `print()`.
-    unsafe { bindings::helper_debug(ptr::from_ref(&args).cast(), true) };
+    debug(Some(&args), true);
 }

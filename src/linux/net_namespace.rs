@@ -158,13 +158,11 @@ impl WeakNet {
 
 impl From<&Net> for WeakNet {
     fn from(net: &Net) -> Self {
-        let ptr = net.as_raw();
         // SAFETY: The namespace is alive, so `passive` is not zero.
-        unsafe { bindings::net_passive_inc(ptr) };
+        unsafe { bindings::net_passive_inc(net.as_raw()) };
         // INVARIANT: The new value owns the count just added.
         Self {
-            // SAFETY: The pointer comes from a reference.
-            ptr: unsafe { NonNull::new_unchecked(ptr) },
+            ptr: NonNull::from(net).cast(),
         }
     }
 }

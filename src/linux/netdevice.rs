@@ -141,12 +141,12 @@ impl NetDevice {
     ///
     /// Before the device is registered the name may still be a pattern such as `wg%d`.
     pub(crate) fn name(&self) -> Name {
+        const NAME: usize = offset_of!(bindings::net_device, name);
         let mut name = [0; IFNAMSIZ];
-        // SAFETY: By the type invariant the device is valid; only the address is taken.
-        let from: *const u8 = unsafe { &raw const (*self.as_raw()).name }.cast();
+        let from: *const u8 = self.as_raw().wrapping_byte_add(NAME).cast();
         for (i, to) in name.iter_mut().enumerate() {
-            // SAFETY: `i` lies within the array. The read is volatile because the name may change
-            // meanwhile.
+            // SAFETY: By the type invariant the device is valid, and `i` lies within the array. The
+            // read is volatile because the name may change meanwhile.
             *to = unsafe { from.wrapping_add(i).read_volatile() };
         }
         if let Some(last) = name.last_mut() {
@@ -207,8 +207,9 @@ impl NetDevice {
             Stat::TxErrors => offset_of!(Stats, __bindgen_anon_6.tx_errors),
             Stat::TxDropped => offset_of!(Stats, __bindgen_anon_8.tx_dropped),
         };
-        // SAFETY: By the type invariant the device is valid; only an address is taken.
-        let stats = unsafe { &raw mut (*self.as_raw()).stats };
+        let stats = self
+            .as_raw()
+            .wrapping_byte_add(offset_of!(bindings::net_device, stats));
         let counter: *mut usize = stats.wrapping_byte_add(offset).cast();
         // SAFETY: The counter is an aligned `unsigned long` of a valid device. Drivers and the core
         // only access it atomically.

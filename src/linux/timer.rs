@@ -190,14 +190,20 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
         !unsafe { pprev.read_volatile() }.is_null()
     }
 
-    /// The offset of the timer `self` in `this`, or `None` if it is not a part of `this`.
+    /// The offset of the timer `self` in `this`. `None`, and a warning, if it is not a part of
+    /// `this`.
     #[inline]
     fn offset_in(&self, this: &T) -> Option<usize> {
+        let last = size_of::<T>().checked_sub(size_of::<Self>());
         let offset = ptr::from_ref(self)
             .addr()
-            .checked_sub(ptr::from_ref(this).addr())?;
-        let last = size_of::<T>().checked_sub(size_of::<Self>())?;
-        (offset <= last).then_some(offset)
+            .checked_sub(ptr::from_ref(this).addr())
+            .filter(|offset| last.is_some_and(|last| *offset <= last));
+        if offset.is_none() {
+            // SAFETY: Any context.
+            unsafe { bindings::helper_warn() };
+        }
+        offset
     }
 
     /// The function of the C timer.
@@ -236,8 +242,6 @@ pub(crate) fn modify<T: TimerCallback<ID>, const ID: usize>(
         return;
     }
     let Some(offset) = timer.offset_in(&this) else {
-        // SAFETY: Any context.
-        unsafe { bindings::helper_warn() };
         return;
     };
     // The value is the same every time, and the timer's lock, taken below, orders it before
@@ -287,8 +291,6 @@ fn cancel_with<T: TimerCallback<ID>, const ID: usize>(
 ) -> bool {
     let timer = T::timer(&this);
     if timer.offset_in(&this).is_none() {
-        // SAFETY: Any context.
-        unsafe { bindings::helper_warn() };
         return false;
     }
     // SAFETY: The timer is initialised, and stays valid during the call.

@@ -12,6 +12,7 @@ use core::{
     },
 };
 use kernel::{
+    bindings::work_struct,
     fmt,
     prelude::*,
     workqueue::{
@@ -136,18 +137,23 @@ impl OwnedQueue {
     }
 }
 
+/// The C structure of the item in `object`.
+#[inline]
+fn raw_work<T: HasWork<T, ID>, const ID: u64>(object: &T) -> *mut work_struct {
+    // SAFETY: The object is valid; only the address of its field is taken.
+    let work = unsafe { T::raw_get_work(ptr::from_ref(object).cast_mut()) };
+    // SAFETY: As above.
+    unsafe { Work::raw_get(work) }
+}
+
 /// `flush_work()`: waits until the item, if it is queued or running, has run. It does not wait for
 /// an item that is queued meanwhile.
 ///
 /// Process context: it sleeps. In the item itself, or with a lock held that the item takes, it
 /// never returns.
 pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
-    // SAFETY: The object is valid; only the address of its field is taken.
-    let work = unsafe { T::raw_get_work(ptr::from_ref(object).cast_mut()) };
-    // SAFETY: As above.
-    let work = unsafe { Work::raw_get(work) };
     // SAFETY: The item is initialised with the object, and stays valid during the call.
-    unsafe { bindings::flush_work(work) };
+    unsafe { bindings::flush_work(raw_work(object)) };
 }
 
 /// `work_pending()`: whether the item is queued and has not begun to run. Any context.
@@ -156,12 +162,8 @@ pub(crate) fn flush_work<T: HasWork<T, ID>, const ID: u64>(object: &T) {
 /// function takes, too.
 #[inline]
 pub(crate) fn is_queued<T: HasWork<T, ID>, const ID: u64>(object: &T) -> bool {
-    // SAFETY: The object is valid; only the address of its field is taken.
-    let work = unsafe { T::raw_get_work(ptr::from_ref(object).cast_mut()) };
-    // SAFETY: As above.
-    let work = unsafe { Work::raw_get(work) };
     // SAFETY: The item is initialised with the object, and is only read.
-    unsafe { bindings::helper_work_is_queued(work) }
+    unsafe { bindings::helper_work_is_queued(raw_work(object)) }
 }
 
 impl Drop for OwnedQueue {

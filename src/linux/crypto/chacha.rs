@@ -5,10 +5,12 @@
 //! C header: [`include/crypto/chacha.h`](srctree/include/crypto/chacha.h)
 
 use kernel::prelude::*;
+use zerocopy::IntoBytes;
 
 use super::{
     bindings,
     check_len,
+    memzero_explicit,
     CHACHA20POLY1305_KEY_SIZE, //
 };
 
@@ -79,10 +81,6 @@ impl ChachaState {
 
 impl Drop for ChachaState {
     fn drop(&mut self) {
-        // SAFETY: The state is valid for writes and consists of integers, for which zero is a valid
-        // value.
-        unsafe {
-            bindings::memzero_explicit((&raw mut self.0).cast(), size_of_val(&self.0));
-        }
+        memzero_explicit(self.0.x.as_mut_bytes());
     }
 }

@@ -29,12 +29,14 @@ pub(in crate::linux) fn poly1305(
     // SAFETY: `ctx` is valid for writes, `key` for reads. The call initialises every part of `ctx`
     // that the later calls read.
     unsafe { bindings::poly1305_init(ctx.as_mut_ptr(), key.as_ptr()) };
-    // SAFETY: `ctx` was initialised above; `text` is valid for reads of its length, and the number
-    // passed is no larger than that.
-    unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), text.as_ptr(), text.len() as u32) };
+    let mut update = |part: &[u8]| {
+        // SAFETY: `ctx` was initialised above; `part` is valid for reads of its length, and the
+        // number passed is no larger than that.
+        unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), part.as_ptr(), part.len() as u32) };
+    };
+    update(text);
     if !tail.is_empty() {
-        // SAFETY: As above, for `tail`.
-        unsafe { bindings::poly1305_update(ctx.as_mut_ptr(), tail.as_ptr(), tail.len() as u32) };
+        update(tail);
     }
     // SAFETY: `ctx` was initialised above, and `tag` is valid for writes of a tag. The call zeroes
     // `ctx`.

@@ -2,11 +2,7 @@
 
 //! The properties of a new device.
 
-use core::{
-    marker::PhantomData,
-    ops::BitOr,
-    ptr::NonNull, //
-};
+use core::ops::BitOr;
 use kernel::prelude::*;
 
 use super::bindings;
@@ -39,13 +35,8 @@ impl BitOr for Features {
 }
 
 /// A device that is being set up.
-///
-/// # Invariants
-///
-/// `dev` points to a device that is valid, and used only through this value, during `'a`.
 pub(crate) struct Setup<'a> {
-    dev: NonNull<bindings::net_device>,
-    _p: PhantomData<&'a mut bindings::net_device>,
+    dev: &'a mut bindings::net_device,
 }
 
 impl Setup<'_> {
@@ -55,18 +46,21 @@ impl Setup<'_> {
     ///
     /// `dev` must be valid, and used only through the new value for as long as that value exists.
     pub(in crate::linux) unsafe fn from_raw(dev: *mut bindings::net_device) -> Self {
-        // INVARIANT: By the safety requirement.
         Self {
-            // SAFETY: By the safety requirement `dev` is valid, so it is not null.
-            dev: unsafe { NonNull::new_unchecked(dev) },
-            _p: PhantomData,
+            // SAFETY: By the safety requirement.
+            dev: unsafe { &mut *dev },
         }
     }
 
     /// The C structure, for the faces of other subsystems.
     pub(in crate::linux) fn dev(&mut self) -> &mut bindings::net_device {
-        // SAFETY: By the type invariant the device is valid, and only this value uses it.
-        unsafe { self.dev.as_mut() }
+        self.dev
+    }
+
+    /// The flags that C keeps in a struct group.
+    fn priv_flags(&mut self) -> &mut bindings::net_device__bindgen_ty_1__bindgen_ty_2 {
+        // SAFETY: The union is a struct group: both of its members name the same bits.
+        unsafe { &mut self.dev.__bindgen_anon_1.priv_flags_fast }
     }
 
     /// `needed_headroom`, `needed_tailroom`: room that the driver wants in front of and behind a
@@ -97,14 +91,13 @@ impl Setup<'_> {
     /// `netif_set_tso_max_size()`: the largest GSO packet that the device takes, in bytes, up to
     /// [`GSO_MAX_SIZE`](super::GSO_MAX_SIZE).
     pub(crate) fn tso_max_size(&mut self, size: u32) {
-        // SAFETY: By the type invariant the device is valid, and only this value uses it.
-        unsafe { bindings::netif_set_tso_max_size(self.dev.as_ptr(), size) };
+        // SAFETY: The device is valid, and only this value uses it.
+        unsafe { bindings::netif_set_tso_max_size(self.dev, size) };
     }
 
     /// `IFF_NO_QUEUE`: the device has no queueing discipline by default.
     pub(crate) fn no_queue(&mut self) {
-        // SAFETY: The union is a struct group: both of its members name the same bits.
-        let flags = unsafe { &mut self.dev().__bindgen_anon_1.priv_flags_fast };
+        let flags = self.priv_flags();
         flags.set_priv_flags(
             flags.priv_flags() | bindings::netdev_priv_flags_IFF_NO_QUEUE as c_ulong,
         );
@@ -112,14 +105,13 @@ impl Setup<'_> {
 
     /// `lltx`: the core does not take its transmit lock, so several CPUs may transmit concurrently.
     pub(crate) fn lltx(&mut self) {
-        // SAFETY: The union is a struct group: both of its members name the same bits.
-        unsafe { &mut self.dev().__bindgen_anon_1.priv_flags_fast }.set_lltx(1);
+        self.priv_flags().set_lltx(1);
     }
 
     /// `netif_keep_dst()`: packets keep their route when they are handed to the driver. ICMP errors
     /// need it.
     pub(crate) fn keep_dst(&mut self) {
-        // SAFETY: By the type invariant the device is valid, and only this value uses it.
-        unsafe { bindings::netif_keep_dst(self.dev.as_ptr()) };
+        // SAFETY: The device is valid, and only this value uses it.
+        unsafe { bindings::netif_keep_dst(self.dev) };
     }
 }
