@@ -16,7 +16,8 @@ use core::{
         offset_of,
         size_of, //
     },
-    ptr, //
+    ptr,
+    slice, //
 };
 use kernel::{
     error::to_result,
@@ -74,11 +75,12 @@ impl Access {
 /// # Invariants
 ///
 /// * `info` and everything it points to are valid during `'a`. `attrs` are the bytes behind the
-///   headers of the request.
+///   headers of the request, and `table` points to attributes in them.
 /// * During `'a` only this value uses `info.extack`, and nothing writes to the rest of `info` or to
 ///   the request.
 pub(crate) struct Request<'a> {
     info: &'a bindings::genl_info,
+    table: &'a [*mut bindings::nlattr],
     attrs: *mut [u8],
     extack: ExtAck<'a>,
 }
@@ -86,8 +88,9 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// # Safety
     ///
-    /// `info` must be that of a request that the core has accepted, and as the type invariants say.
-    unsafe fn from_raw(info: *const bindings::genl_info) -> Self {
+    /// `info` must be that of a request that the core has accepted by `policy`, and as the type
+    /// invariants say.
+    unsafe fn from_raw(info: *const bindings::genl_info, policy: PolicyRef) -> Self {
         // SAFETY: By the safety requirement.
         let info = unsafe { &*info };
         let message = info.nlhdr.cast_mut();
@@ -98,6 +101,14 @@ impl<'a> Request<'a> {
         // its headers or longer than its buffer. The family has no header of its own.
         Self {
             info,
+            table: if info.attrs.is_null() {
+                &[]
+            } else {
+                let types = usize::from(policy.max_type()).wrapping_add(1);
+                // SAFETY: By the safety requirement the core has made a table with a place for each
+                // type of the policy, from 0 to its highest.
+                unsafe { slice::from_raw_parts(info.attrs, types) }
+            },
             attrs: ptr::slice_from_raw_parts_mut(
                 message.cast::<u8>().wrapping_add(HEADERS_LEN),
                 len.saturating_sub(HEADERS_LEN),
@@ -111,7 +122,7 @@ impl<'a> Request<'a> {
     pub(crate) fn attrs<const N: usize>(&self) -> Attrs<'a, N> {
         // SAFETY: By the type invariants these bytes are valid, and nothing writes to them during
         // `'a`.
-        Attrs::of(unsafe { &*self.attrs })
+        Attrs::of(self.table, unsafe { &*self.attrs })
     }
 
     /// The extended acknowledgement, which takes the reason why the request fails.
@@ -312,7 +323,7 @@ unsafe extern "C" fn doit_callback<T: DoOp>(
 ) -> c_int {
     let (result, attrs) = {
         // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
-        let request = unsafe { Request::from_raw(info) };
+        let request = unsafe { Request::from_raw(info, T::POLICY) };
         (T::doit(&request), request.attrs)
     };
     // SAFETY: The request lies in a buffer that the core made for the sender's message, so it may
@@ -377,7 +388,7 @@ unsafe extern "C" fn start_callback<T: DumpOp>(cb: *mut bindings::netlink_callba
     // calls for one dump.
     let dump = unsafe { Dump::<T>::from_raw(cb) };
     // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
-    let request = unsafe { Request::from_raw(dump.info) };
+    let request = unsafe { Request::from_raw(dump.info, T::POLICY) };
     match T::start(&request).and_then(|state| Ok(KBox::new(state, GFP_KERNEL)?)) {
         Ok(state) => {
             *dump.state = Some(state);
@@ -400,7 +411,7 @@ unsafe extern "C" fn dumpit_callback<T: DumpOp>(
         return EINVAL.to_errno();
     };
     // SAFETY: As in `start_callback()`. The core keeps the request for as long as the dump.
-    let request = unsafe { Request::from_raw(dump.info) };
+    let request = unsafe { Request::from_raw(dump.info, T::POLICY) };
     let mut buffer = DumpBuffer {
         // SAFETY: The core's buffer is valid, linear and empty, and only this call uses it.
         buffer: unsafe { Buffer::from_raw(skb) },

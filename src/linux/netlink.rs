@@ -9,11 +9,15 @@
 //! C headers: [`include/net/netlink.h`](srctree/include/net/netlink.h),
 //! [`include/linux/netlink.h`](srctree/include/linux/netlink.h)
 
-use core::mem::{
-    size_of,
-    take, //
+use core::{
+    mem::{
+        size_of,
+        take, //
+    },
+    ptr, //
 };
 use kernel::{
+    error::to_result,
     prelude::*,
     str::CStr, //
 };
@@ -43,6 +47,12 @@ const NLA_HDRLEN: usize = size_of::<bindings::nlattr>();
 const NLA_TYPE_MASK: u16 = !((bindings::NLA_F_NESTED | bindings::NLA_F_NET_BYTEORDER) as u16);
 /// The flag of an attribute that contains attributes.
 const NLA_F_NESTED: u16 = bindings::NLA_F_NESTED as u16;
+/// The flags of `NL_VALIDATE_STRICT`.
+const NL_VALIDATE_STRICT: u32 = bindings::netlink_validation_NL_VALIDATE_TRAILING
+    | bindings::netlink_validation_NL_VALIDATE_MAXTYPE
+    | bindings::netlink_validation_NL_VALIDATE_UNSPEC
+    | bindings::netlink_validation_NL_VALIDATE_STRICT_ATTRS
+    | bindings::netlink_validation_NL_VALIDATE_NESTED;
 
 /// The bytes that an attribute of `len` bytes takes in a stream (`NLA_ALIGN()`).
 const fn align(len: usize) -> usize {
@@ -85,6 +95,13 @@ pub(crate) struct Attr<'a> {
 }
 
 impl<'a> Attr<'a> {
+    /// The attribute that `bytes` begin with; `None` if they are not a whole attribute.
+    fn first(bytes: &'a [u8]) -> Option<Self> {
+        let (len, nla_type) = header(bytes)?;
+        let bytes = bytes.get(..len)?;
+        Some(Self { nla_type, bytes })
+    }
+
     /// The C structure.
     fn as_raw(&self) -> *const bindings::nlattr {
         self.bytes.as_ptr().cast()
@@ -109,21 +126,25 @@ impl<'a> Attr<'a> {
     /// `EINVAL`: the attribute lacks `NLA_F_NESTED`, or it contains an attribute of type 0 or of
     /// type `N` or above, or trailing bytes.
     pub(crate) fn nested<const N: usize>(&self, extack: &ExtAck<'_>) -> Result<Attrs<'a, N>> {
+        const { assert!(N > 0 && N <= u16::MAX as usize) };
         if self.nla_type & NLA_F_NESTED == 0 {
             return Err(extack.err_attr(EINVAL, self, c"NLA_F_NESTED is missing"));
         }
-        let mut attrs = Attrs([None; N]);
-        let mut elements = self.elements();
-        for attr in &mut elements {
-            match attrs.0.get_mut(usize::from(attr.ty())) {
-                Some(place) if attr.ty() != 0 => *place = Some(attr),
-                _ => return Err(extack.err_attr(EINVAL, &attr, c"Unknown attribute type")),
-            }
-        }
-        if !elements.0.is_empty() {
-            return Err(extack.err(EINVAL, c"bytes leftover after parsing attributes"));
-        }
-        Ok(attrs)
+        let (payload, mut table) = (self.payload(), [ptr::null_mut(); N]);
+        // SAFETY: `table` has `N` places. The payload is valid for its length, which fits 16 bits.
+        // With a null policy the function does not read the payloads of the attributes.
+        to_result(unsafe {
+            bindings::__nla_parse(
+                table.as_mut_ptr(),
+                N.wrapping_sub(1) as i32,
+                payload.as_ptr().cast(),
+                payload.len() as i32,
+                ptr::null(),
+                NL_VALIDATE_STRICT,
+                extack.as_raw(),
+            )
+        })?;
+        Ok(Attrs::of(&table, payload))
     }
 
     /// The elements of a [nested array](Rule::nested_array), in order.
@@ -140,10 +161,9 @@ impl<'a> Iterator for Elements<'a> {
     type Item = Attr<'a>;
 
     fn next(&mut self) -> Option<Attr<'a>> {
-        let (len, nla_type) = header(self.0)?;
-        let bytes = self.0.get(..len)?;
-        self.0 = self.0.get(align(len)..).unwrap_or_default();
-        Some(Attr { nla_type, bytes })
+        let attr = Attr::first(self.0)?;
+        self.0 = self.0.get(align(attr.bytes.len())..).unwrap_or_default();
+        Some(attr)
     }
 }
 
@@ -193,13 +213,13 @@ impl<'a> FromAttr<'a> for &'a CStr {
 pub(crate) struct Attrs<'a, const N: usize>([Option<Attr<'a>>; N]);
 
 impl<'a, const N: usize> Attrs<'a, N> {
-    /// The attributes in the bytes of a request. Those of other types are left out.
-    pub(super) fn of(bytes: &'a [u8]) -> Self {
+    /// The attributes in `bytes` to which a table of the core points: null, or to the attribute of
+    /// the type that is its place.
+    pub(super) fn of(table: &[*mut bindings::nlattr], bytes: &'a [u8]) -> Self {
         let mut attrs = [None; N];
-        for attr in Elements(bytes) {
-            if let Some(place) = attrs.get_mut(usize::from(attr.ty())) {
-                *place = Some(attr);
-            }
+        for (attr, header) in attrs.iter_mut().zip(table) {
+            let offset = header.addr().wrapping_sub(bytes.as_ptr().addr());
+            *attr = bytes.get(offset..).and_then(Attr::first);
         }
         Self(attrs)
     }

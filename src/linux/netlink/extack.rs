@@ -42,6 +42,11 @@ impl ExtAck<'_> {
         }
     }
 
+    /// The C structure, or null.
+    pub(super) fn as_raw(&self) -> *mut bindings::netlink_ext_ack {
+        self.ptr
+    }
+
     fn change(&self, f: impl FnOnce(&mut bindings::netlink_ext_ack)) {
         // SAFETY: By the type invariant the pointer is null or valid, and only this thread uses the
         // structure. The only reference to it is the one made here, which `f` cannot keep.
