@@ -25,6 +25,7 @@ struct page_pool_bh;
 struct rtable;
 struct sk_buff;
 struct sock;
+struct timer_list;
 
 /* skbuff.rs */
 
@@ -73,6 +74,7 @@ void helper_cond_resched(void);
 int helper_spin_trylock_bh(spinlock_t *lock);
 
 /* timer.rs */
+bool helper_timer_pending(const struct timer_list *timer);
 void helper_warn(void);
 
 /* rhashtable.rs */

@@ -183,11 +183,8 @@ impl<T: TimerCallback<ID>, const ID: usize> Timer<T, ID> {
     /// `timer_pending()`: whether the timer is armed at this moment. Takes no lock. Any context.
     #[inline]
     pub(crate) fn is_pending(&self) -> bool {
-        // SAFETY: By the type invariant the timer is initialised; only an address is taken.
-        let pprev = unsafe { &raw const (*self.timer.get()).entry.pprev };
-        // SAFETY: The field of the initialised timer is valid for reads. C writes this pointer with
-        // `WRITE_ONCE()`; the volatile read is the `READ_ONCE()` that goes with it.
-        !unsafe { pprev.read_volatile() }.is_null()
+        // SAFETY: By the type invariant the timer is initialised.
+        unsafe { bindings::helper_timer_pending(self.timer.get()) }
     }
 
     /// The offset of the timer `self` in `this`. `None`, and a warning, if it is not a part of
