@@ -70,6 +70,8 @@ mod tests {
             (REKEY_AFTER_TIME, REJECT_AFTER_TIME, REKEY_TIMEOUT),
             (120, 180, 5)
         );
+        assert_eq!(REKEY_TIMEOUT_JITTER_MAX_MSECS, 333);
+        assert_eq!(MAX_PEERS_PER_DEVICE, 1_048_576);
         assert_eq!((KEEPALIVE_TIMEOUT, MAX_TIMER_HANDSHAKES), (10, 18));
         assert_eq!(COUNTER_WINDOW_SIZE, 8128);
     }

@@ -108,7 +108,7 @@ mod cases {
             .create_reply_with(
                 nonce,
                 &keys(),
-                message.sender_index.get(),
+                message.sender_index(),
                 &message.macs,
                 &SOURCE_V4,
             )
@@ -152,7 +152,8 @@ mod cases {
     #[test]
     fn response_has_macs_too() {
         let mut peer = Cookie::by_value(&RESPONDER_PUBLIC);
-        let mut message = HandshakeResponse::new(1, 2);
+        let mut message = HandshakeResponse::new(3, 2);
+        assert_eq!(message.sender_index(), 3);
         peer.add_macs(&mut message, START);
         assert!(!secret().has_valid_mac2(&message, &SOURCE_V4));
         let reply = secret().create_reply(&keys(), 1, &message.macs, &SOURCE_V4);
