@@ -5,7 +5,7 @@
 # Changes the files that need no kernel in one place at a time with cargo-mutants, and checks
 # whether the tests of scripts/test-host.sh notice. Prints the changes that no test has noticed, and
 # the number of changes of each outcome. Takes an hour or two. ARGUMENTs for cargo-mutants choose a
-# part: `--file src/protocol/replay.rs`, `--shard 0/10`, `--list`.
+# part: `--re protocol/replay`, `--shard 0/10`, `--list`.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
