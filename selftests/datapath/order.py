@@ -134,12 +134,13 @@ class Bursts:
 
 
 def spread():
-    cpus, bursts, trace = sorted(os.sched_getaffinity(0)), Bursts(), None
-    for turn in range(40):
+    cpus, bursts = sorted(os.sched_getaffinity(0)), Bursts()
+    # The tunnel gets a session, and each side learns the other's address.
+    for _ in range(10):
+        bursts.send()
+    trace = Trace("workqueue/workqueue_queue_work")
+    for turn in range(30):
         os.sched_setaffinity(0, cpus[turn % 2:turn % 2 + 1])
-        # By then the tunnel has a session, and each side knows the other's address.
-        if turn == 10:
-            trace = Trace("workqueue/workqueue_queue_work")
         bursts.send()
     woken = [(int(by), int(cpu)) for by, cpu in re.findall(
         r"\[(\d+)\] .*CryptWorker.* req_cpu=(\d+) ", trace.text())]
