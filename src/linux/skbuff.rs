@@ -40,6 +40,7 @@ mod linear;
 mod list;
 
 pub(crate) use drop_reason::DropReason;
+pub(in crate::linux) use gso::UDP_HEADER_LEN;
 pub(in crate::linux) use linear::Linear;
 pub(crate) use list::{
     SkBuffMut,

@@ -17,13 +17,13 @@
 use core::ptr;
 use kernel::prelude::*;
 
-use super::segments::{
-    most_datagrams,
-    UDP_HEADER_LEN, //
-};
+use super::segments::most_datagrams;
 use crate::linux::{
     bindings,
-    skbuff::SkBuff, //
+    skbuff::{
+        SkBuff,
+        UDP_HEADER_LEN, //
+    }, //
 };
 
 /// An aggregate that is being made.

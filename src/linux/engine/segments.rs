@@ -25,7 +25,10 @@ use crate::linux::{
         aead::chacha20poly1305_seal,
         PageRings, //
     },
-    skbuff::SkBuff, //
+    skbuff::{
+        SkBuff,
+        UDP_HEADER_LEN, //
+    }, //
 };
 
 /// Most bytes to allocate in one piece: up to this size the page allocator is quick.
@@ -42,8 +45,6 @@ const SLACK: usize = CHACHA20POLY1305_AUTHTAG_SIZE;
 const MAX_LINEAR_LEN: usize = 256;
 /// Most bytes of the linear part. Larger aggregates lie in fragments.
 const MAX_LINEAR_BYTES: usize = 4096;
-/// Bytes of a UDP header.
-pub(super) const UDP_HEADER_LEN: usize = 8;
 /// `UDP_MAX_SEGMENTS`: most datagrams of an aggregate.
 const MAX_SEGMENTS: usize = 128;
 

@@ -24,7 +24,7 @@ use super::{
 use crate::linux::netdevice::NetDevice;
 
 /// Bytes of a UDP header.
-const UDP_HEADER_LEN: u16 = 8;
+pub(in crate::linux) const UDP_HEADER_LEN: usize = 8;
 /// Offset of the checksum in a UDP header.
 const UDP_CHECK: u16 = 6;
 
@@ -111,7 +111,7 @@ impl SkBuff {
         shinfo.gso_segs = segs;
         shinfo.gso_type = bindings::SKB_GSO_UDP_L4 as u32;
         // By the type invariant the cast cuts nothing off.
-        let start = (self.headroom() as u16).wrapping_sub(UDP_HEADER_LEN);
+        let start = self.headroom().wrapping_sub(UDP_HEADER_LEN) as u16;
         let headers = self.headers_mut();
         headers.set_ip_summed(bindings::CHECKSUM_PARTIAL as u8);
         headers.__bindgen_anon_1.__bindgen_anon_1.csum_start = start;
