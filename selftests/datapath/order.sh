@@ -61,7 +61,7 @@ in_order() {
 	# Packets wait for tcpdump, so that it does not wake up for each. It needs no time here.
 	bg b tcpdump -Z root -i eth0 -n -s 80 -B 65536 -w /tmp/outside \
 		"udp dst port $PORT and src 10.9.0.1" 2> /tmp/outside.log
-	CAPTURE=$BG
+	CAPTURES[/tmp/outside]=$BG
 	wait_for 'tcpdump listens' grep -q 'listening on' /tmp/outside.log
 	python3 "$HERE/order.py" flow $DATAGRAMS $SEED || status=$?
 	sleep 2

@@ -16,19 +16,15 @@
 wire() { python3 -m wgtest.wire "$@"; }
 
 # big NAMESPACE INTERFACE FILE: begins to capture packets there that are longer than any datagram
-# outside may be; the process is in $BG.
-big() {
-	local CAPTURE
-	CAPTURE_IF=$2 capture $1 $3 greater 1501
-	BG=$CAPTURE
-}
+# outside may be.
+big() { CAPTURE_IF=$2 capture $1 $3 greater 1501; }
 # how_many FILE: how many packets are in a capture.
 how_many() { wire pieces $1 | wc -l; }
 
 t lists 'datagrams leave together through a device that segments, whether or not it takes lists'
 lists() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module does not aggregate'
-	local takes between receiver
+	local takes receiver
 	pair
 	ping_both
 	for takes in on off; do
@@ -38,10 +34,11 @@ lists() {
 		wait_for 'the receiver listens' listening b udp 5556
 		ns a ethtool -K eth0 tx-scatter-gather-fraglist $takes
 		# The first run may still be as the device was before.
-		big b eth0 /tmp/between; between=$BG
+		big b eth0 /tmp/between
 		ns a python3 "$HERE/segments.py" owners 10.8.0.2
-		kill $between $receiver
-		wait $between $receiver || true
+		capture_end
+		kill $receiver
+		wait $receiver || true
 		note "lists $takes: $(how_many /tmp/between) aggregates"
 		(($(how_many /tmp/between) > 50))
 	done
@@ -55,7 +52,7 @@ aggregate() {
 
 t segments 'large TCP packets enter and leave the tunnel in one piece, and are datagrams in between'
 segments() {
-	local n into between out
+	local n
 	pair
 	ping_both
 	# Neither end makes aggregates: they would be taken apart again after the capture. On a busy
@@ -63,13 +60,12 @@ segments() {
 	for n in a b; do
 		ns $n ethtool -K eth0 tx-udp-segmentation off
 	done
-	big a wg0 /tmp/into; into=$BG
-	big b eth0 /tmp/between; between=$BG
-	big b wg0 /tmp/out; out=$BG
+	big a wg0 /tmp/into
+	big b eth0 /tmp/between
+	big b wg0 /tmp/out
 	iperf a 10.8.0.2 -n 6M > /dev/null
 	iperf a fd08::2 -n 6M > /dev/null
-	kill $into $between $out
-	wait $into $between $out || true
+	capture_end
 	note "large packets: $(how_many /tmp/into) in, $(how_many /tmp/out) out"
 	(($(how_many /tmp/into) > 50))
 	(($(how_many /tmp/out) > 0))
@@ -77,17 +73,16 @@ segments() {
 	# Both directions can be switched off.
 	ns b ethtool -K wg0 gro off
 	ns a ethtool -K wg0 tso off gso off
-	big a wg0 /tmp/into; into=$BG
-	big b wg0 /tmp/out; out=$BG
+	big a wg0 /tmp/into
+	big b wg0 /tmp/out
 	iperf a 10.8.0.2 -n 2M > /dev/null
-	kill $into $out
-	wait $into $out || true
+	capture_end
 	(($(how_many /tmp/into) + $(how_many /tmp/out) == 0))
 }
 
 t udp_segments 'so do UDP packets that are to be segmented, of both families'
 udp_segments() {
-	local address into
+	local address
 	pair
 	ping_both
 	for address in 10.8.0.2 fd08::2; do
@@ -99,15 +94,14 @@ got = [s.recv(70000) for _ in range(41)]
 assert got == [bytes([i]) * 1000 for i in range(40)] + [b"last" * 25], [len(g) for g in got]' $address
 		local receiver=$BG
 		wait_for 'the receiver listens' listening b udp 5555
-		big a wg0 /tmp/into; into=$BG
+		big a wg0 /tmp/into
 		ns a python3 -c '
 import socket, sys
 s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 s.setsockopt(socket.SOL_UDP, 103, 1000)
 s.sendto(b"".join(bytes([i]) * 1000 for i in range(40)) + b"last" * 25, (sys.argv[1], 5555))' $address
 		wait $receiver
-		kill $into
-		wait $into || true
+		capture_end
 		(($(how_many /tmp/into) == 1))
 	done
 }
@@ -269,12 +263,11 @@ aggregate_tx() {
 		ns a nft reset counter inet t big
 	fi
 	aggregate tx N
-	big a eth0 /tmp/left; local left=$BG
+	big a eth0 /tmp/left
 	iperf a 10.8.0.2 -n 4M > /dev/null
 	iperf a fd08::2 -n 4M > /dev/null
 	iperf a 10.8.0.2 -u -b 0 -l 1000 -t 1 > /dev/null
-	kill $left
-	wait $left || true
+	capture_end
 	aggregate tx Y
 	[[ $(counted a big) == '0 0' ]]
 	(($(how_many_from /tmp/left 10.9.0.1) == 0))

@@ -201,16 +201,14 @@ no_way() {
 
 t padding 'a packet is padded to a multiple of 16 bytes, but not beyond the MTU'
 padding() {
-	local size ip outer
+	local size ip
 	pair
 	ping_ok a 10.8.0.2
 	for size in 0 4 5 20 21 1000 1391 1392; do
 		capture b /tmp/pcap udp and dst host 10.9.0.2
-		outer=$CAPTURE
 		CAPTURE_IF=wg0 capture b /tmp/inner 'icmp[0] == 8'
 		ns a ping -q -c 1 -W 20 -s $size 10.8.0.2
 		capture_end
-		CAPTURE=$outer capture_end
 		# What is delivered has no padding: the file is its header, and one packet behind
 		# its own.
 		[[ $(wc -c < /tmp/inner) == $((24 + 16 + size + 28)) ]]

@@ -292,14 +292,26 @@ iperf() {
 	wait $server
 }
 
-# capture NAMESPACE FILE FILTER…: runs tcpdump on eth0 (or $CAPTURE_IF) until capture_end.
+# capture NAMESPACE FILE FILTER…: runs tcpdump on eth0 (or $CAPTURE_IF) until capture_end. It has
+# 32 MB for packets that it has yet to write, 64 KB for each.
 capture() {
-	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -w "$2" "${@:3}" \
-		2> "$2.log"
-	CAPTURE=$BG
+	: > "$2.log"	# from an earlier one
+	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -B 32768 -s 65535 \
+		-w "$2" "${@:3}" 2>> "$2.log"
+	CAPTURES[$2]=$BG
 	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
 }
-capture_end() { kill $CAPTURE; wait $CAPTURE || true; }
+declare -A CAPTURES	# the process that writes a file
+# capture_end: ends all captures. Fails if packets were lost.
+capture_end() {
+	local file
+	for file in "${!CAPTURES[@]}"; do
+		kill ${CAPTURES[$file]}
+		wait ${CAPTURES[$file]} || true
+		grep '^0 packets dropped by kernel' "$file.log"
+	done
+	CAPTURES=()
+}
 
 ## Figures
 

@@ -246,7 +246,7 @@ two_links() {
 	watch a
 }
 # watch NAMESPACE: captures all of UDP there, by all interfaces, until watched.
-watch() { rm -f /tmp/watch.pcap.log; CAPTURE_IF=any capture $1 /tmp/watch.pcap udp and port $PORT; }
+watch() { CAPTURE_IF=any capture $1 /tmp/watch.pcap udp and port $PORT; }
 # watched FILTER…: ends the capture. Succeeds if something left, and all of it as FILTER says.
 watched() {
 	sleep 0.5
