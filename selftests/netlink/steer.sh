@@ -252,7 +252,13 @@ watched() {
 	sleep 0.5
 	capture_end
 	[[ -n $(tcpdump -n -r /tmp/watch.pcap outbound and "$@" 2> /dev/null) ]]
-	[[ -z $(tcpdump -n -r /tmp/watch.pcap outbound and not \( "$@" \) 2> /dev/null | tee /dev/stderr) ]]
+	[[ -z $(tcpdump -n -r /tmp/watch.pcap outbound and not \( "$@" \) 2> /dev/null | tee -a /dev/stderr) ]]
+}
+# to_ipv6: has a send to the IPv6 address of b. By IPv4 b sends nothing any more: it tries a
+# handshake when a is silent, and that would move the endpoint back.
+to_ipv6() {
+	ns b iptables -A OUTPUT -o eth+ -p udp -j DROP
+	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
 }
 # dropped: succeeds once another message could not leave as bound.
 dropped() {
@@ -271,8 +277,8 @@ bound_device() {
 	two_links
 	ping_ok a 10.8.0.2
 	watched ifindex $E0
-	watch a
 	ns a $WGX set wg0 bind-ifindex eth1
+	watch a
 	ns a $WGX show wg0 | grep -q '^  bind-ifindex: [0-9]* (eth1 here)$'
 	# There is no route by eth1: IPv4 takes the other end as being on that link.
 	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
@@ -300,7 +306,7 @@ bound_device() {
 	watched ifindex $E1
 	# An endpoint by IPv6, which a route leads to by eth0.
 	watch a
-	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
+	to_ipv6
 	dropped
 	ns a $WGX set wg0 bind-ifindex none
 	wait_for 'the tunnel works' ping_ok a 10.8.0.2
@@ -312,8 +318,8 @@ bound_address() {
 	two_links
 	ping_ok a 10.8.0.2
 	watched src host 10.9.0.1
-	watch a
 	ns a $WGX set wg0 local-ipv4 10.9.9.1 local-ipv6 fd09::77
+	watch a
 	wait_for 'the tunnel works' ping_ok a 10.8.0.2
 	wait_for 'the tunnel works' ping_ok b 10.8.0.1
 	# A peer that talks to another address is answered from this one.
@@ -325,7 +331,7 @@ bound_address() {
 	ipn a addr add 10.9.9.1/32 dev lo
 	wait_for 'the tunnel works' ping_ok a 10.8.0.2
 	# The IPv6 address is not there.
-	ns a wg set wg0 peer "$B" endpoint "[fd09::2]:$PORT"
+	to_ipv6
 	dropped
 	watched src host 10.9.9.1
 	watch a
@@ -345,8 +351,8 @@ bound_vrf() {
 	ipn a link set eth1 master red
 	ipn a route add 10.9.9.2 via 10.9.1.2 table 7
 	ipn b route replace 10.9.9.1 via 10.9.1.1
-	watch a
 	ns a $WGX set wg0 bind-ifindex red
+	watch a
 	wait_for 'the tunnel works by the VRF' ping_ok a 10.8.0.2
 	wait_for 'the tunnel works by the VRF' ping_ok b 10.8.0.1
 	ipn a route del 10.9.9.2 via 10.9.1.2 table 7
