@@ -35,6 +35,10 @@
 #     --plugin FILE[,ARGUMENT…]
 #                         a plugin of the emulator, which sees the instructions that the guest
 #                         executes; FILE is in the cache
+#     --secure-boot CERTIFICATE|none
+#                         boot as a machine with secure boot does: by UEFI firmware, shim and GRUB.
+#                         The CERTIFICATE, a file in PEM, is enrolled as one of the machine's owner.
+#                         For amd64 and the stock kernel only
 #     --console FILE      keep the kernel's console in FILE (default: the log folder of the cache)
 #
 # A guest that writes `guest-fork: ` and the content of its /run-token to the console is stopped and
@@ -55,7 +59,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 begin "$@"
 
-role=rust ko='' add=() memory=1024 cpus=2 timeout=600 clock=host processor='' append='' link='' plugin='' console=''
+role=rust ko='' add=() memory=1024 cpus=2 timeout=600 clock=host processor='' append='' link='' plugin='' secure='' console=''
 while [[ $# -gt 0 ]]; do
 	case $1 in
 	--module) role=$2 ;;
@@ -69,6 +73,7 @@ while [[ $# -gt 0 ]]; do
 	--append) append=$2 ;;
 	--link) link=$2 ;;
 	--plugin) plugin=$2 ;;
+	--secure-boot) secure=$2 ;;
 	--console) console=$2 ;;
 	--) shift; break ;;
 	-*) die "there is no option $1: see $self --help" ;;
@@ -109,6 +114,11 @@ arm64)
 	port=ttyAMA0
 	;;
 esac
+if [[ -n $secure ]]; then
+	[[ $ARCH-$KERNEL == amd64-stock ]] || die "--secure-boot exists for amd64 and the stock kernel only"
+	[[ $secure == none || -r $secure ]] || die "there is no file $secure: name a certificate, or none"
+	[[ $secure == none ]] || secure=$(readlink -f "$secure")
+fi
 [[ -z $link || $link == *:[ab] ]] || die "--link is SOCKET:a or SOCKET:b"
 
 call_host_env
@@ -172,11 +182,41 @@ fi
 # The kernel puts this into the environment of /init.
 [[ $SYSTEM == small ]] || append="SYSTEM=$SYSTEM systemd.getty_auto=no $append"
 
+# The kernel's command line
+line="console=$port loglevel=7 panic=-1 oops=panic $steady $append"
+direct=(-kernel "$image" -initrd initrd -append "$line")
+
+# boot_disk: makes the folder disk, which the firmware sees as a disk that it can boot, and the
+# firmware's variables.
+boot_disk() {
+	mkdir -p "$run/disk/EFI/BOOT" "$run/disk/EFI/debian"
+	cp "$firmware/usr/lib/shim/shimx64.efi.signed" "$run/disk/EFI/BOOT/BOOTX64.EFI"
+	cp "$firmware/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed" "$run/disk/EFI/BOOT/grubx64.efi"
+	printf '%s\n' 'set timeout=0' "linux /vmlinuz $line" 'initrd /initrd' boot \
+		>"$run/disk/EFI/debian/grub.cfg"
+	cp "$image" "$run/disk/vmlinuz"
+	mv "$run/initrd" "$run/disk/initrd"
+	cp "$firmware/usr/share/OVMF/OVMF_VARS_4M.ms.fd" "$run/variables"
+	# The GUID says whose the key is; nobody reads it.
+	[[ $secure == none ]] || in_env "$run" env PYTHONPATH="$firmware/usr/lib/python3/dist-packages" \
+		python3 "$firmware/usr/bin/virt-fw-vars" --inplace variables \
+		--add-mok "$(</proc/sys/kernel/random/uuid)" "$secure"
+}
+
+if [[ -n $secure ]]; then
+	call firmware firmware.sh
+	use_part "$firmware"
+	boot_disk
+	# Only the firmware, in system management mode, may write its variables.
+	direct=(-machine 'q35,smm=on' -global 'driver=cfi.pflash01,property=secure,value=on'
+		-drive "if=pflash,format=raw,unit=0,readonly=on,file=$firmware/usr/share/OVMF/OVMF_CODE_4M.ms.fd"
+		-drive 'if=pflash,format=raw,unit=1,file=variables'
+		-drive 'file=fat:disk,format=raw,if=virtio,readonly=on')
+fi
+
 qemu=(
 	"${emulator[@]}" -nodefaults -no-user-config -display none -no-reboot
-	"${accel[@]}" -smp "$cpus" -m "$memory"
-	-kernel "$image" -initrd initrd
-	-append "console=$port loglevel=7 panic=-1 oops=panic $steady $append"
+	"${accel[@]}" -smp "$cpus" -m "$memory" "${direct[@]}"
 	-chardev 'file,id=console,path=console,append=on' -serial chardev:console -serial stdio
 	-chardev 'pipe,id=monitor,path=monitor' -mon chardev=monitor
 )

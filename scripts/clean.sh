@@ -11,7 +11,7 @@
 begin "$@"
 
 names=(module-\* lint-\* mutants-\* host deb-\* packages packages-\*)
-[[ ${1:-} == --all ]] && names+=(buildenv buildenv-\* checkers packer machine-\* cargo guest guest-\* kernel-\* kasan-\* kcsan-\* bench patches run log)
+[[ ${1:-} == --all ]] && names+=(buildenv buildenv-\* checkers firmware packer machine-\* cargo guest guest-\* kernel-\* kasan-\* kcsan-\* bench patches run log)
 
 # Removes the files that a build with M=<this tree> leaves in the tree.
 in_tree() {

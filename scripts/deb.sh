@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Usage: scripts/deb.sh
 #
-# Makes Debian packages of the module in packages/ of the cache, with SUITE=forky in
-# packages-forky/, and prints their paths:
+# Makes Debian packages of the module in the folder PACKAGES, and prints their paths:
 #
 #     wireguard-rust-modules-RELEASE   the module for that release of the kernel, such as
 #                                      7.3.4+deb13-cloud-amd64: stripped, with its type information
@@ -19,8 +18,8 @@
 #
 # Environment: SUITE, SERIES, ARCH and FLAVOUR, the kernel (default: trixie, 7.3, the machine's
 # architecture and cloud-$ARCH). MODULE_KEY and MODULE_CERTIFICATE, a key and its certificate (both
-# PEM) that sign the module (default: it is not signed). DEBFULLNAME and DEBEMAIL, the packages'
-# maintainer.
+# PEM) that sign the module (default: it is not signed). PACKAGES (default: packages/ of the cache,
+# with SUITE=forky packages-forky/). DEBFULLNAME and DEBEMAIL, the packages' maintainer.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -193,6 +192,7 @@ step "packing its source" package_source
 step "checking the packages with lintian" check_packages
 place=$cache/packages
 [[ $SUITE == trixie ]] || place+=-$SUITE
+place=${PACKAGES:-$place}
 mkdir -p "$place"
 for file in "$work"/packages/*.deb; do
 	file=${file##*/}

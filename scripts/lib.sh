@@ -61,7 +61,7 @@ die() {
 
 # Variables that call, scratch, part_begin and work_begin set.
 # shellcheck disable=SC2034 # each script uses some
-env='' host_env='' kernel='' debug='' module='' run='' part='' work=''
+env='' host_env='' kernel='' debug='' module='' firmware='' run='' part='' work=''
 
 # ---- stopping ----------------------------------------------------------------------------------
 

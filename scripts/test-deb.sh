@@ -12,6 +12,8 @@
 #               are the same to the byte
 #     install   apt installs the module's package; modprobe then prefers its module
 #     boot      a guest in an emulator loads that module (selftests/packages.sh)
+#     secure    guests boot by firmware, shim and GRUB, with secure boot: the module is loaded if
+#               its key is enrolled; with another key, or none, the kernel's own module is loaded
 #     upgrade   another kernel is installed: it has its own module, and the first one keeps ours
 #     remove    apt removes it, and the kernel's own module is preferred
 #     skip      with dkms: a kernel that the module cannot be built for is skipped with a sentence,
@@ -28,7 +30,7 @@
 begin "$@"
 [[ $ARCH == amd64 ]] || die "this exists for amd64 only: run it without ARCH=$ARCH"
 
-names=(again install boot upgrade remove skip dkms prepare)
+names=(again install boot secure upgrade remove skip dkms prepare)
 for name; do
 	[[ " ${names[*]} " == *" $name "* ]] || die "there is no test $name; there are: ${names[*]}"
 done
@@ -166,9 +168,36 @@ test_remove() {
 		clean'
 }
 
+# guest NAME COMMON MODULES ARGUMENT…: boots a guest that has two packages, with these ARGUMENTS of
+# boot.sh.
+guest() {
+	"$scripts/boot.sh" --module c --add "$2" --add "$3" \
+		--console "$cache/log/packages-$1-console.log" --timeout 1200 "${@:4}"
+}
+
 test_boot() {
-	"$scripts/boot.sh" --module c --add "$common" --add "$modules" \
-		--console "$cache/log/packages-console.log" --timeout 1200 -- /selftests/packages.sh
+	guest boot "$common" "$modules" -- /selftests/packages.sh preferred carries removed
+}
+
+# guest_accepts and guest_refuses NAME CERTIFICATE COMMON MODULES: boot a guest with secure boot.
+guest_accepts() {
+	guest "$1" "$3" "$4" --secure-boot "$2" -- /selftests/packages.sh preferred carries signed removed
+}
+guest_refuses() {
+	guest "$1" "$3" "$4" --secure-boot "$2" -- env ACCEPTED=no /selftests/packages.sh refused removed
+}
+
+test_secure() {
+	local key=$run/modules.key certificate=$run/modules.pem other=$run/other.pem signed file
+	for file in "$certificate" "$other"; do
+		in_env "$run" openssl req -new -x509 -newkey rsa:2048 -nodes -days 2 \
+			-subj "/CN=$(basename "$file")/" -keyout "${file%.pem}.key" -out "$file"
+	done
+	signed=$(PACKAGES=$run/signed MODULE_KEY=$key MODULE_CERTIFICATE=$certificate \
+		"$scripts/deb.sh" | grep '/wireguard-rust-modules-[0-9]')
+	guest_accepts enrolled "$certificate" "$common" "$signed"
+	guest_refuses not-enrolled "$other" "$common" "$signed"
+	guest_refuses not-signed none "$common" "$modules"
 }
 
 # The functions of the tests with dkms.

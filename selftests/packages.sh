@@ -3,7 +3,8 @@
 #
 # The packages of the module, in a guest that has them as /root/*.deb: the kernel loads the module
 # by itself, and its own one where it does not accept ours or has it no more. scripts/test-deb.sh
-# runs it.
+# runs it, and names the tests for each guest. $ACCEPTED is `no` where the kernel is to refuse the
+# module: secure boot, and no key, or one that is not enrolled.
 
 . "$(dirname "$0")/lib/lib.sh"
 
@@ -11,7 +12,7 @@ UPDATES=/usr/lib/modules/$(uname -r)/updates
 
 # The guest's kernel is there, but not as a package.
 packages_installed() {
-	WG_MODULE=rust
+	[[ ${ACCEPTED:-yes} == no ]] || WG_MODULE=rust
 	[[ ! -d $UPDATES ]] || return 0
 	dpkg -i --force-depends /root/*.deb > /tmp/dpkg.log 2>&1 || { cat /tmp/dpkg.log; return 1; }
 	# The module in memory is compared with this file.
@@ -35,15 +36,32 @@ carries() {
 	ping_both
 }
 
-t refused 'where the kernel accepts signed modules only, it has its own, and the log says why'
-refused() {
+secure_boot() { dmesg | grep 'secureboot: Secure boot enabled'; }
+
+t signed 'with secure boot the kernel accepts the module with a key that is enrolled, unchanged'
+signed() {
+	secure_boot
+	[[ -n $(modinfo -F signer wireguard) ]]
 	rmmod wireguard
-	echo Y > /sys/module/module/parameters/sig_enforce
+	python3 - $KO /tmp/changed.ko <<-'END'
+		import sys
+		module = bytearray(open(sys.argv[1], "rb").read())
+		module[len(module) // 2] ^= 1
+		open(sys.argv[2], "wb").write(module)
+	END
+	must_fail insmod /tmp/changed.ko
+	insmod $KO
+}
+
+t refused 'where ours is not accepted, the kernel has its own module, and the log says why'
+refused() {
+	secure_boot
+	rmmod wireguard
 	must_fail insmod $KO
-	ip link add wg0 type wireguard
+	pair 4
+	ping_both
 	[[ $(< /sys/module/wireguard/taint) != *O* ]]
-	dmesg | grep 'wireguard-rust: .*/updates/wireguard.ko.xz cannot be loaded (.*): loading the'
-	ip link del wg0
+	dmesg | grep 'wireguard-rust: .*/updates/wireguard.ko.xz cannot be loaded (.*Key was rejected.*): loading the'
 }
 
 t removed 'without the package the kernel has its own module'
