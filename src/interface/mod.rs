@@ -70,6 +70,7 @@ impl Driver for Device {
             Features::HW_CSUM
                 | Features::RXCSUM
                 | Features::SG
+                | Features::FRAGLIST
                 | Features::GSO
                 | Features::GSO_SOFTWARE
                 | Features::HIGHDMA,

@@ -144,11 +144,12 @@ class Facts:
         print(json.dumps({"title": title, "request": "",
                           "errno": errno, "text": text, "state": lines, "core": True}))
 
-    def command(self, *args):
-        """Writes down the output and the status of a command."""
+    def command(self, *args, left_out=None):
+        """Writes down the output and the status of a command, except for lines with left_out."""
         done = subprocess.run(args, capture_output=True, text=True)
+        lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
         self.write(" ".join(args), [f"status {done.returncode}",
-                                    *done.stdout.splitlines(), *done.stderr.splitlines()])
+                                    *(l for l in lines if not left_out or left_out not in l)])
 
     def file(self, path):
         """Writes down the content and the mode of a file."""

@@ -14,6 +14,9 @@ pub(crate) struct Features(bindings::netdev_features_t);
 impl Features {
     /// `NETIF_F_SG`: the device takes packets with fragments.
     pub(crate) const SG: Self = Self(1 << bindings::NETIF_F_SG_BIT);
+    /// `NETIF_F_FRAGLIST`: the device takes packets with a list of further buffers. The stack
+    /// copies or segments them for other devices.
+    pub(crate) const FRAGLIST: Self = Self(1 << bindings::NETIF_F_FRAGLIST_BIT);
     /// `NETIF_F_HW_CSUM`: the device takes packets whose checksum is yet to be computed.
     pub(crate) const HW_CSUM: Self = Self(1 << bindings::NETIF_F_HW_CSUM_BIT);
     /// `NETIF_F_RXCSUM`: the device verifies the checksum of received packets.
