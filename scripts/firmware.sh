@@ -11,22 +11,14 @@
 begin "$@"
 
 call_host_env
+# The Python packages are those that virt-fw-vars imports.
+packages=(ovmf shim-signed grub-efi-amd64-signed python3-virt-firmware
+	python3-{cffi-backend,cryptography,importlib-resources,more-itertools,pefile})
 mirror=$(mirror)
 
-# The Python packages are those that virt-fw-vars imports.
-unpack_firmware() {
-	in_env "$part" apt-get download ovmf shim-signed grub-efi-amd64-signed python3-virt-firmware \
-		python3-{cffi-backend,cryptography,importlib-resources,more-itertools,pefile} || return
-	local deb
-	for deb in "$part"/*.deb; do
-		in_env "$part" dpkg-deb -x "$deb" "$part" || return
-	done
-	rm -f "$part"/*.deb
-}
-
 start_log
-if part_begin firmware trixie "$mirror $(declare -f unpack_firmware)"; then
-	step "unpacking firmware" unpack_firmware
+if part_begin firmware trixie "$mirror ${packages[*]} $(declare -f unpack)"; then
+	step "unpacking firmware" unpack "${packages[@]}"
 	part_end
 fi
 echo "$part"

@@ -207,6 +207,17 @@ call() {
 	into=${!known}
 }
 
+# unpack PACKAGE…: unpacks packages of the environment's Debian into the part that is being made,
+# without what they depend on.
+unpack() {
+	local deb
+	in_env "$part" apt-get download "$@" || return
+	for deb in "$part"/*.deb; do
+		in_env "$part" dpkg-deb -x "$deb" "$part" || return
+	done
+	rm -f "$part"/*.deb
+}
+
 # Sets `env` to the build environment that guests are made and run in, which is Debian 13's for the
 # kernels of all suites.
 call_host_env() {

@@ -24,18 +24,9 @@ use_part "$kernel"
 
 # Not in the build environment, because every part that is made with it is made anew when it changes:
 # the debug kernels, too.
-unpack_checkers() {
-	in_env "$part" apt-get download codespell sparse || return
-	local deb
-	for deb in "$part"/*.deb; do
-		in_env "$part" dpkg-deb -x "$deb" "$part" || return
-	done
-	rm -f "$part"/*.deb
-}
-
 start_log "lint-$target"
-if part_begin checkers trixie "$(mirror) $(declare -f unpack_checkers)"; then
-	step "unpacking codespell and sparse" unpack_checkers
+if part_begin checkers trixie "$(mirror) $(declare -f unpack)"; then
+	step "unpacking codespell and sparse" unpack codespell sparse
 	part_end
 fi
 checkers=$part

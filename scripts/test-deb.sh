@@ -191,12 +191,12 @@ test_secure() {
 	local key=$run/modules.key certificate=$run/modules.pem other=$run/other.pem signed file
 	for file in "$certificate" "$other"; do
 		in_env "$run" openssl req -new -x509 -newkey rsa:2048 -nodes -days 2 \
-			-subj "/CN=$(basename "$file")/" -keyout "${file%.pem}.key" -out "$file"
+			-subj "/CN=$(basename "$file")/" -keyout "${file%.pem}.key" -out "$file" || return
 	done
 	signed=$(PACKAGES=$run/signed MODULE_KEY=$key MODULE_CERTIFICATE=$certificate \
-		"$scripts/deb.sh" | grep '/wireguard-rust-modules-[0-9]')
-	guest_accepts enrolled "$certificate" "$common" "$signed"
-	guest_refuses not-enrolled "$other" "$common" "$signed"
+		"$scripts/deb.sh" | grep '/wireguard-rust-modules-[0-9]') || return
+	guest_accepts enrolled "$certificate" "$common" "$signed" || return
+	guest_refuses not-enrolled "$other" "$common" "$signed" || return
 	guest_refuses not-signed none "$common" "$modules"
 }
 
@@ -338,7 +338,6 @@ for name in "${names[@]}"; do
 	number=$((number + 1))
 	status=0
 	start=$SECONDS
-	# In a shell of its own, in which every command has to succeed.
 	run_job "test_$name" >"$run/$name" 2>&1 || status=$?
 	cat "$run/$name" >>"$log"
 	echo "# $name: $((SECONDS - start)) s"
