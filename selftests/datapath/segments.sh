@@ -8,7 +8,7 @@
 #
 # guests: 1
 # kernels: stock kasan
-# kasan: segments udp_segments threaded
+# kasan: segments forwarded udp_segments threaded
 # timeout: 700
 
 . "$(dirname "$0")/../lib/lib.sh"
