@@ -293,10 +293,10 @@ iperf() {
 }
 
 # capture NAMESPACE FILE FILTER…: runs tcpdump on eth0 (or $CAPTURE_IF) until capture_end. It has
-# 32 MB for packets that it has yet to write, 64 KB for each.
+# 64 MB for packets that it has yet to write, 64 KB for each.
 capture() {
 	: > "$2.log"	# from an earlier one
-	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -B 32768 -s 65535 \
+	bg $1 tcpdump -Z root -i ${CAPTURE_IF:-eth0} -n -U --immediate-mode -B 65536 -s 65535 \
 		-w "$2" "${@:3}" 2>> "$2.log"
 	CAPTURES[$2]=$BG
 	wait_for 'tcpdump listens' grep -q 'listening on' "$2.log"
