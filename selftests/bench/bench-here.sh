@@ -66,12 +66,24 @@ started() {
 	[[ $(< /sys/module/wireguard/srcversion) == "$(modinfo -F srcversion wireguard)" ]]
 }
 
+# ends: succeeds once the program has ended with an error. Shows what runs if it does not end.
+ends() {
+	gone() { ! kill -0 $STARTED; }
+	wait_for 'the program has ended' gone || {
+		cat /tmp/started
+		ps -ef --forest
+		kill -KILL -- -$STARTED
+		return 1
+	}
+	must_fail wait $STARTED
+}
+
 t interrupted 'interrupted from the terminal, it loads the module that was loaded before'
 interrupted() {
 	module_use rust
 	started
 	kill -INT -- -$STARTED
-	must_fail wait $STARTED
+	ends
 	as_before rust
 }
 
@@ -81,7 +93,7 @@ terminated() {
 	rmmod wireguard
 	started
 	kill -- -$STARTED
-	must_fail wait $STARTED
+	ends
 	[[ ! -d /sys/module/wireguard ]]
 	nothing_left
 }
