@@ -111,19 +111,14 @@ forwarded() {
 	[[ $WG_MODULE == rust ]] || skip 'the C module takes no packets with lists of buffers'
 	local receiver
 	pair
+	behind_a
 	# c sends large packets. On their way to the router a each segment has a buffer of its own,
 	# as between machines, and GRO joins them and waits for more.
-	ns_add c
-	veth a eth1 c eth0 7
 	ns c ethtool -K eth0 tso off
 	ns c sysctl -q net.ipv4.tcp_min_tso_segs=44
+	ipn c route change default via 10.7.0.1 initcwnd 100
 	ns a ethtool -K eth1 gro on
 	ns a bash -c 'echo 20000000 > /sys/class/net/eth1/gro_flush_timeout'
-	ipn c route add default via 10.7.0.1 initcwnd 100
-	ns a sysctl -q net.ipv4.ip_forward=1
-	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +10.7.0.0/24
-	ipn b route add 10.7.0.0/24 dev wg0
-	wait_for 'the way is open' ns c ping -c 1 -W 2 10.8.0.2
 	head -c 4000000 /dev/urandom > /tmp/data
 	bg b ncat --recv-only -l 10.8.0.2 5555 > /tmp/got; receiver=$BG
 	wait_for 'the receiver listens' listening b tcp 5555

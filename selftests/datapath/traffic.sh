@@ -129,13 +129,7 @@ many_peers() {
 t forwarded 'a router forwards TCP through the tunnel both ways, unchanged'
 forwarded() {
 	pair
-	ns_add c
-	veth a eth1 c eth0 7
-	ipn c route add default via 10.7.0.1
-	ns a sysctl -q net.ipv4.ip_forward=1
-	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +10.7.0.0/24
-	ipn b route add 10.7.0.0/24 dev wg0
-	wait_for 'the way is open' ns c ping -c 1 -W 2 10.8.0.2
+	behind_a
 	head -c 10000000 /dev/urandom > /tmp/data
 	local sides side
 	for sides in 'c b 10.8.0.2' 'b c 10.7.0.2'; do

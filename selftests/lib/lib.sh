@@ -279,6 +279,21 @@ ping_both() {
 	ping_ok b 10.8.0.1; ping_ok b fd08::1
 }
 
+# behind_a: makes a network behind a: c, with the addresses 10.7.0.2 and fd07::2, and a as its
+# router.
+behind_a() {
+	ns_add c
+	veth a eth1 c eth0 7
+	ipn c route add default via 10.7.0.1
+	ipn c route add default via fd07::1
+	ns a sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+	ns b wg set wg0 peer "${PUB[a]}" allowed-ips +10.7.0.0/24,+fd07::/64
+	ipn b route add 10.7.0.0/24 dev wg0
+	ipn b route add fd07::/64 dev wg0
+	wait_for 'the way is open' ns c ping -q -c 1 -W 1 10.8.0.2
+	wait_for 'the way is open' ns c ping -q -c 1 -W 1 fd08::2
+}
+
 # listening NAMESPACE tcp|udp PORT: succeeds if a socket listens there.
 listening() { [[ -n $(ns $1 ss -Hln --$2 "sport = $3") ]]; }
 
