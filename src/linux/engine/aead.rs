@@ -9,7 +9,10 @@
 //! C headers: [`include/crypto/chacha.h`](srctree/include/crypto/chacha.h),
 //! [`include/crypto/poly1305.h`](srctree/include/crypto/poly1305.h)
 
-use core::slice;
+use core::{
+    mem::MaybeUninit,
+    slice, //
+};
 use kernel::prelude::*;
 
 use crate::linux::{
@@ -18,6 +21,7 @@ use crate::linux::{
     crypto::{
         check_len,
         ct_eq,
+        memzero_explicit,
         poly1305,
         ChachaState,
         Secret,
@@ -30,10 +34,9 @@ use crate::linux::{
     }, //
 };
 
-/// Longest text, in bytes, that [`chacha20poly1305_open`] decrypts by way of a copy on the stack,
-/// in one pass of the cipher with the authenticator's key. Copying a longer text takes longer than
-/// a second pass.
-const SMALL_TEXT: usize = 256;
+/// Most bytes of a text that [`chacha20poly1305_open`] decrypts in a copy: with the block for the
+/// authenticator's key, as many as the library's quickest code makes in one step, which is 512.
+const FIRST_PART: usize = 7 * CHACHA_BLOCK_SIZE;
 
 /// Encrypts the `len` bytes of text in `buf` in place, in one pass of the cipher with the
 /// authenticator's key.
@@ -89,8 +92,10 @@ pub(crate) fn chacha20poly1305_seal(
 
 /// Checks the tag behind the first `len` bytes of `buf` and decrypts these bytes in place.
 ///
-/// As [`chacha20poly1305_seal`], it makes the authenticator's key with the library's quick code,
-/// and may overwrite the tag and [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes behind it.
+/// As [`chacha20poly1305_seal`], it makes the authenticator's key and text in one pass of the
+/// cipher. As the text must not change before the tag is checked, the first part of it is decrypted
+/// in a copy on the stack, and the rest afterwards. The function may overwrite the tag and
+/// [`CHACHA20POLY1305_AUTHTAG_SIZE`] bytes behind it.
 ///
 /// # Errors
 ///
@@ -107,33 +112,54 @@ pub(crate) fn chacha20poly1305_open(
         .get(len..)
         .and_then(|rest| rest.first_chunk())
         .ok_or(EINVAL)?;
+    let first_len = len.min(FIRST_PART);
+    let mut copy = MaybeUninit::uninit();
+    let copy = PartCopy::new(&mut copy, buf.get(..first_len).ok_or(EINVAL)?)?;
     let mut state = ChachaState::zeroed();
     state.start(nonce, key);
-    if len <= SMALL_TEXT {
-        let mut blocks = Secret::<{ CHACHA_BLOCK_SIZE + SMALL_TEXT }>::zeroed();
-        let text = buf.get_mut(..len).ok_or(EINVAL)?;
-        let (_, rest) = blocks.as_mut_bytes().split_at_mut(CHACHA_BLOCK_SIZE);
-        let copy = rest.get_mut(..len).ok_or(EINVAL)?;
-        copy.copy_from_slice(text);
-        state.crypt_in_place(blocks.as_mut_bytes(), CHACHA_BLOCK_SIZE.wrapping_add(len))?;
-        let (block, rest) = blocks.as_bytes().split_at(CHACHA_BLOCK_SIZE);
-        let block = block.first_chunk().ok_or(EINVAL)?;
-        if !ct_eq(&poly1305_in_place(block, buf, len), &tag) {
-            return Err(EBADMSG);
-        }
-        let text = buf.get_mut(..len).ok_or(EINVAL)?;
-        text.copy_from_slice(rest.get(..len).ok_or(EINVAL)?);
-        return Ok(());
-    }
-    // One block more than needed: the library has no quick code for a single block.
-    let mut blocks = Secret::<{ 2 * CHACHA_BLOCK_SIZE }>::zeroed();
-    state.crypt_in_place(blocks.as_mut_bytes(), 2 * CHACHA_BLOCK_SIZE)?;
-    let block = blocks.as_bytes().first_chunk().ok_or(EINVAL)?;
+    state.crypt_in_place(copy.0, CHACHA_BLOCK_SIZE.wrapping_add(first_len))?;
+    let (block, first) = copy.0.split_first_chunk().ok_or(EINVAL)?;
     if !ct_eq(&poly1305_in_place(block, buf, len), &tag) {
         return Err(EBADMSG);
     }
-    state.set_counter(1);
-    state.crypt_in_place(buf, len)
+    let text = buf.get_mut(..len).ok_or(EINVAL)?;
+    let (text, rest) = text.split_at_mut_checked(first_len).ok_or(EINVAL)?;
+    text.copy_from_slice(first);
+    if !rest.is_empty() {
+        state.set_counter((FIRST_PART / CHACHA_BLOCK_SIZE) as u32 + 1);
+        state.crypt_in_place(rest, rest.len())?;
+    }
+    Ok(())
+}
+
+/// A block of zeros and a copy of text behind it, zeroed when dropped.
+struct PartCopy<'a>(&'a mut [u8]);
+
+impl<'a> PartCopy<'a> {
+    /// Copies `text` to `place`. `EINVAL` if it is longer than [`FIRST_PART`].
+    fn new(
+        place: &'a mut MaybeUninit<[u8; CHACHA_BLOCK_SIZE + FIRST_PART]>,
+        text: &[u8],
+    ) -> Result<Self> {
+        if text.len() > FIRST_PART {
+            return Err(EINVAL);
+        }
+        let start = place.as_mut_ptr().cast::<u8>();
+        let behind = start.wrapping_add(CHACHA_BLOCK_SIZE);
+        let len = CHACHA_BLOCK_SIZE.wrapping_add(text.len());
+        // SAFETY: `place` has room for a block.
+        unsafe { start.write_bytes(0, CHACHA_BLOCK_SIZE) };
+        // SAFETY: `place` has room for the text behind the block (see above), and is elsewhere.
+        unsafe { behind.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+        // SAFETY: `place` is borrowed exclusively, and its first `len` bytes are initialised.
+        Ok(Self(unsafe { slice::from_raw_parts_mut(start, len) }))
+    }
+}
+
+impl Drop for PartCopy<'_> {
+    fn drop(&mut self) {
+        memzero_explicit(self.0);
+    }
 }
 
 /// Checks the tag at the end of the text at `src` and decrypts the text into `dst`, in one pass of
