@@ -379,7 +379,6 @@ rounds() {
 		ROUND=$((ROUND + 1))
 		TUNNELS=0
 		use $VARIANT
-		[[ $what != count ]] || python3 $HERE/bench.py symbols $ROUND modules
 		if ((${#pair[@]} > 0)); then
 			set_up $VARIANT
 			serve $ADDRESS
@@ -396,17 +395,20 @@ rounds() {
 			done
 			take_down
 		fi
-		[[ $VARIANT == c || $VARIANT == rust ]] || continue
-		for part in "${nothing[@]}"; do
-			${what}_$part
-		done
-		if ((${#farm[@]} > 0)); then
-			farm_up
-			for part in "${farm[@]}"; do
+		if [[ $VARIANT == c || $VARIANT == rust ]]; then
+			for part in "${nothing[@]}"; do
 				${what}_$part
 			done
-			farm_down
+			if ((${#farm[@]} > 0)); then
+				farm_up
+				for part in "${farm[@]}"; do
+					${what}_$part
+				done
+				farm_down
+			fi
 		fi
+		# Last, as this knows all modules that the round has loaded.
+		[[ $what != count ]] || python3 $HERE/bench.py symbols $ROUND modules
 	done
 }
 
