@@ -41,12 +41,14 @@ const CWR: u8 = 0x80;
 /// # Invariants
 ///
 /// The data of `skb` begin with a network header of `network_len` bytes and a TCP header of
-/// `headers_len - network_len` bytes. Both are linear, and more data follow. `mss` is not 0.
+/// `headers_len - network_len` bytes. Both are linear, and more data follow.
 pub(crate) struct TcpGso<'a> {
     skb: &'a SkBuff,
     network_len: usize,
     headers_len: usize,
     mss: usize,
+    /// How many segments there are.
+    count: usize,
 }
 
 /// One segment of a [`TcpGso`].
@@ -84,39 +86,37 @@ impl SkBuff {
         let fits = network_len >= 20
             && doff >= TCP_HEADER_LEN
             && headers_len <= data.len()
-            && headers_len < self.len()
-            && shinfo.gso_size != 0;
+            && headers_len < self.len();
         let plain = self.network_offset() == 0
             && self.transport_offset() == network_len as isize
             && headers.encapsulation() == 0
             && u32::from(headers.ip_summed()) == bindings::CHECKSUM_PARTIAL
             && !self.goes_alone();
+        let mss = usize::from(shinfo.gso_size);
+        let payload_len = self.len().wrapping_sub(headers_len);
+        let count = payload_len
+            .wrapping_add(mss.wrapping_sub(1))
+            .checked_div(mss)?;
         // INVARIANT: `fits` and `plain` are these conditions.
         (fits && plain).then_some(TcpGso {
             skb: self,
             network_len,
             headers_len,
-            mss: usize::from(shinfo.gso_size),
+            mss,
+            count,
         })
     }
 }
 
 impl<'a> TcpGso<'a> {
-    fn payload_len(&self) -> usize {
-        self.skb.len().wrapping_sub(self.headers_len)
-    }
-
     /// How many segments there are.
     pub(crate) fn count(&self) -> usize {
-        self.payload_len()
-            .wrapping_add(self.mss.wrapping_sub(1))
-            .checked_div(self.mss)
-            .unwrap_or(0)
+        self.count
     }
 
     /// The segment with this number, counted from 0, if there is one.
     pub(crate) fn segment(&'a self, index: usize) -> Option<TcpSegment<'a>> {
-        (index < self.count()).then_some(TcpSegment { gso: self, index })
+        (index < self.count).then_some(TcpSegment { gso: self, index })
     }
 }
 
@@ -126,17 +126,19 @@ impl TcpSegment<'_> {
     }
 
     fn payload_len(&self) -> usize {
-        self.gso
-            .payload_len()
+        let gso = self.gso;
+        gso.skb
+            .len()
+            .wrapping_sub(gso.headers_len)
             .saturating_sub(self.offset())
-            .min(self.gso.mss)
+            .min(gso.mss)
     }
 
     /// Completes the headers of this segment. `payload` is the sum of the bytes behind them.
     fn finish_headers(&self, headers: &mut [u8], payload: u32) -> Option<()> {
         let (ip, tcp) = headers.split_at_mut_checked(self.gso.network_len)?;
         let tcp_len = tcp.len().wrapping_add(self.payload_len());
-        let last = self.index.wrapping_add(1) == self.gso.count();
+        let last = self.index.wrapping_add(1) == self.gso.count;
 
         let seq = tcp.get_mut(4..)?.first_chunk_mut::<4>()?;
         *seq = u32::from_be_bytes(*seq)
