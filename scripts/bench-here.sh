@@ -20,10 +20,9 @@
 # selftests/bench/here.sh, which does the measuring, runs without the rest of this tree but
 # selftests/.
 
-# The running kernel's release, such as 7.3.4+deb13-amd64, names the series and the flavour.
-if [[ $(uname -r) =~ ^([7-9]\.[0-9]+)\.[0-9]+\+deb13-([a-z0-9-]+)$ ]]; then
-	export SERIES=${BASH_REMATCH[1]} FLAVOUR=${BASH_REMATCH[2]}
-fi
+unset SERIES FLAVOUR
+# shellcheck disable=SC2034 # lib.sh reads it
+running_kernel=yes
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -32,7 +31,7 @@ case " $* " in
 *' --ko '*) exec "$tree/selftests/bench/here.sh" "$@" ;;
 esac
 begin "$@"
-[[ -n ${FLAVOUR:-} && $(uname -r) == "$SERIES".*"-$FLAVOUR" ]] ||
+[[ $(uname -r) == "$SERIES".*"-$FLAVOUR" ]] ||
 	die "this machine runs $(uname -r), and the module is built for a kernel of trixie-backports:" \
 		"boot one (linux-image-$ARCH), or name a module for this one with --ko FILE"
 call module module.sh

@@ -24,21 +24,18 @@ begin "$@"
 call env buildenv.sh
 use_part "$env"
 
-# The mark of the suite in the releases of its kernels.
-case $SUITE in
-trixie) mark=deb13 ;;
-forky) mark=deb14 ;;
-esac
 lists=$env/var/lib/apt/lists.updated
 
 update_lists() {
 	in_env / apt-get -o APT::Update::Error-Mode=any update && touch "$lists"
 }
 
-# Prints the releases of the kernels that the package lists know, the newest last.
+# Prints the releases of the kernels that the package lists know, the newest last. A second upload
+# of the same kernel has a number behind the mark: 7.3.4+deb13+1-amd64 follows 7.3.4+deb13-amd64.
 releases() {
-	in_env / apt-cache search --names-only "^linux-headers-[0-9.]+\\+$mark-$FLAVOUR\$" |
-		sed -n 's/^linux-headers-\([^ ]*\) .*/\1/p' | sort -V
+	in_env / apt-cache search --names-only \
+		"^linux-headers-[0-9.]+\\+${marks[$SUITE]}(\\+[0-9]+)?-$FLAVOUR\$" |
+		sed -n "s/^linux-headers-\\([^ ]*\\)-$FLAVOUR .*/\\1/p" | sort -V | sed "s/\$/-$FLAVOUR/"
 }
 
 # package_version PACKAGE: prints its newest version in the package lists.
@@ -51,8 +48,9 @@ package_version() {
 present() {
 	local at
 	for at in "$cache/kernel-$target"/*/; do
-		[[ -e $at.complete ]] && printf '%s\n' "${at%/}"
-	done | sort -V | tail -n 1
+		at=${at%/}
+		[[ ! -e $at/.complete ]] || printf '%s %s\n' "$(basename "${at%"-$FLAVOUR-"*}")" "$at"
+	done | sort -V -k 1,1 | tail -n 1 | cut -d ' ' -f 2-
 }
 
 # refresh MINUTES: updates the package lists if they are older than MINUTES.

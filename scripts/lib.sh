@@ -19,10 +19,19 @@ tree=$(dirname "$scripts")
 self=$(basename "$0")
 cache=${WIREGUARD_RS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/wireguard-rs}
 SUITE=${SUITE:-trixie}
-# The series of the kernel for each suite of Debian, and the archive that has it.
-declare -A newest=([trixie]=7.3 [forky]=7.2)
+# The series of the kernel for each suite of Debian, the mark of the suite in the releases of its
+# kernels, and the archive that has it.
+declare -A newest=([trixie]=7.3 [forky]=7.2) marks=([trixie]=deb13 [forky]=deb14)
 # shellcheck disable=SC2034 # some scripts use it
 archive=${SUITE/#trixie/trixie-backports}
+# A script whose kernel is the running one by default sets running_kernel before it reads this. The
+# release of Debian's kernels, such as 7.3.4+deb13-amd64 or 7.3.4+deb13+1-amd64, names the series
+# and the flavour. Of a series that is too old, only the flavour is taken.
+if [[ -n ${running_kernel:-} && -z ${SERIES:-}${FLAVOUR:-} &&
+	$(uname -r) =~ ^(([0-9]+)\.[0-9]+)\.[0-9]+\+${marks[$SUITE]:-}(\+[0-9]+)?-([a-z0-9-]+)$ ]]; then
+	FLAVOUR=${BASH_REMATCH[4]}
+	[[ ${BASH_REMATCH[2]} -lt 7 ]] || SERIES=${BASH_REMATCH[1]}
+fi
 SERIES=${SERIES:-${newest[$SUITE]:-}}
 KERNEL=${KERNEL:-stock}
 SYSTEM=${SYSTEM:-small}
