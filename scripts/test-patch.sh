@@ -7,7 +7,7 @@
 #
 #     apply      each patch applies, and the files are those of this tree
 #     unset      the configuration of Debian's kernel, with the option unset, builds drivers/net as
-#                before
+#                before; the option cannot be set beside the C driver
 #     module     with the option `m` the module is built, loads in Debian's kernel and carries the
 #                demonstration
 #     kselftest  the kernel's kselftest installs the tests, and runs the shortest program of them in
@@ -71,6 +71,14 @@ configure() {
 }
 
 unset_() {
+	mkdir "$build" || return
+	cp "$kernel/build/.config" "$build/.config"
+	in_env "$source" scripts/config --file "$build/.config" --module WIREGUARD \
+		--module WIREGUARD_RUST || return
+	in_env "$source" make O="$build" olddefconfig || return
+	grep -qx CONFIG_WIREGUARD=m "$build/.config" || return
+	! grep '^CONFIG_WIREGUARD_RUST=' "$build/.config" || return
+	remove_tree "$build"
 	configure n '# CONFIG_WIREGUARD_RUST is not set' || return
 	in_env "$source" make O="$build" -j "$(nproc)" drivers/net/dummy.o || return
 	[[ ! -e $build/$place ]]
