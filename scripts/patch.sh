@@ -21,7 +21,7 @@
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
-begin "${@:2}"
+begin "$@"
 
 place=drivers/net/wireguard_rust
 tests=tools/testing/selftests/wireguard_rust
@@ -29,6 +29,9 @@ tests=tools/testing/selftests/wireguard_rust
 command -v git >/dev/null || die "git is missing: install the package git, then run this again"
 git var GIT_AUTHOR_IDENT >/dev/null 2>&1 ||
 	die "git does not know who you are: set GIT_AUTHOR_NAME and GIT_AUTHOR_EMAIL"
+# git asks for both. format-patch names the author alone.
+[[ -z ${GIT_AUTHOR_NAME:-} ]] || export GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME
+[[ -z ${GIT_AUTHOR_EMAIL:-} ]] || export GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
 source=${1:-}
 if [[ -z $source ]]; then
 	call kernel kernel.sh
