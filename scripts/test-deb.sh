@@ -138,7 +138,10 @@ test_install() {
 		[[ $(preferred) == $modules/updates/wireguard.ko.xz ]]
 		[[ -n $(modinfo -k $release -F implementation_version wireguard) ]]
 		[[ -e $own ]]
-		verified'
+		verified
+		# What the administrator says goes before what the package says.
+		echo "install wireguard /bin/false" >/etc/modprobe.d/wireguard.conf
+		[[ $(modprobe -S $release -n -v wireguard) == *"/bin/false"* ]]'
 }
 
 # The other kernel is that of another flavour: the archive has it always, an older release for some
@@ -203,10 +206,10 @@ test_secure() {
 # The functions of the tests with dkms.
 # shellcheck disable=SC2016 # expanded on the machine
 dkms_functions='
-	# Puts another rustc in the place of the true one.
+	# false_rustc COMMAND: puts a rustc that runs a command in the place of the true one.
 	false_rustc() {
 		mv /usr/bin/rustc /usr/bin/rustc.true
-		printf "#!/bin/sh\necho rustc 1.2.3\n" >/usr/bin/rustc
+		printf "#!/bin/sh\n%s\n" "$1" >/usr/bin/rustc
 		chmod +x /usr/bin/rustc
 	}
 	true_rustc() { mv /usr/bin/rustc.true /usr/bin/rustc; }
@@ -234,12 +237,16 @@ test_skip() {
 	fresh_machine
 	# shellcheck disable=SC2016 # expanded on the machine
 	script "$dkms_functions"'
-		false_rustc
+		false_rustc "echo rustc 1.2.3"
 		packages_install 2>&1 | tee /tmp/said
 		skipped "it has been built by rustc .* this machine has rustc 1.2.3"
 		[[ $(preferred) == $own ]]
 		try
 		skipped "this machine has rustc 1.2.3"
+		true_rustc
+		false_rustc "exit 1"
+		try
+		skipped "/usr/bin/rustc does not say its version"
 		true_rustc
 
 		mv /usr/src/linux-source-* /root/
@@ -252,6 +259,13 @@ test_skip() {
 		try
 		skipped "MB are needed"
 		umount /var/cache/wireguard-rust
+
+		# A fault that the script does not know of.
+		rmdir /var/cache/wireguard-rust
+		touch /var/cache/wireguard-rust
+		try
+		skipped "the build ended with status [0-9]*, see /var/lib/dkms/.*/make.log"
+		rm /var/cache/wireguard-rust
 
 		config=/usr/src/linux-headers-$release/include/config/auto.conf
 		sed -i.true /^CONFIG_PAGE_POOL=/d $config
@@ -279,7 +293,7 @@ test_dkms() {
 		headers=/usr/src/linux-headers-$release
 		target=$(readlink -f $headers/scripts)/target.json
 		cp /root/target.json $target
-		false_rustc
+		false_rustc "echo rustc 1.2.3"
 		packages_install
 		true_rustc
 		main=$(echo /usr/src/wireguard-rust-*/src/wireguard_main.rs)

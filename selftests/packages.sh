@@ -58,6 +58,12 @@ refused() {
 	secure_boot
 	rmmod wireguard
 	must_fail insmod $KO
+	# Also where programs may not write to the log.
+	sysctl -q kernel.printk_devkmsg=off
+	modprobe wireguard
+	[[ $(< /sys/module/wireguard/taint) != *O* ]]
+	rmmod wireguard
+	sysctl -q kernel.printk_devkmsg=on
 	pair 4
 	ping_both
 	[[ $(< /sys/module/wireguard/taint) != *O* ]]
@@ -68,7 +74,7 @@ t removed 'without the package the kernel has its own module'
 removed() {
 	rmmod wireguard
 	dpkg -P $(dpkg-query -W -f '${Package}\n' 'wireguard-rust*')
-	[[ ! -e $UPDATES && ! -e /usr/lib/modprobe.d/wireguard-rust.conf ]]
+	[[ ! -e $UPDATES && ! -e /usr/lib/modprobe.d/zz-wireguard-rust.conf ]]
 	[[ $(modinfo -n wireguard) == */kernel/drivers/net/wireguard/wireguard.ko.xz ]]
 	ip link add wg0 type wireguard
 	[[ $(< /sys/module/wireguard/taint) != *O* ]]
