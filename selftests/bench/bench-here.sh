@@ -81,10 +81,12 @@ ends() {
 t interrupted 'interrupted from the terminal, it loads the module that was loaded before'
 interrupted() {
 	module_use rust
+	echo N > /sys/module/wireguard/parameters/aggregate_tx
 	started
 	kill -INT -- -$STARTED
 	ends
 	as_before rust
+	[[ $(< /sys/module/wireguard/parameters/aggregate_tx) == N ]]
 }
 
 t terminated 'when it is ended, it leaves no module loaded if there was none'

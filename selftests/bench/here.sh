@@ -14,8 +14,8 @@
 #
 # Does nothing where there is a WireGuard interface, because that would go with its module. In the
 # end, and also when it is interrupted, the namespaces are deleted. The module that was loaded
-# before is loaded again; if there was none, there is none. Modules that both need, and veth, stay.
-# Any other work of the machine is in the figures.
+# before is loaded again, with its parameters; if there was none, there is none. Modules that both
+# need, and veth, stay. Any other work of the machine is in the figures.
 #
 # scripts/bench-here.sh builds the module and runs this.
 
@@ -101,13 +101,21 @@ was_loaded() {
 }
 is_loaded() { [[ $(modinfo -F srcversion "$1") == "$(< /sys/module/wireguard/srcversion)" ]]; }
 
+# parameters: prints the parameters of the module that is loaded, as insmod takes them.
+parameters() {
+	local file
+	for file in /sys/module/wireguard/parameters/*; do
+		[[ ! -r $file ]] || echo "${file##*/}=$(< $file)"
+	done
+}
 unload() { [[ ! -d /sys/module/wireguard ]] || rmmod wireguard; }
+# load FILE [PARAMETER…]
 load() {
 	local dep
 	for dep in $(modinfo -F depends "$1" | tr , ' '); do
 		modprobe $dep || return
 	done
-	insmod "$1" && is_loaded "$1"
+	insmod "$@" && is_loaded "$1"
 }
 # use c|rust: loads that module in place of any other.
 use() {
@@ -130,7 +138,7 @@ put_back() {
 	if [[ -n $(tunnels) ]]; then
 		say "the module that is loaded stays, for the sake of $(tunnels); it was ${BEFORE:-none} before"
 		status=1
-	elif unload && { [[ -z $BEFORE ]] || load "$BEFORE"; }; then
+	elif unload && { [[ -z $BEFORE ]] || load "$BEFORE" "${PARAMETERS[@]}"; }; then
 		say "${BEFORE:-no module wireguard} is loaded, as before"
 	else
 		say "the module that was loaded before, ${BEFORE:-none}, could not be put back: see dmesg"
@@ -232,6 +240,7 @@ need_tools
 need_modules
 need_idle
 BEFORE=$(was_loaded) || exit
+mapfile -t PARAMETERS < <(parameters)
 if [[ -z $YES ]]; then
 	[[ -t 0 ]] || die 'there is no terminal to ask on whether modules may be unloaded and loaded:' \
 		'run it again with --yes'
