@@ -507,6 +507,12 @@ def silent_listener(key):
     silent.read()
     wg("set", "wg0", "fwmark", "77")
     assert [named(event)[0] for event in silent.read()] == ["device-changed"]
+    # A mark stays, and is told, even if the port that is set with it cannot be had.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("", 0))
+        request = ["wg", "set", "wg0", "fwmark", "78", "listen-port", str(taken.getsockname()[1])]
+        assert subprocess.run(request, check=False).returncode != 0
+    assert [named(event)[0] for event in silent.read()] == ["device-changed"]
 
 
 def wg_mark(number, sockets=[]):

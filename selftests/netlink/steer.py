@@ -401,6 +401,11 @@ def endpoint(_, private):
     set_peer(far, attr(PEER["endpoint"], sockaddr_of(there)))
     time.sleep(1)
     assert INITIATION not in waiting(there)[0]
+    # But it ends the wait for a proof of another address.
+    far.send(session.seal(), far.new_socket(("127.0.0.8", 0)))
+    until("the peer is heard elsewhere", lambda: state_of(far) == "candidate")
+    set_peer(far, attr(PEER["endpoint"], sockaddr_of(there)))
+    assert state_of(far) != "candidate" and endpoint_of(far) == text_of(there)
 
 
 def endpoints(_, private):

@@ -138,6 +138,8 @@ impl Driver for Device {
 
     fn unregistering(this: ArcBorrow<'_, Self>, _dev: &NetDevice) {
         let mut config = this.update.lock();
+        // A dump that has begun shows less from here on.
+        config.changed();
         *this.creating_net.lock() = None;
         config.incoming_port = 0;
         // The device is down: it does not matter which prefixes a late reader still finds.

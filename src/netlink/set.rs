@@ -152,18 +152,18 @@ impl Change<'_> {
                 c"port and mark take CAP_NET_ADMIN where the interface was created",
             )?;
         }
-        config.generation = config.generation.wrapping_add(1).max(1);
+        config.changed();
 
         if let Some(fwmark) = fwmark {
             self.device.fwmark.store(fwmark, Relaxed);
             clear_sources(config);
         }
-        if let Some(port) = port {
-            self.set_port(config, port)?;
-        }
+        let port_set = port.map_or(Ok(()), |port| self.set_port(config, port));
         if port.is_some() || fwmark.is_some() {
+            // The mark stays, as with the C module, even if the port cannot be had.
             self.device.tell_changed();
         }
+        port_set?;
         if flags & WGDEVICE_F_REPLACE_PEERS != 0 {
             for peer in config.peers() {
                 peer.tell_config(Told::PeerRemoved);

@@ -157,7 +157,7 @@ impl DoOp for SetDevice {
         )?;
         bind(&device, &config, &attrs, request.extack())?;
 
-        config.generation = config.generation.wrapping_add(1).max(1);
+        config.changed();
         if seal {
             device.settings.seal();
         }
@@ -266,7 +266,7 @@ impl DoOp for SetPeer {
         let peer = find_peer(&device, &nest, &attrs, extack)?;
         let wanted = Wanted::read(&peer, &nest, &attrs, extack)?;
 
-        config.generation = config.generation.wrapping_add(1).max(1);
+        config.changed();
         wanted.apply(&peer, running);
         peer.tell_config(Change::PeerChanged);
         Ok(())
@@ -392,8 +392,9 @@ impl Wanted {
         if self.seal {
             peer.seal();
         }
-        let to = self.endpoint.filter(|to| !peer.endpoint.is_at(to));
-        if let Some(to) = &to {
+        let elsewhere = self.endpoint.is_some_and(|to| !peer.endpoint.is_at(&to));
+        if let Some(to) = &self.endpoint {
+            // Also where it is already: there may be a candidate.
             peer.endpoint.configure(to);
         }
         if let Some(pinned) = self.pinned {
@@ -410,7 +411,7 @@ impl Wanted {
             Some(false) if peer.is_disabled() => peer.enable(running),
             _ => {}
         }
-        if to.is_some() && running {
+        if elsewhere && running {
             peer.begin_now();
         }
     }

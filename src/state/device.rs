@@ -130,6 +130,11 @@ impl Config {
         }
     }
 
+    /// Notes that a dump shows something else from here on.
+    pub(crate) fn changed(&mut self) {
+        self.generation = self.generation.wrapping_add(1).max(1);
+    }
+
     /// The number of peers.
     pub(crate) fn peer_count(&self) -> usize {
         self.peer_count
