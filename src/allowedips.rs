@@ -66,6 +66,13 @@ pub(crate) use list::{
     AllowedIpList, //
 };
 
+/// What the trie has for a prefix.
+pub(crate) struct Entry<T: AtomicDrop + Send + Sync + 'static> {
+    pub(crate) owner: RcuArc<T>,
+    /// The place of the prefix in the [`AllowedIpList`] of the owner.
+    pub(crate) place: u32,
+}
+
 /// A node of the trie: an entry, or a place where the ways to two entries part.
 ///
 /// # Invariants
@@ -78,6 +85,8 @@ struct Node<A: Address, T: AtomicDrop + Send + Sync + 'static> {
     bits: A,
     mask: A,
     cidr: u8,
+    /// The place of the entry in the list of its owner. Only writers use it.
+    place: Atomic<u32>,
     value: RcuPtr<T>,
     zero: RcuPtr<Node<A, T>>,
     one: RcuPtr<Node<A, T>>,
@@ -94,12 +103,25 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Node<A, T> {
                 bits: bits & mask,
                 mask,
                 cidr,
+                place: Atomic::new(0),
                 value: RcuPtr::new(value),
                 zero: RcuPtr::new(None),
                 one: RcuPtr::new(None),
             },
             GFP_KERNEL,
         )
+    }
+
+    /// Changes the entry and returns the one before. Only one writer at a time may call this.
+    fn replace(&self, entry: Option<Entry<T>>) -> Option<Entry<T>> {
+        let (owner, place) = entry.map_or((None, 0), |entry| (Some(entry.owner), entry.place));
+        let owner = self.value.replace(owner);
+        let before = self.place.load(Relaxed);
+        self.place.store(place, Relaxed);
+        owner.map(|owner| Entry {
+            owner,
+            place: before,
+        })
     }
 
     /// Whether `ip` begins with this prefix.
@@ -122,8 +144,8 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Node<A, T> {
 /// The trie of one address family.
 struct Root<A: Address, T: AtomicDrop + Send + Sync + 'static>(RcuPtr<Node<A, T>>);
 
-/// The place of a prefix in a trie.
-struct Place<A: Address, T: AtomicDrop + Send + Sync + 'static> {
+/// Where a prefix is in a trie, or belongs.
+struct Spot<A: Address, T: AtomicDrop + Send + Sync + 'static> {
     /// The last node on the way to the prefix, which is the prefix itself if it is there.
     parent: Option<RcuArc<Node<A, T>>>,
     /// If it is not there, the node that is in its way.
@@ -151,7 +173,7 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
     }
 
     /// Where the prefix is, or belongs.
-    fn place(&self, bits: A, cidr: u8) -> Place<A, T> {
+    fn spot(&self, bits: A, cidr: u8) -> Spot<A, T> {
         let guard = Guard::new();
         let mut last = None;
         let mut next = self.0.load(&guard);
@@ -166,21 +188,22 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
             }
             next = node.get_ref().child(bits).load(&guard);
         }
-        Place {
+        Spot {
             parent: last.and_then(RcuBorrow::try_get),
             down: next.and_then(RcuBorrow::try_get),
         }
     }
 
     /// Only one writer at a time may call this.
-    fn insert(&self, bits: A, cidr: u8, value: RcuArc<T>) -> Result<Option<RcuArc<T>>> {
-        let Place { parent, down } = self.place(bits, cidr);
+    fn insert(&self, bits: A, cidr: u8, entry: Entry<T>) -> Result<Option<Entry<T>>> {
+        let Spot { parent, down } = self.spot(bits, cidr);
         let slot = match &parent {
-            Some(node) if node.cidr == cidr => return Ok(node.value.replace(Some(value))),
+            Some(node) if node.cidr == cidr => return Ok(node.replace(Some(entry))),
             Some(node) => node.child(bits),
             None => &self.0,
         };
-        let leaf = Node::new(bits, cidr, Some(value))?;
+        let leaf = Node::new(bits, cidr, None)?;
+        leaf.replace(Some(entry));
         let Some(down) = down else {
             slot.replace(Some(leaf));
             return Ok(None);
@@ -202,7 +225,7 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
     }
 
     /// Only one writer at a time may call this.
-    fn remove(&self, bits: A, cidr: u8, is_owner: impl FnOnce(&T) -> bool) -> Option<RcuArc<T>> {
+    fn remove(&self, bits: A, cidr: u8, is_owner: impl FnOnce(&T) -> bool) -> Option<Entry<T>> {
         let guard = Guard::new();
         let mut parent = None;
         let mut slot = &self.0;
@@ -218,11 +241,11 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
         if node.bits != bits || !is_owner(&*node.value.load(&guard)?) {
             return None;
         }
-        let value = node.value.replace(None);
+        let entry = node.replace(None);
 
         // A node with two children stays, as the place where the ways to them part.
         let child = match (node.zero.load(&guard), node.one.load(&guard)) {
-            (Some(_), Some(_)) => return value,
+            (Some(_), Some(_)) => return entry,
             (child, None) | (None, child) => child,
         };
         let was_leaf = child.is_none();
@@ -234,7 +257,16 @@ impl<A: Address, T: AtomicDrop + Send + Sync + 'static> Root<A, T> {
                 slot.replace(left.and_then(RcuBorrow::try_get));
             }
         }
-        value
+        entry
+    }
+
+    /// Only one writer at a time may call this.
+    fn moved(&self, bits: A, cidr: u8, place: u32) {
+        if let Some(node) = self.spot(bits, cidr).parent {
+            if node.cidr == cidr {
+                node.place.store(place, Relaxed);
+            }
+        }
     }
 
     /// Takes out up to `limit` nodes, leaves first. Returns whether none is left.
@@ -355,32 +387,41 @@ impl<T: AtomicDrop + Send + Sync + 'static> TrieWriter<'_, T> {
         self.trie.seq.store(next, Relaxed);
     }
 
-    /// Makes `value` the owner of exactly this prefix and returns the previous owner.
+    /// Makes `entry` that of exactly this prefix and returns the previous one.
     ///
     /// Process context. `ENOMEM`: nothing has changed. It cannot fail where the prefix has an owner
     /// already.
     pub(crate) fn insert(
         &mut self,
         prefix: AllowedIp,
-        value: RcuArc<T>,
-    ) -> Result<Option<RcuArc<T>>> {
+        entry: Entry<T>,
+    ) -> Result<Option<Entry<T>>> {
         self.changed();
         let cidr = prefix.cidr();
         match prefix.addr() {
-            IpAddr::V4(ip) => self.trie.root4.insert(ip.to_bits(), cidr, value),
-            IpAddr::V6(ip) => self.trie.root6.insert(ip.to_bits(), cidr, value),
+            IpAddr::V4(ip) => self.trie.root4.insert(ip.to_bits(), cidr, entry),
+            IpAddr::V6(ip) => self.trie.root6.insert(ip.to_bits(), cidr, entry),
         }
     }
 
-    /// Removes the entry for exactly this prefix and returns its owner, if there is one and
-    /// `is_owner` returns true for it.
+    /// Notes that a prefix that is there has got another place in the list of its owner.
+    pub(crate) fn moved(&mut self, prefix: &AllowedIp, place: u32) {
+        let cidr = prefix.cidr();
+        match prefix.addr() {
+            IpAddr::V4(ip) => self.trie.root4.moved(ip.to_bits(), cidr, place),
+            IpAddr::V6(ip) => self.trie.root6.moved(ip.to_bits(), cidr, place),
+        }
+    }
+
+    /// Removes the entry for exactly this prefix and returns it, if there is one and `is_owner`
+    /// returns true for its owner.
     ///
     /// `is_owner` may not sleep. Cannot fail otherwise: it allocates nothing.
     pub(crate) fn remove(
         &mut self,
         prefix: &AllowedIp,
         is_owner: impl FnOnce(&T) -> bool,
-    ) -> Option<RcuArc<T>> {
+    ) -> Option<Entry<T>> {
         self.changed();
         let cidr = prefix.cidr();
         match prefix.addr() {

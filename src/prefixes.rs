@@ -8,7 +8,10 @@ use kernel::{
 };
 
 use crate::{
-    allowedips::AllowedIp,
+    allowedips::{
+        AllowedIp,
+        Entry, //
+    },
     extension::Change,
     linux::rcu::RcuArc,
     state::{
@@ -28,22 +31,25 @@ impl Peer {
         handle: &RcuArc<Arc<Self>>,
         prefix: AllowedIp,
     ) -> Result {
-        let (ours, old) = {
+        let (ours, theirs) = {
             let mut list = self.allowed_ips.lock();
-            let room = list.reserve()?;
             let mut trie = self.device.allowed_ips.write();
-            let old = trie.insert(prefix, handle.clone())?;
-            let (ours, others) = match old {
-                Some(old) if Arc::ptr_eq(&old, self) => (true, None),
-                old => (false, old),
+            let room = list.reserve(|prefix, place| trie.moved(prefix, place))?;
+            let entry = Entry {
+                owner: handle.clone(),
+                place: room.place(),
+            };
+            let (ours, theirs) = match trie.insert(prefix, entry)? {
+                Some(old) if Arc::ptr_eq(&old.owner, self) => (Some(old.place), None),
+                old => (None, old),
             };
             room.put(prefix, ours);
-            (ours, others)
+            (ours, theirs)
         };
-        if let Some(old) = old {
-            old.allowed_ips.lock().remove(&prefix);
-            self.tell_allowed_ip(Change::AllowedIpMoved, &prefix, Some(&**old));
-        } else if !ours {
+        if let Some(Entry { owner, place }) = theirs {
+            owner.allowed_ips.lock().remove(place);
+            self.tell_allowed_ip(Change::AllowedIpMoved, &prefix, Some(&**owner));
+        } else if ours.is_none() {
             self.tell_allowed_ip(Change::AllowedIpAdded, &prefix, None);
         }
         Ok(())
@@ -56,8 +62,8 @@ impl Peer {
             .allowed_ips
             .write()
             .remove(prefix, |owner| Arc::ptr_eq(owner, self));
-        if removed.is_some() {
-            self.allowed_ips.lock().remove(prefix);
+        if let Some(Entry { place, .. }) = removed {
+            self.allowed_ips.lock().remove(place);
             self.tell_allowed_ip(Change::AllowedIpRemoved, prefix, None);
         }
     }
@@ -66,7 +72,7 @@ impl Peer {
     /// may not sleep.
     pub(crate) fn remove_allowed_ips(&self, _config: &Config, which: impl Fn(&AllowedIp) -> bool) {
         let mut prefixes = self.allowed_ips.lock();
-        if prefixes.as_slice().is_empty() {
+        if prefixes.is_empty() {
             return;
         }
         let mut trie = self.device.allowed_ips.write();

@@ -2,10 +2,7 @@
 
 //! A prefix, and the list of those that belong to one peer.
 
-use core::net::{
-    IpAddr,
-    Ipv4Addr, //
-};
+use core::net::IpAddr;
 use kernel::prelude::*;
 
 use super::address::Address;
@@ -59,113 +56,156 @@ impl AllowedIp {
 /// The number of prefixes that a list has room for without an allocation. Most peers have no more.
 const FEW: usize = 4;
 
-/// The entries of a list.
-enum Entries {
+/// The places of a list. One is empty after its prefix was removed; the last one never is.
+enum Places {
     /// The first ones of the array, as many as the number says.
-    Few([AllowedIp; FEW], usize),
+    Few([Option<AllowedIp>; FEW], usize),
     /// Those of the vector.
-    Many(KVVec<AllowedIp>),
+    Many(KVVec<Option<AllowedIp>>),
 }
 
 /// The allowed-ips of one peer, in the order in which they were given to it.
 ///
-/// It mirrors the trie, for dumps and for the removal of a peer. Its owner keeps the two together:
-/// room is reserved here before the trie is changed, so that a failure leaves both as they were.
+/// It mirrors the trie, for dumps and for the removal of a peer. The trie knows the place of each
+/// prefix, so that none is searched for here: a peer may have a million. The owner keeps the two
+/// together: room is reserved here before the trie is changed, so that a failure leaves both as
+/// they were.
 pub(crate) struct AllowedIpList {
-    entries: Entries,
+    places: Places,
+    /// How many places are empty.
+    empty: usize,
 }
 
 impl AllowedIpList {
     /// An empty list.
     pub(crate) const fn new() -> Self {
-        let unused = AllowedIp {
-            addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            cidr: 0,
-        };
         Self {
-            entries: Entries::Few([unused; FEW], 0),
+            places: Places::Few([None; FEW], 0),
+            empty: 0,
+        }
+    }
+
+    /// The prefixes in their places, the newest at the end, with `None` for each empty place. The
+    /// last place is not empty.
+    pub(crate) fn places(&self) -> &[Option<AllowedIp>] {
+        match &self.places {
+            Places::Few(places, len) => places.get(..*len).unwrap_or_default(),
+            Places::Many(places) => places,
         }
     }
 
     /// The prefixes, the newest at the end.
-    pub(crate) fn as_slice(&self) -> &[AllowedIp] {
-        match &self.entries {
-            Entries::Few(entries, len) => entries.get(..*len).unwrap_or_default(),
-            Entries::Many(entries) => entries,
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &AllowedIp> {
+        self.places().iter().flatten()
+    }
+
+    /// Whether there is no prefix.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places().is_empty()
+    }
+
+    fn places_mut(&mut self) -> &mut [Option<AllowedIp>] {
+        match &mut self.places {
+            Places::Few(places, len) => places.get_mut(..*len).unwrap_or_default(),
+            Places::Many(places) => places,
         }
     }
 
-    fn as_mut_slice(&mut self) -> &mut [AllowedIp] {
-        match &mut self.entries {
-            Entries::Few(entries, len) => entries.get_mut(..*len).unwrap_or_default(),
-            Entries::Many(entries) => entries,
-        }
-    }
-
-    /// Drops the entries after the first `new_len`.
+    /// Drops the places after the first `new_len`. The memory of an empty list goes, too.
     fn truncate(&mut self, new_len: usize) {
-        match &mut self.entries {
-            Entries::Few(_, len) => *len = new_len.min(*len),
-            Entries::Many(entries) => entries.truncate(new_len),
+        match &mut self.places {
+            Places::Few(_, len) => *len = new_len.min(*len),
+            Places::Many(places) if new_len != 0 => places.truncate(new_len),
+            Places::Many(_) => drop(self.take()),
         }
     }
 
-    /// Makes sure of room for one more prefix.
+    /// Drops the empty places at the end.
+    fn trim(&mut self) {
+        let places = self.places();
+        let dropped = places
+            .iter()
+            .rev()
+            .take_while(|place| place.is_none())
+            .count();
+        if dropped != 0 {
+            let len = places.len().saturating_sub(dropped);
+            self.truncate(len);
+            self.empty = self.empty.saturating_sub(dropped);
+        }
+    }
+
+    /// Makes sure of room for one more prefix. If prefixes get other places for that, `moved` is
+    /// called with each and its place.
     ///
     /// Process context. `ENOMEM` if there is none.
-    pub(crate) fn reserve(&mut self) -> Result<Room<'_>> {
-        let capacity = match &self.entries {
-            Entries::Few(..) => FEW,
-            Entries::Many(entries) => entries.capacity(),
+    pub(crate) fn reserve(&mut self, moved: impl FnMut(&AllowedIp, u32)) -> Result<Room<'_>> {
+        let (capacity, enough) = match &self.places {
+            Places::Few(..) => (FEW, 1),
+            Places::Many(places) => (places.capacity(), places.capacity() / 2),
         };
-        if self.as_slice().len() == capacity {
-            // By hand: `KVVec::reserve()` has arithmetic that the compiler cannot prove not to
-            // panic.
-            let mut entries = KVVec::with_capacity(capacity.saturating_mul(2), GFP_KERNEL)?;
-            for entry in self.as_slice() {
-                entries.push_within_capacity(*entry).map_err(|_| ENOMEM)?;
+        if self.places().len() == capacity {
+            // Not for fewer empty places: each insertion would move all prefixes.
+            if self.empty >= enough {
+                self.close_up(moved);
+            } else {
+                self.grow(capacity.saturating_mul(2))?;
             }
-            self.entries = Entries::Many(entries);
         }
         // INVARIANT: There is room now, and the list cannot change while it is borrowed.
         Ok(Room { list: self })
     }
 
-    /// Removes `prefix` and returns whether it was there. The others keep their order.
-    pub(crate) fn remove(&mut self, prefix: &AllowedIp) -> bool {
-        let entries = self.as_mut_slice();
-        let last = entries.len().saturating_sub(1);
-        // From the end, where the newest are.
-        let found = (0..entries.len())
-            .rev()
-            .find(|at| entries.get(*at) == Some(prefix));
-        let Some(tail @ [_, ..]) = found.and_then(|at| entries.get_mut(at..)) else {
-            return false;
-        };
-        tail.copy_within(1.., 0);
-        self.truncate(last);
-        true
+    fn grow(&mut self, capacity: usize) -> Result {
+        u32::try_from(capacity).map_err(|_| ENOMEM)?;
+        // By hand: `KVVec::reserve()` has arithmetic that the compiler cannot prove not to panic.
+        let mut places = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        for place in self.places() {
+            places.push_within_capacity(*place).map_err(|_| ENOMEM)?;
+        }
+        self.places = Places::Many(places);
+        Ok(())
     }
 
-    /// Removes the prefixes for which `keep` returns false. The others keep their order.
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&AllowedIp) -> bool) {
-        let entries = self.as_mut_slice();
-        let mut kept = 0usize;
-        for at in 0..entries.len() {
-            let Some(entry) = entries.get(at).copied() else {
-                break;
+    /// Moves the prefixes together, in their order.
+    fn close_up(&mut self, mut moved: impl FnMut(&AllowedIp, u32)) {
+        let places = self.places_mut();
+        let mut next = 0usize;
+        for at in 0..places.len() {
+            let Some(prefix) = places.get_mut(at).and_then(Option::take) else {
+                continue;
             };
-            if keep(&entry) {
-                if let Some(place) = entries.get_mut(kept) {
-                    *place = entry;
-                }
-                kept = kept.saturating_add(1);
+            if at != next {
+                moved(&prefix, next as u32);
+            }
+            if let Some(place) = places.get_mut(next) {
+                *place = Some(prefix);
+            }
+            next = next.saturating_add(1);
+        }
+        self.truncate(next);
+        self.empty = 0;
+    }
+
+    /// Removes the prefix in a place. The others keep theirs.
+    pub(crate) fn remove(&mut self, place: u32) -> Option<AllowedIp> {
+        let prefix = self.places_mut().get_mut(place as usize)?.take()?;
+        self.empty = self.empty.saturating_add(1);
+        self.trim();
+        Some(prefix)
+    }
+
+    /// Removes the prefixes for which `keep` returns false. The others keep their places.
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&AllowedIp) -> bool) {
+        let mut removed = 0usize;
+        for place in self.places_mut() {
+            if place.is_some_and(|prefix| !keep(&prefix)) {
+                *place = None;
+                removed = removed.saturating_add(1);
             }
         }
-        self.truncate(kept);
-        if kept == 0 {
-            self.take();
-        }
+        self.empty = self.empty.saturating_add(removed);
+        self.trim();
     }
 
     /// Takes all prefixes out. Their memory goes with them.
@@ -184,23 +224,28 @@ pub(crate) struct Room<'a> {
 }
 
 impl Room<'_> {
-    /// Puts `prefix` at the end. `listed`: it may be in the list already, and moves.
-    pub(crate) fn put(self, prefix: AllowedIp, listed: bool) {
-        if listed {
-            self.list.remove(&prefix);
-        }
+    /// The number of the place.
+    pub(crate) fn place(&self) -> u32 {
+        self.list.places().len() as u32
+    }
+
+    /// Puts `prefix` there. `from`: the place that it had in this list until now, if any.
+    pub(crate) fn put(self, prefix: AllowedIp, from: Option<u32>) {
         // By the type invariant there is room.
-        match &mut self.list.entries {
-            Entries::Few(entries, len) => {
-                if let Some(place) = entries.get_mut(*len) {
-                    *place = prefix;
+        match &mut self.list.places {
+            Places::Few(places, len) => {
+                if let Some(place) = places.get_mut(*len) {
+                    *place = Some(prefix);
                     *len = len.saturating_add(1);
                 }
             }
-            Entries::Many(entries) => {
-                let put = entries.push_within_capacity(prefix);
+            Places::Many(places) => {
+                let put = places.push_within_capacity(Some(prefix));
                 debug_assert!(put.is_ok());
             }
+        }
+        if let Some(from) = from {
+            self.list.remove(from);
         }
     }
 }

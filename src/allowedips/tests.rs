@@ -30,6 +30,7 @@ use super::{
     AllowedIp,
     AllowedIpList,
     AllowedIps,
+    Entry,
     Node,
     Root, //
 };
@@ -101,15 +102,25 @@ impl Fixture {
 
     /// Returns the number of the prefix's previous owner.
     fn insert(&self, ip: IpAddr, cidr: u8, id: usize) -> Result<Option<u64>> {
-        let value = self.owners.get(id).ok_or(EINVAL)?.clone();
-        let before = self.trie.write().insert(AllowedIp::new(ip, cidr)?, value)?;
-        Ok(before.map(|owner| owner.id))
+        let before = self.insert_at(AllowedIp::new(ip, cidr)?, id, 0)?;
+        Ok(before.map(|(id, _)| id))
+    }
+
+    /// Returns the number of the prefix's previous owner, and the place in that one's list.
+    fn insert_at(&self, prefix: AllowedIp, id: usize, place: u32) -> Result<Option<(u64, u32)>> {
+        let owner = self.owners.get(id).ok_or(EINVAL)?.clone();
+        let before = self.trie.write().insert(prefix, Entry { owner, place })?;
+        Ok(before.map(|before| (before.owner.id, before.place)))
     }
 
     fn remove(&self, ip: IpAddr, cidr: u8, id: u64) -> Result<bool> {
-        let prefix = AllowedIp::new(ip, cidr)?;
-        let removed = self.trie.write().remove(&prefix, |owner| owner.id == id);
-        Ok(removed.is_some())
+        Ok(self.remove_from(AllowedIp::new(ip, cidr)?, id).is_some())
+    }
+
+    /// Returns the place in the list of the owner.
+    fn remove_from(&self, prefix: AllowedIp, id: u64) -> Option<u32> {
+        let mut trie = self.trie.write();
+        Some(trie.remove(&prefix, |owner| owner.id == id)?.place)
     }
 
     fn lookup(&self, ip: IpAddr) -> Option<u64> {
@@ -408,42 +419,90 @@ mod cases {
         Ok(())
     }
 
+    /// Puts `prefix` at the end of a list in which no other prefix is to move for that. Returns its
+    /// place.
+    fn put(list: &mut AllowedIpList, prefix: AllowedIp, from: Option<u32>) -> Result<u32> {
+        let room = list.reserve(|_, _| panic!("a prefix has moved"))?;
+        let place = room.place();
+        room.put(prefix, from);
+        Ok(place)
+    }
+
     #[test]
     fn lists_keep_their_order() -> Result {
         let mut list = AllowedIpList::new();
-        let prefixes = [
+        let [a, b, c] = [
             AllowedIp::new(v4(10, 0, 0, 0), 8)?,
             AllowedIp::new(v6(0, 0, 0), 32)?,
             AllowedIp::new(v4(10, 0, 0, 0), 9)?,
         ];
-        let [a, b, c] = prefixes;
-        for prefix in prefixes {
-            list.reserve()?.put(prefix, false);
+        for (number, prefix) in [a, b, c].into_iter().enumerate() {
+            assert_eq!(put(&mut list, prefix, None)?, number as u32);
         }
-        assert!(list.as_slice() == [a, b, c]);
-        list.reserve()?.put(a, true);
-        assert!(list.as_slice() == [b, c, a]);
-        assert!(list.remove(&c));
-        assert!(!list.remove(&c));
-        assert!(list.as_slice() == [b, a]);
-        assert!(list.take().as_slice() == [b, a]);
-        assert!(list.as_slice().is_empty());
+        assert!(list.iter().eq(&[a, b, c]));
+        assert_eq!(put(&mut list, a, Some(0))?, 3);
+        assert!(list.places() == [None, Some(b), Some(c), Some(a)]);
+        assert!(list.remove(0).is_none() && list.remove(4).is_none());
+        assert!(list.remove(2) == Some(c) && list.remove(2).is_none());
+        assert!(list.iter().eq(&[b, a]));
+        // There is no room but that of empty places.
+        let mut moved = KVec::new();
+        let room = list.reserve(|prefix, place| {
+            moved.push((*prefix, place), GFP_KERNEL).unwrap();
+        })?;
+        assert_eq!(room.place(), 2);
+        room.put(c, None);
+        assert!(moved[..] == [(b, 0), (a, 1)]);
+        assert!(list.places() == [Some(b), Some(a), Some(c)]);
+        // Empty places at the end go immediately.
+        list.remove(1);
+        list.remove(2);
+        assert!(list.places() == [Some(b)]);
+        assert!(list.take().iter().eq(&[b]));
+        assert!(list.is_empty());
         for count in [3, 4, 5, 200] {
             for number in 0..count {
-                list.reserve()?
-                    .put(AllowedIp::new(v4(10, number, 0, 0), 16)?, false);
+                put(&mut list, AllowedIp::new(v4(10, number, 0, 0), 16)?, None)?;
             }
-            assert_eq!(list.as_slice().len(), usize::from(count));
+            assert_eq!(list.iter().count(), usize::from(count));
             let second = AllowedIp::new(v4(10, 1, 0, 0), 16)?;
             list.retain(|prefix| *prefix == second);
-            assert!(list.as_slice() == [second]);
-            list.reserve()?.put(b, false);
-            assert!(list.as_slice() == [second, b]);
+            assert!(list.places() == [None, Some(second)]);
+            assert_eq!(put(&mut list, b, None)?, 2);
             list.retain(|_| false);
-            assert!(list.as_slice().is_empty());
-            list.reserve()?.put(b, false);
-            assert!(list.as_slice() == [b]);
+            assert!(list.is_empty());
+            assert_eq!(put(&mut list, b, None)?, 0);
             list.retain(|_| false);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_list_that_changes_all_the_time_moves_few_prefixes() -> Result {
+        let prefix = |number: u32| AllowedIp::new(IpAddr::V4(Ipv4Addr::from_bits(number)), 32);
+        for many in [1_u32, 4, 5, 1000] {
+            let (mut list, mut moves) = (AllowedIpList::new(), 0);
+            // Where each is, in the order of their numbers.
+            let mut places = KVVec::<u32>::new();
+            for number in 0..5000_u32 {
+                if let Some(oldest) = number.checked_sub(many) {
+                    let place = places[oldest as usize];
+                    assert!(list.remove(place) == Some(prefix(oldest)?));
+                }
+                let room = list.reserve(|prefix, place| {
+                    let IpAddr::V4(ip) = prefix.addr() else {
+                        return;
+                    };
+                    moves += 1;
+                    places[ip.to_bits() as usize] = place;
+                })?;
+                places.push(room.place(), GFP_KERNEL)?;
+                room.put(prefix(number)?, None);
+                let len = list.places().len();
+                assert!(len <= 4 * many.max(2) as usize);
+            }
+            assert!(moves <= 5000 * 3);
+            assert!(list.iter().count() == many as usize);
         }
         Ok(())
     }

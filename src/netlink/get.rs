@@ -73,7 +73,7 @@ pub(super) struct Configuration {
 struct Resume {
     /// The number of the peer.
     peer: u64,
-    /// The number of allowed IPs that are put.
+    /// The place in the list of the first allowed IP that is not put.
     allowed_ips: usize,
     /// The `AllowedIps::seq()` of the device at that time.
     seq: u64,
@@ -142,8 +142,8 @@ fn put_device(device: &Device, config: &Config, message: &mut Message<'_>) -> Re
     Ok(())
 }
 
-/// Puts a peer or, with `resume`, the rest of its allowed IPs. Returns how many of them are put if
-/// there was no room for the next. `EMSGSIZE`: nothing of the peer is put.
+/// Puts a peer or, with `resume`, the rest of its allowed IPs. Returns the place of the first one
+/// that there was no room for. `EMSGSIZE`: nothing of the peer is put.
 fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut impl Put) -> Result<Option<usize>> {
     let mut nest = peers.nest(0)?;
     nest.put(WGPEER_A_PUBLIC_KEY, peer.public_key.as_bytes())?;
@@ -152,7 +152,7 @@ fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut impl Put) -> Resul
     }
 
     let allowed_ips = peer.allowed_ips.lock();
-    let allowed_ips = allowed_ips.as_slice();
+    let allowed_ips = allowed_ips.places();
     let first = match resume {
         // The list may have changed: it is not known which of them were put.
         Some(resume) if resume.seq != peer.device.allowed_ips.seq() => allowed_ips.len(),
@@ -163,10 +163,9 @@ fn put_peer(peer: &Peer, resume: Option<&Resume>, peers: &mut impl Put) -> Resul
     let mut put = left.len();
     if !left.is_empty() {
         let mut list = nest.nest(WGPEER_A_ALLOWEDIPS)?;
-        if let Some(n) = left
-            .iter()
-            .position(|allowed_ip| put_allowed_ip(allowed_ip, &mut list).is_err())
-        {
+        if let Some(n) = left.iter().position(|place| {
+            place.is_some_and(|allowed_ip| put_allowed_ip(&allowed_ip, &mut list).is_err())
+        }) {
             put = n;
         }
         list.end()?;

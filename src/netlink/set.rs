@@ -445,11 +445,7 @@ impl Change<'_> {
             if let Some(wanted) = self.few_allowed_ips(&attr, &mut wanted) {
                 // A prefix that the peer has and is to have stays in place: packets find it all the
                 // time, and setting a large configuration again costs only what has changed.
-                if !wanted
-                    .iter()
-                    .flatten()
-                    .eq(peer.allowed_ips.lock().as_slice())
-                {
+                if !wanted.iter().flatten().eq(peer.allowed_ips.lock().iter()) {
                     take_allowed_ips(config, peer, |prefix| !wanted.contains(&Some(*prefix)));
                     for prefix in wanted.iter().flatten() {
                         insert(config, &attr, *prefix)?;

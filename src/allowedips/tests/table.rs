@@ -114,16 +114,19 @@ pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
                 let id = numbers.below(OWNERS);
                 let prefix = AllowedIp::new(ip, cidr)?;
                 let list = lists.get_mut(id as usize).ok_or(EINVAL)?;
-                let room = list.reserve()?;
-                let before = fixture.insert(ip, cidr, id as usize)?;
-                room.put(prefix, before == Some(id));
-                if let Some(other) = before.filter(|before| *before != id) {
+                let room = list.reserve(|prefix, place| {
+                    fixture.trie.write().moved(prefix, place);
+                })?;
+                let before = fixture.insert_at(prefix, id as usize, room.place())?;
+                let of_owner = |before: (u64, u32)| (before.0 == id).then_some(before.1);
+                room.put(prefix, before.and_then(of_owner));
+                if let Some((other, place)) = before.filter(|before| before.0 != id) {
                     let list = lists.get_mut(other as usize).ok_or(EINVAL)?;
-                    if !list.remove(&prefix) {
+                    if list.remove(place) != Some(prefix) {
                         return disagree(step, "not in the list it came from");
                     }
                 }
-                if before != table.insert(ip, cidr, id)? {
+                if before.map(|before| before.0) != table.insert(ip, cidr, id)? {
                     return disagree(step, "inserted over another owner");
                 }
             }
@@ -141,12 +144,15 @@ pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
                 if fixture.remove(ip, cidr, OWNERS)? {
                     return disagree(step, "removed for a stranger");
                 }
-                if fixture.remove(ip, cidr, id.unwrap_or(0))? != id.is_some() {
+                let prefix = AllowedIp::new(ip, cidr)?;
+                let place = fixture.remove_from(prefix, id.unwrap_or(0));
+                if place.is_some() != id.is_some() {
                     return disagree(step, "removal");
                 }
                 table.remove(ip, cidr);
-                if let Some(list) = id.and_then(|id| lists.get_mut(id as usize)) {
-                    if !list.remove(&AllowedIp::new(ip, cidr)?) {
+                if let (Some(id), Some(place)) = (id, place) {
+                    let list = lists.get_mut(id as usize).ok_or(EINVAL)?;
+                    if list.remove(place) != Some(prefix) {
                         return disagree(step, "not in its list");
                     }
                 }
@@ -167,9 +173,7 @@ pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
                 let same = |(a, b): (&AllowedIp, &(IpAddr, u8, u64))| {
                     a.cidr() == b.1 && cut(a.addr(), b.1) == cut(b.0, b.1)
                 };
-                if list.as_slice().len() != mine.clone().count()
-                    || !list.as_slice().iter().zip(mine).all(same)
-                {
+                if list.iter().count() != mine.clone().count() || !list.iter().zip(mine).all(same) {
                     return disagree(step, "list");
                 }
             }
@@ -179,7 +183,7 @@ pub(super) fn against_table(ipv4: bool, operations: u32) -> Result {
 
     // Owner by owner, in the order of their lists.
     for (id, list) in lists.iter_mut().enumerate() {
-        for prefix in list.take().as_slice() {
+        for prefix in list.take().iter() {
             if !fixture.remove(prefix.addr(), prefix.cidr(), id as u64)? {
                 return disagree(operations, "listed, but not in the trie");
             }

@@ -6,7 +6,8 @@ use super::Script;
 use crate::{
     allowedips::{
         AllowedIp,
-        AllowedIps, //
+        AllowedIps,
+        Entry, //
     },
     linux::rcu::{
         self,
@@ -54,7 +55,7 @@ fn address(script: &mut Script<'_>) -> IpAddr {
 pub fn allowedips(bytes: &[u8]) {
     let mut script = Script(bytes);
     let trie = KBox::pin_init(AllowedIps::<Owner>::new(), GFP_KERNEL).unwrap();
-    let mut owners = BTreeMap::<((bool, u128), u8), Owner>::new();
+    let mut owners = BTreeMap::<((bool, u128), u8), (Owner, u32)>::new();
     while !script.is_empty() {
         let step = script.byte();
         let ip = address(&mut script);
@@ -63,7 +64,8 @@ pub fn allowedips(bytes: &[u8]) {
             let guard = Guard::new();
             let wanted = (0..=len)
                 .rev()
-                .find_map(|cidr| owners.get(&(cut(ip, cidr), cidr)));
+                .find_map(|cidr| owners.get(&(cut(ip, cidr), cidr)))
+                .map(|(owner, _)| owner);
             assert_eq!(trie.lookup(ip, &guard).as_deref(), wanted);
             continue;
         }
@@ -78,15 +80,23 @@ pub fn allowedips(bytes: &[u8]) {
         let seq = trie.seq();
         match step >> 4 {
             0..6 => {
-                let value = RcuArc::new(Owner(owner), GFP_KERNEL).unwrap();
-                let before = trie.write().insert(prefix, value).unwrap();
-                assert_eq!(before.as_deref(), owners.insert(key, Owner(owner)).as_ref());
+                let entry = Entry {
+                    owner: RcuArc::new(Owner(owner), GFP_KERNEL).unwrap(),
+                    place: step.into(),
+                };
+                let before = trie.write().insert(prefix, entry).unwrap();
+                assert_eq!(
+                    before.map(|entry| (Owner(entry.owner.0), entry.place)),
+                    owners.insert(key, (Owner(owner), step.into()))
+                );
             }
             6..11 => {
                 let removed = trie.write().remove(&prefix, |found| found.0 == owner);
-                assert_eq!(removed.is_some(), owners.get(&key) == Some(&Owner(owner)));
-                if removed.is_some() {
-                    owners.remove(&key);
+                let theirs = owners.get(&key).map(|(owner, _)| owner.0);
+                assert_eq!(removed.is_some(), theirs == Some(owner));
+                if let Some(removed) = removed {
+                    let (_, place) = owners.remove(&key).unwrap();
+                    assert_eq!(removed.place, place);
                 }
             }
             _ => {
