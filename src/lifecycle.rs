@@ -95,8 +95,9 @@ impl Peer {
     }
 
     /// Clears the handshake and the keypairs, which refer to the peer, and drops the packets that
-    /// wait.
+    /// wait and the routes. Nothing is sent any more, or the device has no sockets.
     fn let_go(&self) {
+        self.endpoint.drop_routes();
         self.clear_handshake();
         self.keypairs.clear(&self.device.index_table);
         self.purge_staged_packets();

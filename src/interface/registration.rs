@@ -33,7 +33,8 @@ use crate::{
             AUTOSLEEP, //
         },
         rcu,
-        rcu_box::RcuBox, //
+        rcu_box::RcuBox,
+        sched, //
     },
     machine,
     memory::Memory,
@@ -156,16 +157,19 @@ fn forget_creating_net(device: &Device) {
     *device.creating_net.lock() = None;
     config.closing = device.sockets.unpublish();
     device.forgetting.store(true, Relaxed);
-    for peer in config.peers() {
-        peer.endpoint.clear_src();
-    }
 }
 
-/// Closes the sockets that [`forget_creating_net`] has unpublished, after a grace
-/// period.
+/// Closes the sockets that [`forget_creating_net`] has unpublished, after a grace period, and drops
+/// the routes of the namespace. Not sooner: a sender that still had the sockets may have looked one
+/// up, and peers keep them.
 fn finish_forgetting(device: &Device) {
     if device.forgetting.xchg(false, Relaxed) {
-        device.update.lock().closing = None;
+        let mut config = device.update.lock();
+        config.closing = None;
+        for peer in config.peers() {
+            peer.endpoint.clear_src();
+            sched::cond_resched();
+        }
     }
 }
 

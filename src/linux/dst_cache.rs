@@ -21,7 +21,9 @@ use super::{
 /// belongs to the route.
 ///
 /// The cached routes are counted references, but they keep neither a device nor a namespace from
-/// going away.
+/// going away. They must be dropped before the namespace of the socket that they were looked up by
+/// is gone: at the latest when its [`PernetExit`](super::net_namespace::PernetExit) runs, and a
+/// grace period after the last sender could have looked one up.
 ///
 /// # Invariants
 ///

@@ -370,6 +370,12 @@ impl PeerEndpoint {
         inner.whereabouts.begin(wanted, last_sent_ns, now_ns)
     }
 
+    /// Drops the routes. They do not keep the namespace that they belong to, and must not outlive
+    /// it.
+    pub(crate) fn drop_routes(&self) {
+        self.inner.lock().cache.reset_now();
+    }
+
     /// Forgets the sticky source addresses, and the routes that go with them.
     pub(crate) fn clear_src(&self) {
         let mut inner = self.inner.lock();
