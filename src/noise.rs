@@ -192,6 +192,10 @@ impl Peer {
         // Before the lock is taken: it may have to wait.
         random::wait_for_random_bytes()?;
         let mut handshake = self.handshake.lock();
+        if !machine::is_awake() {
+            // Before it counts as sent: it is made up for when the machine is awake.
+            return Err(EAGAIN);
+        }
         // Under the lock, under which answers are made, too: an initiation that leaves right after
         // an answer may arrive before it. Both sides would then elect different sessions.
         let wanted = self.timers.state.handshake_wanted();

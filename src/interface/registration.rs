@@ -102,6 +102,15 @@ impl PmEvents for Suspend {
 
     fn finished(sleep: Sleep) {
         machine::wakes_up(sleep);
+        // Work goes on, and timers expire, some time before this. What they have asked for was
+        // refused, and waits for its repetition.
+        for_each_device(|_, config| {
+            for peer in config.peers() {
+                if peer.timers.retransmit_handshake.is_pending() {
+                    peer.send_queued_handshake_initiation(false);
+                }
+            }
+        });
     }
 }
 
