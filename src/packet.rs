@@ -145,11 +145,6 @@ impl Staged {
         self.packets
     }
 
-    /// The packets, and the number of messages that they become.
-    pub(crate) fn into_parts(self) -> (SkbList, usize) {
-        (self.packets, self.messages)
-    }
-
     /// Takes packets from the front until they make `most` messages. The last one is not split, so
     /// they may make more.
     pub(crate) fn take_some(&mut self, most: usize) -> Self {

@@ -26,6 +26,7 @@ RUST = os.environ.get("WG_MODULE") == "rust"
 BUDGET, BATCH, ROOM = 64, 64, 1024
 PEERS = 4
 SO_SNDBUFFORCE = 32
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
 
 
 def tunnels(key):
@@ -120,6 +121,25 @@ def room_out(key):
     assert sent <= left + dropped <= sent + PEERS or not RUST, (sent, left, dropped)
 
 
+def room_of_segments(key):
+    address = tunnels(key)[0][2]
+    packets, segments, size = 60, 40, 1000
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    sock.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 27)
+    sock.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+    # Its checksum is to be computed, and it is to be cut into segments of TCP over IPv4.
+    header = struct.pack("=BBHHHH", 1, 1, 40, size, 20, 16)
+    tcp = struct.pack(">HHIIBBHHH", 9, 9, 0, 0, 0x50, 0x10, 0, 0, 0)
+    message = header + ipv4("10.8.0.1", address, 6, tcp + bytes(segments * size))
+    before = statistics()
+    with NoWorkers():
+        for _ in range(packets):
+            sock.sendto(message, ("wg0", 0x0800))
+    left = settled(before, "tx_packets")
+    assert packets * segments <= left <= packets * segments + PEERS, left
+    assert count(before, "tx_dropped") == 0
+
+
 def load(key):
     far = new_peer(key, "10.8.0.2/32")
     private = base64.b64encode(os.urandom(32)).decode()
@@ -147,4 +167,5 @@ def load(key):
 
 if __name__ == "__main__":
     name, key = sys.argv[1:]
-    {function.__name__: function for function in (one_poll, room_in, room_out, load)}[name](key)
+    {function.__name__: function
+     for function in (one_poll, room_in, room_out, room_of_segments, load)}[name](key)

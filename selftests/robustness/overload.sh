@@ -21,6 +21,9 @@ room_in() { scripted room_in; }
 t room_out 'a device keeps about 1,024 packets to be encrypted, and counts those that it drops'
 room_out() { scripted room_out; }
 
+t room_of_segments 'a TCP packet of many segments takes the room of one packet'
+room_of_segments() { scripted room_of_segments; }
+
 t load 'a device under load sends cookies, and another one of the same machine needs none'
 load() { scripted load; }
 

@@ -50,8 +50,8 @@ pub(crate) struct CryptQueue<J: Job> {
 /// Batches that wait for a worker, the oldest first.
 struct Batches<J: Job> {
     list: List<Batch<J>, FOR_WORKERS>,
-    /// Messages in the batches. Bounds what a device can hold, whatever the size of its batches.
-    messages: i32,
+    /// Packets in the batches. Bounds what a device can hold, whatever the size of its batches.
+    packets: i32,
 }
 
 /// What the queue and its workers share. The links of the batches are in the batches: most devices
@@ -63,13 +63,13 @@ struct Waiting<J: Job> {
 }
 
 impl<J: Job> Waiting<J> {
-    /// Appends a batch. Fails with `ENOSPC` if [`MAX_QUEUED_PACKETS`] messages wait.
+    /// Appends a batch. Fails with `ENOSPC` if [`MAX_QUEUED_PACKETS`] packets wait.
     fn append(&self, batch: ListArc<Batch<J>, FOR_WORKERS>) -> Result {
         let mut batches = self.batches.lock();
-        if batches.messages >= MAX_QUEUED_PACKETS as i32 {
+        if batches.packets >= MAX_QUEUED_PACKETS as i32 {
             return Err(ENOSPC);
         }
-        batches.messages = batches.messages.wrapping_add(batch.len);
+        batches.packets = batches.packets.wrapping_add(batch.len);
         batches.list.push_back(batch);
         Ok(())
     }
@@ -78,7 +78,7 @@ impl<J: Job> Waiting<J> {
     fn take(&self) -> Option<Arc<Batch<J>>> {
         let mut batches = self.batches.lock();
         let batch = batches.list.pop_front()?;
-        batches.messages = batches.messages.wrapping_sub(batch.len);
+        batches.packets = batches.packets.wrapping_sub(batch.len);
         Some(batch.into_arc())
     }
 }
@@ -120,7 +120,7 @@ impl<J: Job> CryptQueue<J> {
     pub(crate) fn new() -> Result<Self> {
         let batches = Batches {
             list: List::new(),
-            messages: 0,
+            packets: 0,
         };
         let waiting = Arc::pin_init(
             pin_init!(Waiting {
@@ -144,7 +144,7 @@ impl<J: Job> CryptQueue<J> {
     /// Puts a batch into the queue of its peer and into this one, and wakes up a worker.
     ///
     /// May be called from any context. If one of the queues is full it fails with `ENOSPC` and
-    /// drops the packets. Each is full from [`MAX_QUEUED_PACKETS`] messages on, whatever the size
+    /// drops the packets. Each is full from [`MAX_QUEUED_PACKETS`] packets on, whatever the size
     /// of the batch that comes on top.
     pub(crate) fn enqueue(
         &self,

@@ -91,7 +91,8 @@ pub(crate) trait Job: Sized + Send + Sync + 'static {
 pub(crate) struct Batch<J: Job> {
     /// Encryption or decryption, with the keypair.
     pub(crate) job: J,
-    /// The number of messages that the packets make.
+    /// How many packets it was made of. One of several segments counts once, as with the C module:
+    /// TCP has more segments under way than a queue has room for.
     len: i32,
     /// Set once the packets are encrypted or decrypted.
     done: Atomic<bool>,
@@ -130,14 +131,14 @@ impl<J: Job> NewBatch<J> {
     ///
     /// May be called from any context.
     pub(crate) fn new(job: J, packets: Staged) -> Result<Self> {
-        let (packets, messages) = packets.into_parts();
+        let packets = packets.into_packets();
         let Ok(place) = UniqueArc::new_uninit(GFP_ATOMIC) else {
             packets.discard(DropReason::NoMemory);
             return Err(ENOMEM);
         };
         let batch = place.pin_init_with(pin_init!(Batch {
             job,
-            len: messages as i32,
+            len: packets.len() as i32,
             done: Atomic::new(false),
             packets <- new_spinlock_bh!(packets, "wireguard::Batch::packets"),
             in_order <- ListLinks::new(),

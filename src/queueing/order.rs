@@ -43,11 +43,11 @@ use crate::{
 /// The batches of one peer in one direction, in the order in which they came.
 #[pin_data]
 pub(crate) struct OrderQueue<J: Job> {
-    /// Covers the list, and changes of `messages`.
+    /// Covers the list, and changes of `packets`.
     #[pin]
     batches: SpinLockBh<List<Batch<J>, IN_ORDER>>,
-    /// Messages in `batches`. Read without the lock.
-    messages: Atomic<i32>,
+    /// Packets in `batches`. Read without the lock.
+    packets: Atomic<i32>,
     /// Set while a caller of [`OrderQueue::drain`] takes batches out.
     draining: Atomic<bool>,
 }
@@ -57,7 +57,7 @@ impl<J: Job> OrderQueue<J> {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             batches <- new_spinlock_bh!(List::new(), "wireguard::OrderQueue::batches"),
-            messages: Atomic::new(0),
+            packets: Atomic::new(0),
             draining: Atomic::new(false),
         })
     }
@@ -70,16 +70,16 @@ impl<J: Job> OrderQueue<J> {
         and: impl FnOnce() -> Result,
     ) -> Result {
         let mut batches = self.batches.lock();
-        if self.messages.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
+        if self.packets.load(Relaxed) >= MAX_QUEUED_PACKETS as i32 {
             drop(batches);
             batch.take().discard(DropReason::QueueFull);
             return Err(ENOSPC);
         }
         // Count before publishing: `is_empty()` is read without the lock, and no worker may have a
         // batch of a queue that looks empty.
-        self.messages.add(batch.len, Relaxed);
+        self.packets.add(batch.len, Relaxed);
         if let Err(error) = and() {
-            self.messages.add(batch.len.wrapping_neg(), Relaxed);
+            self.packets.add(batch.len.wrapping_neg(), Relaxed);
             drop(batches);
             batch.take().discard(DropReason::QueueFull);
             return Err(error);
@@ -108,13 +108,13 @@ impl<J: Job> OrderQueue<J> {
         }
         let batch = batches.pop_front()?;
         // Subtract under the lock: a push must not count this batch any more.
-        self.messages.add(batch.len.wrapping_neg(), Relaxed);
+        self.packets.add(batch.len.wrapping_neg(), Relaxed);
         Some(batch)
     }
 
     /// Whether the queue is empty.
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.load(Relaxed) == 0
+        self.packets.load(Relaxed) == 0
     }
 
     /// Whether the queue is empty, and no caller of [`OrderQueue::drain`] has a batch.
