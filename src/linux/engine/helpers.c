@@ -192,6 +192,32 @@ struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 want
 }
 
 /*
+ * Drops the last fragment of `skb`, which accounts for `truesize` bytes, if it is empty: what was
+ * to be in it could not be written. Drivers do not expect such a fragment.
+ */
+void helper_skb_drop_empty_frag(struct sk_buff *skb, u32 truesize)
+{
+	struct skb_shared_info *shinfo = skb_shinfo(skb);
+	int last = (int)shinfo->nr_frags - 1;
+
+	if (last < 0 || skb_frag_size(&shinfo->frags[last]))
+		return;
+	__skb_frag_unref(&shinfo->frags[last], skb->pp_recycle);
+	shinfo->nr_frags = last;
+	skb->truesize -= truesize;
+}
+
+/*
+ * The memory of a linear packet is its head. What GRO has joined others to, and the stack has split
+ * again, still accounts for them.
+ */
+void helper_skb_account_linear(struct sk_buff *skb)
+{
+	if (!skb->sk)
+		skb->truesize = SKB_TRUESIZE(skb_end_offset(skb));
+}
+
+/*
  * Whether a packet must not share an skb with others: it requests a timestamp or a notification
  * that its pages are free, or its socket does not count its bytes in sk_wmem_alloc, so
  * helper_skb_charge_like() could not charge another skb to that socket.

@@ -21,6 +21,8 @@ struct sk_buff *helper_skb_alloc_text(const struct sk_buff *skb, u32 len,
 /* segments.rs, chain.rs, flow.rs */
 struct page *helper_alloc_frag(struct helper_page_ring __percpu *rings, u32 wanted, u32 needed,
 			       u32 *offset, u32 *size);
+void helper_skb_drop_empty_frag(struct sk_buff *skb, u32 truesize);
+void helper_skb_account_linear(struct sk_buff *skb);
 bool helper_skb_goes_alone(const struct sk_buff *skb);
 void helper_skb_charge_like(struct sk_buff *skb, const struct sk_buff *like);
 void helper_skb_chain(struct sk_buff *skb, struct sk_buff *last, struct sk_buff *datagram);

@@ -121,6 +121,8 @@ impl SkBuff {
         let memory = linear.memory(0, slack(&linear)).ok_or(EINVAL)?;
         chacha20poly1305_open(memory, plain_len, nonce, key)?;
         self.trim(plain_len)?;
+        // SAFETY: The buffer is valid and ours, and its data are linear.
+        unsafe { bindings::helper_skb_account_linear(self.as_raw()) };
         Ok(None)
     }
 

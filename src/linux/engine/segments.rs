@@ -279,6 +279,7 @@ impl<'a> Segments<'a> {
             mut skb,
             segment_len,
             count,
+            size,
             ..
         } = self;
         if count == 0 {
@@ -286,6 +287,8 @@ impl<'a> Segments<'a> {
             skb.consume();
             return None;
         }
+        // SAFETY: The buffer is ours, and the last fragment accounts for `size` bytes.
+        unsafe { bindings::helper_skb_drop_empty_frag(skb.as_raw(), size as u32) };
         let (from, to) = (like.headers(), skb.headers_mut());
         to.hash = from.hash;
         to.set_l4_hash(from.l4_hash());

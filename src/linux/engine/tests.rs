@@ -376,6 +376,23 @@ mod cases {
     }
 
     #[test]
+    fn a_linear_datagram_accounts_for_its_own_memory_alone() -> Result {
+        let key = [1; 32];
+        let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
+        let text = packet(&[7; 100], ETH_P_IP, 0)?;
+        let mut run = Segments::new(HEADROOM, 132, 1, &pages)?;
+        run.push(&text, &[0; 16], 0, 5, &key)?;
+        let mut skb = run.finish(&text).ok_or(EINVAL)?;
+        assert!(skb.may_pull(132));
+        let truesize = skb.skb().truesize;
+        // As the stack leaves the first of those that GRO had joined.
+        skb.skb_mut().truesize = truesize + 100_000;
+        let opened = skb.open(16, 5, &key, &pools)?;
+        assert!(opened.head() == [7; 100] && opened.skb().truesize == truesize);
+        Ok(())
+    }
+
+    #[test]
     fn pages_that_a_clone_has_too_are_not_decrypted_from() -> Result {
         let key = [1; 32];
         let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
@@ -386,6 +403,19 @@ mod cases {
         assert!(!source(&skb).is_null());
         let clone = clone(&skb)?;
         assert!(source(&skb).is_null() && source(&clone).is_null());
+        // Nor from those that a process may still write to.
+        let mut lent = {
+            let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
+            run.push(&text, &[0; 16], 0, 5, &key)?;
+            run.finish(&text).ok_or(EINVAL)?
+        };
+        let flags = lent.shinfo().flags;
+        for flag in [bindings::SKBFL_SHARED_FRAG, bindings::SKBFL_ZEROCOPY_ENABLE] {
+            lent.shinfo_mut().ok_or(EINVAL)?.flags = flags | flag as u8;
+            assert!(source(&lent).is_null());
+        }
+        lent.shinfo_mut().ok_or(EINVAL)?.flags = flags;
+        assert!(!source(&lent).is_null());
         assert!(skb.open(16, 5, &key, &pools)?.head() == [7; 1000]);
         // The decryption of the first has not changed the clone.
         assert!(clone.open(16, 5, &key, &pools)?.head() == [7; 1000]);
