@@ -388,6 +388,15 @@ unsafe extern "C" fn start_callback<T: DumpOp>(cb: *mut bindings::netlink_callba
     // calls for one dump.
     let dump = unsafe { Dump::<T>::from_raw(cb) };
     // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
+    let family = unsafe { (*dump.info).family };
+    // SAFETY: As above; the family is registered.
+    let module = unsafe { (*family).module };
+    // SAFETY: The module is there, or null if it is built in.
+    if !unsafe { bindings::helper_module_is_ready(module) } {
+        // A module whose init fails goes, whoever uses it. A dump would outlive it.
+        return EAGAIN.to_errno();
+    }
+    // SAFETY: The core keeps `info` and everything it points to for the duration of this call.
     let request = unsafe { Request::from_raw(dump.info, T::POLICY) };
     match T::start(&request).and_then(|state| Ok(KBox::new(state, GFP_KERNEL)?)) {
         Ok(state) => {
@@ -523,7 +532,8 @@ impl Family {
 }
 
 /// A registered [`Family`]. Dropping the value unregisters the family. No request begins
-/// afterwards; a dump in progress goes on, and keeps the module loaded.
+/// afterwards; a dump in progress goes on, and keeps the module loaded. (None begins before the
+/// module's init has succeeded.)
 ///
 /// # Invariants
 ///

@@ -47,6 +47,7 @@ void helper_netdev_lockdep_set_classes(struct net_device *dev);
 /* genetlink.rs */
 
 /* Whether there is a listener in any namespace. */
+bool helper_module_is_ready(const struct module *module);
 bool helper_genl_has_listeners(const struct genl_family *family, u32 group);
 /*
  * To be called under RCU. Takes the skb. If it is null, the listeners are told that they have lost
@@ -121,6 +122,8 @@ bool helper_dst_takes_lists(const struct dst_entry *dst);
 bool helper_has_ifindex(struct net *net, int ifindex);
 struct rtable *helper_dst_cache_get_ip4(struct dst_cache *cache, __be32 *saddr);
 struct dst_entry *helper_dst_cache_get_ip6(struct dst_cache *cache, struct in6_addr *saddr);
+bool helper_udp_has_encap_rcv(const struct sock *sk,
+			      int (*encap_rcv)(struct sock *sk, struct sk_buff *skb));
 struct sk_buff *helper_udp_gro_receive(struct list_head *head, struct sk_buff *skb, bool keep);
 int helper_udp_tunnel_xmit4(struct sock *sk, struct rtable *rt, struct sk_buff *skb,
 			    struct net_device *dev, u32 mark, u8 ds, __be32 saddr, __be32 daddr,

@@ -482,7 +482,7 @@ impl SkBuff {
 
     /// `skb_push()`: puts the last `len` bytes of the headroom back in front of the data.
     #[inline]
-    pub(crate) fn push(&mut self, len: usize) -> Result {
+    pub(in crate::linux) fn push(&mut self, len: usize) -> Result {
         if len > self.headroom() {
             return Err(EINVAL);
         }

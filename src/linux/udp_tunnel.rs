@@ -505,14 +505,19 @@ impl<T: EncapReceive> UdpTunnelSocket<T> {
     ///
     /// # Safety
     ///
-    /// As `struct udp_tunnel_sock_cfg` requires, with a socket made by [`Self::create`].
+    /// As `struct udp_tunnel_sock_cfg` requires. The socket may be another one: while there is only
+    /// one kind of tunnel, the core calls its function for any socket that has one, and learns
+    /// of a second kind a moment after the first socket of that kind.
     unsafe extern "C" fn gro_receive(
         sk: *mut bindings::sock,
         head: *mut bindings::list_head,
         skb: *mut bindings::sk_buff,
     ) -> *mut bindings::sk_buff {
-        // SAFETY: By the safety requirement; GRO runs in an RCU read-side critical section.
-        let keep = unsafe { Self::receiver_of(sk) }.is_some_and(T::may_aggregate);
+        // SAFETY: By the safety requirement the socket is a valid UDP socket.
+        let is_ours = unsafe { bindings::helper_udp_has_encap_rcv(sk, Some(Self::encap_rcv)) };
+        // SAFETY: By the safety requirement and the check above; GRO runs in an RCU read-side
+        // critical section.
+        let keep = is_ours && unsafe { Self::receiver_of(sk) }.is_some_and(T::may_aggregate);
         // SAFETY: By the safety requirement.
         unsafe { bindings::helper_udp_gro_receive(head, skb, keep) }
     }

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/module.h>
 #include <linux/netdevice.h>
 #include <net/genetlink.h>
 #include <net/net_namespace.h>
 
 #include "../helpers.h"
+
+/* Whether the init function of a module has succeeded. One that is built in has no `module`. */
+bool helper_module_is_ready(const struct module *module)
+{
+#ifdef CONFIG_MODULES
+	return !module || READ_ONCE(module->state) == MODULE_STATE_LIVE;
+#else
+	return true;
+#endif
+}
 
 /* The core keeps one set of listeners for all namespaces. The first namespace never goes. */
 bool helper_genl_has_listeners(const struct genl_family *family, u32 group)

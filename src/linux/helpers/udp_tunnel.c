@@ -167,6 +167,13 @@ static bool helper_gro_append(struct sk_buff *p, struct sk_buff *skb)
 	return true;
 }
 
+/* Whether datagrams of a UDP socket go to `encap_rcv`. */
+bool helper_udp_has_encap_rcv(const struct sock *sk,
+			      int (*encap_rcv)(struct sock *sk, struct sk_buff *skb))
+{
+	return READ_ONCE(udp_sk(sk)->encap_rcv) == encap_rcv;
+}
+
 /*
  * Chains a datagram to the earlier ones of its flow. In the list each datagram has its own buffer
  * and its own headers, and all have one length but the last. The list takes one walk of the stack,

@@ -296,8 +296,7 @@ impl<D: Driver> Operations<D> {
     /// `uninit()` was called.
     pub(super) unsafe extern "C" fn destructor(dev: *mut bindings::net_device) {
         // SAFETY: By the safety requirement. `uninit()` has revoked the handle, after lookups had
-        // stopped finding the device. The core has waited for a grace period since, so no RCU
-        // reader is left that got the device from the handle, or a NAPI from the device.
+        // stopped finding the device.
         unsafe { Self::end(dev, |private, dev| D::destroy(private.driver.clone(), dev)) };
     }
 
@@ -309,26 +308,25 @@ impl<D: Driver> Operations<D> {
     /// private memory must be initialised and its NAPIs enabled. It may not be used as a device of
     /// this kind afterwards.
     pub(super) unsafe fn teardown(dev: *mut bindings::net_device) {
-        let wait = |private: &Private<D>, _: &NetDevice| {
-            private.handle.revoke();
-            // Wait for RCU readers that got the device from the handle, or a NAPI from the device.
-            rcu::synchronize_net();
-        };
-        // SAFETY: By the safety requirement, and `wait()` waits for the readers.
-        unsafe { Self::end(dev, wait) };
+        // SAFETY: By the safety requirement.
+        unsafe { Private::<D>::of(dev) }.handle.revoke();
+        // SAFETY: By the safety requirement, and the handle has been revoked.
+        unsafe { Self::end(dev, |_, _| {}) };
     }
 
     /// Removes the NAPIs of a device, calls `last`, and drops the private memory.
     ///
     /// # Safety
     ///
-    /// As for [`Self::teardown`]. When `last` has returned, no RCU reader may be left that got the
-    /// device from the handle, or a NAPI from the device.
+    /// As for [`Self::teardown`]. The handle must have been revoked.
     unsafe fn end(dev: *mut bindings::net_device, last: impl FnOnce(&Private<D>, &NetDevice)) {
         // SAFETY: By the safety requirement; the private memory is dropped below.
         let (private, netdev) = unsafe { Private::<D>::with_device(dev) };
         // SAFETY: By the safety requirement the NAPIs were added, and are enabled.
         unsafe { private.handle.napis().remove() };
+        // For RCU readers that got the device from the handle, or a NAPI from the device; and for
+        // the core, which looks at a NAPI, and by it at the device, after it has let go of it.
+        rcu::synchronize_net();
         last(private, netdev);
         // SAFETY: By the safety requirement the memory is allocated and initialised. Neither the
         // core nor a NAPI calls the functions of this device any more.
