@@ -119,13 +119,14 @@ impl Peer {
     }
 
     /// A handshake was not answered: has the next one go to the next endpoint of the peer's list,
-    /// if there is one. Any context.
+    /// if there is one and the peer is not heard from where it is. Any context.
     pub(crate) fn try_next_endpoint(&self) {
         let guard = rcu::Guard::new();
         let Some(settings) = self.settings.load(&guard) else {
             return;
         };
-        if self.endpoint.try_instead(|at| settings.endpoints.after(at)) {
+        if self.endpoint.is_silent() && self.endpoint.try_instead(|at| settings.endpoints.after(at))
+        {
             self.count(Event::EndpointUnanswered, 1);
         }
     }

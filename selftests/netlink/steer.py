@@ -445,6 +445,27 @@ def endpoints(_, private):
     assert endpoint_of(far) == text_of(places[0])
 
 
+def lost_initiation(_, private):
+    """An initiation is lost, or goes elsewhere, while the peer is heard where it is."""
+    far = new_peer(private, "10.8.0.2/32")
+    here, dead = far.sock, far.new_socket(("127.0.0.1", 0))
+    send(inside())
+    set_peer(far, *(attr(PEER["endpoints"], sockaddr_of(place)) for place in (here, dead)))
+    session = far.accept()
+    # wg0 began this session, and begins the next one when it is 120 s old.
+    waiting(here)
+    tries = 0
+    while tries < 3:
+        time.sleep(4)
+        far.send(session.seal())
+        send(inside())
+        tries += waiting(here)[0].count(INITIATION)
+        assert endpoint_of(far) == text_of(here)
+    assert waiting(dead)[0] == []
+    # Then the peer falls silent.
+    until("the next one is tried", lambda: endpoint_of(far) == text_of(dead))
+
+
 def datagrams(address, *classes):
     inside6 = ":" in address
     level, kind = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if inside6 else \

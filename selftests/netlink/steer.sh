@@ -226,6 +226,9 @@ endpoints() {
 	[[ -z $(field a endpoints) && $(field a endpoint) == '"[2001:db8::1]:8"' ]]
 }
 
+t lost_initiation 'a lost initiation does not move a session from an endpoint where the peer is heard'
+lost_initiation() { one lost_initiation; }
+
 # two_links: makes a tunnel and a second link eth1, with 10.9.1.0/24. Both ends have an address
 # 10.9.9.NUM, to which either link can lead; the first one does. Captures what leaves a.
 two_links() {

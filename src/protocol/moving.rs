@@ -487,6 +487,11 @@ impl<A: Address> Whereabouts<A> {
         NonZero::new(left.get().max(DELAY))
     }
 
+    /// Whether the last initiation was a probe of the candidate.
+    pub(crate) fn has_probed(&self) -> bool {
+        self.has_probed
+    }
+
     /// Whether the candidate may be probed now. The arguments are those of
     /// [`Whereabouts::probe_is_due`].
     fn may_probe(&self, wanted: bool, last_sent_ns: u64, now_ns: u64) -> bool {

@@ -222,6 +222,9 @@ impl Delivery<'_> {
                 complete = is_current;
             }
             self.may_move = peer.keypairs.is_latest(self.keypair, self.guard);
+            if peer.settings.load(self.guard).is_some() {
+                peer.endpoint.note_heard(endpoint);
+            }
         }
         let newest = newest && self.may_move;
         peer.heard(endpoint, proof, newest, message_data_len(len));

@@ -42,12 +42,19 @@ use crate::{
             SpinLockBhGuard, //
         }, //
     },
-    protocol::moving::{
-        Address,
-        Attempt,
-        Policy,
-        Way,
-        Whereabouts, //
+    protocol::{
+        limits::{
+            has_expired,
+            KEEPALIVE_TIMEOUT,
+            REKEY_TIMEOUT, //
+        },
+        moving::{
+            Address,
+            Attempt,
+            Policy,
+            Way,
+            Whereabouts, //
+        }, //
     }, //
 };
 
@@ -68,6 +75,9 @@ pub(crate) struct PeerEndpoint {
     /// [`Route::takes_lists`](crate::linux::route::Route::takes_lists) of the last route to the
     /// primary.
     takes_lists: Atomic<bool>,
+    /// When the peer was last heard from the primary, in nanoseconds of
+    /// [`ktime::coarse_boottime_ns`]; 0: not yet. Kept for peers with several endpoints.
+    heard_ns: Atomic<u64>,
 }
 
 /// No first word of an endpoint.
@@ -135,6 +145,7 @@ impl PeerEndpoint {
                 published: [const { Atomic::new(0) }; Endpoint::WORDS],
                 barred: Atomic::new(false),
                 takes_lists: Atomic::new(true),
+                heard_ns: Atomic::new(0),
             }? Error))
         })
     }
@@ -214,6 +225,7 @@ impl PeerEndpoint {
         }
         // Who configures knows.
         let _ = self.change(|whereabouts| whereabouts.configure(*endpoint));
+        self.heard_ns.store(0, Relaxed);
     }
 
     /// Pins the primary, or lets it move again. `EDESTADDRREQ`: there is none to pin.
@@ -261,7 +273,27 @@ impl PeerEndpoint {
             }
             changes
         });
+        if changes {
+            self.heard_ns.store(0, Relaxed);
+        }
         changes
+    }
+
+    /// Notes that an authentic message came from here.
+    pub(crate) fn note_heard(&self, from: &Endpoint) {
+        if self.is_primary(from) {
+            self.heard_ns.store(ktime::coarse_boottime_ns(), Relaxed);
+        }
+    }
+
+    /// Whether another endpoint is to be tried, as an initiation was not answered: it went to the
+    /// primary, and the peer has not been heard from there for as long as it may be silent. A
+    /// single message that gets lost does not take a session away from where it works.
+    pub(crate) fn is_silent(&self) -> bool {
+        const SILENCE: u64 = KEEPALIVE_TIMEOUT + REKEY_TIMEOUT;
+        let heard_ns = self.heard_ns.load(Relaxed);
+        let lately = heard_ns != 0 && !has_expired(heard_ns, SILENCE, ktime::coarse_boottime_ns());
+        !lately && !self.inner.lock().whereabouts.has_probed()
     }
 
     /// Notes where an authentic message has come from, which made a datagram of `len` bytes without
