@@ -16,6 +16,7 @@ import sys
 import time
 
 from wgtest import peer, wgnl
+from wgtest.extension import EXT, PEER, PEER_SET
 from wgtest.loopback import (LOG, PORT, STATISTICS, answered, at, changes, dropped, endpoint_of,
                              established, key_of, name_of, new_peer, silent, statistics, wg)
 from wgtest.machine import LIMIT, NoWorkers, until
@@ -431,7 +432,14 @@ def removed(key):
         wg("set", "wg0", "peer", key_of(far), "allowed-ips", "10.8.0.2/32", "endpoint", at(far))
         return established(far)
 
-    for _ in range(4):
+    extension = wgnl.Socket("wireguard_ext")
+
+    def disabled(value):
+        extension.do(PEER_SET, wgnl.attr(EXT["ifname"], "wg0") + wgnl.nest(
+            EXT["peer"], wgnl.attr(PEER["public-key"], far.public),
+            wgnl.attr(PEER["disabled"], wgnl.u8(value))))
+
+    for number in range(8):
         session = add()
         before = statistics()
         # All these packets still wait to be encrypted when the removal begins. Each is sent before
@@ -439,7 +447,10 @@ def removed(key):
         with NoWorkers():
             for _ in range(400):
                 sock.sendto(bytes(15000), ("10.8.0.2", 9))
-        kernel.do(wgnl.SET_DEVICE, remove)
+        if number % 2:
+            disabled(1)
+        else:
+            kernel.do(wgnl.SET_DEVICE, remove)
         sent = int(open(STATISTICS + "tx_packets").read())
         # Workers may still have some of them.
         until("all are accounted for", lambda: sum(
@@ -453,6 +464,9 @@ def removed(key):
         assert counted.get("tx_packets", 0) + counted.get("tx_dropped", 0) == 400, counted
         print(f"of 400 that were under way, {counted.get('tx_packets', 0)} were sent before the "
               "peer was gone")
+        if number % 2:
+            disabled(0)
+            kernel.do(wgnl.SET_DEVICE, remove)
         # Messages of the removed peer are not taken any more.
         dropped("data of a peer that was removed", lambda: far.send(session.seal()),
                 f"Invalid handshake initiation from {name_of(far.sock)}$",
@@ -472,11 +486,13 @@ def removed(key):
         before = statistics()
         until("data to come in", lambda: changes(before).get("rx_packets", 0) > 50)
         kernel.do(wgnl.SET_DEVICE, remove)
-        sent = int(open(STATISTICS + "tx_packets").read())
+        sent, received = (int(open(STATISTICS + name).read())
+                          for name in ("tx_packets", "rx_packets"))
         time.sleep(0.2)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        assert statistics()["tx_packets"] == sent
+        after = statistics()
+        assert (after["tx_packets"], after["rx_packets"]) == (sent, received), (after, received)
         read_all()
         silent(far)
 

@@ -236,6 +236,20 @@ def responder(key):
     until("the keypair to go", lambda: LOG.has(destroyed))
 
 
+def forgotten(key):
+    far = new_peer(key, "10.8.0.2/32", endpoint=True)
+    send(inside())
+    session = answered(far)
+    begun = time.monotonic()
+    far.send(session.seal())
+    zeroed, destroyed = r"Zeroing out all keys for peer", r"Keypair \d+ destroyed for peer"
+    time.sleep(begun + 539.5 - time.monotonic())
+    assert not LOG.has(zeroed) and not LOG.has(destroyed)
+    time.sleep(VERY_LATE)
+    assert LOG.has(zeroed)
+    until("the keypair to go", lambda: LOG.has(destroyed))
+
+
 def receiver(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     sock = inside()
@@ -416,5 +430,6 @@ def initiations(key):
 if __name__ == "__main__":
     name, key = sys.argv[1:]
     {function.__name__: function for function in (
-        keepalive, burst, persistent, unanswered, given_up, initiator, responder, receiver,
+        keepalive, burst, persistent, unanswered, given_up, initiator, responder, forgotten,
+        receiver,
         initiations, rate, sources, cookies, cookie_sent)}[name](key)

@@ -34,6 +34,9 @@ initiator() { scripted initiator; }
 t responder 'a responder does not use its keys after 180 seconds, and forgets them after 540'
 responder() { scripted responder; }
 
+t forgotten 'an initiator forgets its keys after 540 seconds, also if nothing is sent any more'
+forgotten() { scripted forgotten; }
+
 t receiver 'an initiator that only receives renews its keys after 165 seconds'
 receiver() { scripted receiver; }
 

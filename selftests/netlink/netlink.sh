@@ -230,6 +230,28 @@ allowedips() {
 	[[ $(ips) == "$K1 8.8.8.8/32|$K2 (none)|" ]]
 }
 
+t keys_wiped 'a request that is refused has no keys any more when it comes back with the error'
+keys_wiped() {
+	need_ours
+	one
+	ns a timeout 100 python3 - <<-'PY'
+	from wgtest.wgnl import (A_IFNAME, A_PEERS, A_PRIVATE_KEY, NETLINK_CAP_ACK, NLM_F_ACK, P_PRESHARED_KEY,
+	                         P_PROTOCOL_VERSION, SET_DEVICE, SOL_NETLINK, Socket, attr, nest, peer, u32)
+	sock = Socket()
+	sock.sock.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 0)
+	keys = [bytes([number]) * 32 for number in (0xa1, 0xa2, 0xa3)]
+	public = [bytes([number]) * 32 for number in (0xb1, 0xb2)]
+	for version in 1, 2:
+	    request = attr(A_IFNAME, "wg0") + attr(A_PRIVATE_KEY, keys[0]) + nest(A_PEERS, *(
+	        peer(key, attr(P_PRESHARED_KEY, psk), attr(P_PROTOCOL_VERSION, u32(version)))
+	        for key, psk in zip(public, keys[1:])))
+	    sock.send(SET_DEVICE, request, NLM_F_ACK)
+	    answer = sock.sock.recv(65536)
+	    assert (version == 2) == all(key in answer for key in public), (version, answer)
+	    assert not any(key in answer for key in keys), (version, answer)
+	PY
+}
+
 t many_moves 'allowed IPs that are given, moved and taken away again and again stay listed in order'
 many_moves() {
 	one

@@ -449,7 +449,6 @@ def lost_initiation(_, private):
     """An initiation is lost, or goes elsewhere, while the peer is heard where it is."""
     far = new_peer(private, "10.8.0.2/32")
     here, dead = far.sock, far.new_socket(("127.0.0.1", 0))
-    send(inside())
     set_peer(far, *(attr(PEER["endpoints"], sockaddr_of(place)) for place in (here, dead)))
     session = far.accept()
     # wg0 began this session, and begins the next one when it is 120 s old.

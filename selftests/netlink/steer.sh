@@ -123,8 +123,12 @@ disabled() {
 	capture_end
 	[[ $(wg_tx a) == "$tx" && $(wg_rx a) == "$rx" ]]
 	[[ -z $(tcpdump -n -r /tmp/disabled.pcap 2> /dev/null) ]]
+	# It sends its keepalive as soon as it is enabled, though nobody sends anything.
+	ns b wg set wg0 peer "$A" remove
+	wg_peer b
 	set_peer a disabled no
 	[[ -z $(field a disabled) ]]
+	wait_for 'there is a session' eval '(($(sessions a) == 1))'
 	wait_for 'the tunnel works' ping_ok a 10.8.0.2
 	ping_ok b 10.8.0.1
 }
@@ -292,11 +296,25 @@ bound_device() {
 	ns a ping -q -c 2 -W 1 10.8.0.2 || true
 	ipn a route replace 10.9.9.2 via 10.9.1.2
 	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
-	# What arrives elsewhere is not taken.
-	local rx=$(wg_rx a)
-	ns b wg set wg0 peer "$A" endpoint 10.9.0.1:$PORT
-	must_fail ns b ping -q -c 2 -W 1 10.8.0.1
-	[[ $(wg_rx a) == "$rx" ]]
+	# What arrives elsewhere is not taken, nor after the sockets have been made again.
+	local change at rx port=$PORT
+	for change in none down port; do
+		case $change in
+		down) ipn a link set wg0 down; ipn a link set wg0 up ;;
+		port) port=$((PORT + 1)); ns a wg set wg0 listen-port $port ;;
+		esac
+		rx=$(wg_rx a)
+		for at in 10.9.0.1 '[fd09::1]'; do
+			# Without a session the other end begins a handshake.
+			ns b wg set wg0 peer "$A" remove
+			wg_peer b endpoint "$at:$port"
+			must_fail ns b ping -q -c 2 -W 1 10.8.0.1
+		done
+		[[ $(wg_rx a) == "$rx" ]]
+	done
+	ns a wg set wg0 listen-port $PORT
+	ns b wg set wg0 peer "$A" endpoint 10.9.1.1:$PORT
+	wait_for 'the tunnel works by eth1' ping_ok a 10.8.0.2
 	ipn a route replace 10.9.9.2 via 10.9.0.2
 	# The device goes. Another one of the same name is not the same.
 	ipn a link del eth1

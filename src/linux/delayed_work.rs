@@ -117,3 +117,45 @@ impl<T: Periodic> PinnedDrop for PeriodicWork<T> {
         unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
 }
+
+#[kernel::macros::kunit_tests(rust_delayed_work)]
+mod tests {
+    use super::*;
+    use kernel::sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        Completion, //
+    };
+
+    #[pin_data]
+    struct Three {
+        calls: Atomic<u32>,
+        #[pin]
+        done: Completion,
+    }
+
+    impl Periodic for Three {
+        const PERIOD: Jiffies = 1;
+
+        fn run(&self) {
+            if self.calls.fetch_add(1, Relaxed) == 2 {
+                self.done.complete_all();
+            }
+        }
+    }
+
+    #[test]
+    fn the_function_is_called_again_and_again() -> Result {
+        let three = KBox::pin_init(
+            PeriodicWork::new(pin_init!(Three {
+                calls: Atomic::new(0),
+                done <- Completion::new(),
+            })),
+            GFP_KERNEL,
+        )?;
+        three.done.wait_for_completion();
+        Ok(())
+    }
+}

@@ -163,6 +163,17 @@ mod cases {
     }
 
     #[test]
+    fn no_two_replies_have_the_same_nonce() {
+        let message = HandshakeResponse::new(3, 2);
+        let nonce = || {
+            secret()
+                .create_reply(&keys(), 1, message.macs(), &SOURCE_V4)
+                .map(|reply| reply.nonce)
+        };
+        assert!(nonce().is_some() && nonce() != nonce());
+    }
+
+    #[test]
     fn cookie_covers_the_source_port() {
         for (source, other_port, other_addr) in [
             (
