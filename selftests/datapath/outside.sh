@@ -243,7 +243,7 @@ link_local() {
 	wait $watch || true
 	capture_end
 	cmp <(sort -u /tmp/endpoints) <(printf '%s\n' "[fe80::1%eth0]:$PORT" "[fe80::2%eth0]:$PORT")
-	[[ -z $(wire show /tmp/pcap) ]]
+	nothing_in wire show /tmp/pcap
 	# The same address on the other link is another endpoint.
 	wg_peer a endpoint "[fe80::2%eth1]:$PORT"
 	ping_ok a 10.8.0.2
@@ -261,7 +261,7 @@ empty() {
 	wg_peer a persistent-keepalive 1
 	wait_for 'three keepalives have come' eval '(($(stat b rx_packets) >= before + 3))'
 	capture_end
-	[[ -z $(wire show /tmp/pcap) ]]
+	nothing_in wire show /tmp/pcap
 }
 
 t dsfield 'initiations and responses have DSCP AF41; cookie replies, keepalives, data have DSCP 0'
@@ -290,7 +290,7 @@ mark_routes() {
 		ipn a route add fd09::2/128 via fd10::2 table 77
 		CAPTURE_IF=eth1 capture b /tmp/pcap udp dst port $PORT
 		ping_both
-		[[ -z $(wire show /tmp/pcap) ]]
+		nothing_in wire show /tmp/pcap
 		ns a wg set wg0 fwmark 0x77
 		ping_both
 		capture_end

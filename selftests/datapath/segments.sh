@@ -19,7 +19,7 @@ wire() { python3 -m wgtest.wire "$@"; }
 # outside may be.
 big() { CAPTURE_IF=$2 capture $1 $3 greater 1501; }
 # how_many FILE: how many packets are in a capture.
-how_many() { wire pieces $1 | wc -l; }
+how_many() { wire pieces $1 > /tmp/pieces && wc -l < /tmp/pieces; }
 
 t lists 'datagrams leave together through a device that segments, whether or not it takes lists'
 lists() {
@@ -308,7 +308,7 @@ aggregate_tx() {
 	(($(how_many_from /tmp/left 10.9.0.1) == 0))
 }
 # how_many_from FILE ADDRESS: how many packets in a capture come from ADDRESS.
-how_many_from() { tcpdump -nr $1 "src host $2" 2> /dev/null | wc -l; }
+how_many_from() { tcpdump -nr $1 "src host $2" > /tmp/packets && wc -l < /tmp/packets; }
 
 t lengths 'bulk TCP over IPv6 makes no fragment, and no message longer than the MTU and 32 bytes'
 lengths() {
@@ -319,7 +319,8 @@ lengths() {
 	iperf a 10.8.0.2 -n 1M > /dev/null
 	iperf a fd08::2 -n 1M > /dev/null
 	capture_end
-	[[ -z $(wire pieces /tmp/pcap | grep -v ' 0 last$') ]]
+	wire pieces /tmp/pcap > /tmp/pieces
+	must_fail grep -v ' 0 last$' /tmp/pieces
 	wire show /tmp/pcap | awk '$NF == 4 { print $(NF - 1) }' | sort -n | uniq -c > /tmp/lengths
 	cat /tmp/lengths
 	# More than half of them have the greatest length.

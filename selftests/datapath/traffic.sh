@@ -310,7 +310,8 @@ garbage() {
 	ns a python3 -m wgtest.wire garbage 10.9.0.2 $PORT
 	ping_ok a 10.8.0.2
 	capture_end
-	[[ -z $(wire show /tmp/pcap | grep -v " $PORT $PORT ") ]]
+	wire show /tmp/pcap > /tmp/shown
+	must_fail grep -v " $PORT $PORT " /tmp/shown
 	[[ $(wg_endpoint b) == "10.9.0.1:$PORT" ]]
 	ns b python3 -m wgtest.wire garbage fd09::1 $PORT
 	ping_both

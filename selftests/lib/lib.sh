@@ -328,6 +328,13 @@ capture_end() {
 	CAPTURES=()
 }
 
+# nothing_in COMMAND…: succeeds if COMMAND, which reads a capture, succeeds and prints nothing.
+nothing_in() {
+	local found
+	found=$("$@") || return
+	[[ -z $found ]] || { echo "$found"; return 1; }
+}
+
 ## Figures
 
 processes() { find /proc -maxdepth 1 -name '[0-9]*' | wc -l; }

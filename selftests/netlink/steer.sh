@@ -122,7 +122,7 @@ disabled() {
 	[[ $(sends a 10.8.0.2) == EACCES ]]
 	capture_end
 	[[ $(wg_tx a) == "$tx" && $(wg_rx a) == "$rx" ]]
-	[[ -z $(tcpdump -n -r /tmp/disabled.pcap 2> /dev/null) ]]
+	nothing_in tcpdump -n -r /tmp/disabled.pcap
 	# It sends its keepalive as soon as it is enabled, though nobody sends anything.
 	ns b wg set wg0 peer "$A" remove
 	wg_peer b
@@ -259,7 +259,7 @@ watched() {
 	sleep 0.5
 	capture_end
 	[[ -n $(tcpdump -n -r /tmp/watch.pcap outbound and "$@" 2> /dev/null) ]]
-	[[ -z $(tcpdump -n -r /tmp/watch.pcap outbound and not \( "$@" \) 2> /dev/null | tee -a /dev/stderr) ]]
+	nothing_in tcpdump -n -r /tmp/watch.pcap outbound and not \( "$@" \)
 }
 # to_ipv6: has a send to the IPv6 address of b. By IPv4 b sends nothing any more: it tries a
 # handshake when a is silent, and that would move the endpoint back.

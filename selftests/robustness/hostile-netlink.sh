@@ -190,8 +190,9 @@ requests() {
 	print(sum(role["sent"] for role in roles), file=open("/tmp/sent", "w"))
 	done = {role["role"]: role["answers"].get("done", 0) for role in roles}
 	assert len(roles) == 8
-	# Some requests of the senders with rights were done.
-	assert all(done[role] >= 5 for role in ("root", "links", "owner", "creator")), done
+	# Some requests of the senders with rights were done. (On a kernel that looks for mistakes
+	# each sends about a hundred, and a twentieth of them is right.)
+	assert all(done[role] >= 1 for role in ("root", "links", "owner", "creator")), done
 	PY
 	(($(< /tmp/sent) >= 20000 / SLOW))
 }

@@ -14,27 +14,36 @@
 RACES=${RACES:-15}
 
 # over_and_over COMMAND…: repeats COMMAND in the background until the time is over, whether it
-# succeeds or not.
+# succeeds or not. It has to succeed once, unless CUT_OFF is set.
 over_and_over() {
-	local end=$((SECONDS + RACES))
+	local end=$((SECONDS + RACES)) succeeded=0
 	(
 		set +xe
 		while ((SECONDS < end)); do
-			"$@"
+			# Not in a condition, where `set -e` would have no effect.
+			(set -e; "$@")
+			(($?)) || succeeded=1
 		done
-	) &> /dev/null &
+		((succeeded)) || [[ -n ${CUT_OFF:-} ]]
+	) &> /tmp/loop.${#LOOPS[@]} &
 	LOOPS+=($!)
+	COMMANDS+=("$*")
 }
-LOOPS=()
+LOOPS=() COMMANDS=()
 
-# over: waits until all of them have ended. Fails if one hangs.
+# over: waits until all of them have ended. Fails if one hangs, or has never succeeded.
 over() {
-	local pid
+	local i failed=0
 	WAIT=$((RACES + 120)) wait_for 'all is over' eval '! kill -0 "${LOOPS[@]}"'
-	for pid in "${LOOPS[@]}"; do
-		wait "$pid" || true
+	for i in "${!LOOPS[@]}"; do
+		wait "${LOOPS[i]}" || {
+			echo "this never succeeded: ${COMMANDS[i]}"
+			tail -n 3 /tmp/loop.$i
+			failed=1
+		}
 	done
-	LOOPS=()
+	LOOPS=() COMMANDS=()
+	((!failed))
 }
 
 # traffic: begins traffic of every kind, which starts again whenever it is cut off.
@@ -44,10 +53,10 @@ traffic() {
 		bg $n iperf3 -s -p 5300 > /dev/null
 		wait_for 'iperf3 listens' listening $n tcp 5300
 	done
-	over_and_over ns a timeout 10 iperf3 -c 10.8.0.2 -p 5300 -t 5
-	over_and_over ns b timeout 10 iperf3 -c fd08::1 -p 5300 -u -b 20M -l 400 -t 5
-	over_and_over ns a timeout 10 ping -q -f -s 1200 10.8.0.2
-	over_and_over ns b timeout 10 ping -q -f -s 3000 fd08::1
+	CUT_OFF=yes over_and_over ns a timeout 10 iperf3 -c 10.8.0.2 -p 5300 -t 5
+	CUT_OFF=yes over_and_over ns b timeout 10 iperf3 -c fd08::1 -p 5300 -u -b 20M -l 400 -t 5
+	CUT_OFF=yes over_and_over ns a timeout 10 ping -q -f -s 1200 10.8.0.2
+	CUT_OFF=yes over_and_over ns b timeout 10 ping -q -f -s 3000 fd08::1
 }
 
 # still_works: fails unless a new tunnel works.
