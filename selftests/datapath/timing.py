@@ -219,6 +219,16 @@ def initiator(key):
     worth_nothing(far, session)
 
 
+def zeroed_after_540(begun):
+    """Nothing is sent any more by the session that was begun then: its keys go in time."""
+    zeroed, destroyed = r"Zeroing out all keys for peer", r"Keypair \d+ destroyed for peer"
+    time.sleep(begun + 539.5 - time.monotonic())
+    assert not LOG.has(zeroed) and not LOG.has(destroyed)
+    time.sleep(VERY_LATE)
+    assert LOG.has(zeroed)
+    until("the keypair to go", lambda: LOG.has(destroyed))
+
+
 def responder(key):
     far = new_peer(key, "10.8.0.2/32", endpoint=True)
     sock = inside()
@@ -228,12 +238,7 @@ def responder(key):
     between("the last data", 179.5 - LATE, data, 180)
     between("the first initiation", 180 - LATE, initiations[0], 180.5 + LATE)
     worth_nothing(far, session)
-    zeroed, destroyed = r"Zeroing out all keys for peer", r"Keypair \d+ destroyed for peer"
-    time.sleep(begun + 539.5 - time.monotonic())
-    assert not LOG.has(zeroed) and not LOG.has(destroyed)
-    time.sleep(VERY_LATE)
-    assert LOG.has(zeroed)
-    until("the keypair to go", lambda: LOG.has(destroyed))
+    zeroed_after_540(begun)
 
 
 def forgotten(key):
@@ -242,12 +247,7 @@ def forgotten(key):
     session = answered(far)
     begun = time.monotonic()
     far.send(session.seal())
-    zeroed, destroyed = r"Zeroing out all keys for peer", r"Keypair \d+ destroyed for peer"
-    time.sleep(begun + 539.5 - time.monotonic())
-    assert not LOG.has(zeroed) and not LOG.has(destroyed)
-    time.sleep(VERY_LATE)
-    assert LOG.has(zeroed)
-    until("the keypair to go", lambda: LOG.has(destroyed))
+    zeroed_after_540(begun)
 
 
 def receiver(key):

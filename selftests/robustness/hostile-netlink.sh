@@ -182,7 +182,7 @@ t requests '20,000 random and mutated requests, from senders with and without ri
 requests() {
 	begin
 	python3 - $OUT <<-'PY'
-	import json, sys
+	import json, os, sys
 	roles = [json.loads(line) for line in open(sys.argv[1] + "/senders")]
 	for role in roles:
 	    shown = ", ".join(f"{count} {what}" for what, count in sorted(role["answers"].items(), key=lambda item: -item[1])[:7])
@@ -190,9 +190,9 @@ requests() {
 	print(sum(role["sent"] for role in roles), file=open("/tmp/sent", "w"))
 	done = {role["role"]: role["answers"].get("done", 0) for role in roles}
 	assert len(roles) == 8
-	# Some requests of the senders with rights were done. (On a kernel that looks for mistakes
-	# each sends about a hundred, and a twentieth of them is right.)
-	assert all(done[role] >= 1 for role in ("root", "links", "owner", "creator")), done
+	# Some requests of the senders with rights were done. A slow kernel gets fewer of them.
+	least = max(1, 5 // int(os.environ["SLOW"]))
+	assert all(done[role] >= least for role in ("root", "links", "owner", "creator")), done
 	PY
 	(($(< /tmp/sent) >= 20000 / SLOW))
 }

@@ -419,12 +419,16 @@ mod cases {
         Ok(())
     }
 
-    /// Puts `prefix` at the end of a list in which no other prefix is to move for that. Returns its
-    /// place.
+    /// Puts `prefix` at the end of a list. Returns its place; `EUCLEAN` if another prefix has moved
+    /// for that.
     fn put(list: &mut AllowedIpList, prefix: AllowedIp, from: Option<u32>) -> Result<u32> {
-        let room = list.reserve(|_, _| panic!("a prefix has moved"))?;
+        let mut moves = 0;
+        let room = list.reserve(|_, _| moves += 1)?;
         let place = room.place();
         room.put(prefix, from);
+        if moves != 0 {
+            return Err(EUCLEAN);
+        }
         Ok(place)
     }
 
@@ -446,13 +450,16 @@ mod cases {
         assert!(list.remove(2) == Some(c) && list.remove(2).is_none());
         assert!(list.iter().eq(&[b, a]));
         // There is no room but that of empty places.
-        let mut moved = KVec::new();
+        let (mut moved, mut moves) = ([None; 2], 0);
         let room = list.reserve(|prefix, place| {
-            moved.push((*prefix, place), GFP_KERNEL).unwrap();
+            if let Some(entry) = moved.get_mut(moves) {
+                *entry = Some((*prefix, place));
+            }
+            moves += 1;
         })?;
         assert_eq!(room.place(), 2);
         room.put(c, None);
-        assert!(moved[..] == [(b, 0), (a, 1)]);
+        assert!(moves == 2 && moved == [Some((b, 0)), Some((a, 1))]);
         assert!(list.places() == [Some(b), Some(a), Some(c)]);
         // Empty places at the end go immediately.
         list.remove(1);

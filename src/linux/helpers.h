@@ -46,8 +46,8 @@ void helper_netdev_lockdep_set_classes(struct net_device *dev);
 
 /* genetlink.rs */
 
-/* Whether there is a listener in any namespace. */
 bool helper_module_is_ready(const struct module *module);
+/* Whether there is a listener in any namespace. */
 bool helper_genl_has_listeners(const struct genl_family *family, u32 group);
 /*
  * To be called under RCU. Takes the skb. If it is null, the listeners are told that they have lost

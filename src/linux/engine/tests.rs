@@ -109,6 +109,15 @@ fn put_outer_headers(skb: &mut SkBuff) -> Result {
     Ok(())
 }
 
+/// A datagram with 16 bytes of header and a packet of these bytes, encrypted with `key` and the
+/// counter 5.
+fn sealed(bytes: &[u8], pages: &PageRings, key: &[u8; 32]) -> Result<SkBuff> {
+    let text = packet(bytes, ETH_P_IP, 0)?;
+    let mut run = Segments::new(HEADROOM, 16 + bytes.len() + 16, 1, pages)?;
+    run.push(&text, &[0; 16], 0, 5, key)?;
+    run.finish(&text).ok_or(EINVAL)
+}
+
 #[kernel::macros::kunit_tests(rust_segments)]
 mod cases {
     use super::*;
@@ -358,10 +367,7 @@ mod cases {
         let key = [1; 32];
         let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
         for linear in [false, true] {
-            let text = packet(&[7; 1000], ETH_P_IP, 0)?;
-            let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
-            run.push(&text, &[0; 16], 0, 5, &key)?;
-            let mut skb = run.finish(&text).ok_or(EINVAL)?;
+            let mut skb = sealed(&[7; 1000], &pages, &key)?;
             let start = skb.headroom() as u16;
             skb.headers_mut().network_header = start;
             skb.headers_mut().transport_header = start;
@@ -412,10 +418,7 @@ mod cases {
     fn a_linear_datagram_accounts_for_its_own_memory_alone() -> Result {
         let key = [1; 32];
         let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
-        let text = packet(&[7; 100], ETH_P_IP, 0)?;
-        let mut run = Segments::new(HEADROOM, 132, 1, &pages)?;
-        run.push(&text, &[0; 16], 0, 5, &key)?;
-        let mut skb = run.finish(&text).ok_or(EINVAL)?;
+        let mut skb = sealed(&[7; 100], &pages, &key)?;
         assert!(skb.may_pull(132));
         let truesize = skb.skb().truesize;
         // As the stack leaves the first of those that GRO had joined.
@@ -429,19 +432,12 @@ mod cases {
     fn pages_that_a_clone_has_too_are_not_decrypted_from() -> Result {
         let key = [1; 32];
         let (pages, pools) = (PageRings::new()?, PagePools::new(1 << 15, 4)?);
-        let text = packet(&[7; 1000], ETH_P_IP, 0)?;
-        let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
-        run.push(&text, &[0; 16], 0, 5, &key)?;
-        let skb = run.finish(&text).ok_or(EINVAL)?;
+        let skb = sealed(&[7; 1000], &pages, &key)?;
         assert!(!source(&skb).is_null());
         let clone = clone(&skb)?;
         assert!(source(&skb).is_null() && source(&clone).is_null());
         // Nor from those that a process may still write to.
-        let mut lent = {
-            let mut run = Segments::new(HEADROOM, 1032, 1, &pages)?;
-            run.push(&text, &[0; 16], 0, 5, &key)?;
-            run.finish(&text).ok_or(EINVAL)?
-        };
+        let mut lent = sealed(&[7; 1000], &pages, &key)?;
         let flags = lent.shinfo().flags;
         lent.shinfo_mut().ok_or(EINVAL)?.flags = flags | bindings::SKBFL_SHARED_FRAG as u8;
         assert!(source(&lent).is_null());
